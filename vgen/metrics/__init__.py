@@ -1,0 +1,24 @@
+"""Per-sample and set-level metrics, and the baselines that they are read against."""
+
+from vgen.metrics.alignment import CENTROID_WINDOW_DB, curve_centroid, curve_peak, least_squares_slope
+from vgen.metrics.base import Average, SampleMetric, SetMetric
+from vgen.metrics.baselines import copy_nearest, linear_blend
+from vgen.metrics.pixels import MOVING_THRESHOLD, PSNR_CAP, moving_pixels, psnr, psnr_curve, ssim
+
+__all__ = [
+    "CENTROID_WINDOW_DB",
+    "MOVING_THRESHOLD",
+    "PSNR_CAP",
+    "Average",
+    "SampleMetric",
+    "SetMetric",
+    "copy_nearest",
+    "curve_centroid",
+    "curve_peak",
+    "least_squares_slope",
+    "linear_blend",
+    "moving_pixels",
+    "psnr",
+    "psnr_curve",
+    "ssim",
+]
