@@ -1,0 +1,33 @@
+#!/usr/bin/env python
+"""Trains what a recipe says: tools/train.py configs/train/nano_codec.yaml [key=value ...]
+
+A run whose folder holds a checkpoint goes on from it. Under a launcher (torchrun, deepspeed) every rank runs this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+
+from vgen.errors import exit_on_input_error
+from vgen.train.config import load_config
+
+
+def main() -> None:
+    """Parses the command line and trains."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="a YAML file, as in configs/train")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace the recipe's")
+    parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)  # given by the deepspeed launcher
+    args = parser.parse_args()
+    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    config = load_config(args.recipe, args.overrides)
+    from vgen.train.loop import train  # late, so that a wrong recipe is refused at once
+
+    print(f"done: {train(config)}")
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)

@@ -1,0 +1,1 @@
+"""vgen: one latent video diffusion backbone, two conditioning front-ends: canvas and ego."""

@@ -1,0 +1,1 @@
+"""Training: one loop, and objectives that own their inputs and losses."""

@@ -1,0 +1,142 @@
+"""Ranks, devices and the DeepSpeed engine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+if not torch.cuda.is_available():  # has to be decided before deepspeed is imported
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+import deepspeed
+import torch.distributed as dist
+from torch import Tensor
+
+from vgen.errors import InputError
+from vgen.train.config import TrainConfig
+from vgen.train.objectives import Batch, Objective
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all of them."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """True on the one rank that writes and speaks."""
+        return self.rank == 0
+
+    def agree(self, *values: float) -> list[float]:
+        """The sum of each value over all ranks."""
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        if self.world > 1:
+            dist.all_reduce(total)
+        return total.tolist()
+
+    def gather(self, item: Any) -> list[Any]:
+        """Every rank's item, in the order of ranks."""
+        items = [item] * self.world
+        if self.world > 1:
+            dist.all_gather_object(items, item)
+        return items
+
+    def barrier(self) -> None:
+        """Waits for all ranks."""
+        if self.world > 1:
+            dist.barrier()
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """Rank 0 runs the block first, then all others."""
+        if not self.first:
+            self.barrier()
+        yield
+        if self.first:
+            self.barrier()
+
+
+def start(threads: int) -> Ranks:
+    """Joins the ranks that a launcher (torchrun, deepspeed) started; alone where there is none. Quiet and idempotent."""
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    torch.set_flush_denormal(True)  # denormal numbers slow a CPU tenfold
+    defaults = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    for key, value in defaults.items():
+        os.environ.setdefault(key, value)
+    if "MASTER_PORT" not in os.environ:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            os.environ["MASTER_PORT"] = str(free.getsockname()[1])
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+        torch.set_num_threads(threads)
+        # The op speeds up inference only, and building it takes a minute and a compiler.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo", verbose=False)
+    return Ranks(dist.get_rank(), dist.get_world_size(), device)
+
+
+def engine_for(
+    config: TrainConfig, objective: Objective, optimizer: torch.optim.Optimizer
+) -> deepspeed.DeepSpeedEngine:
+    """The DeepSpeed engine around an objective. Weights stay fp32; `precision: bf16` autocasts the forward."""
+    settings: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": 1,  # the objective sizes its batches; only the ratio to the total counts here
+        "gradient_accumulation_steps": config.accumulation,
+        "zero_optimization": {"stage": config.zero_stage},
+        "zero_allow_untested_optimizer": True,
+        "torch_autocast": {"enabled": config.precision == "bf16", "dtype": "bfloat16"},
+    }
+    if config.zero_stage > 0:  # at stage 0 the loop clips, which gives it the norm
+        settings["gradient_clipping"] = config.gradient_clip
+    if config.deepspeed:
+        try:
+            with open(config.deepspeed) as file:
+                extra = json.load(file)
+        except (OSError, ValueError) as error:
+            raise InputError(f"deepspeed={config.deepspeed} is not a readable JSON file: {error}") from error
+        settings["zero_optimization"] |= extra.pop("zero_optimization", {})
+        settings |= extra
+    engine, *_ = deepspeed.initialize(model=objective, optimizer=optimizer, config=settings)
+    return engine
+
+
+def update(engine: deepspeed.DeepSpeedEngine, config: TrainConfig) -> float | None:
+    """One optimiser step on the gradients that backward left; their norm, or None where it is not finite: then the
+    gradients are dropped and nothing changes, on all ranks alike."""
+    if config.zero_stage > 0:  # ZeRO checks and clips the gradients itself
+        engine.step()
+        return float(engine.get_global_grad_norm() or 0.0) if engine.was_step_applied() else None
+    limit = config.gradient_clip or float("inf")
+    norm = float(torch.nn.utils.clip_grad_norm_(engine.module.parameters(), limit))
+    if norm != norm or norm == float("inf"):
+        engine.zero_grad()
+        return None
+    engine.step()
+    return norm
+
+
+def whole_weights(engine: deepspeed.DeepSpeedEngine) -> AbstractContextManager[None]:
+    """While it lasts, every rank holds whole weights, which ZeRO 3 splits otherwise."""
+    if engine.zero_optimization_stage() < 3:
+        return nullcontext()
+    return deepspeed.zero.GatheredParameters(list(engine.module.parameters()))
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on a device."""
+    return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}

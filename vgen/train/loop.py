@@ -1,0 +1,192 @@
+"""The training loop: one for every objective. It owns time, steps, precision, averages, checkpoints and logs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.training_utils import EMAModel
+
+from vgen.train.checkpoint import Progress, clean, load_checkpoint, save_checkpoint
+from vgen.train.config import TrainConfig, config_dict
+from vgen.train.distributed import Ranks, engine_for, start, to_device, update, whole_weights
+from vgen.train.objectives import Batch, Objective, objective_class
+from vgen.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
+from vgen.train.record import Log, Means, memory_gb, write_record
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig) -> Path:
+    """Runs a recipe, from its newest checkpoint where the run folder has one, and returns the run folder.
+
+    Writes `<run>/model` (diffusers folders), `checkpoints/`, `log.jsonl`, `tensorboard/` and `run.json`. Ends after
+    `steps` or `max_minutes`, whichever comes first; SIGTERM ends it early with a checkpoint.
+    """
+    ranks = start(config.threads)
+    objective = objective_class(config.objective.name)(config.objective, config.seed)
+    with ranks.first_alone():
+        objective.prepare()
+    trainer = Trainer(config, objective.to(ranks.device), ranks)
+    trainer.run()
+    return trainer.folder
+
+
+class Trainer:
+    """The state of one run on one rank."""
+
+    def __init__(self, config: TrainConfig, objective: Objective, ranks: Ranks) -> None:
+        self.config, self.objective, self.ranks = config, objective, ranks
+        self.folder = Path(config.run)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.engine = engine_for(config, objective, build_optimizer(objective, config.optimizer))
+        self.trained = [p for p in objective.parameters() if p.requires_grad]
+        self.ema = (
+            EMAModel(self.trained, config.ema_decay, use_ema_warmup=True, foreach=True) if config.ema_decay else None
+        )
+        self.progress = load_checkpoint(self.folder, self.engine, self.ema) or Progress()
+        self.log = Log(self.folder) if ranks.first else None
+        self.means = Means()
+        self.stop_asked = False
+
+    def run(self) -> None:
+        """Trains to the end, or until SIGTERM."""
+        previous = signal.signal(signal.SIGTERM, self._ask_stop)
+        if self.ranks.first:
+            clean(self.folder)
+        began = time.monotonic() - self.progress.elapsed
+        saved = validated = logged = began + self.progress.elapsed
+        batches = self._batches()
+        while not self._over():
+            self._step(batches)
+            elapsed, stop = self.ranks.agree(self.ranks.first * (time.monotonic() - began), self.stop_asked)
+            self.progress.elapsed = elapsed
+            now = began + elapsed
+            if self.progress.step % self.config.log_every == 0:
+                self._write_log(now - logged)
+                logged = now
+            if now - validated > self.config.validate_minutes * 60:
+                self._validate()
+                validated = now
+            if stop or now - saved > self.config.checkpoint_minutes * 60:
+                self._save()
+                saved = now
+            if stop:
+                break
+        batches.close()
+        if self._over():
+            self._validate()
+            self._save()
+        if self.log:
+            self.log.close()
+        signal.signal(signal.SIGTERM, previous)
+
+    def _share(self, step: int) -> float:
+        """The share of the run that is over at a step, in [0, 1]: by steps or by time, whichever is further."""
+        by_time = self.progress.elapsed / (60 * self.config.max_minutes) if self.config.max_minutes else 0.0
+        return min(1.0, max(step / self.config.steps, by_time))
+
+    def _over(self) -> bool:
+        return self._share(self.progress.step) >= 1.0
+
+    def _step(self, batches: Iterator[Batch]) -> None:
+        config, engine = self.config, self.engine
+        share = self._share(self.progress.step)
+        factor = learning_rate_factor(self.progress.step, share, config.schedule)
+        rate = set_learning_rate(engine.optimizer, factor)
+        for micro in range(config.accumulation):
+            index = self.progress.step * config.accumulation + micro
+            waited = time.monotonic()
+            batch = to_device(next(batches), self.ranks.device)
+            waited = time.monotonic() - waited
+            torch.manual_seed(_mix(config.seed, index, self.ranks.rank))
+            engine.set_gradient_accumulation_boundary(micro == config.accumulation - 1)
+            loss, metrics = engine(batch)
+            engine.backward(loss.mean())
+            self.progress.samples += len(loss) * self.ranks.world
+            self.means.add(loss=loss, wait=waited, samples=torch.full((1,), float(len(loss))), **metrics)
+        norm = update(engine, config)
+        self.progress.step += 1
+        self.means.add(lr=rate)
+        if norm is None:
+            self.progress.skipped += 1
+            logger.warning("step %d skipped: loss or gradient not finite", self.progress.step)
+            return
+        self.means.add(grad_norm=norm)
+        if self.ema:
+            self.ema.step(self.trained)
+
+    def _batches(self) -> Iterator[Batch]:
+        """Batches from where the run stands, prepared ahead by threads."""
+        config, ranks = self.config, self.ranks
+        index = self.progress.step * config.accumulation
+        with ThreadPoolExecutor(config.prefetch) as pool:
+            waiting: deque[Future[Batch]] = deque()
+            try:
+                while True:
+                    while len(waiting) <= config.prefetch:
+                        share = self._share(index // config.accumulation)
+                        waiting.append(pool.submit(self.objective.batch, index, ranks.rank, ranks.world, share))
+                        index += 1
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The objective in evaluation mode with its averaged weights, under the precision of the run."""
+        if self.ema:
+            self.ema.store(self.trained)
+            self.ema.copy_to(self.trained)
+        self.objective.eval()
+        try:
+            with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+                yield
+        finally:
+            self.objective.train()
+            if self.ema:
+                self.ema.restore(self.trained)
+
+    def _validate(self) -> None:
+        means = Means()
+        with self._averaged():
+            means.add(**self.objective.validate(self.ranks.rank, self.ranks.world))
+        values = means.take(self.ranks)
+        if self.log and values:
+            self.log.write(self.progress.step, values, kind="validation")
+
+    def _save(self) -> None:
+        """A checkpoint, the exported model, and the record."""
+        config, ranks = self.config, self.ranks
+        save_checkpoint(self.folder, self.engine, self.ema, self.progress, ranks, config.keep)
+        with self._averaged(), whole_weights(self.engine):
+            if ranks.first:
+                self.objective.export(self.folder / "model")
+                write_record(self.folder, config_dict(config), self.progress, ranks.world, ranks.device)
+        ranks.barrier()
+
+    def _write_log(self, seconds: float) -> None:
+        values = self.means.take(self.ranks)
+        batches = self.config.log_every * self.config.accumulation
+        values["samples_per_s"] = values.pop("samples") * batches * self.ranks.world / seconds
+        values["wait_share"] = values.pop("wait") * batches / seconds
+        values |= {"memory_gb": memory_gb(self.ranks.device), "minutes": self.progress.elapsed / 60}
+        if self.log:
+            self.log.write(self.progress.step, values)
+
+    def _ask_stop(self, *_: object) -> None:
+        self.stop_asked = True
+
+
+def _mix(seed: int, index: int, rank: int) -> int:
+    """One 64-bit seed out of three numbers, well spread."""
+    return int(np.random.SeedSequence((seed, index, rank)).generate_state(1, np.uint64)[0])

@@ -1,0 +1,21 @@
+"""What can be trained: each objective owns its inputs and its loss."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from vgen.errors import InputError
+from vgen.train.objectives.base import Batch, Objective
+
+__all__ = ["OBJECTIVES", "Batch", "Objective", "objective_class"]
+
+# Imported when asked for, because each pulls in its own models.
+OBJECTIVES = {"codec": "vgen.train.objectives.codec:CodecObjective"}
+
+
+def objective_class(name: str) -> type[Objective]:
+    """The class registered under `name`; InputError names the known ones."""
+    if name not in OBJECTIVES:
+        raise InputError(f"objective.name={name} is not known; choose one of: {', '.join(OBJECTIVES)}")
+    module, attribute = OBJECTIVES[name].split(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,40 @@
+"""What the loop asks of an objective: inputs, loss, validation and export. The loop knows nothing else of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+Batch = dict[str, Any]
+
+
+class Objective(nn.Module, ABC):
+    """The trainable parts and what they are trained on. The loop wraps the objective itself, so that its forward runs
+    inside the training engine. Every subclass has a `Config` dataclass with a `name` field, is built as
+    `cls(config, seed)` on every rank with the same weights, and draws random numbers in `forward` from torch's global
+    generator, which the loop seeds anew for every batch: a resumed run then repeats an unbroken one."""
+
+    Config: ClassVar[type]
+
+    def prepare(self) -> None:
+        """Builds what is built once and shared by all ranks (caches). Rank 0 runs it first, alone."""
+
+    @abstractmethod
+    def batch(self, index: int, rank: int, world: int, progress: float) -> Batch:
+        """The batch number `index` of a rank: a pure function of its arguments and the seed, on the CPU, called from
+        several threads at once. `progress` in [0, 1] is the share of the run that is over."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The unreduced loss [B], and metrics: each a tensor of any shape, whose mean is logged under its name."""
+
+    def validate(self, rank: int, world: int) -> dict[str, float]:
+        """This rank's share of the validation; the loop averages over ranks. Every rank makes as many model calls."""
+        return {}
+
+    @abstractmethod
+    def export(self, folder: Path) -> None:
+        """Writes the trained models below `folder` in diffusers format, with the weights held now."""
