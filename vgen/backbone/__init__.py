@@ -1,0 +1,1 @@
+"""The video transformer, its codec and its text, shared by both front-ends."""

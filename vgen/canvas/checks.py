@@ -1,0 +1,114 @@
+"""Checks of the values that a user types: each returns the value in its own type or raises one line."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
+from reprlib import Repr
+
+import numpy as np
+from PIL import Image
+
+from vgen.errors import InputError
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
+_SHORT.maxlist = _SHORT.maxtuple = 6
+
+
+def show(value: object) -> str:
+    """A value as it goes into a message: one line, cut short, text without quotes where that reads well."""
+    plain = isinstance(value, str | Path) and str(value).strip() and str(value).isprintable() and len(str(value)) <= 120
+    return str(value) if plain else _SHORT.repr(str(value) if isinstance(value, Path) else value)
+
+
+def whole(name: str, value: object, low: int, high: int) -> int:
+    """A whole number in [low, high]. Booleans, text and 3.0 are not whole numbers."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        near = f"; nearest: {_clip(round(value), low, high)}" if _is_real(value) else ""
+        raise InputError(f"{name}={show(value)} must be a whole number from {low} to {high}{near}")
+    if not low <= value <= high:
+        raise InputError(f"{name}={show(value)} must lie in {low} to {high}; nearest: {_clip(value, low, high)}")
+    return int(value)
+
+
+def real(name: str, value: object, low: float = -math.inf, high: float = math.inf) -> float:
+    """A finite number in [low, high]."""
+    bounds = "" if math.isinf(low) and math.isinf(high) else f" in {low:g} to {high:g}"
+    if not _is_real(value):
+        raise InputError(f"{name}={show(value)} must be a finite number{bounds}")
+    if not low <= value <= high:
+        raise InputError(f"{name}={value:g} must lie in {low:g} to {high:g}; nearest: {_clip(value, low, high):g}")
+    return float(value)
+
+
+def text(name: str, value: object) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise InputError(f"{name}={show(value)} must be text; put it in quotes")
+    return value
+
+
+def choice(name: str, value: object, choices: Iterable[str]) -> str:
+    """One of a few words."""
+    choices = list(choices)
+    if isinstance(value, str) and value in choices:
+        return value
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise InputError(f"{name}={show(value)} must be one of {', '.join(choices)}{hint}")
+
+
+def box(value: object) -> tuple[float, float, float, float]:
+    """Relative (x0, y0, x1, y1) with 0 <= x0 < x1 <= 1, and the same for y."""
+    if not isinstance(value, Sequence) or len(value) != 4 or not all(_is_real(number) for number in value):
+        raise InputError(f"box={show(value)} must be four numbers x0,y0,x1,y1, each in 0 to 1, such as 0.1,0.2,0.6,0.8")
+    x0, y0, x1, y1 = (float(number) for number in value)
+    if 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1:
+        return x0, y0, x1, y1
+    (left, right), (top, bottom) = (sorted(_clip(end, 0, 1) for end in ends) for ends in ((x0, x1), (y0, y1)))
+    near = f"; nearest: {left:g},{top:g},{right:g},{bottom:g}" if left < right and top < bottom else ""
+    given = ",".join(f"{number:g}" for number in (x0, y0, x1, y1))
+    raise InputError(f"box={given} must have 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1, relative to the canvas{near}")
+
+
+def frame_range(value: object) -> tuple[int, int]:
+    """The first and the last frame, both included."""
+    if not isinstance(value, Sequence) or len(value) != 2:
+        raise InputError(f"range={show(value)} must be FIRST-LAST, two frames of the clip, such as 10-40")
+    first, last = (whole("range", end, 0, 10**9) for end in value)
+    if first > last:
+        raise InputError(f"range={first}-{last} must not end before it begins; nearest: {last}-{first}")
+    return first, last
+
+
+def media(name: str, value: object, grey: bool = False) -> None:
+    """A path, a `PIL.Image`, or uint8 pixels `[H, W, 3 | 4]` or `[T, H, W, 3 | 4]`; grey ones may be `[H, W]`."""
+    if isinstance(value, str | PathLike):
+        if not str(value).strip() or "\0" in str(value):
+            raise InputError(f"{name}={show(value)} must be the path of an image or a clip")
+    elif isinstance(value, np.ndarray):
+        shaped = value.ndim in (3, 4) and value.shape[-1] in (3, 4) or grey and value.ndim == 2
+        if value.dtype != np.uint8 or not shaped or not value.size:
+            flat = "[H, W], " if grey else ""
+            raise InputError(
+                f"{name} is an array {value.dtype} {list(value.shape)}; it must be uint8, 0 to 255, of shape "
+                f"{flat}[H, W, 3 or 4] or [T, H, W, 3 or 4]"
+            )
+    elif not isinstance(value, Image.Image):
+        raise InputError(f"{name}={show(value)} must be the path of an image or a clip, an image or uint8 pixels")
+
+
+def _is_real(value: object) -> bool:
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond the range of floats
+        return False
+
+
+def _clip(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
