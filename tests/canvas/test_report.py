@@ -1,0 +1,97 @@
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vgen.canvas.media import place
+from vgen.canvas.report import ACCENT, contact_sheet, fidelity, format_table, nearest_frame, sheet_frames
+from vgen.canvas.spec import Canvas, Patch
+from vgen.data.video import read_image, read_video
+
+CANVAS = Canvas(17, 32, 64)
+GREY = np.full((32, 64, 3), 100, np.uint8)
+
+
+def video() -> np.ndarray:
+    return np.full((17, 32, 64, 3), 100, np.uint8)
+
+
+def test_fidelity_counts_only_the_region_at_its_frame():
+    made = video()
+    made[3, :, 32:] = 110  # off by 10 inside the box
+    made[3, :, :32] = 0  # and by more outside it
+    [row] = fidelity(made, place(CANVAS.add(Patch(GREY, 3, box=(0.5, 0, 1, 1)))))
+    assert row.mean == row.worst == pytest.approx(20 * math.log10(255 / 10), abs=1e-3)
+    assert (row.first, row.last, row.area) == (3, 3, 0.5)
+
+
+def test_fidelity_of_a_clip_is_the_mean_and_the_worst_of_its_frames(media):
+    made = video()
+    made[4:9] = read_video(media / "clip9.mp4", range(5))
+    made[6] ^= 16
+    for mode in ("frames", "clip"):
+        [row] = fidelity(made, place(CANVAS.add(Patch(media / "clip9.mp4", 4, range=(0, 4), mode=mode))))
+        worst = 20 * math.log10(255 / 16)
+        assert (row.name, row.first, row.last, row.area) == ("clip9.mp4@4", 4, 8, 1)
+        assert row.worst == pytest.approx(worst, abs=1e-3) and row.mean == pytest.approx((worst + 4 * 100) / 5, abs=1e-3)
+
+
+def test_what_a_later_patch_covers_does_not_count(media):
+    under, over = Patch(GREY, 16), Patch(np.full_like(GREY, 200), -1, box=(0, 0, 0.5, 1))
+    made = video()
+    made[16, :, :32] = 200
+    rows = fidelity(made, place(CANVAS.add(under, over)))
+    assert [(row.area, row.mean) for row in rows] == [(0.5, 100), (0.5, 100)]
+    assert [row.name for row in fidelity(made, place(CANVAS.add(over, under)))] == ["image@16"]
+
+
+def test_a_fractional_frame_is_compared_with_its_nearest():
+    made = video()
+    made[10] = 0
+    [row] = fidelity(made, place(CANVAS.add(Patch(GREY, 10.75))))
+    assert row.mean == 100
+    assert [nearest_frame(frame) for frame in (0, 10.25, 10.5, 10.75, 16)] == [0, 10, 10, 11, 16]
+
+
+def test_frames_by_index_serve_as_a_video():
+    placed = place(CANVAS.add(Patch(GREY, 3)))
+    assert fidelity({3: GREY}, placed) == fidelity(video(), placed)
+
+
+def test_table():
+    rows = fidelity(video(), place(CANVAS.add(Patch(GREY, 3), Patch(video()[:5], -5, box=(0, 0, 1, 0.5)))))
+    assert format_table(rows).splitlines() == [
+        "patch    frames  area  PSNR (dB)  worst (dB)",
+        "image@3       3  100%     100.00      100.00",
+        "clip@-5   12-16   50%     100.00      100.00",
+    ]
+
+
+def test_the_sheet_shows_given_frames_and_others_evenly(media):
+    placed = place(Canvas(1025, 32, 64).add(Patch(media / "cat.png", 3), Patch(media / "cat.png", 700.5)))
+    shown = sheet_frames(1025, placed)
+    assert len(shown) == 24 and {0, 3, 700, 1024} <= set(shown) and shown == sorted(shown)
+    assert sheet_frames(17, placed[:1]) == list(range(17))
+    clip = place(CANVAS.add(Patch(media / "clip17.mp4")))
+    assert len(sheet_frames(1025, clip)) == 24 and sheet_frames(1025, clip)[-1] == 1024
+
+
+def accented(sheet: Image.Image) -> int:
+    return int((np.asarray(sheet) == ACCENT).all(-1).sum())
+
+
+def test_contact_sheet(media, tmp_path):
+    patches = Patch(media / "cat.png", 0), Patch(media / "cutout.png", 8.5), Patch(media / "clip9.mp4", 8, mode="clip")
+    contact_sheet(video(), place(CANVAS.add(*patches)), tmp_path / "with.png", title="a cat " * 100)
+    contact_sheet(video(), [], tmp_path / "without.png")
+    with_patches, without = (Image.open(tmp_path / name) for name in ("with.png", "without.png"))
+    assert without.width == with_patches.width <= 1800 and without.height < with_patches.height
+    assert accented(with_patches) > 1000 and accented(without) == 0
+
+
+def test_the_sheet_holds_the_pictures(media, tmp_path):
+    cat = read_image(media / "cat.png")
+    contact_sheet({0: GREY, 5: cat}, [], tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert (sheet == 100).all(-1).sum() >= 170 * 170  # the grey frame, larger than it was

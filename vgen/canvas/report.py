@@ -1,0 +1,234 @@
+"""What came out, to look at and in numbers: a contact sheet and how closely each patch was kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from os import PathLike
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+from torch import Tensor
+
+from vgen.canvas.media import Placed, PlacedClip, composite
+from vgen.data.video import to_uint8, to_unit
+from vgen.metrics.pixels import psnr
+
+Video = np.ndarray | Mapping[int, np.ndarray]  # uint8 [T, H, W, 3], or some of its frames by index
+
+BACKGROUND, INK, FAINT, ACCENT = (250, 250, 248), (40, 42, 48), (132, 136, 144), (232, 93, 4)
+CHECKERS = (236, 236, 234), (222, 222, 220)
+TILE_AREA = 176 * 176  # of one picture, pixels: legible whatever the size of the video
+COLUMNS, GAP, MARGIN, CAPTION, HEADING = 6, 14, 28, 24, 34
+MOST_FRAMES, MOST_PATCHES = 24, 12
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How closely the video keeps one patch.
+
+    Attributes:
+        name: The patch, as `cat.png@0`.
+        first: Pixel frame of its first image.
+        last: Pixel frame of its last image.
+        area: Part of the frame that it gives, 0..1, without what later patches cover.
+        mean: PSNR inside its region in dB, mean over its frames.
+        worst: The lowest PSNR of one of its frames, in dB.
+    """
+
+    name: str
+    first: float
+    last: float
+    area: float
+    mean: float
+    worst: float
+
+
+def fidelity(video: Video, placed: Sequence[Placed]) -> list[Fidelity]:
+    """Compares the video with its patches, each inside its own region.
+
+    A patch at a fractional frame is compared with the frame nearest to it, the earlier of two. A patch that later
+    ones cover wholly has no row.
+
+    Args:
+        video: uint8 `[T, H, W, 3]`, or at least the frames of the patches by index.
+        placed: The patches as `place` returns them: a later one hides an earlier one at the same frame.
+    """
+    seen: dict[tuple[int, str], list[tuple[float, float, float]]] = {}
+    for index, given in enumerate(placed):
+        mask = given.mask
+        for over in placed[index + 1 :]:
+            mask = mask & ~over.mask if _same_place(given, over) else mask
+        for frame, pixels, plane in _frames(given, mask):
+            made = to_unit(video[nearest_frame(frame)]).permute(2, 0, 1)
+            decibels = psnr(made[None, :, None], pixels[None, :, None], plane[None, :, None])
+            numbers = (frame, plane.float().mean().item(), decibels.item())
+            seen.setdefault((given.patch, given.name), []).append(numbers)
+    return [_summary(name, numbers) for (_, name), numbers in seen.items()]
+
+
+def format_table(rows: Sequence[Fidelity]) -> str:
+    """The rows of `fidelity` as text, one line each below a head line."""
+    lines = [("patch", "frames", "area", "PSNR (dB)", "worst (dB)")]
+    for row in rows:
+        frames = f"{row.first:g}" if row.first == row.last else f"{row.first:g}-{row.last:g}"
+        lines.append((row.name, frames, f"{row.area:.0%}", f"{row.mean:.2f}", f"{row.worst:.2f}"))
+    first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join([name.ljust(first), *map(str.rjust, cells, others)]) for name, *cells in lines)
+
+
+def nearest_frame(frame: float) -> int:
+    """The integer frame nearest to a fractional one, the earlier of two."""
+    return math.ceil(frame - 0.5)
+
+
+def sheet_frames(total: int, placed: Sequence[Placed], most: int = MOST_FRAMES) -> list[int]:
+    """Which frames of a video a contact sheet shows: those with patches, if not too many, and others evenly between."""
+    given = {nearest_frame(frame) for one in placed for frame, _, _ in _frames(one, one.mask)}
+    given = given if len(given) <= most // 2 else set()
+    spread = np.linspace(0, total - 1, min(total, most - len(given))).round().astype(int)
+    return sorted(given | set(spread.tolist()))
+
+
+def contact_sheet(video: Video, placed: Sequence[Placed], path: str | PathLike, title: str = "") -> None:
+    """Draws one PNG: the patches that were given, then frames of the video, those with a patch marked.
+
+    Args:
+        video: uint8 `[T, H, W, 3]`, of which `sheet_frames` are shown, or the frames to show by index.
+        placed: The patches as `place` returns them.
+        path: Where the PNG is written.
+        title: One line above, such as the prompt.
+    """
+    indices = sheet_frames(len(video), placed) if isinstance(video, np.ndarray) else sorted(video)
+    size = _tile_size(*video[indices[0]].shape[:2])
+    conditions = [(one.name, *frame) for one in composite(placed) for frame in _key_frames(one)]
+    given = [_patch_tile(*condition, size) for condition in conditions[:MOST_PATCHES]]
+    more = f" (and {len(conditions) - MOST_PATCHES} more)" if len(conditions) > MOST_PATCHES else ""
+    masks = {frame: mask for one in composite(placed) for frame, _, mask in _frames(one, one.mask)}
+    completed = [_frame_tile(video[index], index, masks, size) for index in indices]
+    sections = [("Given" + more, given), ("Completed", completed)]
+    _draw(title, [section for section in sections if section[1]], size).save(path, format="PNG")
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A picture, what stands below it to the left and to the right, and whether it was given."""
+
+    picture: Image.Image
+    label: str
+    note: str
+    given: bool
+
+
+def _same_place(one: Placed, other: Placed) -> bool:
+    """Whether two patches are composited into one condition."""
+    return one.frame == other.frame and one.pixels.shape == other.pixels.shape
+
+
+def _frames(placed: Placed, mask: Tensor) -> list[tuple[float, Tensor, Tensor]]:
+    """Each frame on its own: (pixel frame, pixels `[3, H, W]`, mask `[1, H, W]`), without those that give nothing."""
+    if not isinstance(placed, PlacedClip):
+        return [(placed.frame, placed.pixels, mask)] if mask.any() else []
+    frames = enumerate(zip(placed.pixels.unbind(1), mask.unbind(1), strict=True))
+    return [(placed.frame + index, pixels, plane) for index, (pixels, plane) in frames if plane.any()]
+
+
+def _key_frames(placed: Placed) -> list[tuple[float, Tensor, Tensor]]:
+    """An image, or the first, the middle and the last frame of a clip."""
+    frames = _frames(placed, placed.mask)
+    return [frames[index] for index in sorted({0, len(frames) // 2, len(frames) - 1})]
+
+
+def _summary(name: str, seen: Sequence[tuple[float, float, float]]) -> Fidelity:
+    """One row from the (frame, area, PSNR) of a patch's visible frames."""
+    frames, areas, decibels = np.array(seen).T
+    return Fidelity(name, frames.min(), frames.max(), areas.mean(), decibels.mean(), decibels.min())
+
+
+def _tile_size(height: int, width: int) -> tuple[int, int]:
+    """(width, height) of a picture on the sheet."""
+    scale = math.sqrt(TILE_AREA / (height * width))
+    return round(width * scale), round(height * scale)
+
+
+def _picture(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BICUBIC)
+
+
+def _patch_tile(name: str, frame: float, pixels: Tensor, mask: Tensor, size: tuple[int, int]) -> _Tile:
+    """A given image on a chequered ground, which shows where nothing is given."""
+    picture = _picture(to_uint8(pixels).permute(1, 2, 0).numpy(), size)
+    square = np.add.outer(np.arange(size[1]) // 8, np.arange(size[0]) // 8) % 2
+    ground = Image.fromarray(np.array(CHECKERS, np.uint8)[square])
+    tile = _outlined(Image.composite(picture, ground, _plane(mask, size)), mask)
+    return _Tile(tile, f"frame {frame:g}", name.rpartition("@")[0], given=True)
+
+
+def _frame_tile(pixels: np.ndarray, index: int, masks: Mapping[float, Tensor], size: tuple[int, int]) -> _Tile:
+    """A frame of the video, with the outline of what was given at it or nearest to it."""
+    near = [frame for frame in masks if nearest_frame(frame) == index]
+    picture = _picture(pixels, size)
+    for frame in near:
+        picture = _outlined(picture, masks[frame])
+    note = "given" if index in near else f"given at {near[0]:g}" if near else ""
+    return _Tile(picture, str(index), note, given=bool(near))
+
+
+def _plane(mask: Tensor, size: tuple[int, int]) -> Image.Image:
+    return Image.fromarray(mask[0].numpy().astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST)
+
+
+def _outlined(picture: Image.Image, mask: Tensor) -> Image.Image:
+    """The picture with a line just inside the border of the mask."""
+    plane = _plane(mask, picture.size)
+    inside = ImageOps.expand(plane, border=3, fill=0).filter(ImageFilter.MinFilter(5))
+    inside = ImageOps.crop(inside, border=3)
+    line = Image.fromarray(np.asarray(plane) & ~np.asarray(inside))
+    return Image.composite(Image.new("RGB", picture.size, ACCENT), picture, line)
+
+
+def _draw(title: str, sections: Sequence[tuple[str, Sequence[_Tile]]], size: tuple[int, int]) -> Image.Image:
+    """Lays out the headings and the rows of tiles, top to bottom."""
+    step_x, step_y = size[0] + GAP, size[1] + CAPTION + GAP
+    columns = min(COLUMNS, max(len(tiles) for _, tiles in sections))
+    rows = sum(math.ceil(len(tiles) / columns) for _, tiles in sections)
+    top = MARGIN + (HEADING if title else 0)
+    height = top + len(sections) * HEADING + rows * step_y + MARGIN - GAP
+    sheet = Image.new("RGB", (2 * MARGIN + columns * step_x - GAP, height), BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        draw.text((MARGIN, MARGIN - 4), _shortened(title, _font(20), sheet.width - 2 * MARGIN), INK, _font(20))
+    for heading, tiles in sections:
+        draw.text((MARGIN, top), heading, FAINT, _font(16))
+        top += HEADING
+        for index, tile in enumerate(tiles):
+            row, column = divmod(index, columns)
+            _draw_tile(sheet, draw, tile, (MARGIN + column * step_x, top + row * step_y))
+        top += math.ceil(len(tiles) / columns) * step_y
+    return sheet
+
+
+def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: _Tile, corner: tuple[int, int]) -> None:
+    left, bottom = corner[0], corner[1] + tile.picture.height + 5
+    sheet.paste(tile.picture, corner)
+    draw.text((left, bottom), tile.label, ACCENT if tile.given else INK, _font(15))
+    room = tile.picture.width - _font(15).getlength(tile.label) - 10
+    note = _shortened(tile.note, _font(13), room)
+    right = left + tile.picture.width - _font(13).getlength(note)
+    draw.text((right, bottom + 2), note, ACCENT if tile.given else FAINT, _font(13))
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
+    text = " ".join(text.split())
+    if font.getlength(text) <= room:
+        return text
+    while text and font.getlength(text + "...") > room:
+        text = text[:-1]
+    return text + "..." if text else ""
