@@ -1,0 +1,201 @@
+"""Video files in (decord) and out (PyAV), images in (Pillow), and the conversion to and from [-1, 1]."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import decord
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from vgen.errors import InputError
+
+CRF = 18  # visually lossless for h264
+GOP = 8  # frames between key frames: short, because training reads clips at random places
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file holds: number of frames, frames per second, height and width in pixels."""
+
+    frames: int
+    fps: float
+    height: int
+    width: int
+
+
+def open_video(path: str | Path) -> decord.VideoReader:
+    """Open a video for random access on one thread.
+
+    Raises:
+        InputError: the file is missing or is not a video.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such video file")
+    try:
+        reader = decord.VideoReader(str(path), num_threads=1)
+    except (decord.DECORDError, RuntimeError) as error:
+        raise InputError(f"{path}: not a readable video file ({_first_line(error)})") from error
+    if len(reader) == 0:
+        raise InputError(f"{path}: the video holds no frames")
+    return reader
+
+
+def read_frames(reader: decord.VideoReader, frames: Sequence[int], path: str | Path) -> np.ndarray:
+    """Read the numbered frames of an open video, in the order given.
+
+    Returns:
+        uint8 [T, H, W, 3], RGB.
+
+    Raises:
+        InputError: a frame number outside the video, or a file that breaks off; `path` names it.
+    """
+    indices = np.asarray(frames, dtype=np.int64)
+    outside = indices[(indices < 0) | (indices >= len(reader))]
+    if outside.size:
+        raise InputError(f"{path}: frame {outside[0]} is not in the video; it has frames 0 to {len(reader) - 1}")
+    if not indices.size:
+        raise InputError(f"{path}: no frames asked for; name one or more of 0 to {len(reader) - 1}")
+    try:
+        return reader.get_batch(indices.tolist()).asnumpy()
+    except (decord.DECORDError, RuntimeError) as error:
+        raise InputError(f"{path}: cannot be decoded ({_first_line(error)})") from error
+
+
+def read_video(path: str | Path, frames: Sequence[int] | None = None) -> np.ndarray:
+    """Read a video file, or the numbered frames of it.
+
+    Args:
+        path: a video file.
+        frames: frame numbers from 0, in any order; None reads them all.
+
+    Returns:
+        uint8 [T, H, W, 3], RGB.
+
+    Raises:
+        InputError: a missing or corrupt file, or a frame number outside it.
+    """
+    reader = open_video(path)
+    return read_frames(reader, range(len(reader)) if frames is None else frames, path)
+
+
+def video_info(path: str | Path) -> VideoInfo:
+    """Read the frame count, frame rate and size of a video file.
+
+    Raises:
+        InputError: a missing or corrupt file.
+    """
+    reader = open_video(path)
+    height, width, _ = read_frames(reader, [0], path)[0].shape
+    return VideoInfo(frames=len(reader), fps=float(reader.get_avg_fps()), height=height, width=width)
+
+
+def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF, gop: int = GOP) -> None:
+    """Write an h264 file (yuv420p, no B-frames), the same bytes on every machine.
+
+    Args:
+        path: where to write; the container follows the suffix, and the folder must exist.
+        video: uint8 [T, H, W, 3], RGB; H and W even.
+        fps: frames per second, above 0.
+        crf: x264 quality, 0 (lossless) to 51; smaller is better.
+        gop: key-frame distance in frames; smaller is faster to seek in, and larger on disk.
+
+    Raises:
+        InputError: an array, size or rate that h264 cannot hold, or a disk error.
+    """
+    _check_video(video, fps)
+    try:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+            stream.height, stream.width = video.shape[1:3]
+            stream.pix_fmt = "yuv420p"
+            stream.options = {"crf": str(crf), "g": str(gop), "bf": "0", "preset": "veryfast"}
+            stream.thread_count = 1  # x264's output depends on its number of threads
+            for image in video:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+            container.mux(stream.encode())
+    except (OSError, av.FFmpegError) as error:
+        raise InputError(f"{path}: cannot write the video ({_first_line(error)})") from error
+
+
+def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
+    """Join videos of one size, rate and encoder setting end to end, without encoding them again.
+
+    Args:
+        parts: files that `write_video` wrote with the same settings, one or more.
+        path: where to write the joined file.
+
+    Raises:
+        InputError: a part that cannot be read, or a disk error.
+    """
+    try:
+        with av.open(str(path), "w") as out:
+            stream, start = None, 0
+            for part in parts:
+                with av.open(str(part)) as container:
+                    source = container.streams.video[0]
+                    stream = stream or out.add_stream_from_template(source)
+                    start += _copy_packets(container, source, out, stream, start)
+    except (OSError, av.FFmpegError) as error:
+        raise InputError(f"{path}: cannot join the videos ({_first_line(error)})") from error
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image file.
+
+    Returns:
+        uint8 [H, W, 3], or [H, W, 4] where the image has transparency.
+
+    Raises:
+        InputError: a missing or corrupt file.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such image file") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"{path}: not a readable image file ({_first_line(error)})") from error
+
+
+def to_unit(pixels: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """uint8 pixels, 0 to 255, of any shape, to float32 in [-1, 1]."""
+    return torch.as_tensor(pixels).float() / 127.5 - 1.0
+
+
+def to_uint8(unit: torch.Tensor) -> torch.Tensor:
+    """Values in [-1, 1], of any shape, to uint8 pixels; values outside are clamped."""
+    return ((unit.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def _check_video(video: np.ndarray, fps: float) -> None:
+    if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or not len(video):
+        raise InputError(f"video of {video.dtype} {list(video.shape)} is not uint8 [T, H, W, 3] with T of 1 or more")
+    height, width = video.shape[1:3]
+    if height % 2 or width % 2:
+        even = f"{height + height % 2}x{width + width % 2}"
+        raise InputError(f"video of {height}x{width} is not of even height and width, as h264 needs; nearest: {even}")
+    if not fps > 0:
+        raise InputError(f"fps={fps} is not above 0")
+
+
+def _copy_packets(container, source, out, stream, start: int) -> int:
+    """Copy the packets of one part, shifted by `start` ticks; returns the part's length in ticks."""
+    ticks = round(1 / (source.average_rate * source.time_base))
+    frames = 0
+    for packet in container.demux(source):
+        if packet.dts is None:  # the demuxer's closing packet
+            continue
+        packet.pts += start
+        packet.dts += start
+        packet.stream = stream
+        out.mux(packet)
+        frames += 1
+    return frames * ticks
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

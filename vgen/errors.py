@@ -1,0 +1,43 @@
+"""The one error type for what a user can cause, and the one place where commands report it."""
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used.
+
+    The message fits on one line and holds the value, the rule it breaks and the nearest legal choice.
+    """
+
+
+def unknown_key(key: str, known: Iterable[str], where: str) -> InputError:
+    """Build the error for a name that is not one of `known`.
+
+    Args:
+        key: the name that the user gave.
+        known: the legal names.
+        where: what the name was looked up in, such as "the config" or "the cameras of DIR".
+
+    Returns:
+        An InputError that names the nearest legal name, or all of them where none is near.
+    """
+    names = [str(name) for name in known]
+    near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.5)
+    if near:
+        hint = f"nearest: {near[0]!r}"
+    elif names:
+        hint = f"known: {', '.join(names)}"
+    else:
+        hint = "there are none"
+    return InputError(f"{key!r} is not in {where}; {hint}")
+
+
+def exit_on_input_error(main: Callable[[], object]) -> None:
+    """Run a command's `main`; an InputError becomes one line on stderr and exit code 2."""
+    try:
+        main()
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
