@@ -1,0 +1,1 @@
+"""Recorders: programs that make LeRobot datasets out of simulators."""
