@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import decord
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vgen.data.video import open_video, read_frames
+from vgen.data.video import VideoFile
 from vgen.errors import InputError, unknown_key
 
 VERSION = "v3.0"
@@ -117,7 +116,7 @@ class LeRobotDataset:
             raise InputError(f"frame {outside[0]} is not in episode {i} of {self.path}; it has frames 0 to {last}")
         path = self._file("video_path", row, f"videos/{key}", video_key=key)
         start = round(row[f"videos/{key}/from_timestamp"] * self.fps)
-        return read_frames(_open_video(path, os.getpid()), (start + wanted).tolist(), path)
+        return _open_video(path, os.getpid()).read(start + wanted)
 
     def _row(self, i: int) -> dict[str, object]:
         if not 0 <= i < len(self):
@@ -145,9 +144,9 @@ def _read_table(path: Path) -> pa.Table:
 
 
 @lru_cache(maxsize=OPEN_VIDEOS)
-def _open_video(path: Path, pid: int) -> decord.VideoReader:
+def _open_video(path: Path, pid: int) -> VideoFile:
     """`pid` keeps a forked process from sharing its parent's file position."""
-    return open_video(path)
+    return VideoFile(path)
 
 
 def _read_info(path: Path) -> dict:

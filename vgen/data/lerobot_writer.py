@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vgen.data.lerobot import CHUNK_FILES, DATA_PATH, EPISODES_PATH, INDEX_COLUMNS, VERSION, VIDEO_PATH
-from vgen.data.video import join_videos, open_video, read_frames, write_video
+from vgen.data.video import VideoFile, join_videos, write_video
 from vgen.errors import InputError
 
 SAMPLED_FRAMES = 4  # per episode and camera, for the pixel statistics
@@ -156,10 +156,10 @@ class LeRobotWriter:
             if isinstance(part, np.ndarray):
                 part = self._work / "parts" / f"{key}-{index}.mp4"
                 write_video(part, videos[key], self._fps)
-            reader = open_video(part)
-            if len(reader) != length:
-                raise InputError(f"{part} holds {len(reader)} frames; the columns of its episode have {length} rows")
-            sample = read_frames(reader, np.linspace(0, length - 1, SAMPLED_FRAMES).astype(int), part)
+            file = VideoFile(part)
+            if file.info.frames != length:
+                raise InputError(f"{part} holds {file.info.frames} frames; its episode's columns have {length} rows")
+            sample = file.read(np.linspace(0, length - 1, SAMPLED_FRAMES).astype(int))
             self._parts[key].append(part)
             self._features.setdefault(key, _video_feature(sample.shape[1:], self._fps))
             self._stats.setdefault(key, _Stats((3, 1, 1))).add(sample.reshape(-1, 3) / 255)

@@ -27,42 +27,54 @@ class VideoInfo:
     width: int
 
 
-def open_video(path: str | Path) -> decord.VideoReader:
-    """Open a video for random access on one thread.
+class VideoFile:
+    """A video file that is open for random access, on one thread.
 
     Raises:
         InputError: the file is missing or is not a video.
+
+    Attributes:
+        info: frame count, rate and size.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such video file")
-    try:
-        reader = decord.VideoReader(str(path), num_threads=1)
-    except (decord.DECORDError, RuntimeError) as error:
-        raise InputError(f"{path}: not a readable video file ({_first_line(error)})") from error
-    if len(reader) == 0:
-        raise InputError(f"{path}: the video holds no frames")
-    return reader
 
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such video file")
+        try:
+            self._reader = decord.VideoReader(str(path), num_threads=1)
+            first = self._reader[0].asnumpy()
+        except (decord.DECORDError, RuntimeError, IndexError) as error:
+            raise InputError(f"{path}: not a readable video file ({_first_line(error)})") from error
+        # decord takes the padding of some narrow videos' rows for further channels, and fails to read them in batches
+        self._padded = first.shape[2] != 3
+        self.info = VideoInfo(len(self._reader), float(self._reader.get_avg_fps()), *first.shape[:2])
 
-def read_frames(reader: decord.VideoReader, frames: Sequence[int], path: str | Path) -> np.ndarray:
-    """Read the numbered frames of an open video, in the order given.
+    def read(self, frames: Sequence[int]) -> np.ndarray:
+        """Decode the numbered frames, in the order given.
 
-    Returns:
-        uint8 [T, H, W, 3], RGB.
+        Returns:
+            uint8 [T, H, W, 3], RGB.
 
-    Raises:
-        InputError: a frame number outside the video, or a file that breaks off; `path` names it.
-    """
-    indices = np.asarray(frames, dtype=np.int64)
-    outside = indices[(indices < 0) | (indices >= len(reader))]
-    if outside.size:
-        raise InputError(f"{path}: frame {outside[0]} is not in the video; it has frames 0 to {len(reader) - 1}")
-    if not indices.size:
-        raise InputError(f"{path}: no frames asked for; name one or more of 0 to {len(reader) - 1}")
-    try:
-        return reader.get_batch(indices.tolist()).asnumpy()
-    except (decord.DECORDError, RuntimeError) as error:
-        raise InputError(f"{path}: cannot be decoded ({_first_line(error)})") from error
+        Raises:
+            InputError: a frame number outside the video, or a file that breaks off.
+        """
+        indices, last = np.asarray(frames, dtype=np.int64), self.info.frames - 1
+        outside = indices[(indices < 0) | (indices > last)]
+        if outside.size:
+            raise InputError(f"{self._path}: frame {outside[0]} is not in the video; it has frames 0 to {last}")
+        if not indices.size:
+            raise InputError(f"{self._path}: no frames asked for; name one or more of 0 to {last}")
+        try:
+            if self._padded:
+                return np.stack([self._without_padding(self._reader[i].asnumpy()) for i in indices.tolist()])
+            return self._reader.get_batch(indices.tolist()).asnumpy()
+        except (decord.DECORDError, RuntimeError) as error:
+            raise InputError(f"{self._path}: cannot be decoded ({_first_line(error)})") from error
+
+    def _without_padding(self, frame: np.ndarray) -> np.ndarray:
+        height, width = self.info.height, self.info.width
+        return frame.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
 
 
 def read_video(path: str | Path, frames: Sequence[int] | None = None) -> np.ndarray:
@@ -78,8 +90,8 @@ def read_video(path: str | Path, frames: Sequence[int] | None = None) -> np.ndar
     Raises:
         InputError: a missing or corrupt file, or a frame number outside it.
     """
-    reader = open_video(path)
-    return read_frames(reader, range(len(reader)) if frames is None else frames, path)
+    file = VideoFile(path)
+    return file.read(range(file.info.frames) if frames is None else frames)
 
 
 def video_info(path: str | Path) -> VideoInfo:
@@ -88,9 +100,7 @@ def video_info(path: str | Path) -> VideoInfo:
     Raises:
         InputError: a missing or corrupt file.
     """
-    reader = open_video(path)
-    height, width, _ = read_frames(reader, [0], path)[0].shape
-    return VideoInfo(frames=len(reader), fps=float(reader.get_avg_fps()), height=height, width=width)
+    return VideoFile(path).info
 
 
 def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF, gop: int = GOP) -> None:
