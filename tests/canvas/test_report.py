@@ -34,7 +34,9 @@ def test_fidelity_of_a_clip_is_the_mean_and_the_worst_of_its_frames(media):
         [row] = fidelity(made, place(CANVAS.add(Patch(media / "clip9.mp4", 4, range=(0, 4), mode=mode))))
         worst = 20 * math.log10(255 / 16)
         assert (row.name, row.first, row.last, row.area) == ("clip9.mp4@4", 4, 8, 1)
-        assert row.worst == pytest.approx(worst, abs=1e-3) and row.mean == pytest.approx((worst + 4 * 100) / 5, abs=1e-3)
+        assert row.worst == pytest.approx(worst, abs=1e-3) and row.mean == pytest.approx(
+            (worst + 4 * 100) / 5, abs=1e-3
+        )
 
 
 def test_what_a_later_patch_covers_does_not_count(media):

@@ -63,17 +63,18 @@ def choice(name: str, value: object, choices: Iterable[str]) -> str:
     raise InputError(f"{name}={show(value)} must be one of {', '.join(choices)}{hint}")
 
 
-def box(value: object) -> tuple[float, float, float, float]:
-    """Relative (x0, y0, x1, y1) with 0 <= x0 < x1 <= 1, and the same for y."""
+def box(value: object, reach: float = 0.0) -> tuple[float, float, float, float]:
+    """(x0, y0, x1, y1) with x0 < x1 and y0 < y1, relative to the canvas; it may reach that far beyond 0..1."""
+    low, high = 0.0 - reach, 1.0 + reach
     if not isinstance(value, Sequence) or len(value) != 4 or not all(_is_real(number) for number in value):
-        raise InputError(f"box={show(value)} must be four numbers x0,y0,x1,y1, each in 0 to 1, such as 0.1,0.2,0.6,0.8")
+        raise InputError(f"box={show(value)} must be four numbers x0,y0,x1,y1, such as 0.1,0.2,0.6,0.8")
     x0, y0, x1, y1 = (float(number) for number in value)
-    if 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1:
+    if low <= x0 < x1 <= high and low <= y0 < y1 <= high:
         return x0, y0, x1, y1
-    (left, right), (top, bottom) = (sorted(_clip(end, 0, 1) for end in ends) for ends in ((x0, x1), (y0, y1)))
+    (left, right), (top, bottom) = (sorted(_clip(end, low, high) for end in ends) for ends in ((x0, x1), (y0, y1)))
     near = f"; nearest: {left:g},{top:g},{right:g},{bottom:g}" if left < right and top < bottom else ""
     given = ",".join(f"{number:g}" for number in (x0, y0, x1, y1))
-    raise InputError(f"box={given} must have 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1, relative to the canvas{near}")
+    raise InputError(f"box={given} must have {low:g} <= x0 < x1 <= {high:g}, and the same for y0 and y1{near}")
 
 
 def frame_range(value: object) -> tuple[int, int]:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 from torch import Tensor
 
 from vgen.canvas.checks import show
 from vgen.canvas.spec import Canvas, Media, Patch
-from vgen.data.video import open_video, read_image, read_video, to_unit, video_info
+from vgen.data.video import read_image, read_video, to_unit, video_info
 from vgen.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def media_length(source: Media) -> int:
         InputError: the file cannot be read.
     """
     if isinstance(source, str | PathLike):
-        return len(open_video(source)) if _is_clip_file(source) else 1
+        return video_info(source).frames if _is_clip_file(source) else 1
     return len(source) if np.ndim(source) == 4 else 1
 
 
@@ -162,6 +162,11 @@ def read_media(source: Media, frames: Sequence[int] | None = None) -> np.ndarray
         pixels = source
     pixels = pixels if pixels.ndim == 4 else pixels[None]
     return pixels if frames is None else pixels[list(frames)]
+
+
+def grey_plane(pixels: np.ndarray) -> np.ndarray:
+    """The grey of a mask, uint8 `[H, W]`, times its alpha, from uint8 `[H, W]` or `[H, W, 3 | 4]`."""
+    return np.asarray(ImageChops.multiply(*Image.fromarray(pixels).convert("LA").split()))
 
 
 def _is_clip_file(file: str | PathLike) -> bool:
@@ -230,18 +235,12 @@ def _read_mask(patch: Patch, canvas: Canvas, chosen: range) -> list[np.ndarray]:
         still = media_length(patch.mask) == 1
         if not still and media_length(patch.mask) != media_length(patch.source):
             raise InputError("a mask is an image, or a clip of as many frames as the clip it masks")
-        planes = [_grey(pixels, canvas) for pixels in read_media(patch.mask, [0] if still else chosen)]
+        masks = [Image.fromarray(grey_plane(pixels)) for pixels in read_media(patch.mask, [0] if still else chosen)]
     except InputError as error:
         raise InputError(f"mask={show(name)}: {error}") from error
+    size = canvas.width, canvas.height
+    planes = [np.asarray(mask.resize(size, Image.Resampling.NEAREST)) / np.float32(255) for mask in masks]
     return planes * len(chosen) if still else planes
-
-
-def _grey(pixels: np.ndarray, canvas: Canvas) -> np.ndarray:
-    grey, alpha = Image.fromarray(pixels).convert("LA").split()
-    planes = (
-        np.asarray(plane.resize((canvas.width, canvas.height), Image.Resampling.NEAREST)) for plane in (grey, alpha)
-    )
-    return np.prod([plane / np.float32(255) for plane in planes], axis=0)
 
 
 def _on_canvas(patch: Patch, pixels: np.ndarray, grey: np.ndarray, canvas: Canvas) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,36 @@
+import pytest
+
+import vgen.weights
+from vgen.errors import InputError
+from vgen.weights import resolve
+
+
+@pytest.fixture(autouse=True)
+def installed(tmp_path, monkeypatch):
+    (tmp_path / "package/nano").mkdir(parents=True)
+    (tmp_path / "package/nano/model_index.json").touch()
+    monkeypatch.setattr(vgen.weights, "INSTALLED", tmp_path / "package")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_installed_folders_and_hub_ids(tmp_path):
+    assert resolve("nano") == str(tmp_path / "package/nano")
+    assert resolve("package/nano") == "package/nano"
+    assert resolve(tmp_path / "package/nano") == str(tmp_path / "package/nano")
+    assert resolve("Wan-AI/Wan2.1-T2V-1.3B-Diffusers") == "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("nanno", "'nanno' is no installed model .nano., .*; did you mean nano"),
+        ("package", "'package' is no diffusers folder"),
+        ("", "model '' is no installed model"),
+        ("/nowhere/model", "'/nowhere/model' is no installed model"),
+        ("a/b/c", "'a/b/c'"),
+        ("..", "'..' is no diffusers folder"),
+    ],
+)
+def test_others_are_refused(name, message):
+    with pytest.raises(InputError, match=message):
+        resolve(name)

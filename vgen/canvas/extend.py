@@ -1,0 +1,107 @@
+"""Videos longer than one pass: segment by segment, the last frames of each the conditions of the next.
+
+As in VideoCanvas (arXiv 2510.08555), which goes past 1,000 frames this way and closes a loop with the first frames at
+its end. Memory does not grow with the length: frames are handed out as they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from vgen.canvas import checks
+from vgen.canvas.spec import Canvas, Patch
+
+MAX_TOTAL = 10**6
+OVERLAP = 5  # frames that a segment takes over from the one before
+
+
+class HasVideo(Protocol):
+    """What a pipeline returns: `video` is uint8 `[T, H, W, 3]`."""
+
+    video: np.ndarray
+
+
+class Completes(Protocol):
+    """A `CanvasPipeline`, or anything that completes a canvas."""
+
+    def __call__(self, canvas: Canvas, *, generator: torch.Generator | None = None) -> HasVideo: ...
+
+
+def extend(
+    pipeline: Completes,
+    canvas: Canvas,
+    total_frames: int,
+    overlap: int = OVERLAP,
+    generator: torch.Generator | None = None,
+) -> Iterator[np.ndarray]:
+    """Completes a canvas and goes on from its end.
+
+    Args:
+        pipeline: Called once per segment, with canvases of `canvas.frames` frames.
+        canvas: The first segment, with its patches; the later ones have its prompt and size.
+        total_frames: Length of the whole video.
+        overlap: Last frames of each segment that are given to the next; they are handed out once, as first made.
+        generator: Of the noise, drawn on by one segment after the other.
+
+    Yields:
+        uint8 `[t, H, W, 3]`: the first segment, then the new frames of each one; `total_frames` together.
+
+    Raises:
+        InputError: overlap or total_frames does not fit the canvas.
+    """
+    _check(canvas, total_frames, overlap, ends=1)
+    video = pipeline(canvas, generator=generator).video
+    yield video
+    made = len(video)
+    while made < total_frames:
+        given = Patch(video[-overlap:].copy())
+        video = pipeline(replace(canvas, patches=(given,)), generator=generator).video
+        yield video[overlap : overlap + total_frames - made]
+        made += canvas.frames - overlap
+
+
+def loop(
+    pipeline: Completes,
+    canvas: Canvas,
+    total_frames: int,
+    overlap: int = OVERLAP,
+    generator: torch.Generator | None = None,
+) -> Iterator[np.ndarray]:
+    """As `extend`, and the end leads back to the beginning: played over and over, the video has no seam.
+
+    The closing segment has the first frames of the video at its end, where they are not handed out again.
+
+    Args:
+        pipeline: As for `extend`.
+        canvas: As for `extend`.
+        total_frames: Length of one round, more than `canvas.frames`.
+        overlap: As for `extend`, and the number of first frames that close the loop.
+        generator: As for `extend`.
+
+    Yields:
+        As `extend`.
+
+    Raises:
+        InputError: overlap or total_frames does not fit the canvas.
+    """
+    _check(canvas, total_frames, overlap, ends=2)
+    closing = min(canvas.frames - 2 * overlap, total_frames - canvas.frames)
+    beginning, recent = None, np.empty((0, canvas.height, canvas.width, 3), np.uint8)
+    for frames in extend(pipeline, canvas, total_frames - closing, overlap, generator):
+        beginning = frames[:overlap].copy() if beginning is None else beginning
+        recent = np.concatenate([recent, frames])[-canvas.frames :]
+        yield frames
+    taken = canvas.frames - closing - overlap
+    ends = Patch(recent[-taken:]), Patch(beginning, -overlap)
+    yield pipeline(replace(canvas, patches=ends), generator=generator).video[taken : taken + closing]
+
+
+def _check(canvas: Canvas, total_frames: int, overlap: int, ends: int) -> None:
+    """Each segment must make at least one frame between the frames given at one or both of its ends."""
+    checks.whole("overlap", overlap, 1, max(1, (canvas.frames - 1) // ends))
+    checks.whole("total_frames", total_frames, canvas.frames + ends - 1, MAX_TOTAL)
