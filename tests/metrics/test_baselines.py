@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vgen.metrics import copy_nearest, linear_blend
+from vgen.metrics import copy_nearest, extend_edges, linear_blend
 
 
 def given(batch=2, count=3, size=4, seed=0):
@@ -66,3 +66,13 @@ def test_a_pixel_that_is_never_given_takes_the_mean_colour_of_the_given_ones(bas
 def test_nothing_given_is_mid_grey(baseline):
     pixels, masks = given(batch=1)
     assert baseline(pixels, torch.zeros_like(masks), torch.tensor([[0, 4, 8]]), 9).abs().max() == 0
+
+
+def test_edges_extend_to_the_nearest_known_pixel():
+    video = torch.arange(2 * 3 * 2 * 5 * 6).float().view(2, 3, 2, 5, 6)
+    known = torch.zeros(2, 1, 5, 6)
+    known[0, 0, 1:3, 2:5] = 1
+    filled = extend_edges(video, known)
+    for (y, x), source in {(0, 0): (1, 2), (4, 3): (2, 3), (2, 5): (2, 4), (1, 3): (1, 3), (4, 5): (2, 4)}.items():
+        torch.testing.assert_close(filled[0, :, :, y, x], video[0, :, :, source[0], source[1]])
+    torch.testing.assert_close(filled[1], video[1])

@@ -2,8 +2,8 @@
 
 from vgen.metrics.alignment import CENTROID_WINDOW_DB, curve_centroid, curve_peak, least_squares_slope
 from vgen.metrics.base import Average, SampleMetric, SetMetric
-from vgen.metrics.baselines import copy_nearest, linear_blend
-from vgen.metrics.pixels import MOVING_THRESHOLD, PSNR_CAP, moving_pixels, psnr, psnr_curve, ssim
+from vgen.metrics.baselines import copy_nearest, extend_edges, linear_blend
+from vgen.metrics.pixels import MOVING_THRESHOLD, PSNR_CAP, moving_pixels, moving_psnr, psnr, psnr_curve, ssim
 
 __all__ = [
     "CENTROID_WINDOW_DB",
@@ -15,9 +15,11 @@ __all__ = [
     "copy_nearest",
     "curve_centroid",
     "curve_peak",
+    "extend_edges",
     "least_squares_slope",
     "linear_blend",
     "moving_pixels",
+    "moving_psnr",
     "psnr",
     "psnr_curve",
     "ssim",

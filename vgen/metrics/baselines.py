@@ -6,6 +6,7 @@ A pixel that no frame gives takes the mean colour of the clip's given pixels, wh
 from collections.abc import Callable
 
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 
@@ -31,6 +32,28 @@ def linear_blend(pixels: Tensor, masks: Tensor, frames: Tensor, length: int) -> 
     Args and result are those of `copy_nearest`.
     """
     return _fill(pixels, masks, frames, length, _blend)
+
+
+def extend_edges(video: Tensor, known: Tensor) -> Tensor:
+    """Every pixel outside a mask takes, frame by frame, the colour of the nearest pixel inside it.
+
+    Closer than the mean colour where a hole's surroundings are given, as in inpainting.
+
+    Args:
+        video: `[B, 3, T, H, W]`.
+        known: `[B, 1, H, W]`, nonzero inside; a sample whose mask is empty stays as it is.
+
+    Returns:
+        Video `[B, 3, T, H, W]`.
+    """
+    return torch.stack([_extend(clip, mask[0] != 0) for clip, mask in zip(video, known, strict=True)])
+
+
+def _extend(clip: Tensor, known: Tensor) -> Tensor:
+    if not known.any():
+        return clip
+    rows, columns = distance_transform_edt(~known.cpu().numpy(), return_distances=False, return_indices=True)
+    return clip[:, :, torch.from_numpy(rows), torch.from_numpy(columns)]
 
 
 def _fill(pixels: Tensor, masks: Tensor, frames: Tensor, length: int, at_time: Callable[..., Tensor]) -> Tensor:

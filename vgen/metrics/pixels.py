@@ -83,3 +83,8 @@ def moving_pixels(truth: Tensor, threshold: float = MOVING_THRESHOLD) -> Tensor:
     """
     span = truth.amax(dim=2, keepdim=True) - truth.amin(dim=2, keepdim=True)
     return span.amax(dim=1, keepdim=True) > threshold
+
+
+def moving_psnr(prediction: Tensor, truth: Tensor) -> Tensor:
+    """`psnr` over the truth's `moving_pixels`, in all frames. `[B, 3, T, H, W]` twice -> `[B]`, nan if nothing moves."""
+    return psnr(prediction, truth, moving_pixels(truth))

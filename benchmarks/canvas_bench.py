@@ -1,0 +1,177 @@
+"""How well does a canvas model complete held-out clips, and does it put each patch where and when it was asked to?
+
+    python benchmarks/canvas_bench.py --model nano --split test --out results.json
+    python benchmarks/canvas_bench.py --model runs/canvas/export --clips 64 --contact-sheets sheets
+
+Seven tasks on each clip, beside baselines that need no model and the codec's own reconstruction, which no completion
+can pass; fidelity of the given pixels; and two measures of temporal alignment (canvas_suite/alignment.py).
+
+Clips: middle clips of the split's episodes, the tasks taking turns (canvas_suite/clips.py). Masks: drawn once per clip
+from --seed (canvas_suite/tasks.py); inpainting and outpainting give every second frame. PSNR and SSIM are means over the
+clips, of values in [-1, 1]; moving pixels are those whose range over the clip exceeds 0.2 in some channel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from canvas_suite import alignment
+from canvas_suite.clips import ClipPlace, choose_from, load
+from canvas_suite.evaluation import ClipBatch, Evaluation, evaluate
+from canvas_suite.report import table, write_json
+from canvas_suite.sampler import Sampler
+from canvas_suite.sheets import ContactSheets
+from canvas_suite.tasks import REGION_FRAME_STEP, Layout
+from torch import Tensor
+
+from vgen.backbone.codec import WanCodec
+from vgen.canvas.pipeline import CanvasPipeline
+from vgen.data.lerobot import LeRobotDataset
+from vgen.errors import InputError, exit_on_input_error
+from vgen.metrics import CENTROID_WINDOW_DB, MOVING_THRESHOLD, PSNR_CAP
+
+PACKAGES = ("torch", "diffusers", "transformers", "torchmetrics", "numpy")
+SHEET_CLIPS = 4
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """The chosen clips: their places, and videos `[B, 3, T + EXTRA_FRAMES, H, W]` in [-1, 1]."""
+
+    places: list[ClipPlace]
+    videos: Tensor
+    layout: Layout
+    fps: float
+
+    def batch(self, part: slice, seed: int) -> ClipBatch:
+        """Some of the clips, each with a seed of its own that depends on its place in the whole set alone."""
+        places = self.places[part]
+        return ClipBatch(
+            truth=self.videos[part, :, : self.layout.length],
+            prompts=[place.task for place in places],
+            keys=[(place.episode, place.start) for place in places],
+            seeds=[seed + number for number in range(len(self.places))[part]],
+        )
+
+
+def read_clips(args: argparse.Namespace, stride: int) -> ClipSet:
+    """The clips of the benchmark for a codec of temporal stride `stride`.
+
+    Raises:
+        InputError: The data are missing, no episode is long enough, or the canvas is too short to measure alignment.
+    """
+    if args.frames <= max(alignment.PEAK_FRAMES):
+        raise InputError(f"frames={args.frames} is too short to measure alignment; the shortest is 13")
+    if not args.data.exists():
+        raise InputError(
+            f"{args.data} is not there; record it with: python tools/record_metaworld.py --out {args.data}"
+        )
+    dataset = LeRobotDataset(args.data, args.split)
+    frames = args.frames + alignment.EXTRA_FRAMES
+    span = (frames - 1) * args.stride + 1
+    places = choose_from(dataset, args.clips, span)
+    if not places:
+        raise InputError(f"no episode of split '{args.split}' has the {span} frames that frames={args.frames} need")
+    videos = load(dataset, args.camera, places, frames, args.stride)
+    return ClipSet(places, videos, Layout(args.frames, *videos.shape[-2:], stride), dataset.fps / args.stride)
+
+
+def measure_alignment(sampler: Sampler, clips: ClipSet, count: int, seed: int) -> dict:
+    """Both alignment sections, on the `count` clips that move most."""
+    chosen = alignment.most_moving(clips.videos[:, :, : clips.layout.length], count)
+    prompts = [clips.places[number].task for number in chosen]
+    inputs = (sampler, clips.videos[chosen], prompts, clips.layout, [seed + number for number in chosen])
+    peak, slope = alignment.peak_section(*inputs), alignment.slope_section(*inputs)
+    return {"clips": len(chosen), "clip_numbers": chosen, "peak": peak, "slope": slope}
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Everything that is measured, as one plain dict."""
+    began = time.perf_counter()
+    pipe = CanvasPipeline.from_pretrained(args.model)
+    pipe.set_progress_bar_config(disable=True)
+    steps = args.steps or pipe.config.default_steps
+    guidance = pipe.config.default_guidance if args.guidance is None else args.guidance
+    sampler = Sampler(pipe, WanCodec(pipe.vae), steps, guidance, args.batch)
+    clips = read_clips(args, pipe.temporal_stride)
+
+    starts = range(0, len(clips.places), args.batch)
+    batches = [clips.batch(slice(start, start + args.batch), args.seed) for start in starts]
+    sheets = ContactSheets(args.contact_sheets, SHEET_CLIPS) if args.contact_sheets else _unseen
+    evaluation = evaluate(sampler, batches, clips.layout, args.seed, sheets)
+    aligned = measure_alignment(sampler, clips, args.alignment_clips, args.seed)
+    settings = {**_plain_args(args), "steps": steps, "guidance": guidance, "fps": clips.fps}
+    return _results(settings, clips, evaluation, aligned, time.perf_counter() - began)
+
+
+def _results(settings: dict, clips: ClipSet, evaluation: Evaluation, aligned: dict, seconds: float) -> dict:
+    size = f"{clips.layout.length} frames of {clips.layout.height}x{clips.layout.width} at {clips.fps:g} fps"
+    return {
+        "title": (
+            f"canvas benchmark of {settings['model']}: {len(clips.places)} clips of {settings['data']} "
+            f"({settings['split']}), {size},\n{settings['steps']} steps, guidance {settings['guidance']:g}, "
+            f"seed {settings['seed']}, {seconds:.0f} s"
+        ),
+        "settings": settings,
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "seconds": seconds,
+        "definitions": {
+            "psnr_cap_db": PSNR_CAP,
+            "moving_threshold": MOVING_THRESHOLD,
+            "region_frame_step": REGION_FRAME_STEP,
+            "centroid_window_db": CENTROID_WINDOW_DB,
+        },
+        "clips": [asdict(place) for place in clips.places],
+        "codec": {"means": evaluation.codec.means(), "per_clip": evaluation.codec.per_clip()},
+        "tasks": {task: {"means": s.means(), "per_clip": s.per_clip()} for task, s in evaluation.tasks.items()},
+        "alignment": aligned,
+    }
+
+
+def _plain_args(args: argparse.Namespace) -> dict:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+
+
+def _unseen(*_: object) -> None:
+    """Nobody looks at the videos."""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nano", help="nano, a diffusers folder or a hub id (default: nano)")
+    parser.add_argument("--data", type=Path, default=Path("data/metaworld"), help="LeRobot v3 folder")
+    parser.add_argument("--split", default="test", help="a split of the folder (default: test)")
+    parser.add_argument("--camera", default="first_person")
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--frames", type=int, default=17, help="of a clip, 1 + 4k, 13 or more (default: 17)")
+    parser.add_argument("--stride", type=int, default=1, help="recorded frames per frame, as the model was trained")
+    parser.add_argument("--steps", type=int, help="default: the model's own")
+    parser.add_argument("--guidance", type=float, help="default: the model's own")
+    parser.add_argument("--batch", type=int, default=16, help="clips at once; changes the speed and nothing else")
+    parser.add_argument("--seed", type=int, default=0, help="of masks and noise")
+    parser.add_argument("--alignment-clips", type=int, default=16)
+    parser.add_argument("--out", type=Path, help="JSON file for all results, clip by clip")
+    parser.add_argument("--contact-sheets", type=Path, metavar="DIR", help="folder for a few pictures of results")
+    return parser.parse_args()
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING)
+    args = parse_args()
+    for name in ("clips", "stride", "batch", "alignment_clips"):
+        if getattr(args, name) < 1:
+            raise InputError(f"{name}={getattr(args, name)} must be 1 or more")
+    results = run(args)
+    print(table(results))
+    if args.out:
+        write_json(results, args.out)
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)

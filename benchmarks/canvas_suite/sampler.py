@@ -1,0 +1,61 @@
+"""The model under test, and its codec, behind three batched calls from videos to videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from canvas_suite.tasks import Given
+from vgen.backbone.codec import Codec
+from vgen.canvas.conditions import encode_frames
+from vgen.canvas.pipeline import CanvasPipeline
+
+
+class Sampler:
+    """A pipeline with fixed settings.
+
+    Args:
+        pipe: The pipeline.
+        codec: The pipeline's own.
+        steps: Steps of its scheduler.
+        guidance: Scale of classifier-free guidance on the text; 1 is without.
+        batch: Videos that go through the model, or the codec, at once.
+    """
+
+    def __init__(self, pipe: CanvasPipeline, codec: Codec, steps: int, guidance: float, batch: int) -> None:
+        self.pipe, self.codec, self.steps, self.guidance, self.batch = pipe, codec, steps, guidance, batch
+
+    def complete(self, given: Given, prompts: Sequence[str], length: int, seeds: Sequence[int]) -> Tensor:
+        """Videos `[B, 3, T, H, W]` in [-1, 1] that complete what is given.
+
+        Every sample draws its noise from its own seed, so a result does not depend on the batch it came in.
+        """
+        starts = range(0, len(prompts), self.batch)
+        return torch.cat([self._complete(given, prompts, length, seeds, slice(s, s + self.batch)) for s in starts])
+
+    def _complete(self, given: Given, prompts: Sequence[str], length: int, seeds: Sequence[int], part: slice) -> Tensor:
+        height, width = given.pixels.shape[-2:]
+        return self.pipe.sample(
+            encode_frames(self.codec, given.pixels[part], given.masks[part], given.frames[part]),
+            prompts[part],
+            frames=length,
+            height=height,
+            width=width,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds[part]],
+            num_inference_steps=self.steps,
+            guidance_scale=self.guidance,
+        ).cpu()
+
+    def reconstruct_video(self, video: Tensor) -> Tensor:
+        """What the codec makes of videos `[B, 3, T, H, W]` that it encodes as videos."""
+        parts = video.split(self.batch)
+        return torch.cat([self.codec.decode(self.codec.encode_video(part)).cpu() for part in parts])
+
+    def reconstruct_images(self, video: Tensor) -> Tensor:
+        """What the codec makes of videos `[B, 3, T, H, W]` whose frames it encodes alone, in image mode."""
+        frames = video.transpose(1, 2)
+        parts = frames.flatten(0, 1).split(self.batch)
+        images = [self.codec.decode(self.codec.encode_image(part))[:, :, 0].cpu() for part in parts]
+        return torch.cat(images).unflatten(0, frames.shape[:2]).transpose(1, 2)

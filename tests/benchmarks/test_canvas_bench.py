@@ -1,0 +1,107 @@
+import json
+import sys
+
+import canvas_bench
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLWan
+
+from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.errors import InputError
+
+CAMERA = "observation.images.first_person"
+
+
+class FakePipe:
+    """A tiny untrained codec, and completions that are the noise drawn from the given generators."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.vae = AutoencoderKLWan(
+            base_dim=4, z_dim=4, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[True], scale_factor_temporal=2,
+            scale_factor_spatial=2, latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
+        ).eval()  # fmt: skip
+        self.temporal_stride = 2
+        self.config = type("Config", (), {"default_steps": 3, "default_guidance": 1.5})
+        self.calls = []
+
+    def set_progress_bar_config(self, disable):
+        pass
+
+    def sample(self, conditions, prompts, *, frames, height, width, generator, num_inference_steps, guidance_scale):
+        assert len(conditions.latent) == len(prompts) == len(generator)
+        self.calls.append((conditions.t, list(prompts), num_inference_steps, guidance_scale))
+        return torch.stack([torch.rand(3, frames, height, width, generator=g) * 2 - 1 for g in generator])
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Three episodes of a square that moves, one of them too short; the last two are the test split."""
+    names = {"observation.state": ["x"], "action": ["dx"]}
+    writer = LeRobotWriter(tmp_path / "data", 20, names, [CAMERA])
+    for number, length in enumerate([30, 24, 9]):
+        video = np.full((length, 32, 32, 3), 40, np.uint8)
+        for frame in range(length):
+            video[frame, 8:16, frame % 24 : frame % 24 + 8] = 220
+        state = np.arange(length, dtype=np.float32)[:, None]
+        writer.add_episode({"observation.state": state, "action": state}, {CAMERA: video}, f"slide {number}")
+    writer.finish({"train": (0, 1), "test": (1, 3)})
+    return tmp_path / "data"
+
+
+def run_main(monkeypatch, *arguments):
+    pipe = FakePipe()
+    monkeypatch.setattr(canvas_bench.CanvasPipeline, "from_pretrained", lambda model: pipe)
+    monkeypatch.setattr(sys, "argv", ["canvas_bench.py", *map(str, arguments)])
+    canvas_bench.main()
+    return pipe
+
+
+def test_everything_is_measured_and_written(monkeypatch, tmp_path, data, capsys):
+    options = ["--data", data, "--clips", 3, "--frames", 13, "--alignment-clips", 2, "--out", tmp_path / "out.json"]
+    pipe = run_main(monkeypatch, *options, "--contact-sheets", tmp_path / "sheets")
+    results = json.loads((tmp_path / "out.json").read_text())
+    assert [(clip["episode"], clip["start"]) for clip in results["clips"]] == [(0, 4), (0, 2), (0, 6)]
+    assert len(results["tasks"]) == 7
+    for task in results["tasks"].values():
+        assert len(task["per_clip"]["model"]["psnr"]) == 3
+        assert set(task["means"]["model"]) == {"psnr", "psnr_moving", "ssim", "psnr_given"}
+    assert ("edges" in results["tasks"]["inpainting"]["means"]) and "edges" not in results["tasks"]["first, last"][
+        "means"
+    ]
+    assert (
+        results["settings"]["steps"] == 3
+        and results["settings"]["guidance"] == 1.5
+        and results["settings"]["fps"] == 20
+    )
+    assert len(results["alignment"]["slope"]["model"]["slope_by_clip"]) == 2
+    assert results["alignment"]["slope"]["truth"]["slope"] > 0.8
+    assert "torch" in results["versions"]
+    assert len(list((tmp_path / "sheets").iterdir())) == 3 * 7
+    assert "image to video" in capsys.readouterr().out
+    first_last = pipe.calls[1]
+    assert first_last[0].tolist() == [[0, 6]] * 3 and first_last[1:] == (["slide 1"] * 3, 3, 1.5)
+
+
+def test_results_do_not_depend_on_the_batch(monkeypatch, tmp_path, data):
+    for batch in (1, 2):
+        options = ["--data", data, "--clips", 3, "--frames", 13, "--alignment-clips", 1]
+        run_main(monkeypatch, *options, "--batch", batch, "--out", tmp_path / f"{batch}.json")
+    one, two = (json.loads((tmp_path / f"{batch}.json").read_text()) for batch in (1, 2))
+    for section in ("tasks", "alignment", "clips"):
+        assert one[section] == two[section]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "nowhere"], "nowhere is not there; record it with: python tools/record_metaworld.py --out nowhere"),
+        (["--frames", 9], "frames=9 is too short to measure alignment; the shortest is 13"),
+        (["--stride", 5, "--frames", 13], "no episode of split 'test' has the 76 frames that frames=13 need"),
+        (["--clips", 0], "clips=0 must be 1 or more"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_one_line(monkeypatch, data, options, message):
+    with pytest.raises(InputError, match="^" + message.replace("(", r"\(") + "$"):
+        run_main(monkeypatch, "--data", data, *options)
