@@ -170,7 +170,7 @@ def test_a_dataset_of_another_kind_is_an_input_error(edited, changes, message):
 
 
 def test_missing_and_corrupt_parts_are_input_errors(edited, tmp_path):
-    with pytest.raises(InputError, match="no meta/info.json"):
+    with pytest.raises(InputError, match="has no meta"):
         LeRobotDataset(tmp_path / "nowhere")
     path = edited()
     dataset = LeRobotDataset(path)
@@ -221,15 +221,21 @@ def test_episodes_that_do_not_fit_are_input_errors(tmp_path):
     columns, videos = episode_arrays(0, 5)
     write_video(tmp_path / "short.mp4", videos[CAMERAS[0]][:3], FPS)
     writer = LeRobotWriter(tmp_path / "set", FPS, NAMES, CAMERAS)
+    writer.add_episode(columns, videos, "open it")
     for bad_columns, bad_videos, message in (
         ({"action": columns["action"]}, videos, "columns .* are not those of the dataset"),
         (columns, {CAMERAS[0]: videos[CAMERAS[0]]}, "cameras .* are not those of the dataset"),
         (columns | {"action": columns["action"][:, :1]}, videos, r"action of \[5, 1\] is not \[T, 2\]"),
         (columns | {"action": columns["action"][:4]}, videos, "not of one length"),
-        (columns, videos | {CAMERAS[0]: tmp_path / "short.mp4"}, "holds 3 frames"),
+        (columns | {"action": columns["action"].astype(np.float64)}, videos, "action is float64"),
+        (columns, videos | {CAMERAS[1]: tmp_path / "short.mp4"}, "holds 3 frames"),
+        (columns, videos | {CAMERAS[1]: videos[CAMERAS[0]]}, "is 32x48; the episodes before are"),
     ):
         with pytest.raises(InputError, match=message):
             writer.add_episode(bad_columns, bad_videos, "open it")
+    writer.finish()  # what was refused has left no trace
+    dataset = LeRobotDataset(tmp_path / "set")
+    assert len(dataset) == 1 and dataset.frames(0, CAMERAS[0]).shape == (5, 32, 48, 3)
 
 
 def test_a_full_disk_is_an_input_error(tmp_path, monkeypatch):

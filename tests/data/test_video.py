@@ -85,7 +85,7 @@ def test_joined_videos_hold_the_frames_of_the_parts_at_exact_times(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"not a video at all" * 100])
 def test_a_corrupt_video_is_an_input_error(tmp_path, content):
     (tmp_path / "bad.mp4").write_bytes(content)
-    with pytest.raises(InputError, match="bad.mp4: not a readable video"):
+    with pytest.raises(InputError, match="not a readable video"):
         read_video(tmp_path / "bad.mp4")
 
 

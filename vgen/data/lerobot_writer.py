@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vgen.data.lerobot import CHUNK_FILES, DATA_PATH, EPISODES_PATH, INDEX_COLUMNS, VERSION, VIDEO_PATH
-from vgen.data.video import VideoFile, join_videos, write_video
+from vgen.data.video import join_videos, read_video, video_info, write_video
 from vgen.errors import InputError
 
 SAMPLED_FRAMES = 4  # per episode and camera, for the pixel statistics
@@ -89,7 +89,7 @@ class LeRobotWriter:
         task_index = self._tasks.setdefault(task, len(self._tasks))
         table = self._index_columns(index, length, task_index) | {name: columns[name] for name in self._names}
         with disk_errors(self._work):
-            self._add_videos(index, length, videos)
+            self._add_videos(length, self._encode(index, length, videos))
             self._episodes.append(
                 {"episode_index": index, "tasks": [task], "length": length}
                 | {"dataset_from_index": self._frames, "dataset_to_index": self._frames + length}
@@ -128,6 +128,9 @@ class LeRobotWriter:
         for name, labels in self._names.items():
             if columns[name].ndim != 2 or columns[name].shape[1] != len(labels):
                 raise InputError(f"column {name} of {list(columns[name].shape)} is not [T, {len(labels)}]")
+            dtype, before = str(columns[name].dtype), self._features.get(name)
+            if before and before["dtype"] != dtype:
+                raise InputError(f"column {name} is {dtype}; the episodes before have {before['dtype']}")
         sized = dict(columns) | {key: video for key, video in videos.items() if isinstance(video, np.ndarray)}
         lengths = {name: len(array) for name, array in sized.items()}
         if len(set(lengths.values())) != 1 or not min(lengths.values()):
@@ -150,19 +153,28 @@ class LeRobotWriter:
             arrays[name] = pa.array(values if values.ndim == 1 else list(values))
         self._tables.append(pa.table(arrays))
 
-    def _add_videos(self, index: int, length: int, videos: Mapping[str, np.ndarray | Path]) -> None:
+    def _encode(self, index: int, length: int, videos: Mapping[str, np.ndarray | Path]) -> dict[str, Path]:
+        """The episode's video files, one per camera."""
+        parts = {}
         for key in self._cameras:
             part = videos[key]
             if isinstance(part, np.ndarray):
                 part = self._work / "parts" / f"{key}-{index}.mp4"
                 write_video(part, videos[key], self._fps)
-            file = VideoFile(part)
-            if file.info.frames != length:
-                raise InputError(f"{part} holds {file.info.frames} frames; its episode's columns have {length} rows")
-            sample = file.read(np.linspace(0, length - 1, SAMPLED_FRAMES).astype(int))
+            info = video_info(part)
+            if info.frames != length:
+                raise InputError(f"{part} holds {info.frames} frames; its episode's columns have {length} rows")
+            feature = self._features.setdefault(key, _video_feature(info.height, info.width, self._fps))
+            if feature["shape"][:2] != [info.height, info.width]:
+                raise InputError(f"{part} is {info.height}x{info.width}; the episodes before are {feature['shape']}")
+            parts[key] = part
+        return parts
+
+    def _add_videos(self, length: int, parts: Mapping[str, Path]) -> None:
+        sampled = np.linspace(0, length - 1, SAMPLED_FRAMES).astype(int)
+        for key, part in parts.items():
             self._parts[key].append(part)
-            self._features.setdefault(key, _video_feature(sample.shape[1:], self._fps))
-            self._stats.setdefault(key, _Stats((3, 1, 1))).add(sample.reshape(-1, 3) / 255)
+            self._stats.setdefault(key, _Stats((3, 1, 1))).add(read_video(part, sampled).reshape(-1, 3) / 255)
 
     def _places(self, length: int) -> dict[str, object]:
         """Where the data and the videos of the newest episode go: chunk, file, and times in the video."""
@@ -261,12 +273,11 @@ def _numbered(file: int) -> dict[str, int]:
     return {"chunk_index": file // CHUNK_FILES, "file_index": file % CHUNK_FILES}
 
 
-def _video_feature(shape: Sequence[int], fps: int) -> dict:
-    height, width, channels = shape
-    info = {"video.height": height, "video.width": width, "video.channels": channels, "video.fps": fps}
+def _video_feature(height: int, width: int, fps: int) -> dict:
+    info = {"video.height": height, "video.width": width, "video.channels": 3, "video.fps": fps}
     info |= {"video.codec": "h264", "video.pix_fmt": "yuv420p", "video.is_depth_map": False, "has_audio": False}
     names = ["height", "width", "channels"]
-    return {"dtype": "video", "shape": [height, width, channels], "names": names, "info": info}
+    return {"dtype": "video", "shape": [height, width, 3], "names": names, "info": info}
 
 
 @contextmanager
