@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# Sourced by the launch scripts. Goes to the repository root; there, `ensure_venv EXTRA...` makes .venv and keeps it in
+# step with setup.cfg. Settings, all optional:
+#   PYTHON            the interpreter that .venv is made with
+#   VGEN_TORCH_INDEX  the package index that torch comes from, such as https://download.pytorch.org/whl/cu128
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+TORCH="torch==2.13.0"
+TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
+VENV_PYTHON=.venv/bin/python
+INSTALL_LOG=.venv/install.log
+
+fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+# supported PYTHON: true where it runs and vgen supports its version (python_requires of setup.cfg).
+supported() {
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null
+}
+
+find_python() {
+    local candidate candidates=(python3.11 python3.12 python3.13 python3 python)
+    [[ -z ${PYTHON:-} ]] || candidates=("$PYTHON")
+    for candidate in "${candidates[@]}"; do
+        if supported "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "${PYTHON:-python3} is not Python 3.11, 3.12 or 3.13; install one, or set PYTHON to its path"
+}
+
+make_venv() {
+    local python
+    python=$(find_python)
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "$python lacks the venv module; on Debian or Ubuntu: apt install python3-venv"
+    echo "making .venv with $("$python" -V)"
+    "$python" -m venv --clear .venv
+}
+
+# Without an NVIDIA driver, PyPI's torch for Linux is gigabytes of CUDA for nothing: the CPU index is tried first.
+torch_index() {
+    if [[ -n ${VGEN_TORCH_INDEX:-} ]]; then
+        echo "--index-url $VGEN_TORCH_INDEX"
+    elif ! command -v nvidia-smi >/dev/null &&
+        "$VENV_PYTHON" -c "import urllib.request as r; r.urlopen('$TORCH_CPU_INDEX/torch/', timeout=5)" 2>/dev/null; then
+        echo "--extra-index-url $TORCH_CPU_INDEX"
+    fi
+}
+
+pip_install() {
+    if ! "$VENV_PYTHON" -m pip install --disable-pip-version-check "$@" >>"$INSTALL_LOG" 2>&1; then
+        tail -n 30 "$INSTALL_LOG" >&2
+        fail "pip install $* did not succeed; the whole log is $PWD/$INSTALL_LOG"
+    fi
+}
+
+# ensure_venv EXTRA...: .venv holds vgen with these extras of setup.cfg. Does nothing where it already does.
+ensure_venv() {
+    local extra state stale=""
+    supported "$VENV_PYTHON" || make_venv
+    state="$PWD $TORCH $(cksum setup.cfg)"
+    for extra in base "$@"; do
+        [[ $(cat ".venv/$extra.installed" 2>/dev/null) == "$state" ]] || stale=yes
+    done
+    [[ -n $stale ]] || return 0
+
+    echo "installing vgen into .venv: minutes, the first time (log: $INSTALL_LOG)"
+    : >"$INSTALL_LOG"
+    local extras="$*" started=$SECONDS
+    extras=${extras// /,}
+    "$VENV_PYTHON" -m pip --version &>/dev/null || "$VENV_PYTHON" -m ensurepip &>>"$INSTALL_LOG" ||
+        fail ".venv has no pip; remove .venv, then run this again"
+    pip_install --upgrade pip "setuptools>=77"
+    # shellcheck disable=SC2046  # an option and its value
+    pip_install $(torch_index) "$TORCH"
+    # Without isolation, because deepspeed's build looks at the installed torch.
+    pip_install --no-build-isolation --editable ".${extras:+[$extras]}"
+    for extra in base "$@"; do
+        echo "$state" >".venv/$extra.installed"
+    done
+    echo "installed in $((SECONDS - started)) s"
+}
