@@ -9,7 +9,8 @@ import av
 import decord
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from av.video.stream import VideoStream
+from PIL import Image, ImageOps
 
 from vgen.errors import InputError
 
@@ -148,27 +149,32 @@ def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
                 with av.open(str(part)) as container:
                     source = container.streams.video[0]
                     stream = stream or out.add_stream_from_template(source)
-                    start += _copy_packets(container, source, out, stream, start)
+                    start += _copy_packets(source, stream, start)
     except (OSError, av.FFmpegError) as error:
         raise InputError(f"{path}: cannot join the videos ({_first_line(error)})") from error
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file.
+    """Read an image file, turned upright as its EXIF data says.
 
     Returns:
-        uint8 [H, W, 3], or [H, W, 4] where the image has transparency.
+        uint8 [H, W, 3], or [H, W, 4] where the image has transparency; 16-bit grey is scaled to 8 bits.
 
     Raises:
-        InputError: a missing or corrupt file.
+        InputError: a missing or corrupt file, one of floating-point pixels, or one of more than 178 million pixels.
     """
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such image file") from error
-    except (UnidentifiedImageError, OSError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that Pillow raises
         raise InputError(f"{path}: not a readable image file ({_first_line(error)})") from error
+    if image.mode == "F":
+        raise InputError(f"{path}: holds floating-point pixels, whose range is unknown; save it with 8 bits")
+    if image.mode.startswith("I"):  # Pillow's own conversion would clip all above 255 to white
+        image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
+    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
 def to_unit(pixels: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -192,17 +198,17 @@ def _check_video(video: np.ndarray, fps: float) -> None:
         raise InputError(f"fps={fps} is not above 0")
 
 
-def _copy_packets(container, source, out, stream, start: int) -> int:
+def _copy_packets(source: VideoStream, stream: VideoStream, start: int) -> int:
     """Copy the packets of one part, shifted by `start` ticks; returns the part's length in ticks."""
     ticks = round(1 / (source.average_rate * source.time_base))
     frames = 0
-    for packet in container.demux(source):
+    for packet in source.container.demux(source):
         if packet.dts is None:  # the demuxer's closing packet
             continue
         packet.pts += start
         packet.dts += start
         packet.stream = stream
-        out.mux(packet)
+        stream.container.mux(packet)
         frames += 1
     return frames * ticks
 

@@ -20,7 +20,16 @@ from tqdm import tqdm
 
 from vgen.data.lerobot import CAMERA_PREFIX
 from vgen.data.lerobot_writer import LeRobotWriter, check_free, disk_errors
-from vgen.data.recorders.metaworld_env import ACTION_NAMES, FPS, POSE_NAMES, STATE_NAMES, Studio, make_env, roll_out
+from vgen.data.recorders.metaworld_env import (
+    ACTION_NAMES,
+    FPS,
+    POSE_NAMES,
+    STATE_NAMES,
+    SawyerXYZEnv,
+    Studio,
+    make_env,
+    roll_out,
+)
 from vgen.data.recorders.metaworld_plan import Recording, Shot, check, shots
 from vgen.data.recorders.metaworld_tasks import SENTENCES
 from vgen.data.video import write_video
@@ -99,7 +108,7 @@ def _film_task(job: _Job) -> None:
         studio.close()
 
 
-def _film_shot(job: _Job, shot: Shot, env, studio: Studio) -> None:
+def _film_shot(job: _Job, shot: Shot, env: SawyerXYZEnv, studio: Studio) -> None:
     """Write one episode aside and move it in place; an episode without success leaves an empty folder."""
     folder = _folder(job.staging, shot)
     aside = folder.with_name(f"{folder.name}.{os.getpid()}")

@@ -16,6 +16,8 @@ try:
     import mujoco
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS
     from metaworld.policies import ENV_POLICY_MAP
+    from metaworld.policies.policy import Policy
+    from metaworld.sawyer_xyz_env import SawyerXYZEnv
 except ImportError as error:
     raise InputError(
         f"recording Meta-World needs its package ({error}); install it with: pip install metaworld"
@@ -56,7 +58,7 @@ class Rollout:
     noise: float
 
 
-def make_env(task: str):
+def make_env(task: str) -> SawyerXYZEnv:
     """Make a Meta-World environment whose layout follows `env.seed` and whose experts see the goal."""
     env = ALL_V3_ENVIRONMENTS[task]()
     env._partially_observable = False
@@ -68,7 +70,7 @@ def make_env(task: str):
     return env
 
 
-def roll_out(env, task: str, seed: int, max_steps: int) -> Rollout | None:
+def roll_out(env: SawyerXYZEnv, task: str, seed: int, max_steps: int) -> Rollout | None:
     """Simulate the episode of (task, seed) with its noisy expert until shortly after success.
 
     A failed attempt is followed by another with a new layout and less noise; the last ones have none.
@@ -98,7 +100,7 @@ def _noise(rng: np.random.Generator, level: float, steps: int) -> np.ndarray:
     return level * present * noise
 
 
-def _attempt(env, expert, noise: np.ndarray, level: float) -> Rollout | None:
+def _attempt(env: SawyerXYZEnv, expert: Policy, noise: np.ndarray, level: float) -> Rollout | None:
     observation, _ = env.reset()
     rows, left = [], None
     for disturbance in noise:
@@ -128,7 +130,7 @@ class Studio:
         size: height and width of the frames in pixels.
     """
 
-    def __init__(self, env, size: int) -> None:
+    def __init__(self, env: SawyerXYZEnv, size: int) -> None:
         self.model, self.data = env.model, env.data
         quality = self.model.vis.quality
         quality.offsamples, quality.shadowsize = 0, 1024
@@ -201,7 +203,9 @@ class Studio:
         return inside | (radius == 0)
 
 
-def _free_camera(lookat: tuple[float, float, float], distance: float, azimuth: float, elevation: float):
+def _free_camera(
+    lookat: tuple[float, float, float], distance: float, azimuth: float, elevation: float
+) -> mujoco.MjvCamera:
     camera = mujoco.MjvCamera()
     camera.lookat[:] = lookat
     camera.distance, camera.azimuth, camera.elevation = distance, azimuth, elevation
