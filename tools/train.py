@@ -21,12 +21,16 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace the recipe's")
     parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)  # given by the deepspeed launcher
     args = parser.parse_args()
-    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    first = os.environ.get("RANK", "0") == "0"
+    logging.basicConfig(
+        level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
     config = load_config(args.recipe, args.overrides)
     from vgen.train.loop import train  # late, so that a wrong recipe is refused at once
 
-    print(f"done: {train(config)}")
+    run = train(config)
+    if first:
+        print(f"done: {run}")
 
 
 if __name__ == "__main__":

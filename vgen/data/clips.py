@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
 from vgen.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -51,16 +53,43 @@ class FrameCache:
         try:
             index = json.loads((self.folder / "index.json").read_text())
             self.frames = np.load(self.folder / "frames.npy", mmap_mode="r")
+            self.offsets = np.asarray(index["offsets"], dtype=np.int64)
+            self.captions: list[str] = index["captions"]
+            self.episodes: list[int] = index["episodes"]
+            self.fps: float = index["fps"]
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{folder} is not a frame cache: {error}") from error
-        self.offsets = np.asarray(index["offsets"], dtype=np.int64)
-        self.captions: list[str] = index["captions"]
-        self.episodes: list[int] = index["episodes"]
-        self.fps: float = index["fps"]
+            raise InputError(f"{folder} is not a frame cache: {error!r}") from error
 
     def __len__(self) -> int:
         """The number of cached episodes."""
         return len(self.captions)
+
+    @classmethod
+    def of_dataset(cls, dataset: LeRobotDataset, camera: str, root: str | Path) -> FrameCache:
+        """The cache of all frames of one camera of a dataset (one split of it), decoded now unless a folder below
+        `root` holds it already. The folder's name carries a hash of what is in the dataset.
+
+        Raises:
+            InputError: no such camera, or a missing or corrupt file.
+        """
+        episodes = [dataset.episode(i) for i in range(len(dataset))]
+        lengths = [episode.length for episode in episodes]
+        camera = camera.removeprefix(CAMERA_PREFIX)
+        size = dataset.frames(0, camera, [0]).shape[1:3]
+        videos = sorted(
+            (str(p.relative_to(dataset.path)), p.stat().st_size) for p in dataset.path.glob("videos/**/*.mp4")
+        )
+        content = [camera, size, [[e.index, e.length, e.task] for e in episodes], videos]
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+        folder = Path(root) / f"{dataset.path.name}-{camera}-{digest}"
+        if folder.exists():
+            return cls(folder)
+        logger.info("decoding %d frames of %d episodes into %s", sum(lengths), len(lengths), folder)
+
+        def read(i: int) -> EpisodeFrames:
+            return EpisodeFrames(dataset.frames(i, camera), episodes[i].task)
+
+        return cls.write(folder, range(len(episodes)), lengths, read, size, dataset.fps)
 
     @classmethod
     def write(
@@ -108,7 +137,7 @@ class FrameCache:
 
 
 class ClipSampler:
-    """Every clip of `frames` frames, `stride` apart, of some episodes of a cache, in a fixed order and in shuffled ones.
+    """Every clip of `frames` frames, `stride` apart, of some episodes of a cache, in a fixed order or in shuffled ones.
 
     Args:
         cache: where the frames are.

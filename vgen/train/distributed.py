@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-if not torch.cuda.is_available():  # has to be decided before deepspeed is imported
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")
-
 import deepspeed
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -70,6 +68,7 @@ class Ranks:
 def start(threads: int) -> Ranks:
     """Joins the ranks that a launcher (torchrun, deepspeed) started; alone where there is none. Quiet and idempotent."""
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # DeepSpeed's calls
     torch.set_flush_denormal(True)  # denormal numbers slow a CPU tenfold
     defaults = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     for key, value in defaults.items():
@@ -93,7 +92,13 @@ def start(threads: int) -> Ranks:
 def engine_for(
     config: TrainConfig, objective: Objective, optimizer: torch.optim.Optimizer
 ) -> deepspeed.DeepSpeedEngine:
-    """The DeepSpeed engine around an objective. Weights stay fp32; `precision: bf16` autocasts the forward."""
+    """The DeepSpeed engine around an objective. Weights stay fp32; `precision: bf16` autocasts the forward.
+
+    Raises:
+        InputError: the DeepSpeed JSON cannot be read, or the objective cannot do with split weights.
+    """
+    if config.zero_stage == 3 and objective.needs_whole_weights:
+        raise InputError(f"objective.name={config.objective.name} needs whole weights; use zero_stage=2 or less, not 3")
     settings: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,  # the objective sizes its batches; only the ratio to the total counts here
         "gradient_accumulation_steps": config.accumulation,
@@ -121,9 +126,9 @@ def update(engine: deepspeed.DeepSpeedEngine, config: TrainConfig) -> float | No
     if config.zero_stage > 0:  # ZeRO checks and clips the gradients itself
         engine.step()
         return float(engine.get_global_grad_norm() or 0.0) if engine.was_step_applied() else None
-    limit = config.gradient_clip or float("inf")
+    limit = config.gradient_clip or math.inf
     norm = float(torch.nn.utils.clip_grad_norm_(engine.module.parameters(), limit))
-    if norm != norm or norm == float("inf"):
+    if not math.isfinite(norm):
         engine.zero_grad()
         return None
     engine.step()

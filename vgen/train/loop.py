@@ -19,7 +19,7 @@ from vgen.train.checkpoint import Progress, clean, load_checkpoint, save_checkpo
 from vgen.train.config import TrainConfig, config_dict
 from vgen.train.distributed import Ranks, engine_for, start, to_device, update, whole_weights
 from vgen.train.objectives import Batch, Objective, objective_class
-from vgen.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
+from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_learning_rates
 from vgen.train.record import Log, Means, memory_gb, write_record
 
 logger = logging.getLogger(__name__)
@@ -47,13 +47,15 @@ class Trainer:
         self.config, self.objective, self.ranks = config, objective, ranks
         self.folder = Path(config.run)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.engine = engine_for(config, objective, build_optimizer(objective, config.optimizer))
+        optimizer = build_optimizer(objective, config.optimizer)
+        self.full_rates = [group["lr"] for group in optimizer.param_groups]
+        self.engine = engine_for(config, objective, optimizer)
         self.trained = [p for p in objective.parameters() if p.requires_grad]
         self.ema = (
             EMAModel(self.trained, config.ema_decay, use_ema_warmup=True, foreach=True) if config.ema_decay else None
         )
         self.progress = load_checkpoint(self.folder, self.engine, self.ema) or Progress()
-        self.log = Log(self.folder) if ranks.first else None
+        self.log = Log(self.folder, self.progress.step) if ranks.first else None
         self.means = Means()
         self.stop_asked = False
 
@@ -76,15 +78,17 @@ class Trainer:
             if now - validated > self.config.validate_minutes * 60:
                 self._validate()
                 validated = now
-            if stop or now - saved > self.config.checkpoint_minutes * 60:
-                self._save()
-                saved = now
             if stop:
                 break
+            if now - saved > self.config.checkpoint_minutes * 60 and not self._over():
+                self._checkpoint()
+                self._export()
+                saved = now
         batches.close()
         if self._over():
             self._validate()
-            self._save()
+            self._export()
+        self._checkpoint()
         if self.log:
             self.log.close()
         signal.signal(signal.SIGTERM, previous)
@@ -101,7 +105,7 @@ class Trainer:
         config, engine = self.config, self.engine
         share = self._share(self.progress.step)
         factor = learning_rate_factor(self.progress.step, share, config.schedule)
-        rate = set_learning_rate(engine.optimizer, factor)
+        scale_learning_rates(engine.optimizer, self.full_rates, factor)
         for micro in range(config.accumulation):
             index = self.progress.step * config.accumulation + micro
             waited = time.monotonic()
@@ -115,7 +119,7 @@ class Trainer:
             self.means.add(loss=loss, wait=waited, samples=torch.full((1,), float(len(loss))), **metrics)
         norm = update(engine, config)
         self.progress.step += 1
-        self.means.add(lr=rate)
+        self.means.add(lr=config.optimizer.lr * factor)
         if norm is None:
             self.progress.skipped += 1
             logger.warning("step %d skipped: loss or gradient not finite", self.progress.step)
@@ -164,15 +168,17 @@ class Trainer:
         if self.log and values:
             self.log.write(self.progress.step, values, kind="validation")
 
-    def _save(self) -> None:
-        """A checkpoint, the exported model, and the record."""
-        config, ranks = self.config, self.ranks
-        save_checkpoint(self.folder, self.engine, self.ema, self.progress, ranks, config.keep)
+    def _checkpoint(self) -> None:
+        save_checkpoint(self.folder, self.engine, self.ema, self.progress, self.ranks, self.config.keep)
+
+    def _export(self) -> None:
+        """The averaged model and the record of the run."""
         with self._averaged(), whole_weights(self.engine):
-            if ranks.first:
+            if self.ranks.first:
                 self.objective.export(self.folder / "model")
-                write_record(self.folder, config_dict(config), self.progress, ranks.world, ranks.device)
-        ranks.barrier()
+                record = config_dict(self.config)
+                write_record(self.folder, record, self.progress, self.ranks.world, self.ranks.device)
+        self.ranks.barrier()
 
     def _write_log(self, seconds: float) -> None:
         values = self.means.take(self.ranks)

@@ -3,33 +3,83 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
+from vgen.errors import InputError
 from vgen.train.config import OptimizerConfig, ScheduleConfig
 
 
 def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW over the trainable parameters; those of one dimension (biases, norms) do not decay."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    """AdamW over the trainable parameters; those of one dimension (biases, norms) do not decay. With `muon`, Muon
+    takes the hidden matrices instead.
+
+    Raises:
+        InputError: `muon` and no hidden matrix to train.
+    """
+    hidden = hidden_matrices(module) if config.name == "muon" else []
+    taken = {id(p) for p in hidden}
+    rest = [p for p in module.parameters() if p.requires_grad and id(p) not in taken]
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, betas=config.betas, fused=True)
+    groups = [{"lr": config.lr, "betas": tuple(config.betas), **group} for group in groups if group["params"]]
+    return _muon(hidden, groups, config) if config.name == "muon" else torch.optim.AdamW(groups, fused=True)
+
+
+def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
+    """The trainable matrices that Muon is for: weights of linear layers within repeated blocks (module lists).
+    Embeddings, input and output layers, convolutions and modulation tables are none."""
+    blocks = [m for m in module.modules() if isinstance(m, nn.ModuleList)]
+    layers = {id(m): m for block in blocks for m in block.modules() if isinstance(m, nn.Linear)}
+    return [layer.weight for layer in layers.values() if layer.weight.requires_grad]
+
+
+def _muon(hidden: list[nn.Parameter], rest: list[dict], config: OptimizerConfig) -> torch.optim.Optimizer:
+    """DeepSpeed's Muon, because it also runs under ZeRO. Its step is orthogonal, scaled by sqrt(max(1, rows / columns));
+    with 0.2 * sqrt(columns) on top, an entry moves by 0.2 * lr (root mean square) as under AdamW, so that learning
+    rates carry over (arXiv 2502.16982, eq. 4)."""
+    if not hidden:
+        raise InputError("optimizer.name=muon found no matrix in repeated blocks to train; use optimizer.name=adamw")
+    if hidden[0].device.type == "cpu":
+        torch.compiler.set_stance("force_eager")  # compiling its update costs minutes and gains nothing there
+    from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
+
+    by_columns = defaultdict(list)
+    for parameter in hidden:
+        by_columns[parameter.shape[1]].append(parameter)
+    for parameter in (p for group in rest for p in group["params"]):
+        parameter.use_muon = False  # the marks that ZeRO looks at
+    for parameter in hidden:
+        parameter.use_muon = True
+    matrices = [
+        {
+            "params": parameters,
+            "use_muon": True,
+            "lr": config.lr * 0.2 * math.sqrt(columns),
+            "momentum": config.momentum,
+            "weight_decay": config.weight_decay / (0.2 * math.sqrt(columns)),  # decays by lr * weight_decay, as AdamW
+            "ns_method": "standard",
+        }
+        for columns, parameters in by_columns.items()
+    ]
+    others = [{"eps": 1e-8, "use_muon": False, **group} for group in rest]
+    return MuonWithAuxAdam(matrices + others, adam_optimizer=torch.optim.AdamW)
 
 
 def learning_rate_factor(step: int, progress: float, config: ScheduleConfig) -> float:
-    """The share of the full learning rate at a step: linear warm-up over steps, then a cosine over `progress` in
-    [0, 1] down to the floor. Where the run is so short that the warm-up is not over, the smaller of both counts."""
+    """The share of the full learning rate at a step: a linear warm-up over steps, then a cosine over `progress`
+    in [0, 1] down to the floor; where they overlap, the smaller."""
     warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return min(warmup, config.floor + (1 - config.floor) * cosine)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Scales every group's own full rate (kept in the group when first seen); the first group's rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = group.setdefault("full_lr", group["lr"]) * factor
-    return optimizer.param_groups[0]["lr"]
+def scale_learning_rates(optimizer: torch.optim.Optimizer, full: Sequence[float], factor: float) -> None:
+    """Sets every group's rate to `factor` of its full one."""
+    for group, rate in zip(optimizer.param_groups, full, strict=True):
+        group["lr"] = rate * factor

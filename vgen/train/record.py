@@ -24,29 +24,40 @@ class Means:
     """Running means by name; added to on every step, read and emptied at every log line."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, tuple[float, int]] = {}
+        self._sums: dict[str, tuple[Tensor, int]] = {}
 
     def add(self, **values: Tensor | float) -> None:
-        """Adds every element of each value."""
+        """Adds every element of each value. Tensors stay where they are, so that no step waits for the device."""
         for name, value in values.items():
-            value = torch.as_tensor(value, dtype=torch.float32).detach()
+            value = torch.as_tensor(value).detach().float()
             total, count = self._sums.get(name, (0.0, 0))
-            self._sums[name] = (total + float(value.sum()), count + value.numel())
+            self._sums[name] = (total + value.sum(), count + value.numel())
 
     def take(self, ranks: Ranks) -> dict[str, float]:
         """The mean of every name since the last call, over all ranks; called on all of them together."""
-        parts, self._sums = ranks.gather(self._sums), {}
+        mine = {name: (float(total), count) for name, (total, count) in self._sums.items()}
+        self._sums = {}
+        parts = ranks.gather(mine)
         names = dict.fromkeys(name for part in parts for name in part)
         pairs = {name: [part[name] for part in parts if name in part] for name in names}
-        return {name: sum(t for t, _ in p) / sum(c for _, c in p) for name, p in pairs.items()}
+        counts = {name: sum(count for _, count in pair) for name, pair in pairs.items()}
+        return {name: sum(t for t, _ in pair) / counts[name] for name, pair in pairs.items() if counts[name]}
 
 
 class Log:
-    """The log of a run, on rank 0: `<run>/log.jsonl` and TensorBoard events under `<run>/tensorboard`."""
+    """The log of a run, on rank 0: `<run>/log.jsonl` and TensorBoard events under `<run>/tensorboard`.
 
-    def __init__(self, run: Path) -> None:
-        self._file = (run / "log.jsonl").open("a")
-        self._board = SummaryWriter(str(run / "tensorboard"))
+    Args:
+        run: the run folder.
+        step: where the run stands; records of later steps, which an interrupted run left, are dropped.
+    """
+
+    def __init__(self, run: Path, step: int) -> None:
+        path = run / "log.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+        self._file = path.open("a")
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, values: dict[str, float], kind: str = "train") -> None:
         """One record; also said on the console."""

@@ -18,6 +18,7 @@ class Objective(nn.Module, ABC):
     generator, which the loop seeds anew for every batch: a resumed run then repeats an unbroken one."""
 
     Config: ClassVar[type]
+    needs_whole_weights: ClassVar[bool] = False  # `export` runs the model on rank 0 alone, which ZeRO 3 cannot
 
     def prepare(self) -> None:
         """Builds what is built once and shared by all ranks (caches). Rank 0 runs it first, alone."""

@@ -48,6 +48,7 @@ class CodecObjective(Objective):
     the batches and the choice between frames and clips, which is the same on every rank."""
 
     Config = CodecConfig
+    needs_whole_weights = True
 
     def __init__(self, config: CodecConfig, seed: int) -> None:
         super().__init__()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from vgen.data.clips import EpisodeFrames, FrameCache
+from vgen.data.clips import FrameCache
+from vgen.data.lerobot import LeRobotDataset
 from vgen.errors import InputError
 
 
@@ -17,7 +16,7 @@ class DataConfig:
     """A LeRobot v3 folder and one of its cameras, or a ready frame cache."""
 
     dataset: str | None = None  # LeRobot v3 folder
-    camera: str = "observation.images.main"
+    camera: str = "main"  # as in observation.images.main
     split: str = "train"
     cache: str = "data/cache"  # folder below which decoded frames are kept; with no dataset, a frame cache itself
     held_out: float = 0.02  # share of the episodes kept from training, for validation
@@ -27,9 +26,7 @@ def open_cache(config: DataConfig) -> FrameCache:
     """The frame cache of a data set, decoded first where it does not exist yet."""
     if config.dataset is None:
         return FrameCache(config.cache)
-    from vgen.data.lerobot import LeRobotDataset
-
-    raise NotImplementedError(LeRobotDataset)
+    return FrameCache.of_dataset(LeRobotDataset(config.dataset, config.split), config.camera, config.cache)
 
 
 def split_episodes(count: int, held_out: float) -> tuple[list[int], list[int]]:

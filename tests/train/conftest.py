@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from vgen.train.config import load_config
+from vgen.train.loop import train
+from vgen.train.objectives import OBJECTIVES
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Training sets the number of threads of its process; the other tests keep theirs."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def recipe(monkeypatch, tmp_path):
+    """Writes a recipe for the toy objective: recipe(steps=..., objective={...}) -> path."""
+    monkeypatch.setitem(OBJECTIVES, "toy", "toy_objective:ToyObjective")
+
+    def write(objective: dict | None = None, **keys) -> Path:
+        keys = {"run": str(tmp_path / "run"), "steps": 6, "log_every": 2, **keys}
+        path = tmp_path / "recipe.yaml"
+        OmegaConf.save(OmegaConf.create({**keys, "objective": {"name": "toy", **(objective or {})}}), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run(recipe):
+    """Trains the toy objective: run(steps=..., objective={...}) -> the run folder."""
+    return lambda **keys: train(load_config(recipe(**keys)))

@@ -1,0 +1,138 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLWan
+
+from vgen.data.clips import EpisodeFrames, FrameCache
+from vgen.errors import InputError
+from vgen.train.config import load_config
+from vgen.train.loop import train
+from vgen.train.objectives.codec import CodecConfig, CodecObjective, moving_pixels
+from vgen.train.objectives.data import DataConfig, split_episodes
+
+MODEL = {
+    "base_dim": 8,
+    "z_dim": 4,
+    "dim_mult": [1, 1, 1],
+    "num_res_blocks": 1,
+    "temperal_downsample": [True, True],
+    "is_residual": True,
+    "patch_size": 2,
+    "in_channels": 12,
+    "out_channels": 12,
+}
+
+
+@pytest.fixture
+def config(tmp_path):
+    def read(episode):
+        pixels = np.random.default_rng(episode).integers(0, 255, (9, 16, 16, 3), dtype=np.uint8)
+        return EpisodeFrames(pixels, f"episode {episode}")
+
+    FrameCache.write(tmp_path / "cache", range(4), [9] * 4, read, (16, 16), 10.0)
+    data = DataConfig(cache=str(tmp_path / "cache"))
+    return CodecConfig(data=data, model=MODEL, frames=5, clips_per_batch=1, images_per_batch=2, statistics_clips=3)
+
+
+@pytest.fixture
+def objective(config):
+    objective = CodecObjective(config, seed=3)
+    objective.prepare()
+    return objective
+
+
+def test_images_come_first_then_both(objective):
+    lengths = [objective.batch(index, 0, 1, 0.1)["video"].shape[2] for index in range(20)]
+    assert set(lengths) == {1}
+    shapes = {tuple(objective.batch(index, 0, 1, 0.9)["video"].shape) for index in range(20)}
+    assert shapes == {(2, 3, 1, 16, 16), (1, 3, 5, 16, 16)}
+
+
+def test_batches_differ_by_rank_in_content_alone(objective):
+    for index in range(10):
+        first, second = (objective.batch(index, rank, 2, 0.9)["video"] for rank in (0, 1))
+        assert first.shape == second.shape
+        assert not torch.equal(first, second)
+        assert torch.equal(first, objective.batch(index, 0, 2, 0.9)["video"])
+
+
+@pytest.mark.parametrize(("mode", "frames"), [("image", 1), ("video", 5)])
+def test_loss_is_per_sample_and_reaches_the_weights(objective, mode, frames):
+    batches = (objective.batch(index, 0, 1, 1.0) for index in range(20))
+    batch = next(batch for batch in batches if batch["video"].shape[2] == frames)
+    loss, metrics = objective(batch)
+    assert loss.shape == batch["video"].shape[:1]
+    assert set(metrics) == {f"psnr/{mode}", f"kl/{mode}"}
+    loss.mean().backward()
+    assert objective.vae.encoder.conv_in.weight.grad.abs().sum() > 0
+
+
+def test_held_out_episodes_are_not_trained_on(objective):
+    trained = {objective.clips.clip(n).episode for n in range(len(objective.clips))}
+    held_out = {objective.held_out.clip(n).episode for n in range(len(objective.held_out))}
+    assert len(trained) == 3
+    assert len(held_out) == 1
+    assert not trained & held_out
+    with pytest.raises(InputError, match="held_out"):
+        split_episodes(1, 0.1)
+
+
+def test_moving_pixels_are_those_that_change():
+    video = torch.zeros(1, 3, 3, 2, 2)
+    video[:, :, 1, 0, 0] = 0.5
+    moving = moving_pixels(video, 0.1)
+    assert moving.shape == (1, 1, 3, 2, 2)
+    assert moving[0, 0, :, 0, 0].tolist() == [1, 1, 1]
+    assert moving.sum() == 3
+    assert moving_pixels(video[:, :, :1], 0.1).sum() == 0
+
+
+def test_export_measures_the_latents(objective, tmp_path):
+    objective.eval()
+    objective.export(tmp_path / "model")
+    codec = AutoencoderKLWan.from_pretrained(tmp_path / "model" / "vae")
+    clips = [objective.clips.clip(n).pixels for n in objective.clips.spread(3)]
+    video = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+    with torch.no_grad():
+        latent = codec.encode(video).latent_dist.mode().transpose(0, 1).flatten(1)
+    assert codec.config.latents_mean == pytest.approx(latent.mean(1).tolist(), abs=1e-4)
+    assert codec.config.latents_std == pytest.approx(latent.std(1, correction=0).tolist(), abs=1e-4)
+
+
+def test_validation_is_shared_by_ranks(objective):
+    scores = objective.validate(1, 2)
+    assert set(scores) == {"psnr/video", "psnr/image"}
+    assert 0 < scores["psnr/video"] < 30
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames": 6}, "nearest: 5, 9"),
+        ({"model": {}}, "pretrained"),
+        ({"model": {"base_dimm": 8}}, "'base_dimm'.*'base_dim'"),
+        ({"model": {**MODEL, "dim_mult": [1, 2, 4]}}, "fit together"),
+        ({"frames": 13}, "nearest: frames=9"),
+    ],
+)
+def test_what_is_refused(config, change, message):
+    for key, value in change.items():
+        setattr(config, key, value)
+    with pytest.raises(InputError, match=message):
+        CodecObjective(config, 0).prepare()
+
+
+def test_recipe_trains(config, tmp_path):
+    path = tmp_path / "codec.yaml"
+    model = json.dumps(MODEL)
+    path.write_text(
+        f"run: {tmp_path}/run\nsteps: 12\noptimizer: {{lr: 0.003}}\nschedule: {{warmup_steps: 2}}\nema_decay: 0\n"
+        f"objective: {{name: codec, data: {{cache: {config.data.cache}}}, model: {model}, frames: 5, l2: 0.5,\n"
+        "  clips_per_batch: 1, images_per_batch: 2, statistics_clips: 2, validation_clips: 2}\nlog_every: 4\n"
+    )
+    folder = train(load_config(path))
+    losses = [json.loads(line).get("loss") for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert losses[2] < losses[0]
+    assert (folder / "model" / "vae" / "diffusion_pytorch_model.safetensors").exists()

@@ -1,0 +1,44 @@
+import pytest
+
+from vgen.errors import InputError
+from vgen.train.config import config_dict, load_config
+
+
+def test_values_and_overrides(recipe):
+    config = load_config(
+        recipe(steps=7, optimizer={"lr": 0.5}), ["optimizer.betas=[0.8,0.9]", "objective.batch_size=2"]
+    )
+    assert (config.steps, config.optimizer.lr, config.optimizer.betas) == (7, 0.5, (0.8, 0.9))
+    assert config.objective.batch_size == 2
+    assert config.max_minutes is None
+    assert config_dict(config)["objective"]["name"] == "toy"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stesp=3", "'stesp' .*'steps'"),
+        ("optimizer.rl=1", "'rl' is not in optimizer.*'lr'"),
+        ("objective.batch_sise=1", "'batch_sise' is not in objective.*'batch_size'"),
+        ("steps=many", "steps"),
+        ("steps=0", "steps=0 is not positive"),
+        ("optimizer.name=adam", "adamw, muon"),
+        ("precision=fp16", "bf16, fp32"),
+        ("zero_stage=3", "ema_decay"),
+        ("objective.name=codek", "codek.*codec"),
+        ("objective=null", "objective"),
+    ],
+)
+def test_what_is_refused(recipe, override, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_config(recipe(), [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_value_and_file(recipe, tmp_path):
+    path = recipe()
+    path.write_text(path.read_text().replace("steps: 6\n", ""))
+    with pytest.raises(InputError, match="steps"):
+        load_config(path)
+    with pytest.raises(InputError, match=r"absent\.yaml"):
+        load_config(tmp_path / "absent.yaml")
