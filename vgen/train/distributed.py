@@ -66,7 +66,7 @@ class Ranks:
 
 
 def start(threads: int) -> Ranks:
-    """Joins the ranks that a launcher (torchrun, deepspeed) started; alone where there is none. Quiet and idempotent."""
+    """Joins the ranks that a launcher (torchrun, deepspeed) started; alone where there is none. May be called again."""
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # DeepSpeed's calls
     torch.set_flush_denormal(True)  # denormal numbers slow a CPU tenfold

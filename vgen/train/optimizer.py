@@ -40,9 +40,9 @@ def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _muon(hidden: list[nn.Parameter], rest: list[dict], config: OptimizerConfig) -> torch.optim.Optimizer:
-    """DeepSpeed's Muon, because it also runs under ZeRO. Its step is orthogonal, scaled by sqrt(max(1, rows / columns));
-    with 0.2 * sqrt(columns) on top, an entry moves by 0.2 * lr (root mean square) as under AdamW, so that learning
-    rates carry over (arXiv 2502.16982, eq. 4)."""
+    """DeepSpeed's Muon, because it also runs under ZeRO. Its step is orthogonal, times sqrt(max(1, rows / columns));
+    with 0.2 * sqrt(columns) on top, an entry moves by 0.2 * lr (root mean square), as it does in a usual step of
+    AdamW, so that learning rates carry over (arXiv 2502.16982, eq. 4)."""
     if not hidden:
         raise InputError("optimizer.name=muon found no matrix in repeated blocks to train; use optimizer.name=adamw")
     if hidden[0].device.type == "cpu":
