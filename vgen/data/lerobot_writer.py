@@ -54,10 +54,12 @@ class LeRobotWriter:
         self._frames = 0
         self._features: dict[str, dict] = {}
         self._stats: dict[str, _Stats] = {}
-        self._tables: list[pa.Table] = []
+        self._tables: list[pa.Table] = []  # of the open data file
+        self._data_bytes = 0
         self._data_files = self._video_files = 0
         self._video_start = 0  # dataset index of the first frame in the open video files
-        self._parts: dict[str, list[Path]] = {camera: [] for camera in self._cameras}
+        self._parts: dict[str, list[Path]] = {camera: [] for camera in self._cameras}  # of the open video files
+        self._video_bytes = dict.fromkeys(self._cameras, 0)
         with disk_errors(self._work):
             shutil.rmtree(self._work, ignore_errors=True)
             (self._work / "parts").mkdir(parents=True)
@@ -152,6 +154,7 @@ class LeRobotWriter:
             self._stats.setdefault(name, _Stats()).add(values.reshape(len(values), -1))
             arrays[name] = pa.array(values if values.ndim == 1 else list(values))
         self._tables.append(pa.table(arrays))
+        self._data_bytes += self._tables[-1].nbytes
 
     def _encode(self, index: int, length: int, videos: Mapping[str, np.ndarray | Path]) -> dict[str, Path]:
         """The episode's video files, one per camera."""
@@ -174,6 +177,7 @@ class LeRobotWriter:
         sampled = np.linspace(0, length - 1, SAMPLED_FRAMES).astype(int)
         for key, part in parts.items():
             self._parts[key].append(part)
+            self._video_bytes[key] += part.stat().st_size
             self._stats.setdefault(key, _Stats((3, 1, 1))).add(read_video(part, sampled).reshape(-1, 3) / 255)
 
     def _places(self, length: int) -> dict[str, object]:
@@ -185,10 +189,9 @@ class LeRobotWriter:
         return places | {f"videos/{key}/{name}": value for key in self._cameras for name, value in video.items()}
 
     def _close_full_files(self) -> None:
-        if sum(table.nbytes for table in self._tables) > self._data_mb * 2**20:
+        if self._data_bytes > self._data_mb * 2**20:
             self._close_data_file()
-        sizes = [sum(part.stat().st_size for part in parts) for parts in self._parts.values()]
-        if max(sizes, default=0) > self._video_mb * 2**20:
+        if max(self._video_bytes.values(), default=0) > self._video_mb * 2**20:
             self._close_video_files()
 
     def _close_data_file(self) -> None:
@@ -196,13 +199,13 @@ class LeRobotWriter:
             file = self._new_file(DATA_PATH.format(**_numbered(self._data_files)))
             pq.write_table(pa.concat_tables(self._tables), file)
             self._data_files += 1
-            self._tables = []
+            self._tables, self._data_bytes = [], 0
 
     def _close_video_files(self) -> None:
         for key, parts in self._parts.items():
             if parts:
                 join_videos(parts, self._new_file(VIDEO_PATH.format(video_key=key, **_numbered(self._video_files))))
-            self._parts[key] = []
+            self._parts[key], self._video_bytes[key] = [], 0
         self._video_files += 1
         self._video_start = self._frames
 
