@@ -53,6 +53,24 @@ def test_resumed_run_repeats_an_unbroken_one(run, tmp_path, stage, optimizer):
     assert records(broken)[-2]["loss"] == records(whole)[-2]["loss"]
 
 
+def test_frozen_parts_stay_out_of_checkpoints(run, tmp_path):
+    whole = run(run=str(tmp_path / "whole"), objective={"frozen": True})
+    broken = run(run=str(tmp_path / "broken"), objective={"frozen": True, "stop_at": 3})
+    state = torch.load(checkpoints(broken)[0] / "engine" / "mp_rank_00_model_states.pt", weights_only=False)
+    assert "blocks.1.weight" in state["module"]
+    assert "blocks.0.weight" not in state["module"]
+    run(run=str(broken), objective={"frozen": True})
+    assert same(weights(whole), weights(broken))
+
+
+def test_frozen_parts_stay_in_evaluation_mode(recipe):
+    objective = loop.objective_class("toy")(load_config(recipe(objective={"frozen": True})).objective, 0)
+    objective.eval()
+    loop.training_mode(objective)
+    assert [block.training for block in objective.blocks] == [False, True]
+    assert objective.training
+
+
 def test_sigterm_saves_and_ends(run):
     folder = run(objective={"stop_at": 3})
     assert [path.name for path in checkpoints(folder)] == ["step-00000004"]

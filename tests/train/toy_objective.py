@@ -18,6 +18,7 @@ class ToyConfig:
     crash_at: int = -1  # number of a batch
     stop_at: int = -1
     poison_at: int = -1
+    frozen: bool = False  # of the first block
 
 
 class ToyObjective(Objective):
@@ -29,10 +30,9 @@ class ToyObjective(Objective):
         self.config, self.seed = config, seed
         self.blocks = nn.ModuleList(nn.Linear(6, 6) for _ in range(2))
         self.head = nn.Linear(6, 3)
-        self.progress = []
+        self.blocks[0].requires_grad_(not config.frozen)
 
     def batch(self, index, rank, world, progress):
-        self.progress.append(progress)
         draw = np.random.default_rng((self.seed, index, rank))
         x = torch.from_numpy(draw.standard_normal((self.config.batch_size, 6), dtype=np.float32))
         return {"x": x, "index": index}

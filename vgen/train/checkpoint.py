@@ -44,7 +44,9 @@ def save_checkpoint(
         shutil.rmtree(part, ignore_errors=True)
     ranks.barrier()
     state = {"progress": asdict(progress), "ema": ema.state_dict() if ema and ranks.first else None}
-    engine.save_checkpoint(str(part), tag="engine", client_state=state, save_latest=False)
+    engine.save_checkpoint(
+        str(part), tag="engine", client_state=state, save_latest=False, exclude_frozen_parameters=True
+    )
     ranks.barrier()
     if ranks.first:
         os.rename(part, final)
@@ -58,7 +60,8 @@ def load_checkpoint(run: Path, engine: deepspeed.DeepSpeedEngine, ema: EMAModel 
     found = checkpoints(run)
     if not found:
         return None
-    path, state = engine.load_checkpoint(str(found[-1]), tag="engine")
+    frozen = any(not p.requires_grad for p in engine.module.parameters())  # those are not in it
+    path, state = engine.load_checkpoint(str(found[-1]), tag="engine", load_module_strict=not frozen)
     assert path is not None, f"{found[-1]} could not be read"
     if ema is not None and state["ema"] is not None:
         ema.load_state_dict(state["ema"])

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ class Trainer:
         self.progress = load_checkpoint(self.folder, self.engine, self.ema) or Progress()
         self.log = Log(self.folder, self.progress.step) if ranks.first else None
         self.means = Means()
+        self.waited = 0.0  # seconds for batches since the last log line
         self.stop_asked = False
 
     def run(self) -> None:
@@ -64,31 +66,33 @@ class Trainer:
         previous = signal.signal(signal.SIGTERM, self._ask_stop)
         if self.ranks.first:
             clean(self.folder)
+        training_mode(self.objective)
         began = time.monotonic() - self.progress.elapsed
-        saved = validated = logged = began + self.progress.elapsed
+        saved = validated = self.progress.elapsed
+        logged = replace(self.progress)
         batches = self._batches()
         while not self._over():
             self._step(batches)
+            # What only one rank knows, all act on: the time of rank 0, and whether any rank was told to stop.
             elapsed, stop = self.ranks.agree(self.ranks.first * (time.monotonic() - began), self.stop_asked)
             self.progress.elapsed = elapsed
-            now = began + elapsed
             if self.progress.step % self.config.log_every == 0:
-                self._write_log(now - logged)
-                logged = now
-            if now - validated > self.config.validate_minutes * 60:
-                self._validate()
-                validated = now
+                self._write_log(logged)
+                logged = replace(self.progress)
             if stop:
                 break
-            if now - saved > self.config.checkpoint_minutes * 60 and not self._over():
+            if not self._over() and elapsed - validated > 60 * self.config.validate_minutes:
+                self._validate()
+                validated = elapsed
+            if not self._over() and elapsed - saved > 60 * self.config.checkpoint_minutes:
                 self._checkpoint()
                 self._export()
-                saved = now
+                saved = elapsed
         batches.close()
+        self._checkpoint()
         if self._over():
             self._validate()
             self._export()
-        self._checkpoint()
         if self.log:
             self.log.close()
         signal.signal(signal.SIGTERM, previous)
@@ -108,15 +112,15 @@ class Trainer:
         scale_learning_rates(engine.optimizer, self.full_rates, factor)
         for micro in range(config.accumulation):
             index = self.progress.step * config.accumulation + micro
-            waited = time.monotonic()
+            asked = time.monotonic()
             batch = to_device(next(batches), self.ranks.device)
-            waited = time.monotonic() - waited
+            self.waited += time.monotonic() - asked
             torch.manual_seed(_mix(config.seed, index, self.ranks.rank))
             engine.set_gradient_accumulation_boundary(micro == config.accumulation - 1)
             loss, metrics = engine(batch)
             engine.backward(loss.mean())
             self.progress.samples += len(loss) * self.ranks.world
-            self.means.add(loss=loss, wait=waited, samples=torch.full((1,), float(len(loss))), **metrics)
+            self.means.add(loss=loss, **metrics)
         norm = update(engine, config)
         self.progress.step += 1
         self.means.add(lr=config.optimizer.lr * factor)
@@ -156,7 +160,7 @@ class Trainer:
             with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
                 yield
         finally:
-            self.objective.train()
+            training_mode(self.objective)
             if self.ema:
                 self.ema.restore(self.trained)
 
@@ -180,17 +184,30 @@ class Trainer:
                 write_record(self.folder, record, self.progress, self.ranks.world, self.ranks.device)
         self.ranks.barrier()
 
-    def _write_log(self, seconds: float) -> None:
-        values = self.means.take(self.ranks)
-        batches = self.config.log_every * self.config.accumulation
-        values["samples_per_s"] = values.pop("samples") * batches * self.ranks.world / seconds
-        values["wait_share"] = values.pop("wait") * batches / seconds
-        values |= {"memory_gb": memory_gb(self.ranks.device), "minutes": self.progress.elapsed / 60}
+    def _write_log(self, last: Progress) -> None:
+        """A record of the steps since `last`."""
+        seconds = self.progress.elapsed - last.elapsed
+        values = self.means.take(self.ranks) | {
+            "samples_per_s": (self.progress.samples - last.samples) / seconds,
+            "wait_share": self.waited / seconds,
+            "memory_gb": memory_gb(self.ranks.device),
+            "minutes": self.progress.elapsed / 60,
+        }
+        self.waited = 0.0
         if self.log:
             self.log.write(self.progress.step, values)
 
     def _ask_stop(self, *_: object) -> None:
         self.stop_asked = True
+
+
+def training_mode(objective: Objective) -> None:
+    """Training mode, but for parts that are frozen as a whole: a frozen text encoder has no dropout."""
+    objective.train()
+    for module in objective.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()
 
 
 def _mix(seed: int, index: int, rank: int) -> int:
