@@ -10,11 +10,13 @@ from vgen.train.objectives import OBJECTIVES
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Training sets the number of threads of its process; the other tests keep theirs."""
+def process_settings():
+    """Training changes settings of its whole process; the other tests keep theirs."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+    torch.compiler.set_stance("default")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import deepspeed
@@ -21,6 +22,8 @@ from torch import Tensor
 from vgen.errors import InputError
 from vgen.train.config import TrainConfig
 from vgen.train.objectives import Batch, Objective
+
+WAIT = timedelta(hours=4)  # of ranks for each other: rank 0 may decode a whole data set meanwhile
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def start(threads: int) -> Ranks:
         torch.set_num_threads(threads)
         # The op speeds up inference only, and building it takes a minute and a compiler.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo", verbose=False)
+    deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo", verbose=False, timeout=WAIT)
     return Ranks(dist.get_rank(), dist.get_world_size(), device)
 
 
