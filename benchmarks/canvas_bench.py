@@ -7,8 +7,8 @@ Seven tasks on each clip, beside baselines that need no model and the codec's ow
 can pass; fidelity of the given pixels; and two measures of temporal alignment (canvas_suite/alignment.py).
 
 Clips: middle clips of the split's episodes, the tasks taking turns (canvas_suite/clips.py). Masks: drawn once per clip
-from --seed (canvas_suite/tasks.py); inpainting and outpainting give every second frame. PSNR and SSIM are means over the
-clips, of values in [-1, 1]; moving pixels are those whose range over the clip exceeds 0.2 in some channel.
+from --seed (canvas_suite/tasks.py); inpainting and outpainting give every second frame. PSNR and SSIM are means over
+the clips, of values in [-1, 1]; moving pixels are those whose range over the clip exceeds 0.2 in some channel.
 """
 
 from __future__ import annotations
@@ -46,22 +46,21 @@ class ClipSet:
 
     places: list[ClipPlace]
     videos: Tensor
-    layout: Layout
     fps: float
 
-    def batch(self, part: slice, seed: int) -> ClipBatch:
-        """Some of the clips, each with a seed of its own that depends on its place in the whole set alone."""
+    def batch(self, part: slice, frames: int, seed: int) -> ClipBatch:
+        """Some of the clips, cut to `frames`, each with a seed that depends on its place in the whole set alone."""
         places = self.places[part]
         return ClipBatch(
-            truth=self.videos[part, :, : self.layout.length],
+            truth=self.videos[part, :, :frames],
             prompts=[place.task for place in places],
             keys=[(place.episode, place.start) for place in places],
             seeds=[seed + number for number in range(len(self.places))[part]],
         )
 
 
-def read_clips(args: argparse.Namespace, stride: int) -> ClipSet:
-    """The clips of the benchmark for a codec of temporal stride `stride`.
+def read_clips(args: argparse.Namespace) -> ClipSet:
+    """The clips of the benchmark.
 
     Raises:
         InputError: The data are missing, no episode is long enough, or the canvas is too short to measure alignment.
@@ -79,14 +78,14 @@ def read_clips(args: argparse.Namespace, stride: int) -> ClipSet:
     if not places:
         raise InputError(f"no episode of split '{args.split}' has the {span} frames that frames={args.frames} need")
     videos = load(dataset, args.camera, places, frames, args.stride)
-    return ClipSet(places, videos, Layout(args.frames, *videos.shape[-2:], stride), dataset.fps / args.stride)
+    return ClipSet(places, videos, dataset.fps / args.stride)
 
 
-def measure_alignment(sampler: Sampler, clips: ClipSet, count: int, seed: int) -> dict:
+def measure_alignment(sampler: Sampler, clips: ClipSet, layout: Layout, count: int, seed: int) -> dict:
     """Both alignment sections, on the `count` clips that move most."""
-    chosen = alignment.most_moving(clips.videos[:, :, : clips.layout.length], count)
+    chosen = alignment.most_moving(clips.videos[:, :, : layout.length], count)
     prompts = [clips.places[number].task for number in chosen]
-    inputs = (sampler, clips.videos[chosen], prompts, clips.layout, [seed + number for number in chosen])
+    inputs = (sampler, clips.videos[chosen], prompts, layout, [seed + number for number in chosen])
     peak, slope = alignment.peak_section(*inputs), alignment.slope_section(*inputs)
     return {"clips": len(chosen), "clip_numbers": chosen, "peak": peak, "slope": slope}
 
@@ -94,24 +93,26 @@ def measure_alignment(sampler: Sampler, clips: ClipSet, count: int, seed: int) -
 def run(args: argparse.Namespace) -> dict:
     """Everything that is measured, as one plain dict."""
     began = time.perf_counter()
+    clips = read_clips(args)
     pipe = CanvasPipeline.from_pretrained(args.model)
     pipe.set_progress_bar_config(disable=True)
     steps = args.steps or pipe.config.default_steps
     guidance = pipe.config.default_guidance if args.guidance is None else args.guidance
-    sampler = Sampler(pipe, WanCodec(pipe.vae), steps, guidance, args.batch)
-    clips = read_clips(args, pipe.temporal_stride)
+    sampler = Sampler(pipe, WanCodec(pipe.vae), steps, guidance, args.batch, args.bf16)
+    layout = Layout(args.frames, *clips.videos.shape[-2:], pipe.temporal_stride)
 
     starts = range(0, len(clips.places), args.batch)
-    batches = [clips.batch(slice(start, start + args.batch), args.seed) for start in starts]
+    batches = [clips.batch(slice(start, start + args.batch), args.frames, args.seed) for start in starts]
     sheets = ContactSheets(args.contact_sheets, SHEET_CLIPS) if args.contact_sheets else _unseen
-    evaluation = evaluate(sampler, batches, clips.layout, args.seed, sheets)
-    aligned = measure_alignment(sampler, clips, args.alignment_clips, args.seed)
+    evaluation = evaluate(sampler, batches, layout, args.seed, sheets)
+    aligned = measure_alignment(sampler, clips, layout, args.alignment_clips, args.seed)
     settings = {**_plain_args(args), "steps": steps, "guidance": guidance, "fps": clips.fps}
     return _results(settings, clips, evaluation, aligned, time.perf_counter() - began)
 
 
 def _results(settings: dict, clips: ClipSet, evaluation: Evaluation, aligned: dict, seconds: float) -> dict:
-    size = f"{clips.layout.length} frames of {clips.layout.height}x{clips.layout.width} at {clips.fps:g} fps"
+    height, width = clips.videos.shape[-2:]
+    size = f"{settings['frames']} frames of {height}x{width} at {clips.fps:g} fps"
     return {
         "title": (
             f"canvas benchmark of {settings['model']}: {len(clips.places)} clips of {settings['data']} "
@@ -154,6 +155,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="default: the model's own")
     parser.add_argument("--guidance", type=float, help="default: the model's own")
     parser.add_argument("--batch", type=int, default=16, help="clips at once; changes the speed and nothing else")
+    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16: about twice as fast")
     parser.add_argument("--seed", type=int, default=0, help="of masks and noise")
     parser.add_argument("--alignment-clips", type=int, default=16)
     parser.add_argument("--out", type=Path, help="JSON file for all results, clip by clip")

@@ -3,12 +3,12 @@
 Two questions to the model, on the clips that move most. Curves are `psnr_curve`: PSNR of every generated frame against
 the one given image.
 
-1. *Peak*: the truth's frame τ is given at τ, for eight consecutive τ, so twice for each remainder of τ by a stride of 4. How often is
-   the curve highest exactly at τ?
+1. *Peak*: the truth's frame τ is given at τ, for eight consecutive τ, so twice for each remainder of τ by a stride of
+   4. How often is the curve highest exactly at τ?
 2. *Slope*: one and the same image is given at frame 5, 6, 7, 8 of a canvas, with the same noise. The centroid of the
    curve should move with it: its least-squares slope against the given frame is 1 for a model that places the image
    where it was told, 0 for one that places it in the nearest latent slot. The same image does stand at frame 5, 6, 7, 8
-   of four windows of the real clip: their slope, and that of their reconstructions by the codec, is what can be reached.
+   of four windows of the real clip: their slope, and that of their reconstructions by the codec, is the ceiling.
 """
 
 from __future__ import annotations

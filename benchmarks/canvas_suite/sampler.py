@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,10 +23,14 @@ class Sampler:
         steps: Steps of its scheduler.
         guidance: Scale of classifier-free guidance on the text; 1 is without.
         batch: Videos that go through the model, or the codec, at once.
+        bf16: Computes matrix products in bfloat16 over the weights as they are.
     """
 
-    def __init__(self, pipe: CanvasPipeline, codec: Codec, steps: int, guidance: float, batch: int) -> None:
+    def __init__(
+        self, pipe: CanvasPipeline, codec: Codec, steps: int, guidance: float, batch: int, bf16: bool = False
+    ) -> None:
         self.pipe, self.codec, self.steps, self.guidance, self.batch = pipe, codec, steps, guidance, batch
+        self._precision = partial(torch.autocast, pipe.device.type, torch.bfloat16, enabled=bf16)
 
     def complete(self, given: Given, prompts: Sequence[str], length: int, seeds: Sequence[int]) -> Tensor:
         """Videos `[B, 3, T, H, W]` in [-1, 1] that complete what is given.
@@ -33,7 +38,8 @@ class Sampler:
         Every sample draws its noise from its own seed, so a result does not depend on the batch it came in.
         """
         starts = range(0, len(prompts), self.batch)
-        return torch.cat([self._complete(given, prompts, length, seeds, slice(s, s + self.batch)) for s in starts])
+        with self._precision():
+            return torch.cat([self._complete(given, prompts, length, seeds, slice(s, s + self.batch)) for s in starts])
 
     def _complete(self, given: Given, prompts: Sequence[str], length: int, seeds: Sequence[int], part: slice) -> Tensor:
         height, width = given.pixels.shape[-2:]
@@ -51,11 +57,13 @@ class Sampler:
     def reconstruct_video(self, video: Tensor) -> Tensor:
         """What the codec makes of videos `[B, 3, T, H, W]` that it encodes as videos."""
         parts = video.split(self.batch)
-        return torch.cat([self.codec.decode(self.codec.encode_video(part)).cpu() for part in parts])
+        with self._precision():
+            return torch.cat([self.codec.decode(self.codec.encode_video(part)).cpu() for part in parts])
 
     def reconstruct_images(self, video: Tensor) -> Tensor:
         """What the codec makes of videos `[B, 3, T, H, W]` whose frames it encodes alone, in image mode."""
         frames = video.transpose(1, 2)
         parts = frames.flatten(0, 1).split(self.batch)
-        images = [self.codec.decode(self.codec.encode_image(part))[:, :, 0].cpu() for part in parts]
+        with self._precision():
+            images = [self.codec.decode(self.codec.encode_image(part))[:, :, 0].cpu() for part in parts]
         return torch.cat(images).unflatten(0, frames.shape[:2]).transpose(1, 2)

@@ -22,7 +22,7 @@ class FakePipe:
             base_dim=4, z_dim=4, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[True], scale_factor_temporal=2,
             scale_factor_spatial=2, latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
         ).eval()  # fmt: skip
-        self.temporal_stride = 2
+        self.temporal_stride, self.device = 2, torch.device("cpu")
         self.config = type("Config", (), {"default_steps": 3, "default_guidance": 1.5})
         self.calls = []
 
@@ -91,6 +91,16 @@ def test_results_do_not_depend_on_the_batch(monkeypatch, tmp_path, data):
     one, two = (json.loads((tmp_path / f"{batch}.json").read_text()) for batch in (1, 2))
     for section in ("tasks", "alignment", "clips"):
         assert one[section] == two[section]
+
+
+def test_bfloat16_changes_what_the_codec_computes_a_little(monkeypatch, tmp_path, data):
+    for name, option in {"fp32": [], "bf16": ["--bf16"]}.items():
+        options = ["--data", data, "--clips", 1, "--frames", 13, "--alignment-clips", 1]
+        run_main(monkeypatch, *options, *option, "--out", tmp_path / f"{name}.json")
+    full, half = (json.loads((tmp_path / f"{name}.json").read_text())["codec"]["means"] for name in ("fp32", "bf16"))
+    for mode in ("video", "image"):
+        assert full[mode]["psnr"] != half[mode]["psnr"]
+        assert full[mode]["psnr"] == pytest.approx(half[mode]["psnr"], abs=0.1)
 
 
 @pytest.mark.parametrize(

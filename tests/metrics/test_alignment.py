@@ -30,7 +30,7 @@ def test_centroid_leaves_out_what_lies_further_below_the_peak_than_the_window():
 def test_slope_is_that_of_numpy_polyfit():
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(3, 9)), generator.normal(size=(3, 9))
-    expected = [np.polyfit(a, b, 1)[0] for a, b in zip(x, y)]
+    expected = [np.polyfit(a, b, 1)[0] for a, b in zip(x, y, strict=True)]
     assert least_squares_slope(torch.tensor(x), torch.tensor(y)).numpy() == pytest.approx(expected)
 
 

@@ -18,7 +18,9 @@ def videos(batch=2, frames=3, size=24, noise=0.3, seed=0):
 
 def test_psnr_agrees_with_skimage_on_each_video():
     prediction, truth = videos()
-    expected = [peak_signal_noise_ratio(t.numpy(), p.numpy(), data_range=2) for p, t in zip(prediction, truth)]
+    expected = [
+        peak_signal_noise_ratio(t.numpy(), p.numpy(), data_range=2) for p, t in zip(prediction, truth, strict=True)
+    ]
     assert psnr(prediction, truth).numpy() == pytest.approx(expected, abs=1e-4)
 
 
@@ -26,7 +28,7 @@ def test_psnr_does_not_depend_on_whether_pixels_are_unit_or_bytes():
     prediction, truth = (((video + 1) * 127.5).round() for video in videos())
     expected = [
         peak_signal_noise_ratio(t.numpy().astype(np.uint8), p.numpy().astype(np.uint8))
-        for p, t in zip(prediction, truth)
+        for p, t in zip(prediction, truth, strict=True)
     ]
     assert psnr(prediction / 127.5 - 1, truth / 127.5 - 1).numpy() == pytest.approx(expected, abs=1e-3)
 
@@ -37,7 +39,8 @@ def test_masked_psnr_looks_at_the_mask_alone():
     mask[..., 4:9, 10:20] = 1
     cut = (slice(None), slice(None), slice(4, 9), slice(10, 20))
     expected = [
-        peak_signal_noise_ratio(t[cut].numpy(), p[cut].numpy(), data_range=2) for p, t in zip(prediction, truth)
+        peak_signal_noise_ratio(t[cut].numpy(), p[cut].numpy(), data_range=2)
+        for p, t in zip(prediction, truth, strict=True)
     ]
     assert psnr(prediction, truth, mask).numpy() == pytest.approx(expected, abs=1e-4)
     prediction[..., 0, 0] = 1
@@ -90,8 +93,8 @@ def reference_ssim(prediction, truth):
 def test_ssim_is_the_mean_over_frames_of_the_published_formula():
     prediction, truth = videos()
     pairs = [
-        zip(p.double().numpy().reshape(9, 24, 24), t.double().numpy().reshape(9, 24, 24))
-        for p, t in zip(prediction, truth)
+        zip(p.double().numpy().reshape(9, 24, 24), t.double().numpy().reshape(9, 24, 24), strict=True)
+        for p, t in zip(prediction, truth, strict=True)
     ]
     expected = [np.mean([reference_ssim(p, t) for p, t in pair]) for pair in pairs]
     assert ssim(prediction, truth).numpy() == pytest.approx(expected, abs=1e-5)

@@ -32,7 +32,7 @@ class SetMetric(Protocol):
 
 
 class Average:
-    """A `SetMetric`: the mean of a `SampleMetric` over a set. Samples for which it is not defined (nan) do not count."""
+    """A `SetMetric`: the mean of a `SampleMetric` over a set, without the samples for which it is not defined (nan)."""
 
     def __init__(self, metric: SampleMetric) -> None:
         self.metric = metric

@@ -86,5 +86,5 @@ def moving_pixels(truth: Tensor, threshold: float = MOVING_THRESHOLD) -> Tensor:
 
 
 def moving_psnr(prediction: Tensor, truth: Tensor) -> Tensor:
-    """`psnr` over the truth's `moving_pixels`, in all frames. `[B, 3, T, H, W]` twice -> `[B]`, nan if nothing moves."""
+    """`psnr` over the truth's `moving_pixels`, in all frames: `[B, 3, T, H, W]` twice -> `[B]`; nan if none moves."""
     return psnr(prediction, truth, moving_pixels(truth))
