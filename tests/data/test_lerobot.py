@@ -28,8 +28,8 @@ def episode_arrays(number: int, length: int) -> tuple[dict, dict]:
     return columns, {CAMERAS[0]: head, CAMERAS[1]: 255 - head[:, :, :32]}
 
 
-def write_dataset(path, video_file_mb: int = 50):
-    writer = LeRobotWriter(path, FPS, NAMES, CAMERAS, robot_type="test", video_file_mb=video_file_mb)
+def write_dataset(path):
+    writer = LeRobotWriter(path, FPS, NAMES, CAMERAS, robot_type="test")
     for number, length in enumerate(LENGTHS):
         columns, videos = episode_arrays(number, length)
         writer.add_episode(columns, videos, ["open it", "close it"][number % 2], {"seed": 100 + number})
@@ -77,13 +77,16 @@ def test_frames_are_those_of_the_episode_in_the_order_asked_for(folder, camera):
     assert test.frames(0, "wrist", [0]).shape == (1, 32, 32, 3)
 
 
-def test_episodes_spread_over_many_video_files_read_the_same(folder, tmp_path):
-    split = write_dataset(tmp_path / "set", video_file_mb=0)
+def test_episodes_spread_over_many_files_read_the_same(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(lerobot_writer, "MB", 1)
+    split = write_dataset(tmp_path / "set")
+    assert len(list(split.glob("data/chunk-000/*.parquet"))) == len(LENGTHS)
     assert len(list(split.glob("videos/*/chunk-000/*.mp4"))) == len(CAMERAS) * len(LENGTHS)
     for name in ("train", "test"):
         one, many = LeRobotDataset(folder, name), LeRobotDataset(split, name)
         for i in range(len(one)):
             assert np.array_equal(one.frames(i, "head"), many.frames(i, "head"))
+            assert np.array_equal(one.episode(i).columns["action"], many.episode(i).columns["action"])
 
 
 def test_the_meta_folder_says_what_lerobot_looks_for(folder):
@@ -191,6 +194,11 @@ def test_missing_and_corrupt_parts_are_input_errors(edited, tmp_path):
 def test_an_existing_folder_is_left_alone(folder):
     with pytest.raises(InputError, match="exists already"):
         LeRobotWriter(folder, FPS, NAMES, CAMERAS)
+
+
+def test_files_of_no_size_are_refused_as_lerobot_would(tmp_path):
+    with pytest.raises(InputError, match="nearest: 1"):
+        LeRobotWriter(tmp_path / "set", FPS, NAMES, CAMERAS, video_file_mb=0)
 
 
 def test_nothing_is_in_place_before_the_end(tmp_path):

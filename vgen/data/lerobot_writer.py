@@ -15,6 +15,7 @@ from vgen.data.lerobot import CHUNK_FILES, DATA_PATH, EPISODES_PATH, INDEX_COLUM
 from vgen.data.video import join_videos, read_video, video_info, write_video
 from vgen.errors import InputError
 
+MB = 2**20
 SAMPLED_FRAMES = 4  # per episode and camera, for the pixel statistics
 
 
@@ -28,10 +29,11 @@ class LeRobotWriter:
             keys are the columns that every episode must bring.
         cameras: feature keys of the videos, such as "observation.images.first_person".
         robot_type: a name for the robot or the hand.
-        data_file_mb, video_file_mb: a file is closed when it has grown past this size. Small video files open fast.
+        data_file_mb, video_file_mb: a file is closed when it has grown past this size, 1 or more. Small video files
+            open fast.
 
     Raises:
-        InputError: `path` exists, or its folder cannot be written to.
+        InputError: `path` exists, its folder cannot be written to, or a size is below 1.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class LeRobotWriter:
     ) -> None:
         self.path = Path(path)
         check_free(self.path)
+        if min(data_file_mb, video_file_mb) < 1:
+            raise InputError(f"file sizes of {data_file_mb} and {video_file_mb} MB are not 1 or more; nearest: 1")
         self._work = self.path.with_name(self.path.name + ".writing")
         self._fps, self._names, self._cameras, self._robot_type = fps, dict(names), list(cameras), robot_type
         self._data_mb, self._video_mb = data_file_mb, video_file_mb
@@ -189,9 +193,9 @@ class LeRobotWriter:
         return places | {f"videos/{key}/{name}": value for key in self._cameras for name, value in video.items()}
 
     def _close_full_files(self) -> None:
-        if self._data_bytes > self._data_mb * 2**20:
+        if self._data_bytes > self._data_mb * MB:
             self._close_data_file()
-        if max(self._video_bytes.values(), default=0) > self._video_mb * 2**20:
+        if max(self._video_bytes.values(), default=0) > self._video_mb * MB:
             self._close_video_files()
 
     def _close_data_file(self) -> None:
