@@ -93,7 +93,7 @@ def media(name: str, value: object, grey: bool = False) -> None:
         if not str(value).strip() or "\0" in str(value):
             raise InputError(f"{name}={show(value)} must be the path of an image or a clip")
     elif isinstance(value, np.ndarray):
-        shaped = value.ndim in (3, 4) and value.shape[-1] in (3, 4) or grey and value.ndim == 2
+        shaped = (value.ndim in (3, 4) and value.shape[-1] in (3, 4)) or (grey and value.ndim == 2)
         if value.dtype != np.uint8 or not shaped or not value.size:
             flat = "[H, W], " if grey else ""
             raise InputError(

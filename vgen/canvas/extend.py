@@ -29,7 +29,8 @@ class HasVideo(Protocol):
 class Completes(Protocol):
     """A `CanvasPipeline`, or anything that completes a canvas."""
 
-    def __call__(self, canvas: Canvas, *, generator: torch.Generator | None = None) -> HasVideo: ...
+    def __call__(self, canvas: Canvas, *, generator: torch.Generator | None = None) -> HasVideo:
+        """Completes one canvas."""
 
 
 def extend(
@@ -54,7 +55,7 @@ def extend(
     Raises:
         InputError: overlap or total_frames does not fit the canvas.
     """
-    _check(canvas, total_frames, overlap, ends=1)
+    check_length(canvas, total_frames, overlap)
     video = pipeline(canvas, generator=generator).video
     yield video
     made = len(video)
@@ -89,7 +90,7 @@ def loop(
     Raises:
         InputError: overlap or total_frames does not fit the canvas.
     """
-    _check(canvas, total_frames, overlap, ends=2)
+    check_length(canvas, total_frames, overlap, ends=2)
     closing = min(canvas.frames - 2 * overlap, total_frames - canvas.frames)
     beginning, recent = None, np.empty((0, canvas.height, canvas.width, 3), np.uint8)
     for frames in extend(pipeline, canvas, total_frames - closing, overlap, generator):
@@ -101,7 +102,11 @@ def loop(
     yield pipeline(replace(canvas, patches=ends), generator=generator).video[taken : taken + closing]
 
 
-def _check(canvas: Canvas, total_frames: int, overlap: int, ends: int) -> None:
-    """Each segment must make at least one frame between the frames given at one or both of its ends."""
+def check_length(canvas: Canvas, total_frames: int, overlap: int = OVERLAP, ends: int = 1) -> None:
+    """Each segment must make at least one frame between those given at one of its ends, or at both in a loop.
+
+    Raises:
+        InputError: overlap or total_frames does not fit the canvas.
+    """
     checks.whole("overlap", overlap, 1, max(1, (canvas.frames - 1) // ends))
     checks.whole("total_frames", total_frames, canvas.frames + ends - 1, MAX_TOTAL)

@@ -84,9 +84,14 @@ def nearest_frame(frame: float) -> int:
     return math.ceil(frame - 0.5)
 
 
+def given_frames(placed: Sequence[Placed]) -> set[int]:
+    """The frames of a video with which its patches are compared."""
+    return {nearest_frame(frame) for one in placed for frame, _, _ in _frames(one, one.mask)}
+
+
 def sheet_frames(total: int, placed: Sequence[Placed], most: int = MOST_FRAMES) -> list[int]:
     """Which frames of a video a contact sheet shows: those with patches, if not too many, and others evenly between."""
-    given = {nearest_frame(frame) for one in placed for frame, _, _ in _frames(one, one.mask)}
+    given = given_frames(placed)
     given = given if len(given) <= most // 2 else set()
     spread = np.linspace(0, total - 1, min(total, most - len(given))).round().astype(int)
     return sorted(given | set(spread.tolist()))

@@ -178,14 +178,19 @@ class Canvas:
         return replace(self, patches=(*self.patches, *patches))
 
     @classmethod
-    def from_yaml(cls, file: str | PathLike) -> Canvas:
+    def from_yaml(cls, file: str | PathLike, **overrides: Any) -> Canvas:
         """Reads a spec; its relative paths start at the folder of the YAML file.
+
+        Args:
+            file: The YAML file.
+            overrides: Values that go before those of the file, under its keys (`size="384x672"`).
 
         Raises:
             InputError: the file cannot be read or is no mapping, a key is unknown or given twice, or a value breaks
                 its rule.
         """
-        return cls.from_dict(load_yaml(file), base=Path(file).parent)
+        data = load_yaml(file)
+        return cls.from_dict(data | overrides if isinstance(data, dict) else data, base=Path(file).parent)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], base: str | PathLike = "") -> Canvas:

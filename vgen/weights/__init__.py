@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import re
 from os import PathLike
 from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from tqdm import tqdm
 
 from vgen.errors import InputError
 
@@ -26,7 +32,7 @@ def resolve(model: str | PathLike) -> str:
         return str(folder)
     if name and folder.exists():
         raise InputError(f"model {name!r} is no diffusers folder: it has no model_index.json")
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+    if is_hub_id(name):
         return name
     near = difflib.get_close_matches(name, installed(), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
@@ -37,3 +43,66 @@ def resolve(model: str | PathLike) -> str:
 def installed() -> list[str]:
     """The names of the models that come with the package."""
     return sorted(index.parent.name for index in INSTALLED.glob("*/model_index.json"))
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form owner/name of the hub."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None
+
+
+def read_config(model: str, file: str) -> dict[str, Any]:
+    """A JSON file of a model, such as vae/config.json, without loading the model.
+
+    Args:
+        model: As `resolve` returns it. Of a hub id, only this file is downloaded, once.
+        file: Its place in the diffusers folder.
+
+    Raises:
+        InputError: the file is not there or is not JSON.
+    """
+    path = Path(model, file) if Path(model).is_dir() else _download(model, file)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {model!r}: cannot read {file}: {' '.join(str(error).split())[:200]}") from error
+
+
+def fingerprint(model: str) -> str:
+    """What tells a model from any other: the commit of a hub model, the SHA-256 of a folder's components.
+
+    Args:
+        model: As `resolve` returns it.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    if not Path(model).is_dir():
+        return _download(model, "model_index.json").parent.name
+    parts = [name for name in read_config(model, "model_index.json") if Path(model, name).is_dir()]
+    files = sorted(file for part in parts for file in Path(model, part).rglob("*") if file.is_file())
+    large = sum(file.stat().st_size for file in files) > 2**30
+    digest = hashlib.sha256()
+    for file in tqdm([Path(model, "model_index.json"), *files], desc="hashing the model", disable=not large):
+        digest.update(f"{file.relative_to(model).as_posix()} {file_sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_sha256(file: str | PathLike) -> str:
+    """The SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        with open(file, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+
+
+def _download(model: str, file: str) -> Path:
+    """A file of a hub model, from the cache where it is there."""
+    try:
+        return Path(hf_hub_download(model, file))
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {model!r}: cannot get {file}: {' '.join(str(error).split())[:200]}") from error

@@ -1,0 +1,124 @@
+"""Complete a video from patches: any image or clip, at any place and pixel frame.
+
+    python tools/infer.py --patch cat.png@0 --patch dog.png@-1:box=0.1,0.2,0.6,0.8 --prompt "a cat" --out outputs/cat
+    python tools/infer.py --spec configs/canvas/first_last.yaml --seed 3 --out outputs/first_last
+    python tools/infer.py --from outputs/first_last/run.json --out outputs/again
+
+Writes video.mp4, contact_sheet.png and run.json, and prints how closely each patch was kept. What is given here goes
+before what the spec says, and patches over those of the spec. A patch is SOURCE@FRAME[:option=value...] with the
+options box=x0,y0,x1,y1 (0 to 1), mask=FILE (white is given), as=frames|clip, range=FIRST-LAST (of a clip) and
+fit=cover|contain|stretch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import fields
+from typing import TYPE_CHECKING, NoReturn
+
+from vgen.canvas.spec import Canvas, parse_patch
+from vgen.errors import InputError, exit_on_input_error
+
+if TYPE_CHECKING:
+    from vgen.canvas.make import Made
+
+CANVAS_OPTIONS = ("frames", "size", "prompt", "negative_prompt", "seed", "fps")
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong option as any other wrong input: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse."""
+        raise InputError(message)
+
+
+def read_options() -> dict:
+    """The options that were given, by name; those that were not are absent."""
+    hide = argparse.SUPPRESS
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = Parser(description=__doc__, formatter_class=raw, argument_default=hide, allow_abbrev=False)
+    parser.add_argument("--spec", metavar="YAML", help="a canvas; examples in configs/canvas")
+    parser.add_argument("--patch", action="append", metavar="PATCH", help="one more patch; may be repeated")
+    parser.add_argument("--frames", type=int, help="1 + 4k; default: the model's own")
+    parser.add_argument("--size", metavar="HxW", help="pixels; default: the model's own")
+    parser.add_argument("--prompt", help="what the video shows")
+    parser.add_argument("--negative-prompt", metavar="PROMPT", help="what it should not show")
+    parser.add_argument("--seed", type=int, help="of the noise, default 0")
+    parser.add_argument("--fps", type=float, help="frames per second of video.mp4, default 15")
+    parser.add_argument("--model", help="nano (default), a diffusers folder or a hub id")
+    parser.add_argument("--lora", help="a LoRA file, folder or hub id")
+    parser.add_argument("--steps", type=int, help="denoising steps; default: the model's own")
+    parser.add_argument("--guidance", type=float, help="weight of the prompt, 1 is none; default: the model's own")
+    parser.add_argument("--scheduler", help="euler, unipc or dpm++; default: the model's own")
+    parser.add_argument("--attention", help="native (default), xformers, flash, sage or flex")
+    parser.add_argument("--offload", help="none (default), model or sequential: to the CPU's memory")
+    parser.add_argument("--dtype", help="auto (default: bf16 on an accelerator, fp32 on the CPU), fp32, bf16 or fp16")
+    parser.add_argument("--extend-to", type=int, metavar="N", help="go on segment by segment to N frames")
+    parser.add_argument("--loop", action="store_true", help="with --extend-to: end where the video began")
+    parser.add_argument("--from", metavar="run.json", help="make the video of an earlier run again, bit for bit")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    return vars(parser.parse_args())
+
+
+def read_canvas(options: dict) -> Canvas:
+    """The canvas of the spec, with the options over it; without a spec, of the model's own size."""
+    given = {name: options[name] for name in CANVAS_OPTIONS if name in options}
+    patches = [parse_patch(text) for text in options.get("patch", [])]
+    if "spec" in options:
+        return Canvas.from_yaml(options["spec"], **given).add(*patches)
+    if not {"frames", "size"} <= given.keys():
+        from vgen.canvas.runtime import Settings, read_limits
+
+        limits = read_limits(options.get("model", Settings.model))
+        given = {"frames": limits.frames, "size": f"{limits.height}x{limits.width}"} | given
+    return Canvas.from_dict(given).add(*patches)
+
+
+def make_anew(options: dict) -> None:
+    """Makes the video that the options ask for."""
+    canvas = read_canvas(options)
+    from vgen.canvas.make import make  # late, so that a wrong spec is refused at once
+    from vgen.canvas.runtime import Settings
+
+    settings = Settings(**{field.name: options[field.name] for field in fields(Settings) if field.name in options})
+    report(make(canvas, settings, options["out"]))
+
+
+def make_again(options: dict) -> None:
+    """Makes the video of an earlier run, with nothing changed."""
+    if others := sorted(options.keys() - {"from", "out"}):
+        flags = ", ".join("--" + name.replace("_", "-") for name in others)
+        raise InputError(f"--from makes an earlier video again as it was; leave out {flags}")
+    import torch
+
+    from vgen.canvas.make import make
+    from vgen.canvas.record import read_record
+
+    earlier = read_record(options["from"])
+    torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
+    made = make(earlier.canvas, earlier.settings, options["out"])
+    report(made)
+    same = earlier.data.get("frames_sha256") == made.frames_sha256
+    print("the frames are those of the earlier run" if same else "the frames DIFFER from those of the earlier run")
+
+
+def report(made: Made) -> None:
+    """Prints how closely each patch was kept, and the time it took."""
+    from vgen.canvas.report import format_table
+
+    if made.fidelity:
+        print(format_table(made.fidelity))
+    print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.seconds.items()))
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    options = read_options()
+    make_again(options) if "from" in options else make_anew(options)
+    print(f"wrote {options['out']}/video.mp4, contact_sheet.png and run.json")
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)

@@ -1,0 +1,74 @@
+"""Results that are whole or not there: a folder written aside, and a video written as its frames come."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Set
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from vgen.canvas.checks import show
+from vgen.data.video import join_videos, write_video
+from vgen.errors import InputError
+
+
+@contextmanager
+def whole_folder(folder: str | PathLike) -> Iterator[Path]:
+    """A folder to write in, whose files move to `folder` when all went well; otherwise nothing is left behind.
+
+    Raises:
+        InputError: the folder cannot be made.
+    """
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        aside = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
+    except OSError as error:
+        raise InputError(f"out={show(folder)} cannot be written: {error.strerror}") from error
+    with aside as name:
+        yield Path(name)
+        folder.mkdir(exist_ok=True)
+        for file in sorted(Path(name).iterdir()):
+            os.replace(file, folder / file.name)
+
+
+def write_frames(
+    chunks: Iterable[np.ndarray], file: Path, fps: float, keep: Set[int], total: int
+) -> tuple[dict[int, np.ndarray], str]:
+    """Writes a video while it is made, in constant memory.
+
+    Args:
+        chunks: uint8 `[t, H, W, 3]`, one after the other.
+        file: Where to write; parts of the video lie beside it meanwhile.
+        fps: Frames per second.
+        keep: Indices of frames to hand back.
+        total: Number of frames of all chunks together, for the progress bar.
+
+    Returns:
+        The frames to keep by index, uint8 `[H, W, 3]`, and the SHA-256 of the bytes of all frames.
+
+    Raises:
+        InputError: h264 cannot hold the frames, or a disk error.
+    """
+    kept, digest, parts, made = {}, hashlib.sha256(), [], 0
+    with tqdm(total=total, unit="frame", desc="video") as bar:
+        for chunk in chunks:
+            parts.append(file.with_name(f"{file.stem}.part{len(parts):05}{file.suffix}"))
+            write_video(parts[-1], chunk, fps)
+            digest.update(chunk.tobytes())
+            kept |= {index: chunk[index - made].copy() for index in keep if made <= index < made + len(chunk)}
+            made += len(chunk)
+            bar.update(len(chunk))
+    join_videos(parts, file)
+    for part in parts:
+        part.unlink()
+    return kept, digest.hexdigest()
