@@ -132,6 +132,26 @@ def test_bad_images_are_input_errors(tmp_path):
         read_image(tmp_path / "none.png")
 
 
+def test_images_are_upright_and_deep_grey_keeps_its_tones(tmp_path):
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 8  # the camera was held so that the image must be turned left
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "turned.png"), np.rot90(pixels))
+    Image.fromarray(np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)).save(tmp_path / "deep.png")
+    assert np.array_equal(read_image(tmp_path / "deep.png")[..., 0].ravel(), np.arange(256))
+
+
+def test_images_without_a_range_or_of_too_many_pixels_are_refused(tmp_path, monkeypatch):
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(InputError, match="floating-point"):
+        read_image(tmp_path / "float.tif")
+    Image.new("L", (9, 9)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    with pytest.raises(InputError, match=r"large\.png.*81 pixels"):
+        read_image(tmp_path / "large.png")
+
+
 def test_pixels_survive_the_way_to_unit_range_and_back():
     pixels = torch.arange(256, dtype=torch.uint8)
     unit = to_unit(pixels)
