@@ -10,7 +10,10 @@ from vgen.train.objectives.base import Batch, Objective
 __all__ = ["OBJECTIVES", "Batch", "Objective", "objective_class"]
 
 # Imported when asked for, because each pulls in its own models.
-OBJECTIVES = {"codec": "vgen.train.objectives.codec:CodecObjective"}
+OBJECTIVES = {
+    "canvas": "vgen.train.objectives.canvas:CanvasObjective",
+    "codec": "vgen.train.objectives.codec:CodecObjective",
+}
 
 
 def objective_class(name: str) -> type[Objective]:

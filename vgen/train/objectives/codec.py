@@ -19,6 +19,8 @@ from vgen.train.objectives.data import DataConfig, open_cache, split_episodes
 
 logger = logging.getLogger(__name__)
 
+START_LOG_VARIANCE = -6.0  # of the latents: at the usual 0, noise as large as the signal would hide it for long
+
 
 @dataclass
 class CodecConfig:
@@ -139,9 +141,11 @@ def _build(keywords: dict[str, Any]) -> AutoencoderKLWan:
     width = keywords.get("z_dim", 16)  # the statistics are measured by export; until then the latents are as they are
     statistics = {"latents_mean": [0.0] * width, "latents_std": [1.0] * width}
     try:
-        return AutoencoderKLWan(**statistics | keywords)
+        vae = AutoencoderKLWan(**statistics | keywords)
     except ValueError as error:
         raise InputError(f"objective.model does not fit together: {error}") from error
+    torch.nn.init.constant_(vae.quant_conv.bias[width:], START_LOG_VARIANCE)
+    return vae
 
 
 def _stack(clips: list[np.ndarray]) -> Tensor:

@@ -1,0 +1,98 @@
+"""What a training clip gives as conditions: which pixel frames, and which pixels of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class PlanConfig:
+    """How often each kind of condition is drawn, and how large it is.
+
+    The paper's recipe (VideoCanvas, section 5.1) is `patches` alone, with 20 anchors cropped to 20-100 %.
+    """
+
+    # Chances of a batch to give: whole frames; patches, each cropped by itself; one region through time; nothing.
+    frames: float = 0.5
+    patches: float = 0.25
+    region: float = 0.2
+    text: float = 0.05
+    # Chances of 1, 2, 3 ... frames or patches.
+    counts: list[float] = field(default_factory=lambda: [0.3, 0.4, 0.2, 0.1])
+    ends: float = 0.5  # of whole frames to stand at the ends, spread evenly, rather than anywhere
+    crop: tuple[float, float] = (0.2, 1.0)  # sides of a patch, as shares of the frame's
+    hole: tuple[float, float] = (0.2, 0.5)  # sides of the hole of a region: inpainting
+    window: tuple[float, float] = (0.1, 0.4)  # area of the window of a region: outpainting
+    region_step: int = 2  # a region is given at every so many frames
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One kind of condition for a batch: all its samples have the same number K of conditions, so no padding."""
+
+    kind: str
+    count: int
+
+
+Given = tuple[np.ndarray, np.ndarray]
+"""Pixel frames int64 [K], and masks bool [K, H, W], True where a pixel is given."""
+
+
+def draw_plan(config: PlanConfig, frames: int, rng: np.random.Generator) -> Plan:
+    """The kind and number of conditions of a batch of clips of `frames` frames."""
+    kinds = ("frames", "patches", "region", "text")
+    chances = np.array([getattr(config, kind) for kind in kinds])
+    kind = str(rng.choice(kinds, p=chances / chances.sum()))
+    if kind == "text":
+        return Plan(kind, 0)
+    if kind == "region":
+        return Plan(kind, len(range(0, frames, config.region_step)))
+    counts = np.array(config.counts[:frames])
+    return Plan(kind, 1 + int(rng.choice(len(counts), p=counts / counts.sum())))
+
+
+def draw_given(plan: Plan, config: PlanConfig, frames: int, size: tuple[int, int], rng: np.random.Generator) -> Given:
+    """The conditions of one sample.
+
+    Args:
+        plan: of its batch.
+        frames: T of the clip.
+        size: (H, W) of a frame.
+    """
+    if plan.kind == "region":
+        mask = _hole(config, size, rng) if rng.random() < 0.5 else _window(config, size, rng)
+        return np.arange(0, frames, config.region_step), np.repeat(mask[None], plan.count, axis=0)
+    if plan.kind == "frames" and rng.random() < config.ends:
+        places = _spread(plan.count, frames, rng)
+    else:
+        places = np.sort(rng.choice(frames, size=plan.count, replace=False))
+    if plan.kind == "patches":
+        return places, np.array([_box(size, rng.uniform(*config.crop, 2), rng) for _ in places])
+    return places, np.ones((plan.count, *size), dtype=bool)
+
+
+def _spread(count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
+    """First; first and last; first, middle and last ...; a single one stands at either end."""
+    if count == 1:
+        return np.array([0 if rng.random() < 0.75 else frames - 1])
+    return np.linspace(0, frames - 1, count).round().astype(np.int64)
+
+
+def _hole(config: PlanConfig, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    return ~_box(size, rng.uniform(*config.hole, 2), rng)
+
+
+def _window(config: PlanConfig, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    side = rng.uniform(*config.window) ** 0.5
+    return _box(size, np.array([side, side]), rng)
+
+
+def _box(size: tuple[int, int], shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A box whose sides are shares of the frame's, anywhere in it: bool [H, W]."""
+    mask = np.zeros(size, dtype=bool)
+    sides = [max(1, round(length * share)) for length, share in zip(size, shares, strict=True)]
+    top, left = (int(rng.integers(length - side + 1)) for length, side in zip(size, sides, strict=True))
+    mask[top : top + sides[0], left : left + sides[1]] = True
+    return mask
