@@ -48,7 +48,7 @@ class CanvasPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         tokenizer, text_encoder, vae, transformer, scheduler: Wan's components.
         default_steps, default_guidance: what a call without these values uses (the paper's, unless the folder says
             otherwise).
-        default_frames, default_size: the frames and (height, width) that the model was trained on, which
+        default_frames, default_height, default_width: what the model was trained on, which
             `tools/infer.py` offers where the user names none.
     """
 
@@ -65,7 +65,8 @@ class CanvasPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         default_steps: int = 50,
         default_guidance: float = 7.5,
         default_frames: int = 77,
-        default_size: tuple[int, int] = (384, 672),
+        default_height: int = 384,
+        default_width: int = 672,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -78,7 +79,8 @@ class CanvasPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         # What is saved names diffusers' own class: the parameters are the same, and any diffusers program can load it.
         self.register_to_config(transformer=("diffusers", "WanTransformer3DModel"))
         self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
-        self.register_to_config(default_frames=default_frames, default_size=default_size)
+        self.register_to_config(default_frames=default_frames)
+        self.register_to_config(default_height=default_height, default_width=default_width)
 
     @classmethod
     def from_pretrained(cls, model: str | PathLike, **kwargs: Any) -> CanvasPipeline:

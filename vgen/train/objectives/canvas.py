@@ -207,7 +207,8 @@ class CanvasObjective(Objective):
             default_steps=self.config.default_steps,
             default_guidance=self.config.default_guidance,
             default_frames=self.config.frames,
-            default_size=(height, width),
+            default_height=height,
+            default_width=width,
         )
         pipe.save_pretrained(folder)
 

@@ -1,0 +1,168 @@
+"""The pipeline: diffusers' own where there is no condition, a diffusers folder before and after."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import WanPipeline, WanTransformer3DModel
+from peft import LoraConfig, get_peft_model_state_dict
+
+from vgen.backbone.transformer import VideoTransformer
+from vgen.canvas.conditions import encode_frames
+from vgen.canvas.pipeline import CanvasPipeline
+from vgen.canvas.spec import Canvas, Patch
+from vgen.errors import InputError
+
+SIZE = {"height": 32, "width": 64}
+
+
+@pytest.fixture
+def pipe(tiny_model):
+    pipe = CanvasPipeline.from_pretrained(tiny_model)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture
+def canvas():
+    image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
+    patches = (Patch(image, 0), Patch(image, 7, box=(0.25, 0.25, 0.75, 1)))
+    return Canvas(9, **SIZE, prompt="a cat", fps=8, patches=patches)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_without_conditions_it_makes_what_wan_pipeline_makes(pipe, tiny_model):
+    wan = WanPipeline.from_pretrained(tiny_model)
+    wan.set_progress_bar_config(disable=True)
+    expected = wan(
+        prompt="a cat",
+        negative_prompt="a dog",
+        num_frames=9,
+        num_inference_steps=3,
+        guidance_scale=3.0,
+        generator=seeded(),
+        max_sequence_length=32,
+        output_type="pt",
+        **SIZE,
+    ).frames
+    got = pipe.sample(
+        None,
+        ["a cat"],
+        negative_prompts=["a dog"],
+        frames=9,
+        num_inference_steps=3,
+        guidance_scale=3.0,
+        generator=seeded(),
+        **SIZE,
+    )
+    torch.testing.assert_close(got.transpose(1, 2) / 2 + 0.5, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_canvas_becomes_a_video_of_its_size_the_same_for_the_same_seed(pipe, canvas):
+    first, again, other = (pipe(canvas, generator=seeded(s), num_inference_steps=2) for s in (0, 0, 1))
+    assert first.video.shape == (9, 32, 64, 3) and first.video.dtype == np.uint8
+    assert np.array_equal(first.video, again.video) and not np.array_equal(first.video, other.video)
+    assert {"encode", "denoise", "decode"} <= set(first.timings)
+
+
+def test_patches_change_the_video(pipe, canvas):
+    with_patches = pipe(canvas, generator=seeded(), num_inference_steps=2).video
+    without = pipe(Canvas(9, **SIZE, prompt="a cat", fps=8), generator=seeded(), num_inference_steps=2).video
+    assert not np.array_equal(with_patches, without)
+
+
+def test_a_batch_is_its_samples_one_by_one(pipe):
+    pixels, masks = torch.rand(2, 1, 3, 32, 64) * 2 - 1, torch.ones(2, 1, 1, 32, 64)
+    frames = torch.tensor([[0], [6]])
+    call = {"frames": 9, "num_inference_steps": 2, "guidance_scale": 2.0, **SIZE}
+
+    def sample(rows):
+        conditions = encode_frames(pipe._codec(), pixels[rows], masks[rows], frames[rows])
+        prompts = [("a cat", "a dog")[row] for row in rows]
+        return pipe.sample(conditions, prompts, generator=[seeded(row) for row in rows], **call)
+
+    both = sample([0, 1])
+    torch.testing.assert_close(both, torch.cat([sample([0]), sample([1])]), atol=1e-4, rtol=1e-4)
+
+
+def test_guidance_drops_the_text_and_keeps_the_conditions(pipe, canvas, monkeypatch):
+    calls = []
+    forward = VideoTransformer.forward
+
+    def spy(self, segments, text, **kwargs):
+        calls.append(([segment.role for segment in segments], text))
+        return forward(self, segments, text, **kwargs)
+
+    monkeypatch.setattr(VideoTransformer, "forward", spy)
+    pipe(canvas, generator=seeded(), num_inference_steps=1, guidance_scale=2.0)
+    (roles, text), (other_roles, other_text) = calls
+    assert roles == other_roles == ["condition", "target"] and not torch.equal(text, other_text)
+    calls.clear()
+    pipe(canvas, generator=seeded(), num_inference_steps=1, guidance_scale=1.0)
+    assert len(calls) == 1
+
+
+def test_what_it_saves_is_a_wan_folder(pipe, canvas, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    assert index["_class_name"] == "WanPipeline"
+    assert index["transformer"] == ["diffusers", "WanTransformer3DModel"]
+    wan = WanPipeline.from_pretrained(tmp_path)
+    assert type(wan.transformer) is WanTransformer3DModel
+    frames = wan("a cat", num_frames=5, num_inference_steps=1, max_sequence_length=32, **SIZE).frames
+    assert frames.shape == (1, 5, 32, 64, 3)
+    back = CanvasPipeline.from_pretrained(tmp_path)
+    expected = pipe(canvas, generator=seeded(), num_inference_steps=2).video
+    assert np.array_equal(back(canvas, generator=seeded(), num_inference_steps=2).video, expected)
+
+
+def test_a_lora_loads_and_its_scale_counts(pipe, canvas, tmp_path):
+    plain = pipe(canvas, generator=seeded(), num_inference_steps=2).video
+    donor = CanvasPipeline.from_pretrained(pipe.name_or_path).transformer
+    donor.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_k", "to_v"]))
+    for name, parameter in donor.named_parameters():
+        torch.nn.init.constant_(parameter, 0.5) if "lora_B" in name else None
+    CanvasPipeline.save_lora_weights(tmp_path, transformer_lora_layers=get_peft_model_state_dict(donor))
+    pipe.load_lora_weights(tmp_path)
+    on = pipe(canvas, generator=seeded(), num_inference_steps=2).video
+    off = pipe(canvas, generator=seeded(), num_inference_steps=2, attention_kwargs={"scale": 0.0}).video
+    assert not np.array_equal(on, plain) and np.array_equal(off, plain)
+
+
+def test_a_callback_may_replace_the_latents(pipe, canvas):
+    steps = []
+
+    def zero(pipe, step, timestep, tensors):
+        steps.append(step)
+        return {"latents": torch.zeros_like(tensors["latents"])}
+
+    video = pipe(canvas, generator=seeded(), num_inference_steps=2, callback_on_step_end=zero).video
+    other = pipe(canvas, generator=seeded(1), num_inference_steps=2, callback_on_step_end=zero).video
+    assert steps == [0, 1, 0, 1] and np.array_equal(video, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"frames": 8}, "nearest: 5, 9"), ({"height": 40}, "nearest: 32x64"), ({"width": 0}, "size=32x0")],
+)
+def test_illegal_sizes_are_refused(pipe, change, words):
+    with pytest.raises(InputError, match=words):
+        pipe.sample(None, ["a cat"], **{"frames": 9, **SIZE, **change})
+
+
+def test_an_image_to_video_model_is_refused(tiny_model):
+    transformer = VideoTransformer.from_pretrained(tiny_model, subfolder="transformer")
+    config = {**transformer.config, "in_channels": 9}
+    with pytest.raises(InputError, match="9 input channels for 4 latent channels.*text-to-video"):
+        CanvasPipeline.from_pretrained(tiny_model, transformer=VideoTransformer.from_config(config))
+
+
+def test_a_folder_that_is_broken_is_one_line(tiny_model, tmp_path):
+    (tmp_path / "model_index.json").write_text((tiny_model / "model_index.json").read_text())
+    with pytest.raises(InputError, match="cannot be loaded") as caught:
+        CanvasPipeline.from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
