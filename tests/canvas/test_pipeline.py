@@ -157,7 +157,7 @@ def test_illegal_sizes_are_refused(pipe, change, words):
 def test_an_image_to_video_model_is_refused(tiny_model):
     transformer = VideoTransformer.from_pretrained(tiny_model, subfolder="transformer")
     config = {**transformer.config, "in_channels": 9}
-    with pytest.raises(InputError, match="9 input channels for 4 latent channels.*text-to-video"):
+    with pytest.raises(InputError, match=r"9 input channels for 4 latent channels.*text-to-video"):
         CanvasPipeline.from_pretrained(tiny_model, transformer=VideoTransformer.from_config(config))
 
 

@@ -64,6 +64,10 @@ class FrameCache:
         """The number of cached episodes."""
         return len(self.captions)
 
+    def __reduce__(self) -> tuple:
+        """Another process opens the folder itself: the memory map is not copied."""
+        return FrameCache, (self.folder,)
+
     @classmethod
     def of_dataset(cls, dataset: LeRobotDataset, camera: str, root: str | Path) -> FrameCache:
         """The cache of all frames of one camera of a dataset (one split of it), decoded now unless a folder below
@@ -170,6 +174,9 @@ class ClipSampler:
     def __len__(self) -> int:
         """The number of clips: every start frame of every episode counts."""
         return int(self._first[-1])
+
+    def __reduce__(self) -> tuple:
+        return ClipSampler, (self.cache, self.frames, self.stride, self._episodes.tolist(), self.seed)
 
     def clip(self, number: int) -> Clip:
         """Clip `number` (0 .. len - 1), in the order of the episodes and of time."""

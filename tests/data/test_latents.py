@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLWan
+
+from vgen.backbone.codec import WanCodec
+from vgen.data.clips import ClipSampler, EpisodeFrames, FrameCache
+from vgen.data.latents import LatentCache
+from vgen.data.video import to_unit
+
+
+@pytest.fixture
+def clips(tmp_path):
+    def read(episode):
+        pixels = np.random.default_rng(episode).integers(0, 255, (9, 16, 16, 3), dtype=np.uint8)
+        return EpisodeFrames(pixels, f"episode {episode}")
+
+    return ClipSampler(FrameCache.write(tmp_path / "frames", range(2), [9] * 2, read, (16, 16), 10.0), 5)
+
+
+@pytest.fixture
+def codec(tmp_path):
+    torch.manual_seed(0)
+    vae = AutoencoderKLWan(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[True, True],
+        latents_mean=[0.1] * 4,
+        latents_std=[2.0] * 4,
+        scale_factor_spatial=4,
+    )
+    vae.save_pretrained(tmp_path / "vae")
+    return tmp_path / "vae"
+
+
+def test_it_holds_what_the_codec_makes_of_the_clips(clips, codec, tmp_path):
+    cache = LatentCache.of_clips(clips, [0, 3, 7], codec, tmp_path / "latents")
+    assert len(cache) == 3 and cache.numbers == [0, 3, 7]
+    assert cache.latents.shape == (3, 4, 2, 4, 4) and cache.latents.dtype == np.float16
+    video = to_unit(torch.from_numpy(clips.clip(3).pixels)).permute(3, 0, 1, 2)[None]
+    expected = WanCodec(AutoencoderKLWan.from_pretrained(codec)).encode_video(video)[0]
+    np.testing.assert_allclose(cache.latents[1], expected, atol=0.02)  # encoded in bfloat16
+
+
+def test_it_is_made_once_and_anew_for_another_codec(clips, codec, tmp_path):
+    first = LatentCache.of_clips(clips, [0, 3], codec, tmp_path / "latents")
+    stamp = (first.folder / "latents.npy").stat().st_mtime_ns
+    again = LatentCache.of_clips(clips, [0, 3], codec, tmp_path / "latents")
+    assert again.folder == first.folder and (again.folder / "latents.npy").stat().st_mtime_ns == stamp
+    assert LatentCache.of_clips(clips, [0, 4], codec, tmp_path / "latents").folder != first.folder
+    vae = AutoencoderKLWan.from_pretrained(codec)
+    torch.nn.init.zeros_(vae.quant_conv.bias)
+    vae.save_pretrained(codec)
+    assert LatentCache.of_clips(clips, [0, 3], codec, tmp_path / "latents").folder != first.folder
+
+
+def test_several_processes_write_the_same(clips, codec, tmp_path):
+    numbers = list(range(10))
+    one = LatentCache.of_clips(clips, numbers, codec, tmp_path / "one")
+    two = LatentCache.of_clips(clips, numbers, codec, tmp_path / "two", workers=2)
+    assert np.array_equal(one.latents, two.latents)
+    assert [path.name for path in (tmp_path / "two").iterdir()] == [two.folder.name]  # nothing half written is left

@@ -1,0 +1,158 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLWan
+from omegaconf import OmegaConf
+from test_codec import MODEL
+
+from vgen.backbone.segments import condition, target
+from vgen.canvas.pipeline import CanvasPipeline
+from vgen.data.clips import EpisodeFrames, FrameCache
+from vgen.errors import InputError
+from vgen.train.config import load_config
+from vgen.train.loop import train
+from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, interpolate
+from vgen.train.objectives.data import DataConfig
+from vgen.train.objectives.plans import Plan, PlanConfig
+
+TRANSFORMER = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,
+    "freq_dim": 32,
+    "ffn_dim": 32,
+    "num_layers": 1,
+    "rope_max_seq_len": 64,
+}
+TEXT = {"vocab_size": 384, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+
+
+@pytest.fixture
+def config(tmp_path):
+    def read(episode):
+        pixels = np.random.default_rng(episode).integers(0, 255, (12, 16, 16, 3), dtype=np.uint8)
+        return EpisodeFrames(pixels, f"episode {episode}")
+
+    FrameCache.write(tmp_path / "cache", range(4), [12] * 4, read, (16, 16), 10.0)
+    torch.manual_seed(0)
+    codec = MODEL | {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4, "scale_factor_spatial": 8}
+    AutoencoderKLWan(**codec).save_pretrained(tmp_path / "vae")
+    return CanvasConfig(
+        data=DataConfig(cache=str(tmp_path / "cache")),
+        latents=str(tmp_path / "latents"),
+        latent_workers=1,
+        codec=str(tmp_path / "vae"),
+        transformer=TRANSFORMER,
+        text_encoder=TEXT,
+        text_length=32,
+        frames=9,
+        clips=6,
+        validation_clips=2,
+        batch=2,
+    )
+
+
+@pytest.fixture
+def objective(config):
+    objective = CanvasObjective(config, seed=3)
+    objective.prepare()
+    return objective
+
+
+def test_batches_are_repeatable_and_of_one_plan_on_every_rank(objective):
+    for index in range(12):
+        first, again, other = (objective.batch(index, rank, 2, 0.0) for rank in (0, 0, 1))
+        assert first.keys() == again.keys() == other.keys() and first["frames"].shape == other["frames"].shape
+        assert all(torch.equal(first[key], again[key]) for key in first if key != "text")
+        assert first["text"] == again["text"]
+
+
+def test_an_epoch_shows_every_clip_once(objective):
+    rows = [objective._row(place) for place in range(12)]
+    assert sorted(rows[:6]) == sorted(rows[6:]) == list(range(6)) and rows[:6] != rows[6:]
+
+
+def test_given_pixels_are_those_of_the_clip_at_its_frames(objective):
+    rows = [0, 4]
+    plan, rng = Plan("frames", 2), np.random.default_rng(0)
+    batch = objective._batch(objective.train_clips, objective.train_latents, rows, plan, rng)
+    for sample, row in enumerate(rows):
+        clip = objective.train_clips.clip(objective.train_latents.numbers[row])
+        for pixels, frame in zip(batch["pixels"][sample], batch["frames"][sample], strict=True):
+            assert np.array_equal(pixels.permute(1, 2, 0), clip.pixels[frame])
+
+
+def test_the_loss_is_the_flow_matching_formula_on_the_target_alone(objective):
+    batch = next(b for b in (objective.batch(i, 0, 1, 0.0) for i in range(50)) if "pixels" in b)
+    latent, time = batch["latent"].float(), torch.tensor([0.25, 0.75])
+    noise = torch.randn_like(latent)
+    got = objective.eval().velocity_loss(batch, time, noise)
+
+    pixels = (batch["pixels"].float() / 127.5 - 1) * batch["masks"]
+    vae = objective.vae
+    given = [vae.encode(pixels[:, k].unsqueeze(2)).latent_dist.mode() for k in range(pixels.shape[1])]
+    conditions = condition(torch.cat(given, dim=2), batch["frames"].double() / 4)
+    noisy = torch.stack([(1 - s) * z + s * e for s, z, e in zip(time, latent, noise, strict=True)])
+    (velocity,) = objective.transformer([conditions, target(noisy, time)], objective._text(batch["text"]))
+    expected = [((v - (e - z)) ** 2).mean() for v, e, z in zip(velocity, noise, latent, strict=True)]
+    torch.testing.assert_close(got, torch.stack(expected), atol=1e-4, rtol=1e-4)
+
+
+def test_time_zero_is_the_latent_and_one_is_noise():
+    latent, noise = torch.randn(2, 4, 2, 2, 2), torch.randn(2, 4, 2, 2, 2)
+    mixed = interpolate(latent, noise, torch.tensor([0.0, 1.0]))
+    assert torch.equal(mixed[0], latent[0]) and torch.equal(mixed[1], noise[1])
+
+
+def test_sentences_are_dropped_for_guidance(config):
+    config.text_dropout = 0.5
+    objective = CanvasObjective(config, seed=3)
+    objective.prepare()
+    texts = [text for index in range(60) for text in objective.batch(index, 0, 1, 0.0)["text"]]
+    assert 0.35 < np.mean([text == "" for text in texts]) < 0.65
+
+
+def test_the_text_encoder_learns_and_the_codec_does_not(objective):
+    objective.train()
+    loss, metrics = objective(objective.batch(0, 0, 1, 0.0))
+    loss.mean().backward()
+    assert loss.shape == (2,) and {f"loss/noise{level}" for level in range(4)} == set(metrics)
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in objective.text_encoder.parameters())
+    assert all(p.grad is None for p in objective.vae.parameters())
+
+
+def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp_path):
+    recipe = {"run": str(tmp_path / "run"), "steps": 3, "log_every": 1, "objective": dataclasses.asdict(config)}
+    OmegaConf.save(OmegaConf.create(recipe), tmp_path / "recipe.yaml")
+    folder = train(load_config(tmp_path / "recipe.yaml")) / "model"
+    pipe = CanvasPipeline.from_pretrained(folder)
+    assert (pipe.config.default_frames, pipe.config.default_height, pipe.config.default_width) == (9, 16, 16)
+
+    tuned = dataclasses.replace(config, codec=None, transformer={}, text_encoder={}, pretrained=str(folder))
+    objective = CanvasObjective(tuned, seed=0)
+    objective.prepare()
+    for key, value in pipe.transformer.state_dict().items():
+        assert torch.equal(objective.transformer.state_dict()[key], value)
+    assert not any(p.requires_grad for p in objective.text_encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"codec": None}, "give one of the two"),
+        ({"codec": "nowhere"}, "objective.codec=nowhere"),
+        ({"frames": 8}, "nearest: 5, 9"),
+    ],
+)
+def test_what_does_not_fit_is_refused(config, change, words):
+    with pytest.raises(InputError, match=words):
+        CanvasObjective(dataclasses.replace(config, **change), seed=0)
+
+
+def test_only_text_needs_no_pixels(config):
+    config.conditions = PlanConfig(frames=0, patches=0, region=0, text=1)
+    objective = CanvasObjective(config, seed=3)
+    objective.prepare()
+    batch = objective.batch(0, 0, 1, 0.0)
+    assert "pixels" not in batch and objective(batch)[0].shape == (2,)

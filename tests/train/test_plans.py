@@ -1,0 +1,62 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from vgen.train.objectives.plans import Plan, PlanConfig, draw_given, draw_plan
+
+SIZE = (32, 48)
+CONFIG = PlanConfig()
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_kinds_and_counts_come_as_often_as_the_config_says():
+    source = rng()
+    plans = [draw_plan(CONFIG, 17, source) for _ in range(4000)]
+    share = {kind: count / len(plans) for kind, count in Counter(plan.kind for plan in plans).items()}
+    for kind in ("frames", "patches", "region", "text"):
+        assert share[kind] == pytest.approx(getattr(CONFIG, kind), abs=0.03)
+    counts = Counter(plan.count for plan in plans if plan.kind == "frames")
+    assert [counts[k] / sum(counts.values()) for k in (1, 2, 3, 4)] == pytest.approx(CONFIG.counts, abs=0.04)
+
+
+@pytest.mark.parametrize("kind", ["frames", "patches"])
+def test_frames_are_distinct_sorted_and_in_range(kind):
+    source = rng()
+    for count in (1, 2, 3, 4):
+        for _ in range(50):
+            places, masks = draw_given(Plan(kind, count), CONFIG, 17, SIZE, source)
+            assert len(places) == count and masks.shape == (count, *SIZE)
+            assert places.min() >= 0 and places.max() <= 16 and (np.diff(places) > 0).all()
+
+
+def test_whole_frames_are_whole_and_often_at_the_ends():
+    source = rng()
+    drawn = [draw_given(Plan("frames", 3), CONFIG, 17, SIZE, source) for _ in range(400)]
+    assert all(masks.all() for _, masks in drawn)
+    ends = np.mean([places.tolist() == [0, 8, 16] for places, _ in drawn])
+    assert ends == pytest.approx(CONFIG.ends, abs=0.08)
+
+
+def test_each_patch_is_a_crop_of_its_own():
+    places, masks = draw_given(Plan("patches", 4), PlanConfig(crop=(0.25, 0.5)), 17, SIZE, rng())
+    shares = masks.any(2).mean(1), masks.any(1).mean(1)
+    assert all(0.2 <= share <= 0.55 for shares_of_side in shares for share in shares_of_side)
+    assert len({mask.tobytes() for mask in masks}) == len(places)
+    for mask in masks:  # a full rectangle
+        assert mask.sum() == mask.any(1).sum() * mask.any(0).sum()
+
+
+def test_a_region_is_the_same_through_time_a_hole_or_a_window():
+    source, kinds = rng(), set()
+    for _ in range(60):
+        plan = Plan("region", 9)
+        places, masks = draw_given(plan, CONFIG, 17, SIZE, source)
+        assert places.tolist() == list(range(0, 17, 2)) and (masks == masks[0]).all()
+        given = masks[0].mean()
+        kinds.add("hole" if given >= 0.74 else "window")
+        assert given >= 0.74 or 0.05 < given < 0.45
+    assert kinds == {"hole", "window"}
