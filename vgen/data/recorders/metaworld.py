@@ -75,12 +75,14 @@ def record(recording: Recording) -> Path:
 
 def _claim(staging: Path, recording: Recording) -> None:
     """Make the staging folder, or go on with one that was left by a recording with the same pictures."""
-    settings = {"size": recording.size, "cameras": list(recording.cameras), "max_steps": recording.max_steps}
+    settings = json.dumps(
+        {"size": recording.size, "cameras": list(recording.cameras), "max_steps": recording.max_steps}
+    )
     file = staging / "settings.json"
-    if file.exists() and json.loads(file.read_text()) != settings:
+    if file.exists() and file.read_text() != settings:
         raise InputError(f"{staging} holds an interrupted recording with other settings; use those, or remove it")
     staging.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(settings))
+    file.write_text(settings)
 
 
 def _film_all(recording: Recording, staging: Path) -> None:
