@@ -1,0 +1,83 @@
+import json
+
+import pytest
+import torch
+from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
+from test_canvas import TEXT, TRANSFORMER
+from test_codec import MODEL
+from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
+
+from vgen.backbone.transformer import VideoTransformer
+from vgen.canvas.pipeline import CanvasPipeline
+from vgen.errors import InputError
+from vgen.train.export import export
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = tmp_path / "run"
+    channels = {"in_channels": 4, "out_channels": 4, "text_dim": 16}
+    CanvasPipeline(
+        ByT5Tokenizer(model_max_length=32),
+        UMT5EncoderModel(UMT5Config(**TEXT)),
+        AutoencoderKLWan(**MODEL, latents_mean=[0.0] * 4, latents_std=[1.0] * 4),
+        VideoTransformer(**TRANSFORMER, **channels),
+        FlowMatchEulerDiscreteScheduler(),
+    ).save_pretrained(run / "model")
+    record = {
+        "config": {"run": "/a/private/place", "seed": 7, "objective": {"name": "canvas", "codec": "/a/private/codec"}},
+        "steps": 12,
+        "skipped_steps": 1,
+        "samples": 96,
+        "train_minutes": 3.0,
+        "ranks": 2,
+        "device": "x86_64 cpu",
+        "versions": {"torch": "2.13.0", "deepspeed": None},
+    }
+    (run / "run.json").write_text(json.dumps(record))
+    log = [
+        {"kind": "train", "step": 4, "loss": 2.0, "minutes": 1.0},
+        {"kind": "validation", "step": 4, "loss": 1.98765},
+        {"kind": "train", "step": 12, "loss": 1.5, "minutes": 3.0},
+        {"kind": "validation", "step": 12, "loss": 1.5},
+    ]
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    return run
+
+
+def test_the_folder_holds_the_model_in_the_type_asked_for(run, tmp_path):
+    export(run, tmp_path / "model", torch.bfloat16)
+    exported = CanvasPipeline.from_pretrained(tmp_path / "model", torch_dtype=torch.bfloat16)
+    original = CanvasPipeline.from_pretrained(run / "model")
+    for name, value in original.transformer.state_dict().items():
+        torch.testing.assert_close(exported.transformer.state_dict()[name].float(), value, atol=1e-2, rtol=1e-2)
+    small, large = (
+        sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+        for folder in (tmp_path / "model", run / "model")
+    )
+    assert small < 0.7 * large
+
+
+def test_the_card_tells_how_it_was_made_and_nothing_of_the_machine(run, tmp_path):
+    export(run, tmp_path / "model", torch.bfloat16, report="PSNR 31.25\n")
+    card = (tmp_path / "model" / "README.md").read_text()
+    for words in (
+        "12 steps (1 skipped)",
+        "96 samples",
+        "3 minutes on 2 ranks",
+        "seed 7",
+        "PSNR 31.25",
+        "| 1 | 4 | 1.988 |",
+    ):
+        assert words in card
+    assert "private" not in card and "deepspeed" not in card
+
+
+def test_nothing_is_overwritten_and_a_run_without_a_record_is_refused(run, tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(InputError, match="exists"):
+        export(run, tmp_path / "model", torch.bfloat16)
+    (run / "run.json").unlink()
+    with pytest.raises(InputError, match=r"no readable run\.json"):
+        export(run, tmp_path / "other", torch.bfloat16)
+    assert not (tmp_path / "other").exists()

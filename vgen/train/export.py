@@ -1,0 +1,121 @@
+"""From runs to a model folder that can be shipped: weights in one type, and a card made from the runs' records."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from vgen.canvas.pipeline import CanvasPipeline
+from vgen.errors import InputError
+
+# Where things lay on the machine that trained says nothing about the model.
+PLACES = frozenset({"run", "dataset", "cache", "latents", "codec", "pretrained", "deepspeed"})
+
+
+def export(run: Path, folder: Path, dtype: torch.dtype, others: Sequence[Path] = (), report: str = "") -> None:
+    """Writes a run's model as a diffusers folder with a README.md; written aside and renamed last.
+
+    Args:
+        run: the folder of a canvas run.
+        folder: where the model goes; it must not exist.
+        dtype: of the weights.
+        others: runs that came before, such as the codec's, for the card.
+        report: text of measured results, for the card.
+
+    Raises:
+        InputError: the run has no model or record yet, or the folder exists.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} exists; name a new folder")
+    records = [(part.name, read_record(part), read_curve(part)) for part in (*others, run)]
+    pipe = CanvasPipeline.from_pretrained(run / "model", torch_dtype=dtype)
+    aside = folder.with_name(folder.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    pipe.save_pretrained(aside)
+    (aside / "README.md").write_text(card(folder.name, sizes(pipe), records, report))
+    aside.rename(folder)
+
+
+def sizes(pipe: CanvasPipeline) -> dict[str, int]:
+    """The number of parameters of each component that has any."""
+    modules = {name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
+    return {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """The run.json of a run.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return json.loads((run / "run.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run} is no run with a finished checkpoint: it has no readable run.json") from error
+
+
+def read_curve(run: Path) -> list[dict[str, float]]:
+    """The validation records of a run, each with the minutes of training up to it."""
+    curve, minutes = [], 0.0
+    for line in (run / "log.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        minutes = record.get("minutes", minutes)
+        if record.pop("kind") == "validation":
+            curve.append({"minutes": round(minutes, 1), **record})
+    return curve
+
+
+def card(name: str, parameters: dict[str, int], records: Sequence[tuple], report: str) -> str:
+    """The model card: sizes, results, and of each run the data, time, curve and recipe."""
+    lines = [
+        f"# {name}",
+        "",
+        "A small model of vgen's canvas, of the same classes as Wan in diffusers. It also loads in diffusers' own",
+        "`WanPipeline` (text to video; `max_sequence_length` as the tokenizer's `model_max_length`).",
+        "",
+        "| component | parameters |",
+        "| --- | --- |",
+        *(f"| {part} | {count / 1e6:.2f} M |" for part, count in parameters.items()),
+    ]
+    if report:
+        lines += ["", "## Results", "", "```", report.strip("\n"), "```"]
+    for run, record, curve in records:
+        lines += ["", f"## Training: {run}", "", *_run_lines(record, curve)]
+    return "\n".join(lines) + "\n"
+
+
+def _run_lines(record: dict[str, Any], curve: list[dict[str, float]]) -> list[str]:
+    versions = ", ".join(f"{package} {number}" for package, number in record["versions"].items() if number)
+    names = list(dict.fromkeys(key for point in curve for key in point))
+    rows = [[f"{point[name]:g}" if name in point else "" for name in names] for point in _rounded(curve)]
+    recipe = OmegaConf.to_yaml(OmegaConf.create(_without_places(record["config"]))).rstrip("\n")
+    work = f"{record['steps']} steps ({record['skipped_steps']} skipped), {record['samples']} samples"
+    machine = f"{record['train_minutes']:.0f} minutes on {record['ranks']} ranks ({record['device']})"
+    return [
+        f"{work}, {machine}, seed {record['config']['seed']}. {versions}.",
+        "",
+        "Validation on training episodes that were held out:",
+        "",
+        f"| {' | '.join(names)} |",
+        f"|{' --- |' * len(names)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+        "```yaml",
+        recipe,
+        "```",
+    ]
+
+
+def _rounded(curve: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{key: round(value, 3) for key, value in point.items()} for point in curve]
+
+
+def _without_places(config: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in config.items() if key not in PLACES and value is not None}
+    return {key: _without_places(value) if isinstance(value, dict) else value for key, value in kept.items()}
