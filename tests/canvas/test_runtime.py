@@ -4,6 +4,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vgen.canvas import runtime
 from vgen.canvas.runtime import Limits, Settings, check_settings, generate, load_pipeline, read_limits
@@ -109,3 +110,9 @@ def test_schedulers_are_those_of_diffusers():
         "unipc": diffusers.UniPCMultistepScheduler,
         "dpm++": diffusers.DPMSolverMultistepScheduler,
     }
+
+
+def test_a_lora_of_another_architecture_is_refused_not_ignored(tiny_model, tmp_path):
+    save_file({"unet.down.lora_A.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match=r"other\.safetensors has no weight for this model's transformer"):
+        load_pipeline(Settings(model=str(tiny_model), lora=str(tmp_path / "other.safetensors")))

@@ -118,7 +118,8 @@ def read_limits(model: str) -> Limits:
         codec.get("scale_factor_temporal", 4),
         codec.get("scale_factor_spatial", 8) * patch[1],
         index.get("default_frames", 77),
-        *index.get("default_size", (384, 672)),
+        index.get("default_height", 384),
+        index.get("default_width", 672),
     )
 
 
@@ -211,3 +212,7 @@ def _load_lora(pipe: CanvasPipeline, lora: str) -> None:
         pipe.load_lora_weights(lora)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"lora={lora} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    if not pipe.get_active_adapters():  # diffusers only warns
+        raise InputError(
+            f"lora={lora} has no weight for this model's transformer; it was made for another architecture"
+        )
