@@ -143,6 +143,7 @@ def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp
         ({"codec": None}, "give one of the two"),
         ({"codec": "nowhere"}, "objective.codec=nowhere"),
         ({"frames": 8}, "nearest: 5, 9"),
+        ({"attention": "flush"}, "objective.attention=flush cannot run here"),
     ],
 )
 def test_what_does_not_fit_is_refused(config, change, words):

@@ -44,6 +44,7 @@ class CanvasConfig:
     transformer: dict[str, Any] = field(default_factory=dict)  # keywords of WanTransformer3DModel
     text_encoder: dict[str, Any] = field(default_factory=dict)  # keywords of UMT5Config, with byte-level ByT5 tokens
     text_length: int = 64  # tokens (bytes) of a sentence
+    attention: str = "native"  # kernel, by diffusers' name: native, xformers, flash, _native_math ...
     frames: int = 17  # T of a clip, 1 + N·k
     stride: int = 1  # every stride-th recorded frame
     clips: int = 8000  # encoded once, spread over all episodes
@@ -77,6 +78,7 @@ class CanvasObjective(Objective):
             self._adopt(CanvasPipeline.from_pretrained(config.pretrained))
         else:
             self._begin()
+        self._choose_attention()
         self.codec = WanCodec(self.vae.requires_grad_(False))
         check_frames(config.frames, self.codec.temporal_stride)
 
@@ -99,6 +101,15 @@ class CanvasObjective(Objective):
         self.transformer = VideoTransformer(**channels | text | config.transformer)
         self.tokenizer = ByT5Tokenizer(model_max_length=config.text_length)
         self.scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0)
+
+    def _choose_attention(self) -> None:
+        if self.config.attention == "native":  # which it is from the start
+            return
+        try:
+            self.transformer.set_attention_backend(self.config.attention)
+        except (ValueError, RuntimeError, ImportError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"objective.attention={self.config.attention} cannot run here: {reason}") from error
 
     def prepare(self) -> None:
         """Decodes the frames, encodes the clips, and splits the episodes into trained and validated ones."""
