@@ -10,6 +10,7 @@ from PIL import Image
 
 from vgen.canvas.media import place
 from vgen.canvas.spec import Canvas, Patch, parse_patch, validate
+from vgen.data.video import write_video
 from vgen.errors import exit_on_input_error
 
 HEAD = "frames: 17\nsize: 32x64\n"
@@ -126,6 +127,7 @@ SPECS = [
     (HEAD + "patches: [{source: text.mp4}]", "text.mp4"),
     (HEAD + "patches: [{source: cut.mp4}]", "cut.mp4"),
     (HEAD + "patches: [{source: noframes.mp4}]", "noframes.mp4"),
+    (HEAD + "fps: 30\npatches: [{source: noise.mp4}]", "noise.mp4"),
     (HEAD + "patches: [cat.png]", "patches[0]: patch cat.png must be SOURCE@FRAME"),
     (HEAD + "patches: ['cat.png@2:boxx=1']", "'boxx' is not in a patch; nearest: 'box'"),
 ]
@@ -194,6 +196,11 @@ def folder(media):
         content = (media / whole).read_bytes()
         (media / cut).write_bytes(content[: len(content) // 2])
     (media / "bomb.png").write_bytes(with_size((media / "cat.png").read_bytes(), 20000))
+    random = np.random.default_rng(0)
+    write_video(media / "noise.mp4", random.integers(0, 256, (9, 32, 64, 3), np.uint8), fps=15)
+    content = bytearray((media / "noise.mp4").read_bytes())
+    content[len(content) // 2 : -2500] = random.bytes(len(content) - len(content) // 2 - 2500)
+    (media / "noise.mp4").write_bytes(content)
     # The smallest MP4: a file type and a movie with no track.
     boxes = b"\0\0\0\x14ftypisom\0\0\0\0isom", b"\0\0\0\x74moov\0\0\0\x6cmvhd" + bytes(100)
     (media / "noframes.mp4").write_bytes(b"".join(boxes))
@@ -205,36 +212,36 @@ def complete(canvas: Canvas) -> None:
     place(canvas, temporal_stride=4)
 
 
-def fails_in_one_line(call, names: str, capsys) -> None:
+def fails_in_one_line(call, names: str, capfd) -> None:
     with pytest.raises(SystemExit) as stop:
         exit_on_input_error(call)
-    error = capsys.readouterr().err
+    error = capfd.readouterr().err
     assert stop.value.code == 2
     assert error.startswith("error: ") and error.count("\n") == 1 and error.endswith("\n")
     assert names in error
 
 
 @pytest.mark.parametrize("text, names", SPECS, ids=range(len(SPECS)))
-def test_yaml(folder, text, names, capsys):
+def test_yaml(folder, text, names, capfd):
     (folder / "canvas.yaml").write_text(text)
-    fails_in_one_line(lambda: complete(Canvas.from_yaml(folder / "canvas.yaml")), names, capsys)
+    fails_in_one_line(lambda: complete(Canvas.from_yaml(folder / "canvas.yaml")), names, capfd)
 
 
 @pytest.mark.parametrize("text, names", PATCHES, ids=range(len(PATCHES)))
-def test_patch_text(folder, text, names, capsys):
-    fails_in_one_line(lambda: complete(Canvas(17, 32, 64).add(parse_patch(text, base=folder))), names, capsys)
+def test_patch_text(folder, text, names, capfd):
+    fails_in_one_line(lambda: complete(Canvas(17, 32, 64).add(parse_patch(text, base=folder))), names, capfd)
 
 
 @pytest.mark.parametrize("call, names", CALLS, ids=range(len(CALLS)))
-def test_python(call, names, capsys):
-    fails_in_one_line(call, names, capsys)
+def test_python(call, names, capfd):
+    fails_in_one_line(call, names, capfd)
 
 
 @pytest.mark.parametrize("name, names", [("lost.yaml", "No such file"), (".", "Is a directory"), ("cat.png", "UTF-8")])
-def test_spec_files(folder, name, names, capsys):
-    fails_in_one_line(lambda: Canvas.from_yaml(folder / name), names, capsys)
+def test_spec_files(folder, name, names, capfd):
+    fails_in_one_line(lambda: Canvas.from_yaml(folder / name), names, capfd)
 
 
-def test_a_file_that_is_too_large_for_a_spec(tmp_path, capsys):
+def test_a_file_that_is_too_large_for_a_spec(tmp_path, capfd):
     (tmp_path / "film.yaml").write_bytes(bytes(2**20 + 1))
-    fails_in_one_line(lambda: Canvas.from_yaml(tmp_path / "film.yaml"), "1048577 bytes", capsys)
+    fails_in_one_line(lambda: Canvas.from_yaml(tmp_path / "film.yaml"), "1048577 bytes", capfd)

@@ -104,6 +104,8 @@ def load_patch(patch: Patch, canvas: Canvas, temporal_stride: int = 4) -> list[P
             raise InputError("box, mask and alpha leave no pixel of it; white in the mask is what is given")
     except InputError as error:
         raise InputError(f"{show(patch.name)}: {error}") from error
+    if len(images) > 1:
+        _warn_of_speed(patch, canvas)
     if patch.mode == "clip" and len(images) > 1:
         pixels, masks = (torch.stack(planes, dim=1) for planes in zip(*images, strict=True))
         return [PlacedClip(pixels, masks, start, name=patch.name)]
@@ -211,8 +213,6 @@ def _chosen_frames(patch: Patch, canvas: Canvas, start: float, temporal_stride: 
             f"as=clip needs 1 + {step}k frames, and range={first}-{last} has {count}; "
             f"nearest: range={first}-{first + legal - 1}{more}, or as=frames"
         )
-    if count > 1:
-        _warn_of_speed(patch, canvas)
     return range(first, last + 1)
 
 

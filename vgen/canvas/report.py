@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -93,8 +94,7 @@ def sheet_frames(total: int, placed: Sequence[Placed], most: int = MOST_FRAMES) 
     """Which frames of a video a contact sheet shows: those with patches, if not too many, and others evenly between."""
     given = given_frames(placed)
     given = given if len(given) <= most // 2 else set()
-    spread = np.linspace(0, total - 1, min(total, most - len(given))).round().astype(int)
-    return sorted(given | set(spread.tolist()))
+    return sorted(given.union(_spread(total, min(total, most - len(given)))))
 
 
 def contact_sheet(video: Video, placed: Sequence[Placed], path: str | PathLike, title: str = "") -> None:
@@ -109,8 +109,9 @@ def contact_sheet(video: Video, placed: Sequence[Placed], path: str | PathLike, 
     indices = sheet_frames(len(video), placed) if isinstance(video, np.ndarray) else sorted(video)
     size = _tile_size(*video[indices[0]].shape[:2])
     conditions = [(one.name, *frame) for one in composite(placed) for frame in _key_frames(one)]
-    given = [_patch_tile(*condition, size) for condition in conditions[:MOST_PATCHES]]
-    more = f" (and {len(conditions) - MOST_PATCHES} more)" if len(conditions) > MOST_PATCHES else ""
+    count = min(len(conditions), MOST_PATCHES)
+    given = [_patch_tile(*conditions[index], size) for index in _spread(len(conditions), count)]
+    more = f" ({count} of {len(conditions)})" if count < len(conditions) else ""
     masks = {frame: mask for one in composite(placed) for frame, _, mask in _frames(one, one.mask)}
     completed = [_frame_tile(video[index], index, masks, size) for index in indices]
     sections = [("Given" + more, given), ("Completed", completed)]
@@ -125,6 +126,11 @@ class _Tile:
     label: str
     note: str
     given: bool
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """Some of the numbers 0..total-1, evenly, with the first and the last."""
+    return np.linspace(0, total - 1, count).round().astype(int).tolist()
 
 
 def _same_place(one: Placed, other: Placed) -> bool:
@@ -168,7 +174,7 @@ def _patch_tile(name: str, frame: float, pixels: Tensor, mask: Tensor, size: tup
     square = np.add.outer(np.arange(size[1]) // 8, np.arange(size[0]) // 8) % 2
     ground = Image.fromarray(np.array(CHECKERS, np.uint8)[square])
     tile = _outlined(Image.composite(picture, ground, _plane(mask, size)), mask)
-    return _Tile(tile, f"frame {frame:g}", name.rpartition("@")[0], given=True)
+    return _Tile(tile, f"frame {frame:g}", re.sub(r"@\S+", "", name), given=True)
 
 
 def _frame_tile(pixels: np.ndarray, index: int, masks: Mapping[float, Tensor], size: tuple[int, int]) -> _Tile:

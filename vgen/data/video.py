@@ -17,6 +17,8 @@ from vgen.errors import InputError
 CRF = 18  # visually lossless for h264
 GOP = 8  # frames between key frames: short, because training reads clips at random places
 
+decord.logging.set_level(decord.logging.QUIET)  # a damaged file is told once, by an InputError
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -43,10 +45,14 @@ class VideoFile:
         if not Path(path).is_file():
             raise InputError(f"{path}: no such video file")
         try:
+            with av.open(str(path)) as container:  # decord itself would print to the terminal what is wrong
+                if not container.streams.video:
+                    raise InputError(f"{path}: holds no video")
             self._reader = decord.VideoReader(str(path), num_threads=1)
             first = self._reader[0].asnumpy()
-        except (decord.DECORDError, RuntimeError, IndexError) as error:
-            raise InputError(f"{path}: not a readable video file ({_first_line(error)})") from error
+        except (av.FFmpegError, decord.DECORDError, RuntimeError, IndexError) as error:
+            reason = error.strerror if isinstance(error, av.FFmpegError) else "no frame of it can be decoded"
+            raise InputError(f"{path}: not a readable video file ({reason})") from error
         # decord takes the padding of some narrow videos' rows for further channels, and fails to read them in batches
         self._padded = first.shape[2] != 3
         self.info = VideoInfo(len(self._reader), float(self._reader.get_avg_fps()), *first.shape[:2])
@@ -71,7 +77,7 @@ class VideoFile:
                 return np.stack([self._without_padding(self._reader[i].asnumpy()) for i in indices.tolist()])
             return self._reader.get_batch(indices.tolist()).asnumpy()
         except (decord.DECORDError, RuntimeError) as error:
-            raise InputError(f"{self._path}: cannot be decoded ({_first_line(error)})") from error
+            raise InputError(f"{self._path}: cannot be decoded; the file is damaged") from error
 
     def _without_padding(self, frame: np.ndarray) -> np.ndarray:
         height, width = self.info.height, self.info.width
