@@ -32,9 +32,7 @@ class Codec(Protocol):
 class WanCodec:
     """diffusers' `AutoencoderKLWan`: Wan 2.1 (16 channels, stride 8), Wan 2.2 (48 channels, stride 16), nano's own."""
 
-    def __init__(
-        self, vae: AutoencoderKLWan, device: torch.device | None = None
-    ) -> None:
+    def __init__(self, vae: AutoencoderKLWan, device: torch.device | None = None) -> None:
         """`device` is where the VAE runs, which is not where it lies while it is offloaded."""
         self.vae = vae
         self.device = device or vae.device
@@ -53,9 +51,7 @@ class WanCodec:
         *_, frames, height, width = video.shape
         check_frames(frames, self.temporal_stride)
         check_size(height, width, self.spatial_stride)
-        latent = self.vae.encode(
-            video.to(self.device, self.vae.dtype)
-        ).latent_dist.mode()
+        latent = self.vae.encode(video.to(self.device, self.vae.dtype)).latent_dist.mode()
         mean, std = self._statistics(latent)
         return (latent.float() - mean) / std
 
@@ -68,11 +64,7 @@ class WanCodec:
         """Normalised latent [B, C, F, h, w] to video [B, 3, T, H, W] in [-1, 1], float32."""
         mean, std = self._statistics(latent)
         raw = latent.float() * std + mean
-        return (
-            self.vae.decode(raw.to(self.device, self.vae.dtype))
-            .sample.float()
-            .clamp(-1, 1)
-        )
+        return self.vae.decode(raw.to(self.device, self.vae.dtype)).sample.float().clamp(-1, 1)
 
     def _statistics(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         shape = (1, self.channels, 1, 1, 1)

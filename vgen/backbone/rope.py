@@ -20,9 +20,7 @@ def temporal_position(frame: Tensor, stride: int) -> Tensor:
     return frame.double() / stride
 
 
-def rotary_embedding(
-    t: Tensor, rows: int, columns: int, head_width: int, theta: float = 10000.0
-) -> Rotation:
+def rotary_embedding(t: Tensor, rows: int, columns: int, head_width: int, theta: float = 10000.0) -> Rotation:
     """Rotation of every token of latent frames at any real-valued times.
 
     The angles are evaluated in float64 at the positions themselves and then cast, so at integers they equal the
@@ -40,21 +38,13 @@ def rotary_embedding(
     y = torch.arange(rows, device=t.device, dtype=torch.float64)
     x = torch.arange(columns, device=t.device, dtype=torch.float64)
     widths = axes_widths(head_width)
-    tables = [
-        _angles(axis.flatten(), width, theta)
-        for axis, width in zip((t.double(), y, x), widths, strict=True)
-    ]
+    tables = [_angles(axis.flatten(), width, theta) for axis, width in zip((t.double(), y, x), widths, strict=True)]
     shapes = [(batch, frames, 1, 1, -1), (1, 1, rows, 1, -1), (1, 1, 1, columns, -1)]
     whole = (batch, frames, rows, columns, -1)
 
     def join(part: int) -> Tensor:
-        axes = [
-            table[part].view(shape).expand(whole)
-            for table, shape in zip(tables, shapes, strict=True)
-        ]
-        return torch.cat(axes, dim=-1).reshape(
-            batch, frames * rows * columns, 1, head_width
-        )
+        axes = [table[part].view(shape).expand(whole) for table, shape in zip(tables, shapes, strict=True)]
+        return torch.cat(axes, dim=-1).reshape(batch, frames * rows * columns, 1, head_width)
 
     return join(0), join(1)
 

@@ -29,19 +29,13 @@ class Segment:
 
     def __post_init__(self) -> None:
         batch, _, frames, _, _ = self.latent.shape
-        assert self.t.shape == (batch, frames), (
-            f"positions {tuple(self.t.shape)} for latent {tuple(self.latent.shape)}"
-        )
-        assert self.time.shape == (batch,), (
-            f"diffusion time {tuple(self.time.shape)} for a batch of {batch}"
-        )
+        assert self.t.shape == (batch, frames), f"positions {tuple(self.t.shape)} for latent {tuple(self.latent.shape)}"
+        assert self.time.shape == (batch,), f"diffusion time {tuple(self.time.shape)} for a batch of {batch}"
 
 
 def condition(latent: Tensor, t: Tensor) -> Segment:
     """A condition: clean latent frames [B, C, K, h, w] at positions t [B, K], at diffusion time 0."""
-    return Segment(
-        latent, t, torch.zeros(len(latent), device=latent.device), "condition"
-    )
+    return Segment(latent, t, torch.zeros(len(latent), device=latent.device), "condition")
 
 
 def target(latent: Tensor, time: Tensor) -> Segment:

@@ -30,9 +30,7 @@ def check_frames(frames: int, stride: int) -> None:
         raise InputError(f"frames={frames} is not 1 + {stride}k; nearest: 1")
     if (frames - 1) % stride:
         below = 1 + (frames - 1) // stride * stride
-        raise InputError(
-            f"frames={frames} is not 1 + {stride}k; nearest: {below}, {below + stride}"
-        )
+        raise InputError(f"frames={frames} is not 1 + {stride}k; nearest: {below}, {below + stride}")
 
 
 def check_size(height: int, width: int, multiple: int) -> None:
@@ -42,9 +40,5 @@ def check_size(height: int, width: int, multiple: int) -> None:
         InputError: it names the nearest legal size.
     """
     if height < 1 or width < 1 or height % multiple or width % multiple:
-        near = "x".join(
-            str(max(1, round(side / multiple)) * multiple) for side in (height, width)
-        )
-        raise InputError(
-            f"size={height}x{width} is not a multiple of {multiple} in height and width; nearest: {near}"
-        )
+        near = "x".join(str(max(1, round(side / multiple)) * multiple) for side in (height, width))
+        raise InputError(f"size={height}x{width} is not a multiple of {multiple} in height and width; nearest: {near}")

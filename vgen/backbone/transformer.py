@@ -38,29 +38,19 @@ class SegmentBlock(WanTransformerBlock):
             lengths: the tokens of each segment; their sum is L.
             rotation: cos and sin of all tokens.
         """
-        parts = [
-            (self.scale_shift_table + m.float()).chunk(6, dim=1) for m in modulations
-        ]
-        attend_shift, attend_scale, attend_gate, feed_shift, feed_scale, feed_gate = (
-            zip(*parts, strict=True)
-        )
+        parts = [(self.scale_shift_table + m.float()).chunk(6, dim=1) for m in modulations]
+        attend_shift, attend_scale, attend_gate, feed_shift, feed_scale, feed_gate = zip(*parts, strict=True)
 
-        normed = modulate(
-            self.norm1(tokens.float()), attend_scale, attend_shift, lengths
-        ).type_as(tokens)
+        normed = modulate(self.norm1(tokens.float()), attend_scale, attend_shift, lengths).type_as(tokens)
         update = self.attn1(normed, None, None, rotation)
         tokens = (tokens.float() + gate(update, attend_gate, lengths)).type_as(tokens)
 
         normed = self.norm2(tokens.float()).type_as(tokens)
         tokens = tokens + self.attn2(normed, text, None, None)
 
-        normed = modulate(
-            self.norm3(tokens.float()), feed_scale, feed_shift, lengths
-        ).type_as(tokens)
+        normed = modulate(self.norm3(tokens.float()), feed_scale, feed_shift, lengths).type_as(tokens)
         update = self.ffn(normed)
-        return (tokens.float() + gate(update.float(), feed_gate, lengths)).type_as(
-            tokens
-        )
+        return (tokens.float() + gate(update.float(), feed_gate, lengths)).type_as(tokens)
 
 
 class VideoTransformer(WanTransformer3DModel):
@@ -73,9 +63,7 @@ class VideoTransformer(WanTransformer3DModel):
     _no_split_modules: ClassVar[list[str]] = ["SegmentBlock"]
     _repeated_blocks: ClassVar[list[str]] = ["SegmentBlock"]
 
-    @functools.wraps(
-        WanTransformer3DModel.__init__
-    )  # the configuration is Wan's own, and read off this signature
+    @functools.wraps(WanTransformer3DModel.__init__)  # the configuration is Wan's own, and read off this signature
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         c = self.config
@@ -112,26 +100,18 @@ class VideoTransformer(WanTransformer3DModel):
         """
         tokens = torch.cat([self._embed(segment) for segment in segments], dim=1)
         rotations = [self._rotation(segment) for segment in segments]
-        rotation = tuple(
-            torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True)
-        )
+        rotation = tuple(torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True))
         lengths = [cos.shape[1] for cos, _ in rotations]
         times, modulations, states = self._modulation(segments, text)
 
         for block in self.blocks:
             if torch.is_grad_enabled() and self.gradient_checkpointing:
-                tokens = self._gradient_checkpointing_func(
-                    block, tokens, states, modulations, lengths, rotation
-                )
+                tokens = self._gradient_checkpointing_func(block, tokens, states, modulations, lengths, rotation)
             else:
                 tokens = block(tokens, states, modulations, lengths, rotation)
 
         ends = zip(segments, tokens.split(lengths, dim=1), times, strict=True)
-        return [
-            self._velocity(segment, part, time)
-            for segment, part, time in ends
-            if segment.role == "target"
-        ]
+        return [self._velocity(segment, part, time) for segment, part, time in ends if segment.role == "target"]
 
     def _embed(self, segment: Segment) -> Tensor:
         return rearrange(
@@ -143,21 +123,15 @@ class VideoTransformer(WanTransformer3DModel):
         depth, height, width = self.config.patch_size
         assert depth == 1, "positions are per latent frame, so a token spans one"
         *_, h, w = segment.latent.shape
-        return rotary_embedding(
-            segment.t, h // height, w // width, self.config.attention_head_dim
-        )
+        return rotary_embedding(segment.t, h // height, w // width, self.config.attention_head_dim)
 
-    def _modulation(
-        self, segments: Sequence[Segment], text: Tensor
-    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def _modulation(self, segments: Sequence[Segment], text: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Of each segment, the embedded diffusion time [B, D] and its projection [B, 6, D]; and the text states."""
         times, modulations = [], []
         embedder = self.condition_embedder
         for segment in segments:
             frequencies = embedder.timesteps_proj(segment.time * TIMESTEPS)
-            time = embedder.time_embedder(
-                frequencies.to(embedder.time_embedder.linear_1.weight.dtype)
-            ).type_as(text)
+            time = embedder.time_embedder(frequencies.to(embedder.time_embedder.linear_1.weight.dtype)).type_as(text)
             times.append(time)
             modulations.append(
                 rearrange(
@@ -170,9 +144,7 @@ class VideoTransformer(WanTransformer3DModel):
 
     def _velocity(self, segment: Segment, tokens: Tensor, time: Tensor) -> Tensor:
         shift, scale = (self.scale_shift_table + time.unsqueeze(1)).chunk(2, dim=1)
-        tokens = self.proj_out(
-            (self.norm_out(tokens.float()) * (1 + scale) + shift).type_as(tokens)
-        )
+        tokens = self.proj_out((self.norm_out(tokens.float()) * (1 + scale) + shift).type_as(tokens))
         _, height, width = self.config.patch_size
         *_, frames, h, w = segment.latent.shape
         grid = {"f": frames, "h": h // height, "w": w // width, "p": height, "q": width}
@@ -187,17 +159,12 @@ def modulate(
 ) -> Tensor:
     """x·(1 + scale) + shift, with [B, 1, D] of its own for each segment of [B, L, D]."""
     parts = zip(tokens.split(list(lengths), dim=1), scales, shifts, strict=True)
-    return torch.cat(
-        [part * (1 + scale) + shift for part, scale, shift in parts], dim=1
-    )
+    return torch.cat([part * (1 + scale) + shift for part, scale, shift in parts], dim=1)
 
 
 def gate(tokens: Tensor, gates: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
     """x·gate, with [B, 1, D] of its own for each segment of [B, L, D]."""
     return torch.cat(
-        [
-            part * g
-            for part, g in zip(tokens.split(list(lengths), dim=1), gates, strict=True)
-        ],
+        [part * g for part, g in zip(tokens.split(list(lengths), dim=1), gates, strict=True)],
         dim=1,
     )

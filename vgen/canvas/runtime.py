@@ -213,6 +213,4 @@ def _load_lora(pipe: CanvasPipeline, lora: str) -> None:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"lora={lora} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     if not pipe.get_active_adapters():  # diffusers only warns
-        raise InputError(
-            f"lora={lora} has no weight for this model's transformer; use one made for it"
-        )
+        raise InputError(f"lora={lora} has no weight for this model's transformer; use one made for it")

@@ -1,0 +1,56 @@
+"""The shipped model: small, complete, and open to diffusers' own pipeline."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import WanPipeline
+
+from vgen.canvas.media import place
+from vgen.canvas.pipeline import CanvasPipeline
+from vgen.canvas.report import fidelity
+from vgen.canvas.spec import Canvas
+from vgen.weights import resolve
+
+SPEC = "configs/canvas/first_last.yaml"
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    pipe = CanvasPipeline.from_pretrained("nano", torch_dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_it_is_under_60_mb(request):
+    from pathlib import Path
+
+    files = [file for file in Path(resolve("nano")).rglob("*") if file.is_file()]
+    assert any(file.suffix == ".safetensors" for file in files)
+    assert sum(file.stat().st_size for file in files) < 60e6
+
+
+def test_it_keeps_the_given_frames_and_moves_between_them(pipe, request):
+    canvas = Canvas.from_yaml(request.config.rootpath / SPEC)
+    video = pipe(canvas, generator=torch.Generator().manual_seed(0)).video
+    assert video.shape == (17, 128, 128, 3)
+    first, last = (row.psnr for row in fidelity(video, place(canvas)))
+    assert min(first, last) > 22
+    change = np.abs(video[1:].astype(float) - video[:-1]).mean(axis=(1, 2, 3))
+    assert (change > 0.2).sum() > 8  # not a still that jumps
+
+
+def test_diffusers_own_pipeline_makes_videos_from_text_with_it(pipe):
+    wan = WanPipeline.from_pretrained(resolve("nano"), torch_dtype=torch.float32)
+    wan.set_progress_bar_config(disable=True)
+    call = {"num_inference_steps": 2, "guidance_scale": 2.0, "height": 128, "width": 128}
+    text = "open the drawer"
+    theirs = wan(
+        text,
+        num_frames=17,
+        generator=torch.Generator().manual_seed(0),
+        max_sequence_length=wan.tokenizer.model_max_length,
+        output_type="pt",
+        **call,
+    ).frames
+    ours = pipe.sample(None, [text], frames=17, generator=torch.Generator().manual_seed(0), **call)
+    torch.testing.assert_close(ours.transpose(1, 2) / 2 + 0.5, theirs, atol=1e-3, rtol=1e-3)
