@@ -71,6 +71,7 @@ def test_the_card_tells_how_it_was_made_and_nothing_of_the_machine(run, tmp_path
     ):
         assert words in card
     assert "private" not in card and "deepspeed" not in card
+    assert not any(str(tmp_path) in file.read_text() for file in (tmp_path / "model").rglob("*.json"))
 
 
 def test_nothing_is_overwritten_and_a_run_without_a_record_is_refused(run, tmp_path):

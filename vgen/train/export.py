@@ -38,8 +38,17 @@ def export(run: Path, folder: Path, dtype: torch.dtype, others: Sequence[Path] =
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     pipe.save_pretrained(aside)
+    for config in aside.rglob("*.json"):
+        _forget_place(config)
     (aside / "README.md").write_text(card(folder.name, sizes(pipe), records, report))
     aside.rename(folder)
+
+
+def _forget_place(config: Path) -> None:
+    """Removes where a component was loaded from, which diffusers writes into its configuration."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    if isinstance(values, dict) and values.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def sizes(pipe: CanvasPipeline) -> dict[str, int]:
