@@ -170,9 +170,9 @@ def main() -> None:
         if getattr(args, name) < 1:
             raise InputError(f"{name}={getattr(args, name)} must be 1 or more")
     results = run(args)
-    print(table(results))
     if args.out:
         write_json(results, args.out)
+    print(table(results))
 
 
 if __name__ == "__main__":
