@@ -47,7 +47,7 @@ def run(tmp_path):
 
 def test_the_folder_holds_the_model_in_the_type_asked_for(run, tmp_path):
     export(run, tmp_path / "model", torch.bfloat16)
-    exported = CanvasPipeline.from_pretrained(tmp_path / "model", torch_dtype=torch.bfloat16)
+    exported = CanvasPipeline.from_pretrained(tmp_path / "model", dtype=torch.bfloat16)
     original = CanvasPipeline.from_pretrained(run / "model")
     for name, value in original.transformer.state_dict().items():
         torch.testing.assert_close(exported.transformer.state_dict()[name].float(), value, atol=1e-2, rtol=1e-2)

@@ -18,7 +18,7 @@ SPEC = "configs/canvas/first_last.yaml"
 
 @pytest.fixture(scope="module")
 def pipe():
-    pipe = CanvasPipeline.from_pretrained("nano", torch_dtype=torch.float32)
+    pipe = CanvasPipeline.from_pretrained("nano", dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -40,7 +40,7 @@ def test_it_keeps_the_given_frames_and_moves_between_them(pipe, request):
 
 
 def test_diffusers_own_pipeline_makes_videos_from_text_with_it(pipe):
-    wan = WanPipeline.from_pretrained(resolve("nano"), torch_dtype=torch.float32)
+    wan = WanPipeline.from_pretrained(resolve("nano"), dtype=torch.float32)
     wan.set_progress_bar_config(disable=True)
     call = {"num_inference_steps": 2, "guidance_scale": 2.0, "height": 128, "width": 128}
     text = "open the drawer"

@@ -84,14 +84,16 @@ class CanvasPipeline(DiffusionPipeline, WanLoraLoaderMixin):
 
     @classmethod
     def from_pretrained(cls, model: str | PathLike, **kwargs: Any) -> CanvasPipeline:
-        """Loads "nano", a local diffusers folder or a hub id; keywords as in diffusers (`torch_dtype`, `revision` …).
+        """Loads "nano", a local diffusers folder or a hub id; keywords as in diffusers (`dtype`, `revision` …).
 
         Raises:
             InputError: there is no such model, or it is not a Wan text-to-video model with one transformer.
         """
         folder = resolve(model)
         hub = {
-            key: kwargs[key] for key in ("torch_dtype", "revision", "cache_dir", "token", "variant") if key in kwargs
+            key: kwargs[key]
+            for key in ("dtype", "torch_dtype", "revision", "cache_dir", "token", "variant")
+            if key in kwargs
         }
         try:
             transformer = kwargs.pop("transformer", None) or VideoTransformer.from_pretrained(

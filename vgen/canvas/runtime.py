@@ -154,7 +154,7 @@ def load_pipeline(settings: Settings) -> CanvasPipeline:
     check_settings(settings)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = ("bf16" if device == "cuda" else "fp32") if settings.dtype == "auto" else settings.dtype
-    pipe = CanvasPipeline.from_pretrained(settings.model, torch_dtype=DTYPES[dtype])
+    pipe = CanvasPipeline.from_pretrained(settings.model, dtype=DTYPES[dtype])
     if settings.scheduler is not None:
         pipe.scheduler = _scheduler(settings.scheduler, pipe.scheduler.config)
     if settings.lora is not None:

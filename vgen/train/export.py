@@ -34,7 +34,7 @@ def export(run: Path, folder: Path, dtype: torch.dtype, others: Sequence[Path] =
     if folder.exists():
         raise InputError(f"{folder} exists; name a new folder")
     records = [(part.name, read_record(part), read_curve(part)) for part in (*others, run)]
-    pipe = CanvasPipeline.from_pretrained(run / "model", torch_dtype=dtype)
+    pipe = CanvasPipeline.from_pretrained(run / "model", dtype=dtype)
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     pipe.save_pretrained(aside)
