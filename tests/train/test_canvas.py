@@ -64,7 +64,7 @@ def test_batches_are_repeatable_and_of_one_plan_on_every_rank(objective):
     for index in range(12):
         first, again, other = (objective.batch(index, rank, 2, 0.0) for rank in (0, 0, 1))
         assert first.keys() == again.keys() == other.keys() and first["frames"].shape == other["frames"].shape
-        assert all(torch.equal(first[key], again[key]) for key in first if key != "text")
+        assert all(torch.equal(first[key], again[key]) for key in first if torch.is_tensor(first[key]))
         assert first["text"] == again["text"]
 
 
@@ -97,6 +97,17 @@ def test_the_loss_is_the_flow_matching_formula_on_the_target_alone(objective):
     (velocity,) = objective.transformer([conditions, target(noisy, time)], objective._text(batch["text"]))
     expected = [((v - (e - z)) ** 2).mean() for v, e, z in zip(velocity, noise, latent, strict=True)]
     torch.testing.assert_close(got, torch.stack(expected), atol=1e-4, rtol=1e-4)
+
+
+def test_a_clip_is_a_condition_of_a_quarter_of_the_tokens_at_its_true_times(objective):
+    rows, rng = [0, 4], np.random.default_rng(0)
+    batch = objective._batch(objective.train_clips, objective.train_latents, rows, Plan("clip", 5), rng)
+    (segment,) = objective._conditions(batch)
+    pixels = batch["pixels"].float().transpose(1, 2) / 127.5 - 1
+    torch.testing.assert_close(segment.latent, objective.vae.encode(pixels).latent_dist.mode(), atol=1e-5, rtol=1e-4)
+    starts = batch["frames"][:, :1].double()
+    torch.testing.assert_close(segment.t.double(), torch.cat([starts, starts + 4], dim=1) / 4)
+    assert objective.velocity_loss(batch, torch.tensor([0.2, 0.9]), torch.randn(2, 4, 3, 2, 2)).shape == (2,)
 
 
 def test_time_zero_is_the_latent_and_one_is_noise():
@@ -143,6 +154,7 @@ def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp
         ({"codec": None}, "give one of the two"),
         ({"codec": "nowhere"}, "objective.codec=nowhere"),
         ({"frames": 8}, "nearest: 5, 9"),
+        ({"conditions": PlanConfig(clip_frames=[5, 6])}, "clip_frames: frames=6 is not 1 .* nearest: 5, 9"),
         ({"attention": "flush"}, "objective.attention=flush cannot run here"),
     ],
 )
@@ -152,7 +164,7 @@ def test_what_does_not_fit_is_refused(config, change, words):
 
 
 def test_only_text_needs_no_pixels(config):
-    config.conditions = PlanConfig(frames=0, patches=0, region=0, text=1)
+    config.conditions = PlanConfig(frames=0, patches=0, region=0, clip=0, text=1)
     objective = CanvasObjective(config, seed=3)
     objective.prepare()
     batch = objective.batch(0, 0, 1, 0.0)

@@ -17,7 +17,7 @@ def test_kinds_and_counts_come_as_often_as_the_config_says():
     source = rng()
     plans = [draw_plan(CONFIG, 17, source) for _ in range(4000)]
     share = {kind: count / len(plans) for kind, count in Counter(plan.kind for plan in plans).items()}
-    for kind in ("frames", "patches", "region", "text"):
+    for kind in ("frames", "patches", "region", "clip", "text"):
         assert share[kind] == pytest.approx(getattr(CONFIG, kind), abs=0.03)
     counts = Counter(plan.count for plan in plans if plan.kind == "frames")
     assert [counts[k] / sum(counts.values()) for k in (1, 2, 3, 4)] == pytest.approx(CONFIG.counts, abs=0.04)
@@ -60,3 +60,19 @@ def test_a_region_is_the_same_through_time_a_hole_or_a_window():
         kinds.add("hole" if given >= 0.74 else "window")
         assert given >= 0.74 or 0.05 < given < 0.45
     assert kinds == {"hole", "window"}
+
+
+def test_a_clip_is_a_run_of_whole_frames_often_at_an_end():
+    source = rng()
+    drawn = [draw_given(Plan("clip", 5), CONFIG, 17, SIZE, source) for _ in range(300)]
+    assert all(np.diff(places).tolist() == [1] * 4 and masks.all() for places, masks in drawn)
+    starts = Counter(int(places[0]) for places, _ in drawn)
+    assert min(starts) == 0 and max(starts) == 12 and len(starts) == 13
+    assert starts[0] > 80 and starts[12] > 80
+
+
+def test_a_clip_leaves_something_to_complete():
+    source = rng()
+    only_clips = PlanConfig(frames=0, patches=0, region=0, clip=1, text=1e-9)
+    assert {draw_plan(only_clips, 9, source).count for _ in range(50)} == {5}
+    assert {draw_plan(only_clips, 5, source).kind for _ in range(50)} == {"text"}

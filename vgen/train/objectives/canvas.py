@@ -18,12 +18,13 @@ from vgen.backbone.segments import Segment, target
 from vgen.backbone.shapes import check_frames
 from vgen.backbone.text import encode_text, text_length
 from vgen.backbone.transformer import VideoTransformer
-from vgen.canvas.conditions import encode_frames
+from vgen.canvas.conditions import encode_clip, encode_frames
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.clips import ClipSampler
 from vgen.data.latents import LatentCache
 from vgen.data.video import to_unit
 from vgen.errors import InputError
+from vgen.train.lora import LoraConfig, add_lora, save_lora
 from vgen.train.objectives.base import Batch, Objective
 from vgen.train.objectives.data import DataConfig, open_cache, split_episodes
 from vgen.train.objectives.plans import PlanConfig, draw_given, draw_plan
@@ -43,6 +44,8 @@ class CanvasConfig:
     codec: str | None = None  # folder of an AutoencoderKLWan
     transformer: dict[str, Any] = field(default_factory=dict)  # keywords of WanTransformer3DModel
     text_encoder: dict[str, Any] = field(default_factory=dict)  # keywords of UMT5Config, with byte-level ByT5 tokens
+    lora: LoraConfig = field(default_factory=LoraConfig)  # on a pretrained transformer
+    activation_checkpointing: bool = False  # of the blocks: computed again in the backward pass rather than kept
     text_length: int = 64  # tokens (bytes) of a sentence
     attention: str = "native"  # kernel, by diffusers' name: native, xformers, flash, _native_math ...
     frames: int = 17  # T of a clip, 1 + N·k
@@ -72,6 +75,8 @@ class CanvasObjective(Objective):
         super().__init__()
         if (config.pretrained is None) == (config.codec is None):
             raise InputError("objective.pretrained and objective.codec: give one of the two")
+        if config.lora.rank and config.pretrained is None:
+            raise InputError(f"objective.lora.rank={config.lora.rank} needs objective.pretrained to adapt; or use 0")
         self.config, self.seed = config, seed
         torch.manual_seed(seed)
         if config.pretrained is not None:
@@ -79,8 +84,17 @@ class CanvasObjective(Objective):
         else:
             self._begin()
         self._choose_attention()
+        if config.lora.rank:
+            add_lora(self.transformer, config.lora)
+        if config.activation_checkpointing:
+            self.transformer.enable_gradient_checkpointing()
         self.codec = WanCodec(self.vae.requires_grad_(False))
         check_frames(config.frames, self.codec.temporal_stride)
+        for length in config.conditions.clip_frames:
+            try:
+                check_frames(length, self.codec.temporal_stride)
+            except InputError as error:
+                raise InputError(f"objective.conditions.clip_frames: {error}") from error
 
     def _adopt(self, pipe: CanvasPipeline) -> None:
         self.codec_folder = Path(self.config.pretrained) / "vae"
@@ -146,7 +160,7 @@ class CanvasObjective(Objective):
         self, clips: ClipSampler, latents: LatentCache, rows: list[int], plan: Any, rng: np.random.Generator
     ) -> Batch:
         """{"latent": [B, C, F, h, w], "pixels": uint8 [B, K, 3, H, W], "masks": [B, K, 1, H, W], "frames": [B, K],
-        "text": B sentences}."""
+        "as_clip": whether these K are encoded as one clip, "text": B sentences}."""
         config = self.config
         chosen = [clips.clip(latents.numbers[row]) for row in rows]
         size = chosen[0].pixels.shape[1:3]
@@ -161,6 +175,7 @@ class CanvasObjective(Objective):
             pixels = np.stack([clip.pixels[places] for clip, (places, _) in zip(chosen, given, strict=True)])
             batch["pixels"] = torch.from_numpy(pixels).permute(0, 1, 4, 2, 3)
             batch["masks"] = torch.from_numpy(np.stack([masks for _, masks in given])).unsqueeze(2)
+            batch["as_clip"] = plan.kind == "clip"
         return batch
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -183,7 +198,10 @@ class CanvasObjective(Objective):
     def _conditions(self, batch: Batch) -> list[Segment]:
         if "pixels" not in batch:
             return []
-        return [encode_frames(self.codec, to_unit(batch["pixels"]), batch["masks"], batch["frames"])]
+        pixels, masks, frames = to_unit(batch["pixels"]), batch["masks"], batch["frames"]
+        if batch["as_clip"]:
+            return [encode_clip(self.codec, pixels.transpose(1, 2), masks.transpose(1, 2), frames[:, 0])]
+        return [encode_frames(self.codec, pixels, masks, frames)]
 
     def _text(self, sentences: list[str]) -> Tensor:
         return encode_text(self.tokenizer, self.text_encoder, sentences, text_length(self.tokenizer))
@@ -207,9 +225,15 @@ class CanvasObjective(Objective):
         return {"loss": torch.cat(losses).mean().item()} if losses else {}
 
     def export(self, folder: Path) -> None:
-        """Writes the whole pipeline, a Wan folder of diffusers."""
+        """Writes the whole pipeline, a Wan folder of diffusers; of a LoRA, its weights alone."""
+        if self.config.lora.rank:
+            save_lora(self.transformer, folder)
+            return
+        self._pipeline().save_pretrained(folder)
+
+    def _pipeline(self) -> CanvasPipeline:
         height, width = self.train_clips.cache.frames.shape[1:3]
-        pipe = CanvasPipeline(
+        return CanvasPipeline(
             tokenizer=self.tokenizer,
             text_encoder=self.text_encoder,
             vae=self.vae,
@@ -221,7 +245,6 @@ class CanvasObjective(Objective):
             default_height=height,
             default_width=width,
         )
-        pipe.save_pretrained(folder)
 
 
 def interpolate(latent: Tensor, noise: Tensor, time: Tensor) -> Tensor:

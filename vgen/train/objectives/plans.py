@@ -14,10 +14,12 @@ class PlanConfig:
     The paper's recipe (VideoCanvas, section 5.1) is `patches` alone, with 20 anchors cropped to 20-100 %.
     """
 
-    # Chances of a batch to give: whole frames; patches, each cropped by itself; one region through time; nothing.
+    # Chances of a batch to give: whole frames; patches, each cropped by itself; one region through time; a run of
+    # frames that is encoded as a clip; nothing.
     frames: float = 0.5
     patches: float = 0.25
-    region: float = 0.2
+    region: float = 0.15
+    clip: float = 0.05
     text: float = 0.05
     # Chances of 1, 2, 3 ... frames or patches.
     counts: list[float] = field(default_factory=lambda: [0.3, 0.4, 0.2, 0.1])
@@ -26,6 +28,7 @@ class PlanConfig:
     hole: tuple[float, float] = (0.2, 0.5)  # sides of the hole of a region: inpainting
     window: tuple[float, float] = (0.1, 0.4)  # area of the window of a region: outpainting
     region_step: int = 2  # a region is given at every so many frames
+    clip_frames: list[int] = field(default_factory=lambda: [5, 9])  # lengths of a clip, each 1 + N·k
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,16 @@ Given = tuple[np.ndarray, np.ndarray]
 
 def draw_plan(config: PlanConfig, frames: int, rng: np.random.Generator) -> Plan:
     """The kind and number of conditions of a batch of clips of `frames` frames."""
-    kinds = ("frames", "patches", "region", "text")
-    chances = np.array([getattr(config, kind) for kind in kinds])
+    kinds = ("frames", "patches", "region", "clip", "text")
+    clips = [length for length in config.clip_frames if length < frames]  # which leave something to complete
+    chances = np.array([getattr(config, kind) if kind != "clip" or clips else 0.0 for kind in kinds])
     kind = str(rng.choice(kinds, p=chances / chances.sum()))
     if kind == "text":
         return Plan(kind, 0)
     if kind == "region":
         return Plan(kind, len(range(0, frames, config.region_step)))
+    if kind == "clip":
+        return Plan(kind, int(rng.choice(clips)))
     counts = np.array(config.counts[:frames])
     return Plan(kind, 1 + int(rng.choice(len(counts), p=counts / counts.sum())))
 
@@ -64,6 +70,8 @@ def draw_given(plan: Plan, config: PlanConfig, frames: int, size: tuple[int, int
     if plan.kind == "region":
         mask = _hole(config, size, rng) if rng.random() < 0.5 else _window(config, size, rng)
         return np.arange(0, frames, config.region_step), np.repeat(mask[None], plan.count, axis=0)
+    if plan.kind == "clip":
+        return _run(plan.count, frames, rng), np.ones((plan.count, *size), dtype=bool)
     if plan.kind == "frames" and rng.random() < config.ends:
         places = _spread(plan.count, frames, rng)
     else:
@@ -78,6 +86,12 @@ def _spread(count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
     if count == 1:
         return np.array([0 if rng.random() < 0.75 else frames - 1])
     return np.linspace(0, frames - 1, count).round().astype(np.int64)
+
+
+def _run(count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Consecutive frames: the first ones, the last ones, or any, equally often."""
+    last = frames - count
+    return np.arange(count) + int(rng.choice([0, last, rng.integers(last + 1)]))
 
 
 def _hole(config: PlanConfig, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
