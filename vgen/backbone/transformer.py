@@ -12,7 +12,9 @@ from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from diffusers.utils import apply_lora_scale
 from einops import rearrange
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
+from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
 from vgen.backbone.rope import Rotation, rotary_embedding
 from vgen.backbone.segments import Segment
 
@@ -36,7 +38,7 @@ class SegmentBlock(WanTransformerBlock):
             text: text states [B, Lt, D].
             modulations: for each segment, the projected diffusion time [B, 6, D].
             lengths: the tokens of each segment; their sum is L.
-            rotation: cos and sin of all tokens.
+            rotation: cos and sin of all tokens, also of those on other ranks where the sequence is split.
         """
         parts = [(self.scale_shift_table + m.float()).chunk(6, dim=1) for m in modulations]
         attend_shift, attend_scale, attend_gate, feed_shift, feed_scale, feed_gate = zip(*parts, strict=True)
@@ -80,6 +82,19 @@ class VideoTransformer(WanTransformer3DModel):
             )
             for _ in range(c.num_layers)
         )
+        self.sequence_group: ProcessGroup | None = None
+
+    def split_sequence(self, size: int) -> None:
+        """From now on, every `size` neighbouring ranks share the tokens of a sample, and call `forward` together with
+        the same arguments; each returns the whole result, and has its part of the gradients (parallel.py).
+
+        Raises:
+            InputError: `size` does not divide both the attention heads and the ranks.
+        """
+        self.sequence_group = join_sequence_group(size, self.config.num_attention_heads)
+        for block in self.blocks:
+            backend = block.attn1.processor._attention_backend
+            block.attn1.set_processor(UlyssesProcessor(self.sequence_group, backend))
 
     @apply_lora_scale("attention_kwargs")
     def forward(
@@ -101,17 +116,20 @@ class VideoTransformer(WanTransformer3DModel):
         tokens = torch.cat([self._embed(segment) for segment in segments], dim=1)
         rotations = [self._rotation(segment) for segment in segments]
         rotation = tuple(torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True))
-        lengths = [cos.shape[1] for cos, _ in rotations]
         times, modulations, states = self._modulation(segments, text)
 
+        split = TokenSplit([cos.shape[1] for cos, _ in rotations], self.sequence_group)
+        tokens, lengths = split.take(tokens), split.lengths
         for block in self.blocks:
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 tokens = self._gradient_checkpointing_func(block, tokens, states, modulations, lengths, rotation)
             else:
                 tokens = block(tokens, states, modulations, lengths, rotation)
 
-        ends = zip(segments, tokens.split(lengths, dim=1), times, strict=True)
-        return [self._velocity(segment, part, time) for segment, part, time in ends if segment.role == "target"]
+        tokens = split.join(self._head(tokens, times, lengths))
+
+        ends = zip(segments, tokens.split(split.whole, dim=1), strict=True)
+        return [self._unpatchify(part, segment) for segment, part in ends if segment.role == "target"]
 
     def _embed(self, segment: Segment) -> Tensor:
         return rearrange(
@@ -142,9 +160,12 @@ class VideoTransformer(WanTransformer3DModel):
             )
         return times, modulations, embedder.text_embedder(text)
 
-    def _velocity(self, segment: Segment, tokens: Tensor, time: Tensor) -> Tensor:
-        shift, scale = (self.scale_shift_table + time.unsqueeze(1)).chunk(2, dim=1)
-        tokens = self.proj_out((self.norm_out(tokens.float()) * (1 + scale) + shift).type_as(tokens))
+    def _head(self, tokens: Tensor, times: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
+        parts = [(self.scale_shift_table + time.unsqueeze(1)).chunk(2, dim=1) for time in times]
+        shifts, scales = zip(*parts, strict=True)
+        return self.proj_out(modulate(self.norm_out(tokens.float()), scales, shifts, lengths).type_as(tokens))
+
+    def _unpatchify(self, tokens: Tensor, segment: Segment) -> Tensor:
         _, height, width = self.config.patch_size
         *_, frames, h, w = segment.latent.shape
         grid = {"f": frames, "h": h // height, "w": w // width, "p": height, "q": width}
