@@ -1,0 +1,39 @@
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from vgen.data.bad import BadData
+from vgen.errors import InputError
+
+
+def test_each_is_told_and_written_once(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    bad = BadData(100, 0.05, tmp_path / "run" / "bad_data.jsonl")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: bad.add(f"{n % 2}.mp4", "damaged"), range(40)))
+    assert sorted(record.args[0] for record in caplog.records) == ["0.mp4", "1.mp4"]
+    again = BadData(100, 0.05, bad.file)  # of a resumed run
+    again.add("0.mp4", "damaged")
+    again.add("2.mp4", "no caption")
+    lines = [json.loads(line) for line in bad.file.read_text().splitlines()]
+    assert sorted(line["name"] for line in lines) == ["0.mp4", "1.mp4", "2.mp4"]
+    assert "0.mp4" in again and "9.mp4" not in again
+    assert again.summary() == f"2 of 100 videos could not be used: 1 damaged, 1 no caption; see {bad.file}"
+
+
+def test_too_many_stop_with_the_first_few():
+    bad = BadData(10, 0.3)
+    for number in range(3):
+        bad.add(f"{number}.mp4", "damaged")
+    with pytest.raises(InputError) as stopped:
+        bad.add("3.mp4", "no caption")
+    assert str(stopped.value) == (
+        "4 of 10 videos cannot be used, more than data.max_bad_share=0.3: "
+        "0.mp4 (damaged); 1.mp4 (damaged); 2.mp4 (damaged) ..."
+    )
+
+
+def test_none_is_said_too():
+    assert BadData(4, 0.0).summary() == "all of 4 videos could be used"

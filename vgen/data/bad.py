@@ -1,0 +1,90 @@
+"""Data that cannot be used: told once, counted, written down, and never a stop unless there is too much of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import Counter
+from pathlib import Path
+
+from vgen.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 3  # names in a message
+
+
+class BadData:
+    """The bad episodes of a data set: those that cannot be read, or lack a caption. Safe for several threads.
+
+    Args:
+        total: episodes in the data set, bad ones included.
+        max_share: of them that may be bad.
+        file: a JSONL file that each is added to, as {"name", "reason"}; one that is in it already is not added again.
+    """
+
+    def __init__(self, total: int, max_share: float, file: Path | None = None) -> None:
+        self.total, self.max_share, self.file = total, max_share, file
+        self.found: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._written = _names(file) if file else set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.found
+
+    def add(self, name: str, reason: str) -> None:
+        """Notes one bad episode.
+
+        Raises:
+            InputError: more than `max_share` of all are bad now; it names the first few.
+        """
+        with self._lock:
+            if name in self.found:
+                return
+            self.found[name] = reason
+            if name not in self._written:
+                self._write(name, reason)
+            self.check()
+
+    def check(self) -> None:
+        """Refuses to go on where more than `max_share` of all are bad.
+
+        Raises:
+            InputError: it names the first few.
+        """
+        if len(self.found) > self.max_share * self.total:
+            first = "; ".join(f"{name} ({reason})" for name, reason in list(self.found.items())[:SHOWN])
+            raise InputError(
+                f"{len(self.found)} of {self.total} videos cannot be used, more than data.max_bad_share="
+                f"{self.max_share:g}: {first}{' ...' if len(self.found) > SHOWN else ''}"
+            )
+
+    def summary(self) -> str:
+        """One line: how many are bad, and for which reasons."""
+        if not self.found:
+            return f"all of {self.total} videos could be used"
+        reasons = Counter(self.found.values()).most_common()
+        kinds = ", ".join(f"{count} {reason}" for reason, count in reasons[:SHOWN])
+        more = f" and {len(reasons) - SHOWN} other reasons" if len(reasons) > SHOWN else ""
+        where = f"; see {self.file}" if self.file else ""
+        return f"{len(self.found)} of {self.total} videos could not be used: {kinds}{more}{where}"
+
+    def _write(self, name: str, reason: str) -> None:
+        logger.warning("left out: %s (%s)", name, reason)
+        self._written.add(name)
+        if self.file:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a") as lines:
+                lines.write(json.dumps({"name": name, "reason": reason}) + "\n")
+
+
+def _names(file: Path) -> set[str]:
+    """The names in a JSONL file; a last line that broke off counts for nothing."""
+    names = set()
+    for line in file.read_text().splitlines() if file.exists() else []:
+        try:
+            names.add(json.loads(line)["name"])
+        except ValueError:
+            continue
+    return names
