@@ -1,0 +1,25 @@
+"""Run by every rank of test_lora.py: a whole run of ZeRO 0, one of ZeRO 3, and one of ZeRO 3 that goes on half-way."""
+
+import sys
+from pathlib import Path
+
+from vgen.train import loop
+from vgen.train.config import load_config
+
+recipe, folder = sys.argv[1], Path(sys.argv[2])
+loop.start(1)
+loop.train(load_config(recipe, [f"run={folder / 'whole0'}"]))
+loop.train(load_config(recipe, [f"run={folder / 'whole3'}", "zero_stage=3"]))
+step = loop.Trainer._step
+
+
+def stopped(trainer, batches):
+    """As SIGTERM after the second step does."""
+    step(trainer, batches)
+    trainer.stop_asked = trainer.progress.step == 2
+
+
+loop.Trainer._step = stopped
+loop.train(load_config(recipe, [f"run={folder / 'broken3'}", "zero_stage=3"]))
+loop.Trainer._step = step
+loop.train(load_config(recipe, [f"run={folder / 'broken3'}", "zero_stage=3"]))
