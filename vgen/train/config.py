@@ -47,6 +47,7 @@ class TrainConfig:
     gradient_clip: float = 1.0
     ema_decay: float = 0.999  # 0 keeps none
     zero_stage: int = 0  # DeepSpeed ZeRO: 0, 1, 2, 3
+    sequence_parallel_size: int = 1  # neighbouring ranks that share the tokens of a sample (Ulysses), for long videos
     deepspeed: str | None = (
         None  # a DeepSpeed JSON whose keys are added to ours (offload, activation checkpointing ...)
     )
@@ -113,7 +114,7 @@ def _check(config: TrainConfig) -> None:
     ):
         if value not in known:
             raise InputError(f"{key}={value} is not known; choose one of: {', '.join(map(str, known))}")
-    for key in ("steps", "accumulation", "threads", "prefetch", "log_every", "keep"):
+    for key in ("steps", "accumulation", "sequence_parallel_size", "threads", "prefetch", "log_every", "keep"):
         if getattr(config, key) < 1:
             raise InputError(f"{key}={getattr(config, key)} is not positive; the smallest is 1")
     if config.zero_stage == 3 and config.ema_decay > 0:

@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from vgen.backbone.parallel import sequence_groups
 from vgen.errors import InputError
 from vgen.train.config import TrainConfig
 from vgen.train.objectives import Batch, Objective
@@ -33,11 +34,22 @@ class Ranks:
     rank: int
     world: int
     device: torch.device
+    sequence: int = 1  # neighbouring ranks that share the tokens of a sample, and so get the same batches
 
     @property
     def first(self) -> bool:
         """True on the one rank that writes and speaks."""
         return self.rank == 0
+
+    @property
+    def data_rank(self) -> int:
+        """This process among those with batches of their own; the same for ranks that share a sample."""
+        return self.rank // self.sequence
+
+    @property
+    def data_world(self) -> int:
+        """How many different batches there are at a time."""
+        return self.world // self.sequence
 
     def agree(self, *values: float) -> list[float]:
         """The sum of each value over all ranks."""
@@ -68,7 +80,7 @@ class Ranks:
             self.barrier()
 
 
-def start(threads: int) -> Ranks:
+def start(threads: int, sequence: int = 1) -> Ranks:
     """Joins the ranks that a launcher (torchrun, deepspeed) started; alone where there is none. May be called again."""
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # DeepSpeed's calls
@@ -89,7 +101,7 @@ def start(threads: int) -> Ranks:
         # The op speeds up inference only, and building it takes a minute and a compiler.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo", verbose=False, timeout=WAIT)
-    return Ranks(dist.get_rank(), dist.get_world_size(), device)
+    return Ranks(dist.get_rank(), dist.get_world_size(), device, sequence)
 
 
 def engine_for(
@@ -119,7 +131,8 @@ def engine_for(
             raise InputError(f"deepspeed={config.deepspeed} is not a readable JSON file: {error}") from error
         settings["zero_optimization"] |= extra.pop("zero_optimization", {})
         settings |= extra
-    engine, *_ = deepspeed.initialize(model=objective, optimizer=optimizer, config=settings)
+    mpu = sequence_groups() if config.sequence_parallel_size > 1 else None
+    engine, *_ = deepspeed.initialize(model=objective, optimizer=optimizer, config=settings, mpu=mpu)
     return engine
 
 

@@ -32,8 +32,10 @@ def train(config: TrainConfig) -> Path:
     Writes `<run>/model` (diffusers folders), `checkpoints/`, `log.jsonl`, `tensorboard/` and `run.json`. Ends after
     `steps` or `max_minutes`, whichever comes first; SIGTERM ends it early with a checkpoint.
     """
-    ranks = start(config.threads)
+    ranks = start(config.threads, config.sequence_parallel_size)
     objective = objective_class(config.objective.name)(config.objective, config.seed)
+    if config.sequence_parallel_size > 1:
+        objective.split_sequence(config.sequence_parallel_size)
     with ranks.first_alone():
         objective.prepare()
     trainer = Trainer(config, objective.to(ranks.device), ranks)
@@ -115,11 +117,11 @@ class Trainer:
             asked = time.monotonic()
             batch = to_device(next(batches), self.ranks.device)
             self.waited += time.monotonic() - asked
-            torch.manual_seed(_mix(config.seed, index, self.ranks.rank))
+            torch.manual_seed(_mix(config.seed, index, self.ranks.data_rank))
             engine.set_gradient_accumulation_boundary(micro == config.accumulation - 1)
             loss, metrics = engine(batch)
             engine.backward(loss.mean())
-            self.progress.samples += len(loss) * self.ranks.world
+            self.progress.samples += len(loss) * self.ranks.data_world
             self.means.add(loss=loss, **metrics)
         norm = update(engine, config)
         self.progress.step += 1
@@ -135,6 +137,7 @@ class Trainer:
     def _batches(self) -> Iterator[Batch]:
         """Batches from where the run stands, prepared ahead by threads."""
         config, ranks = self.config, self.ranks
+        own = ranks.data_rank, ranks.data_world
         index = self.progress.step * config.accumulation
         with ThreadPoolExecutor(config.prefetch) as pool:
             waiting: deque[Future[Batch]] = deque()
@@ -142,7 +145,7 @@ class Trainer:
                 while True:
                     while len(waiting) <= config.prefetch:
                         share = self._share(index // config.accumulation)
-                        waiting.append(pool.submit(self.objective.batch, index, ranks.rank, ranks.world, share))
+                        waiting.append(pool.submit(self.objective.batch, index, *own, share))
                         index += 1
                     yield waiting.popleft().result()
             finally:
@@ -167,7 +170,7 @@ class Trainer:
     def _validate(self) -> None:
         means = Means()
         with self._averaged():
-            means.add(**self.objective.validate(self.ranks.rank, self.ranks.world))
+            means.add(**self.objective.validate(self.ranks.data_rank, self.ranks.data_world))
         values = means.take(self.ranks)
         if self.log and values:
             self.log.write(self.progress.step, values, kind="validation")

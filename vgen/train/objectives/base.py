@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from vgen.errors import InputError
+
 Batch = dict[str, Any]
 
 
@@ -22,6 +24,15 @@ class Objective(nn.Module, ABC):
 
     def prepare(self) -> None:
         """Builds what is built once and shared by all ranks (caches). Rank 0 runs it first, alone."""
+
+    def split_sequence(self, size: int) -> None:
+        """Lets every `size` neighbouring ranks share the tokens of a sample; they get the same batches and random
+        numbers, and call the model together.
+
+        Raises:
+            InputError: the model cannot do that, or not with this size.
+        """
+        raise InputError(f"sequence_parallel_size={size}: objective.name={self.Config.name} has no tokens; use 1")
 
     @abstractmethod
     def batch(self, index: int, rank: int, world: int, progress: float) -> Batch:

@@ -125,6 +125,10 @@ class CanvasObjective(Objective):
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"objective.attention={self.config.attention} cannot run here: {reason}") from error
 
+    def split_sequence(self, size: int) -> None:
+        """As in the base class; by the transformer."""
+        self.transformer.split_sequence(size)
+
     def prepare(self) -> None:
         """Decodes the frames, encodes the clips, and splits the episodes into trained and validated ones."""
         config = self.config
