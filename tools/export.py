@@ -1,7 +1,11 @@
 #!/usr/bin/env python
-"""Makes a model folder of a canvas run: tools/export.py runs/nano_canvas --out my_model
+"""Makes a model folder of a canvas run, or a file of its LoRA.
 
-The folder is a diffusers folder (safetensors) with a model card; tools/infer.py --model my_model takes it.
+    python tools/export.py runs/nano_canvas --out my_model
+    python tools/export.py runs/wan21_1.3b_lora --lora comfyui --out my_lora.safetensors
+
+The folder is a diffusers folder (safetensors) with a model card; tools/infer.py --model my_model takes it. A LoRA is
+added to its base there; as a file of its own, tools/infer.py --lora my_lora.safetensors takes it, whatever the naming.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ def main() -> None:
     """Parses the command line and exports."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a canvas run")
-    parser.add_argument("--out", type=Path, required=True, help="model folder to make")
+    parser.add_argument("--out", type=Path, required=True, help="model folder to make; with --lora, the file")
+    parser.add_argument("--lora", choices=("diffusers", "comfyui", "kohya"), help="write its LoRA alone, so named")
     parser.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), default="bf16", help="type of the weights")
     parser.add_argument(
         "--after", type=Path, nargs="*", default=[], help="earlier runs to name in the card: the codec's"
@@ -29,9 +34,12 @@ def main() -> None:
         raise InputError(f"--report {args.report}: {error.strerror}") from error
 
     from vgen.canvas.runtime import DTYPES
-    from vgen.train.export import export
+    from vgen.train.export import export, export_lora
 
-    export(args.run, args.out, DTYPES[args.dtype], args.after, report)
+    if args.lora:
+        export_lora(args.run, args.out, args.lora, DTYPES[args.dtype])
+    else:
+        export(args.run, args.out, DTYPES[args.dtype], args.after, report)
     print(f"wrote {args.out}")
 
 

@@ -5,12 +5,14 @@ import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 from test_canvas import TEXT, TRANSFORMER
 from test_codec import MODEL
+from test_lora import tuned, velocity
+from tiny_wan import save_tiny_wan
 from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from vgen.backbone.transformer import VideoTransformer
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.errors import InputError
-from vgen.train.export import export
+from vgen.train.export import export, export_lora
 
 
 @pytest.fixture
@@ -82,3 +84,38 @@ def test_nothing_is_overwritten_and_a_run_without_a_record_is_refused(run, tmp_p
     with pytest.raises(InputError, match=r"no readable run\.json"):
         export(run, tmp_path / "other", torch.bfloat16)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.fixture
+def lora_run(run, tmp_path):
+    """A run whose model is a LoRA on a model elsewhere; the trained transformer, and the run."""
+    objective = tuned(save_tiny_wan(tmp_path / "base"))
+    record = json.loads((run / "run.json").read_text())
+    objective.export(tmp_path / "lora_run" / "model")
+    tuning = {"pretrained": str(tmp_path / "base"), "frames": 9, "default_steps": 7, "default_guidance": 3.5}
+    record["config"]["objective"] |= tuning
+    (tmp_path / "lora_run" / "run.json").write_text(json.dumps(record))
+    (run / "log.jsonl").rename(tmp_path / "lora_run" / "log.jsonl")
+    return tmp_path / "lora_run", objective.transformer
+
+
+def test_the_model_of_a_lora_run_is_its_base_with_the_lora_in_it(lora_run, tmp_path):
+    run, trained = lora_run
+    export(run, tmp_path / "model", torch.float32)
+    exported = CanvasPipeline.from_pretrained(tmp_path / "model")
+    torch.testing.assert_close(velocity(exported.transformer), velocity(trained), atol=1e-5, rtol=1e-5)
+    assert not any("lora" in name for name in exported.transformer.state_dict())
+    assert (exported.config.default_frames, exported.config.default_steps) == (9, 7)
+    assert exported.config.default_guidance == 3.5
+
+
+def test_a_lora_is_written_alone(lora_run, run, tmp_path):
+    export_lora(lora_run[0], tmp_path / "new" / "lora.safetensors", "comfyui", torch.bfloat16)
+    assert (tmp_path / "new" / "lora.safetensors").exists()
+    for source, file, words in (
+        (run, "other.safetensors", "has no LoRA"),
+        (lora_run[0], "other", r"use .*other\.safetensors"),
+        (lora_run[0], "new/lora.safetensors", "exists"),
+    ):
+        with pytest.raises(InputError, match=words):
+            export_lora(source, tmp_path / file, "kohya", torch.bfloat16)

@@ -1,4 +1,4 @@
-"""From runs to a model folder that can be shipped: weights in one type, and a card made from the runs' records."""
+"""From runs to what can be shipped: a model folder with a card made from the runs' records, or a LoRA file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from omegaconf import OmegaConf
 
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.errors import InputError
+from vgen.train.lora import has_lora, rename_lora
 
 # Where things lay on the machine that trained says nothing about the model.
 PLACES = frozenset({"run", "dataset", "cache", "latents", "codec", "pretrained", "deepspeed"})
 
 
 def export(run: Path, folder: Path, dtype: torch.dtype, others: Sequence[Path] = (), report: str = "") -> None:
-    """Writes a run's model as a diffusers folder with a README.md; written aside and renamed last.
+    """Writes a run's model as a diffusers folder with a README.md; written aside and renamed last. A LoRA is added to
+    the weights that it was trained on.
 
     Args:
         run: the folder of a canvas run.
@@ -29,12 +31,15 @@ def export(run: Path, folder: Path, dtype: torch.dtype, others: Sequence[Path] =
         report: text of measured results, for the card.
 
     Raises:
-        InputError: the run has no model or record yet, or the folder exists.
+        InputError: the run has no model or record yet, what its LoRA adapts is gone, or the folder exists.
     """
     if folder.exists():
         raise InputError(f"{folder} exists; name a new folder")
     records = [(part.name, read_record(part), read_curve(part)) for part in (*others, run)]
-    pipe = CanvasPipeline.from_pretrained(run / "model", dtype=dtype)
+    if has_lora(run / "model"):
+        pipe = _with_lora(run / "model", records[-1][1]["config"]["objective"], dtype)
+    else:
+        pipe = CanvasPipeline.from_pretrained(run / "model", dtype=dtype)
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     pipe.save_pretrained(aside)
@@ -42,6 +47,39 @@ def export(run: Path, folder: Path, dtype: torch.dtype, others: Sequence[Path] =
         _forget_place(config)
     (aside / "README.md").write_text(card(folder.name, sizes(pipe), records, report))
     aside.rename(folder)
+
+
+def export_lora(run: Path, file: Path, naming: str, dtype: torch.dtype) -> None:
+    """Writes a run's LoRA as one safetensors file; written aside and renamed last.
+
+    Args:
+        run: the folder of a canvas run with `objective.lora`.
+        file: what to write; it must not exist.
+        naming: "diffusers", "comfyui" or "kohya"; see `rename_lora`.
+        dtype: of the weights.
+
+    Raises:
+        InputError: the run has no LoRA, or the file exists or has another ending.
+    """
+    if not has_lora(run / "model"):
+        raise InputError(f"{run} has no LoRA (yet); without --lora its whole model is written")
+    if file.suffix != ".safetensors":
+        raise InputError(f"{file} is no name of a LoRA file; use {file.with_name(file.name + '.safetensors')}")
+    if file.exists():
+        raise InputError(f"{file} exists; name a new file")
+    rename_lora(run / "model", file, naming, dtype)
+
+
+def _with_lora(folder: Path, config: dict[str, Any], dtype: torch.dtype) -> CanvasPipeline:
+    """What a LoRA adapts with the LoRA in its weights, and with the run's own defaults. Added in fp32: bf16 would lose
+    the smaller part of the change."""
+    pipe = CanvasPipeline.from_pretrained(config["pretrained"], dtype=torch.float32)
+    pipe.load_lora_weights(folder)
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+    defaults = {"default_frames": "frames", "default_steps": "default_steps", "default_guidance": "default_guidance"}
+    pipe.register_to_config(**{name: config[key] for name, key in defaults.items()})
+    return pipe.to(dtype)
 
 
 def _forget_place(config: Path) -> None:
@@ -85,7 +123,7 @@ def card(name: str, parameters: dict[str, int], records: Sequence[tuple], report
     lines = [
         f"# {name}",
         "",
-        "A small model of vgen's canvas, of the same classes as Wan in diffusers. It also loads in diffusers' own",
+        "A model of vgen's canvas, of the same classes as Wan in diffusers. It also loads in diffusers' own",
         "`WanPipeline` (text to video; `max_sequence_length` as the tokenizer's `model_max_length`).",
         "",
         "| component | parameters |",
