@@ -51,6 +51,7 @@ def compare(whole: VideoTransformer, split: VideoTransformer, frames: tuple[int,
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
     for name, gradient in gradients.items():
         dist.all_reduce(gradient)
+        gradient /= dist.get_world_size()
         torch.testing.assert_close(gradient, expected_gradients[name], atol=1e-5, rtol=1e-4, msg=name)
 
 

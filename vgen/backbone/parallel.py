@@ -2,8 +2,10 @@
 
 Each rank of a sequence group holds an equal run of the tokens, whatever segments they belong to. All that a block does
 to one token stays on its rank, cross-attention to the text too; for self-attention an all-to-all gives each rank all
-tokens of a share of the heads. Every parameter is used on the rank's own tokens alone, so the gradient of a whole
-sample is the sum over its group, which is what DeepSpeed's engine takes when it is given `sequence_groups()`.
+tokens of a share of the heads. Every parameter is used on the rank's own tokens alone, so a rank has one part of the
+gradient; it is scaled so that the mean over ranks, which every data-parallel engine takes, is the gradient of the
+whole. The engine therefore needs to know nothing of the groups. (DeepSpeed 0.19 can be told of them, and then ZeRO 0
+to 2 take the sum over a group, but ZeRO 3 the mean.)
 
 deepspeed is imported where it is needed: without sequence parallelism nothing here asks for it.
 """
@@ -13,7 +15,6 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,13 +28,6 @@ from vgen.errors import InputError
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanAttention
-
-
-def sequence_groups() -> ModuleType:
-    """DeepSpeed's record of which ranks share samples: the `mpu` for `deepspeed.initialize`."""
-    from deepspeed.runtime.sequence_parallel import parallel_state_sp
-
-    return parallel_state_sp
 
 
 def join_sequence_group(size: int, heads: int) -> dist.ProcessGroup:
@@ -58,13 +52,15 @@ def join_sequence_group(size: int, heads: int) -> dist.ProcessGroup:
             f"sequence_parallel_size={size} must divide the {heads} attention heads and the {ranks} ranks;"
             f" nearest: {nearest}"
         )
-    _initialize(size)
-    return sequence_groups().get_sequence_parallel_group()
+    return _group(size)
 
 
-@functools.cache  # once in a process, for all models in it
-def _initialize(size: int) -> None:
-    sequence_groups().initialize_sequence_parallel(size)
+@functools.cache  # made once in a process, for all models in it
+def _group(size: int) -> dist.ProcessGroup:
+    from deepspeed.runtime.sequence_parallel import parallel_state_sp
+
+    parallel_state_sp.initialize_sequence_parallel(size)
+    return parallel_state_sp.get_sequence_parallel_group()
 
 
 @dataclass(frozen=True)
@@ -115,10 +111,12 @@ class TokenSplit:
         return functional.pad(tokens, (0, 0, 0, empty)).narrow(1, self.rank * self.share, self.share)
 
     def join(self, tokens: Tensor) -> Tensor:
-        """All tokens [B, L, D] from every rank's [B, share, D]. Gradients go to this rank's own: the others compute
-        theirs."""
+        """All tokens [B, L, D] from every rank's [B, share, D]. Gradients go to this rank's own, times the number of
+        ranks; the others compute theirs."""
         if self.group is None:
             return tokens
+        if tokens.requires_grad:
+            tokens.register_hook(lambda gradient: gradient * self.size)
         parts = [torch.empty_like(tokens, memory_format=torch.contiguous_format) for _ in range(self.size)]
         dist.all_gather(parts, tokens.detach().contiguous(), group=self.group)
         parts[self.rank] = tokens

@@ -86,7 +86,7 @@ class VideoTransformer(WanTransformer3DModel):
 
     def split_sequence(self, size: int) -> None:
         """From now on, every `size` neighbouring ranks share the tokens of a sample, and call `forward` together with
-        the same arguments; each returns the whole result, and has its part of the gradients (parallel.py).
+        the same arguments; each returns the whole result. The gradient is the mean over ranks (parallel.py).
 
         Raises:
             InputError: `size` does not divide both the attention heads and the ranks.
