@@ -19,7 +19,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vgen.backbone.parallel import sequence_groups
 from vgen.errors import InputError
 from vgen.train.config import TrainConfig
 from vgen.train.objectives import Batch, Objective
@@ -131,8 +130,7 @@ def engine_for(
             raise InputError(f"deepspeed={config.deepspeed} is not a readable JSON file: {error}") from error
         settings["zero_optimization"] |= extra.pop("zero_optimization", {})
         settings |= extra
-    mpu = sequence_groups() if config.sequence_parallel_size > 1 else None
-    engine, *_ = deepspeed.initialize(model=objective, optimizer=optimizer, config=settings, mpu=mpu)
+    engine, *_ = deepspeed.initialize(model=objective, optimizer=optimizer, config=settings)
     return engine
 
 
