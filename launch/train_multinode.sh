@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Trains on the nodes of a hostfile (launch/hostfile.example), one rank per slot, with DeepSpeed's launcher.
+#   launch/train_multinode.sh configs/train/wan21_14b_full.yaml [key=value ...]
+# All nodes need this folder and .venv under the same path, best on a shared file system, where the run folder must be.
+# Either this runs once, on the first node, which reaches the others by pdsh and ssh without a password; or, where there
+# is no ssh, it runs on every node, with NODE_RANK=0, 1, 2 ... in the order of the hostfile.
+# The same command goes on from the newest checkpoint. SIGTERM or Ctrl-C here, on a node that trains, writes a checkpoint
+# and ends all nodes.
+# Settings, all optional: HOSTFILE (launch/hostfile), MASTER_ADDR (the first host), MASTER_PORT (29500), PYTHON (python)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-python}
+hostfile=${HOSTFILE:-launch/hostfile}
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+(($#)) || fail "no recipe; use launch/train_multinode.sh configs/train/RECIPE.yaml [key=value ...]"
+[[ -r $hostfile ]] || fail "$hostfile is missing; copy launch/hostfile.example to it and name your nodes"
+mapfile -t hosts < <(awk '!/^[[:space:]]*#/ && NF { print $1 }' "$hostfile")
+((${#hosts[@]})) || fail "$hostfile names no node"
+
+options=(--hostfile "$hostfile" --master_addr "${MASTER_ADDR:-${hosts[0]}}" --master_port "${MASTER_PORT:-29500}")
+if [[ -n ${NODE_RANK:-} ]]; then
+    options+=(--no_ssh --node_rank "$NODE_RANK")
+elif ((${#hosts[@]} == 1)); then
+    options+=(--no_ssh_check) # the launcher starts the ranks itself
+fi
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+
+set -m # the launcher gets its own process group: on a signal it would give the ranks 30 seconds, too few for a checkpoint
+"$PYTHON" -m deepspeed.launcher.runner "${options[@]}" tools/train.py "$@" &
+launcher=$!
+# One rank that is told to stop is enough: all then write the checkpoint and end, also on other nodes.
+trap 'pkill -TERM -u "$(id -u)" -f "tools/train.py --local_rank=[0-9]+ $1" || true' TERM INT
+
+status=0
+while kill -0 "$launcher" 2>/dev/null; do
+    wait "$launcher" && status=0 || status=$?
+done
+exit "$status"

@@ -1,0 +1,87 @@
+"""The launch scripts: their syntax, what they refuse, and the Slurm job, with stand-ins for Slurm and for training."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted([*ROOT.glob("launch/*.sh"), *ROOT.glob("launch/*.sbatch")])
+
+SRUN = """#!/usr/bin/env bash
+shift # --kill-on-bad-exit
+export SLURM_NTASKS=2
+for task in 0 1; do
+    SLURM_PROCID=$task SLURM_LOCALID=$task "$@" &
+    echo $! >>"$FAKE/tasks"
+done
+wait -n && wait -n
+"""
+SCANCEL = """#!/usr/bin/env bash
+echo "scancel $*" >>"$FAKE/calls"
+kill -TERM $(cat "$FAKE/tasks")
+"""
+SCONTROL = """#!/usr/bin/env bash
+echo "scontrol $*" >>"$FAKE/calls"
+echo node-a
+"""
+TRAINER = """#!/usr/bin/env bash
+echo "$RANK $LOCAL_RANK $WORLD_SIZE $MASTER_ADDR $MASTER_PORT $*" >"$FAKE/rank$RANK"
+trap 'echo saved >>"$FAKE/rank$RANK"; exit 0' TERM
+for ((tick = 0; tick < TICKS; tick++)); do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_the_syntax_of_every_script(script):
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Starts the Slurm job: job(ticks) -> the process, whose training lasts so many tenths of a second."""
+    for name, text in {"srun": SRUN, "scancel": SCANCEL, "scontrol": SCONTROL, "python": TRAINER}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    slurm = {"SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "node-[a-b]"}
+    own = {"FAKE": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON": str(tmp_path / "python")}
+
+    def start(ticks, *arguments):
+        environment = {**os.environ, **slurm, **own, "TICKS": str(ticks)}
+        return subprocess.Popen(["bash", str(ROOT / "launch/slurm.sbatch"), *arguments], env=environment)
+
+    return start
+
+
+def test_slurm_tasks_are_ranks_and_a_finished_job_is_not_queued_again(job, tmp_path):
+    assert job(1, "recipe.yaml", "steps=3", "objective.data.videos=my clips").wait(20) == 0
+    place = "2 node-a 23456 tools/train.py recipe.yaml steps=3 objective.data.videos=my clips\n"
+    assert [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)] == [f"0 0 {place}", f"1 1 {place}"]
+    assert "requeue" not in (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize(("sent", "queued"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
+def test_slurm_tells_the_ranks_to_stop_and_queues_a_job_that_is_out_of_time(job, tmp_path, sent, queued):
+    process = job(300, "recipe.yaml")
+    deadline = time.monotonic() + 20
+    while not all((tmp_path / f"rank{rank}").exists() for rank in (0, 1)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(sent)
+    assert process.wait(20) == 0
+    assert all("saved" in (tmp_path / f"rank{rank}").read_text() for rank in (0, 1))
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert "scancel --signal=TERM 123456" in calls
+    assert ("scontrol requeue 123456" in calls) == queued
+
+
+def test_a_recipe_and_a_hostfile_are_needed(job, tmp_path):
+    assert job(1).wait(20) == 2
+    for arguments, words in (([], "no recipe"), (["recipe.yaml"], "absent is missing")):
+        environment = {**os.environ, "HOSTFILE": str(tmp_path / "absent")}
+        command = ["bash", str(ROOT / "launch/train_multinode.sh"), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and words in done.stderr
