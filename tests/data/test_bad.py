@@ -20,7 +20,7 @@ def test_each_is_told_and_written_once(tmp_path, caplog):
     lines = [json.loads(line) for line in bad.file.read_text().splitlines()]
     assert sorted(line["name"] for line in lines) == ["0.mp4", "1.mp4", "2.mp4"]
     assert "0.mp4" in again and "9.mp4" not in again
-    assert again.summary() == f"2 of 100 videos could not be used: 1 damaged, 1 no caption; see {bad.file}"
+    assert again.summary() == f"3 of 100 videos could not be used: 2 damaged, 1 no caption; see {bad.file}"
 
 
 def test_too_many_stop_with_the_first_few():

@@ -3,7 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from vgen.data.clips import ClipSampler, EpisodeFrames, FrameCache
+from vgen.data.bad import BadData
+from vgen.data.buckets import Bucket, assign_buckets
+from vgen.data.clips import Clips, EpisodeFrames, FrameCache, cover, read_or_next
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.lerobot_writer import LeRobotWriter
 from vgen.errors import InputError
@@ -49,41 +51,92 @@ def test_broken_write_goes_on(tmp_path):
     assert cache.frames[:, 0, 0, 0].tolist() == [*range(7), *range(10, 13), *range(20, 30)]
 
 
+def clips_of(cache, frames, fps=None, sizes=(), episodes=None):
+    buckets = assign_buckets(cache.episodes, list(sizes), frames, fps).buckets
+    return Clips(cache, buckets, fps, episodes)
+
+
 def test_clips_are_all_places_in_order(cache):
-    sampler = ClipSampler(cache, frames=3, stride=3)
-    assert len(sampler) == 1 + 0 + 4
-    clips = [sampler.clip(n) for n in range(len(sampler))]
-    assert [(clip.episode, clip.start) for clip in clips] == [(0, 0), (2, 0), (2, 1), (2, 2), (2, 3)]
-    assert clips[-1].pixels[:, 0, 0, 0].tolist() == [23, 26, 29]
-    assert clips[-1].pixels.shape == (3, 4, 6, 3)
-    assert clips[-1].caption == "task 2"
+    clips = clips_of(cache, [3], fps=12.5 / 3)
+    assert len(clips) == 1 + 0 + 4  # the episode of 3 frames is dropped
+    numbers = range(len(clips))
+    assert [(clips.episode(n).name, clips.start(n)) for n in numbers] == [
+        ("episode 0", 0), ("episode 2", 0), ("episode 2", 1), ("episode 2", 2), ("episode 2", 3)
+    ]  # fmt: skip
+    assert clips.pixels(4)[:, 0, 0, 0].tolist() == [23, 26, 29]
+    assert clips.pixels(4, [2, 0])[:, 0, 0, 0].tolist() == [29, 23]
+    assert clips.pixels(4).shape == (3, 4, 6, 3) and clips.episode(4).caption == "task 2"
+
+
+def test_a_rate_that_does_not_divide_takes_the_nearest_frames(cache):
+    assert clips_of(cache, [4], fps=5).pixels(0)[:, 0, 0, 0].tolist() == [20, 23, 25, 28]  # every 2.5th
+
+
+def test_each_episode_has_the_longest_length_that_fits(cache):
+    clips = clips_of(cache, [1, 5, 9])
+    assert list(clips.by_bucket()) == [Bucket(4, 6, 1), Bucket(4, 6, 5), Bucket(4, 6, 9)]
+    assert [numbers.tolist() for numbers in clips.by_bucket().values()] == [[3, 4, 5], [0, 1, 2], [6, 7]]
+    assert [clips.bucket(number).frames for number in range(8)] == [5] * 3 + [1] * 3 + [9] * 2
 
 
 def test_only_chosen_episodes(cache):
-    sampler = ClipSampler(cache, frames=1, episodes=[1])
-    assert {sampler.clip(n).episode for n in range(len(sampler))} == {1}
-    assert len(sampler) == 3
-
-
-def test_every_epoch_is_whole_and_shuffled_anew(cache):
-    sampler = ClipSampler(cache, frames=2, seed=5)
-    size = len(sampler)
-    epochs = [[(c.episode, c.start) for c in map(sampler.draw, range(e * size, (e + 1) * size))] for e in (0, 1)]
-    assert sorted(epochs[0]) == sorted(epochs[1]) == [(c.episode, c.start) for c in map(sampler.clip, range(size))]
-    assert epochs[0] != epochs[1]
-    again = ClipSampler(cache, frames=2, seed=5)
-    assert [(c.episode, c.start) for c in map(again.draw, range(size, 2 * size))] == epochs[1]
+    clips = clips_of(cache, [1], episodes=[1])
+    assert {clips.episode(n).name for n in range(len(clips))} == {"episode 1"} and len(clips) == 3
 
 
 def test_spread_covers_the_whole_range(cache):
-    sampler = ClipSampler(cache, frames=1)
-    assert sampler.spread(4) == [2, 7, 12, 17]
-    assert sampler.spread(100) == list(range(20))
+    clips = clips_of(cache, [1])
+    assert clips.spread(4) == [2, 7, 12, 17]
+    assert clips.spread(100) == list(range(20)) and clips.spread(0) == []
 
 
-def test_clips_longer_than_any_episode_are_refused(cache):
-    with pytest.raises(InputError, match="spans 13 frames and the longest episode has 10; nearest: frames=4"):
-        ClipSampler(cache, frames=5, stride=3)
+def test_windows_have_no_frame_in_common_and_lie_in_the_middle(cache):
+    clips = clips_of(cache, [3])
+    assert [(clips.episode(n).name[-1], clips.start(n)) for n in clips.windows()] == [
+        ("0", 0), ("0", 3), ("1", 0), ("2", 0), ("2", 3), ("2", 6)
+    ]  # fmt: skip
+    assert [clips_of(cache, [5]).start(n) for n in clips_of(cache, [5]).windows()] == [1, 0, 5]
+
+
+def test_frames_cover_their_size_and_are_cut_in_the_middle():
+    wide = np.zeros((1, 20, 60, 3), np.uint8)
+    wide[:, :, 15:45] = 200
+    assert cover(wide, (10, 10)).shape == (1, 10, 10, 3) and cover(wide, (10, 10)).min() == 200
+    assert cover(wide, (20, 60)) is wide
+    tall = cover(np.broadcast_to(np.arange(0, 240, 4, dtype=np.uint8)[:, None, None], (60, 20, 3))[None], (20, 20))
+    assert tall[0, 0, 0, 0] == 80 and tall[0, -1, 0, 0] == 156
+
+
+def test_a_clip_that_fails_is_replaced_by_the_next(cache, monkeypatch):
+    clips, bad, numbers = clips_of(cache, [3]), BadData(3, 0.5), [6, 7, 5, 0]
+    read = FrameCache.read
+
+    def broken(self, episode, frames):
+        if episode in (1, 2):
+            raise InputError("damaged")
+        return read(self, episode, frames)
+
+    monkeypatch.setattr(FrameCache, "read", broken)
+    with pytest.raises(InputError, match=r"2 of 3 videos cannot be used.*episode 2 \(damaged\)"):
+        read_or_next(clips, numbers, 0, bad)
+    bad = BadData(3, 0.9)
+    assert [read_or_next(clips, numbers, place, bad)[0] for place in (0, 1, 2, 3, 0)] == [3] * 5
+    assert bad.found == {"episode 2": "damaged", "episode 1": "damaged"}
+    assert read_or_next(clips, numbers, 2, bad, [1])[1][0, 0, 0, 0] == 1
+    with pytest.raises(InputError, match="can be decoded any more"):
+        read_or_next(clips, [5], 0, bad)
+
+
+def test_an_episode_that_cannot_be_decoded_is_kept_as_bad(tmp_path):
+    def damaged(episode):
+        if episode == 1:
+            raise InputError("file-000.mp4: cannot be decoded")
+        return read(episode)
+
+    cache = FrameCache.write(tmp_path / "cache", [0, 1, 2], LENGTHS, damaged, (4, 6), 12.5)
+    assert cache.bad == [("episode 1", "file-000.mp4: cannot be decoded")]
+    assert [episode.name for episode in cache.episodes] == ["episode 0", "episode 2"]
+    assert cache.read(1, [9])[0, 0, 0, 0] == 29
 
 
 def test_cache_of_a_dataset_is_built_once(tmp_path, monkeypatch):

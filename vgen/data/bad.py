@@ -28,7 +28,8 @@ class BadData:
         self.total, self.max_share, self.file = total, max_share, file
         self.found: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._written = _names(file) if file else set()
+        self._written: dict[str, str] = {}  # what the file holds, of all ranks ...
+        self._size = 0  # ... and its bytes when that was read
 
     def __contains__(self, name: str) -> bool:
         return name in self.found
@@ -43,8 +44,7 @@ class BadData:
             if name in self.found:
                 return
             self.found[name] = reason
-            if name not in self._written:
-                self._write(name, reason)
+            self._write(name, reason)
             self.check()
 
     def check(self) -> None:
@@ -62,29 +62,35 @@ class BadData:
 
     def summary(self) -> str:
         """One line: how many are bad, and for which reasons."""
-        if not self.found:
+        found = self._read() | self.found
+        if not found:
             return f"all of {self.total} videos could be used"
-        reasons = Counter(self.found.values()).most_common()
+        reasons = Counter(found.values()).most_common()
         kinds = ", ".join(f"{count} {reason}" for reason, count in reasons[:SHOWN])
         more = f" and {len(reasons) - SHOWN} other reasons" if len(reasons) > SHOWN else ""
         where = f"; see {self.file}" if self.file else ""
-        return f"{len(self.found)} of {self.total} videos could not be used: {kinds}{more}{where}"
+        return f"{len(found)} of {self.total} videos could not be used: {kinds}{more}{where}"
 
     def _write(self, name: str, reason: str) -> None:
+        """Tells and writes what the file does not hold yet, from this rank or another, in this run or before."""
+        if name in self._read():
+            return
         logger.warning("left out: %s (%s)", name, reason)
-        self._written.add(name)
         if self.file:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("a") as lines:
                 lines.write(json.dumps({"name": name, "reason": reason}) + "\n")
+            self._written[name] = reason
+            self._size = self.file.stat().st_size
 
-
-def _names(file: Path) -> set[str]:
-    """The names in a JSONL file; a last line that broke off counts for nothing."""
-    names = set()
-    for line in file.read_text().splitlines() if file.exists() else []:
-        try:
-            names.add(json.loads(line)["name"])
-        except ValueError:
-            continue
-    return names
+    def _read(self) -> dict[str, str]:
+        """What the file holds; a last line that broke off counts for nothing."""
+        if self.file and self.file.exists() and self.file.stat().st_size != self._size:
+            self._size = self.file.stat().st_size
+            for line in self.file.read_text().splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                self._written[record["name"]] = record["reason"]
+        return self._written

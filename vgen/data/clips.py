@@ -1,4 +1,4 @@
-"""Clips for training: every frame of a data set decoded once into a memory map, and clips cut out of it by number."""
+"""Clips for training: cut by number out of any footage, such as a cache of frames that were decoded once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 
+from vgen.data.bad import BadData
+from vgen.data.buckets import Bucket, EpisodeInfo, Size, clip_frames, frame_step
+from vgen.data.footage import Footage
 from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
 from vgen.errors import InputError
 
@@ -27,23 +30,14 @@ class EpisodeFrames:
     caption: str
 
 
-@dataclass(frozen=True)
-class Clip:
-    """pixels uint8 [T, H, W, 3], the episode's caption and number, and the clip's first frame in that episode."""
-
-    pixels: np.ndarray
-    caption: str
-    episode: int
-    start: int
-
-
 class FrameCache:
     """All frames of many episodes in one memory-mapped uint8 array, which every process shares through the page cache.
+    It is `Footage`.
 
     Attributes:
         frames: uint8 [N, H, W, 3], the episodes one after another.
         offsets: int64 [E + 1]; episode e is frames[offsets[e] : offsets[e + 1]].
-        captions, episodes: per cached episode, its sentence and its number in the source.
+        captions, numbers: per cached episode, its sentence and its number in the source.
         fps: frames per second.
     """
 
@@ -55,13 +49,28 @@ class FrameCache:
             self.frames = np.load(self.folder / "frames.npy", mmap_mode="r")
             self.offsets = np.asarray(index["offsets"], dtype=np.int64)
             self.captions: list[str] = index["captions"]
-            self.episodes: list[int] = index["episodes"]
+            self.numbers: list[int] = index["episodes"]
             self.fps: float = index["fps"]
+            damaged = {int(place): reason for place, reason in index.get("bad", {}).items()}
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{folder} is not a frame cache: {error!r}") from error
+        self.name = self.folder.name
+        self.bad = [(f"episode {self.numbers[place]}", reason) for place, reason in damaged.items()]
+        self._places = [place for place in range(len(self)) if place not in damaged]
+        self.episodes = [self._info(place) for place in self._places]
+
+    def _info(self, place: int) -> EpisodeInfo:
+        name, length = f"episode {self.numbers[place]}", int(self.offsets[place + 1] - self.offsets[place])
+        key = f"{self.name} {len(self.frames)} {name}"
+        return EpisodeInfo(name, key, length, self.fps, *self.frames.shape[1:3], self.captions[place])
+
+    def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
+        """See `Footage`."""
+        begin = int(self.offsets[self._places[episode]])
+        return self.frames[begin + np.asarray(frames, dtype=np.int64)]
 
     def __len__(self) -> int:
-        """The number of cached episodes."""
+        """The number of cached episodes, bad ones included."""
         return len(self.captions)
 
     def __reduce__(self) -> tuple:
@@ -73,17 +82,19 @@ class FrameCache:
         """The cache of all frames of one camera of a dataset (one split of it), decoded now unless a folder below
         `root` holds it already. The folder's name carries a hash of what is in the dataset.
 
+        An episode that cannot be decoded is noted as bad.
+
         Raises:
-            InputError: no such camera, or a missing or corrupt file.
+            InputError: no such camera, or no episode that can be decoded.
         """
-        episodes = [dataset.episode(i) for i in range(len(dataset))]
-        lengths = [episode.length for episode in episodes]
+        episodes = [dataset.summary(i) for i in range(len(dataset))]
+        lengths = [length for _, length, _ in episodes]
         camera = camera.removeprefix(CAMERA_PREFIX)
-        size = dataset.frames(0, camera, [0]).shape[1:3]
+        size = _first_size(dataset, camera)
         videos = sorted(
             (str(p.relative_to(dataset.path)), p.stat().st_size) for p in dataset.path.glob("videos/**/*.mp4")
         )
-        content = [camera, size, [[e.index, e.length, e.task] for e in episodes], videos]
+        content = [camera, size, episodes, videos]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
         folder = Path(root) / f"{dataset.path.name}-{camera}-{digest}"
         if folder.exists():
@@ -91,7 +102,7 @@ class FrameCache:
         logger.info("decoding %d frames of %d episodes into %s", sum(lengths), len(lengths), folder)
 
         def read(i: int) -> EpisodeFrames:
-            return EpisodeFrames(dataset.frames(i, camera), episodes[i].task)
+            return EpisodeFrames(dataset.frames(i, camera), episodes[i][2])
 
         return cls.write(folder, range(len(episodes)), lengths, read, size, dataset.fps)
 
@@ -109,14 +120,14 @@ class FrameCache:
 
         Args:
             episodes, lengths: every episode's number and its number of frames, known before any frame is decoded.
-            read: gives the frames of one episode number.
+            read: gives the frames of one episode number; what it refuses with an InputError is noted as bad.
             size: (H, W) of a frame.
         """
         folder = Path(folder)
         part = folder.with_name(folder.name + ".part")
         part.mkdir(parents=True, exist_ok=True)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        captions: list[str] = []
+        captions: list[str | dict[str, str]] = []
         progress = part / "captions.jsonl"
         shape = (int(offsets[-1]), *size, 3)
         if progress.exists():
@@ -127,74 +138,163 @@ class FrameCache:
             frames = np.lib.format.open_memmap(part / "frames.npy", mode="w+", dtype=np.uint8, shape=shape)
         with progress.open("a") as log:
             for number in range(len(captions), len(episodes)):
-                item = read(episodes[number])
-                frames[offsets[number] : offsets[number + 1]] = item.pixels
-                frames.flush()
-                captions.append(item.caption)
-                log.write(json.dumps(item.caption) + "\n")
+                try:
+                    item = read(episodes[number])
+                    frames[offsets[number] : offsets[number + 1]] = item.pixels
+                    frames.flush()
+                    captions.append(item.caption)
+                except InputError as error:
+                    captions.append({"bad": str(error)})
+                log.write(json.dumps(captions[-1]) + "\n")
                 log.flush()
-        index = {"offsets": offsets.tolist(), "captions": captions, "episodes": list(episodes), "fps": fps}
+        index = {
+            "offsets": offsets.tolist(),
+            "captions": [caption if isinstance(caption, str) else "" for caption in captions],
+            "episodes": list(episodes),
+            "fps": fps,
+            "bad": {place: caption["bad"] for place, caption in enumerate(captions) if isinstance(caption, dict)},
+        }
         (part / "index.json").write_text(json.dumps(index))
         progress.unlink()
         os.rename(part, folder)
         return cls(folder)
 
 
-class ClipSampler:
-    """Every clip of `frames` frames, `stride` apart, of some episodes of a cache, in a fixed order or in shuffled ones.
+class Clips:
+    """Every clip that can be cut out of footage: for each episode, at each frame where one of its bucket may start.
 
     Args:
-        cache: where the frames are.
-        frames: T, the frames of a clip.
-        stride: every stride-th frame is taken, so a clip runs at fps / stride.
-        episodes: positions in the cache (0 .. len(cache) - 1) to cut from; all when None.
-        seed: of the shuffled orders.
+        footage: where the frames are.
+        buckets: the bucket of each episode of the footage; None for one that is dropped.
+        fps: of the clips; None: as recorded.
+        episodes: places of the episodes in the footage to cut from; all when None.
 
-    Raises:
-        InputError: no episode is long enough.
+    Attributes:
+        places: of the episodes that clips are cut from.
     """
 
     def __init__(
-        self, cache: FrameCache, frames: int, stride: int = 1, episodes: Sequence[int] | None = None, seed: int = 0
+        self,
+        footage: Footage,
+        buckets: Sequence[Bucket | None],
+        fps: float | None = None,
+        episodes: Sequence[int] | None = None,
     ) -> None:
-        self.cache, self.frames, self.stride, self.seed = cache, frames, stride, seed
-        chosen = np.arange(len(cache)) if episodes is None else np.asarray(episodes, dtype=np.int64)
-        span = (frames - 1) * stride + 1
-        lengths = cache.offsets[chosen + 1] - cache.offsets[chosen]
-        starts = np.maximum(lengths - span + 1, 0)
-        if starts.sum() == 0:
-            raise InputError(
-                f"frames={frames} with stride={stride} spans {span} frames and the longest episode has "
-                f"{lengths.max(initial=0)}; nearest: frames={max(1, (int(lengths.max(initial=0)) - 1) // stride + 1)}"
-            )
-        self._episodes = chosen
-        self._first = np.concatenate([[0], np.cumsum(starts)])
-        self._order = lru_cache(maxsize=4)(self._shuffled)
+        self.footage, self.fps = footage, fps
+        chosen = range(len(footage.episodes)) if episodes is None else episodes
+        self.places = [place for place in chosen if buckets[place] is not None]
+        self._buckets = [buckets[place] for place in self.places]
+        spans = [self._taken(place, bucket)[-1] + 1 for place, bucket in zip(self.places, self._buckets, strict=True)]
+        starts = [footage.episodes[p].frames - span + 1 for p, span in zip(self.places, spans, strict=True)]
+        assert min(starts, default=1) > 0, "a bucket is longer than its episode"
+        self._spans = spans
+        self._first = np.concatenate([[0], np.cumsum(starts)]).astype(np.int64)
 
     def __len__(self) -> int:
-        """The number of clips: every start frame of every episode counts."""
+        """The number of clips."""
         return int(self._first[-1])
 
-    def __reduce__(self) -> tuple:
-        return ClipSampler, (self.cache, self.frames, self.stride, self._episodes.tolist(), self.seed)
+    def bucket(self, number: int) -> Bucket:
+        """The bucket of clip `number` (0 .. len - 1)."""
+        return self._buckets[self._find(number)[0]]
 
-    def clip(self, number: int) -> Clip:
-        """Clip `number` (0 .. len - 1), in the order of the episodes and of time."""
-        place = int(np.searchsorted(self._first, number, side="right")) - 1
-        entry, start = int(self._episodes[place]), int(number - self._first[place])
-        begin = int(self.cache.offsets[entry]) + start
-        pixels = np.array(self.cache.frames[begin : begin + (self.frames - 1) * self.stride + 1 : self.stride])
-        return Clip(pixels, self.cache.captions[entry], self.cache.episodes[entry], start)
+    def episode(self, number: int) -> EpisodeInfo:
+        """The episode that a clip is cut from; its caption is the clip's."""
+        return self.footage.episodes[self.places[self._find(number)[0]]]
 
-    def draw(self, count: int) -> Clip:
-        """The clip that comes up at `count` (0, 1, 2 ... without end) when every epoch is shuffled anew."""
-        epoch, place = divmod(count, len(self))
-        return self.clip(int(self._order(epoch)[place]))
+    def start(self, number: int) -> int:
+        """The clip's first frame in its episode."""
+        return self._find(number)[1]
+
+    def pixels(self, number: int, frames: Sequence[int] | None = None) -> np.ndarray:
+        """Frames of a clip, scaled to cover its bucket's size and cropped to it around the centre.
+
+        Args:
+            number: the clip, in the order of the episodes and of time.
+            frames: which of its T frames, in any order; None: all.
+
+        Returns:
+            uint8 [K, H, W, 3].
+
+        Raises:
+            InputError: the video cannot be decoded.
+        """
+        place, start = self._find(number)
+        episode, bucket = self.places[place], self._buckets[place]
+        taken = start + self._taken(episode, bucket)
+        wanted = taken if frames is None else taken[np.asarray(frames, dtype=np.int64)]
+        return cover(self.footage.read(episode, wanted.tolist()), bucket.size)
 
     def spread(self, count: int) -> list[int]:
         """The numbers of `count` clips (fewer where there are fewer) spread evenly over all of them."""
         count = min(count, len(self))
-        return [int(n) for n in (np.arange(count) + 0.5) * len(self) / count]
+        return [int(n) for n in (np.arange(count) + 0.5) * len(self) / count] if count else []
 
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng((self.seed, epoch)).permutation(len(self))
+    def windows(self) -> list[int]:
+        """The numbers of clips that lie one after another: as many as fit into each episode without a common frame,
+        centred in it."""
+        numbers = []
+        for place, span in enumerate(self._spans):
+            frames = self.footage.episodes[self.places[place]].frames
+            offset = frames % span // 2
+            numbers += [int(self._first[place]) + offset + span * turn for turn in range(frames // span)]
+        return numbers
+
+    def by_bucket(self) -> dict[Bucket, np.ndarray]:
+        """The numbers of all clips of each bucket, the buckets sorted."""
+        parts: dict[Bucket, list[np.ndarray]] = {bucket: [] for bucket in sorted(set(self._buckets))}
+        for place, bucket in enumerate(self._buckets):
+            parts[bucket].append(np.arange(self._first[place], self._first[place + 1]))
+        return {bucket: np.concatenate(numbers) for bucket, numbers in parts.items()}
+
+    def _find(self, number: int) -> tuple[int, int]:
+        """The place of a clip's episode among those it is cut from, and its first frame."""
+        place = int(np.searchsorted(self._first, number, side="right")) - 1
+        return place, int(number - self._first[place])
+
+    def _taken(self, episode: int, bucket: Bucket) -> np.ndarray:
+        return clip_frames(bucket.frames, frame_step(self.footage.episodes[episode].fps, self.fps))
+
+
+def read_or_next(
+    clips: Clips, numbers: Sequence[int], place: int, bad: BadData, frames: Sequence[int] | None = None
+) -> tuple[int, np.ndarray]:
+    """Frames (see `Clips.pixels`) of clip `numbers[place]`. Where its video cannot be decoded (any more), that is
+    noted, and the next of `numbers` stands in for it (after the last, the first): the same one whoever asks, and when.
+
+    Returns:
+        The place of the clip that was read, and its pixels.
+
+    Raises:
+        InputError: too many videos cannot be decoded.
+    """
+    for candidate in (*range(place, len(numbers)), *range(place)):
+        try:
+            return candidate, clips.pixels(int(numbers[candidate]), frames)
+        except InputError as error:
+            bad.add(clips.episode(int(numbers[candidate])).name, str(error))
+    raise InputError(f"no clip of {clips.footage.name} can be decoded any more; {bad.summary()}")
+
+
+def cover(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """Scales images uint8 [K, H, W, 3] until they cover (H, W) and cuts off what is over, evenly on both sides: as
+    `fit=cover` does with a patch."""
+    if pixels.shape[1:3] == tuple(size):
+        return pixels
+    height, width = size
+    return np.stack(
+        [np.asarray(ImageOps.fit(Image.fromarray(p), (width, height), Image.Resampling.BICUBIC)) for p in pixels]
+    )
+
+
+def _first_size(dataset: LeRobotDataset, camera: str) -> Size:
+    """(H, W) of the first episode that can be decoded."""
+    if not len(dataset):
+        raise InputError(f"{dataset.path}: the split holds no episode")
+    dataset.video(0, camera)  # refuses a camera that it does not have
+    for number in range(len(dataset)):
+        try:
+            return dataset.frames(number, camera, [0]).shape[1:3]
+        except InputError as error:
+            last = error
+    raise InputError(f"{dataset.path}: no episode can be decoded; the last one: {last}")

@@ -94,6 +94,26 @@ class LeRobotDataset:
         extra = {key: value for key, value in row.items() if not _is_standard(key)}
         return Episode(index, row["length"], self.fps, row["tasks"][0], columns, extra)
 
+    def summary(self, i: int) -> tuple[int, int, str]:
+        """The number in the whole dataset, the length and the task ("" for none) of episode i of the split, without its
+        columns.
+
+        Raises:
+            InputError: i is outside the split.
+        """
+        row = self._row(i)
+        return row["episode_index"], row["length"], row["tasks"][0] if row["tasks"] else ""
+
+    def video(self, i: int, camera: str) -> tuple[Path, int]:
+        """The file that holds episode i of the split, and the frame of the file that is its first.
+
+        Raises:
+            InputError: no such episode or camera.
+        """
+        row, key = self._row(i), self._camera_key(camera)
+        file = self._file("video_path", row, f"videos/{key}", video_key=key)
+        return file, round(row[f"videos/{key}/from_timestamp"] * self.fps)
+
     def frames(self, i: int, camera: str, indices: Sequence[int] | None = None) -> np.ndarray:
         """Decode frames of episode i of the split.
 
@@ -108,14 +128,13 @@ class LeRobotDataset:
         Raises:
             InputError: no such episode, camera or frame, or a missing or corrupt video.
         """
-        row, key = self._row(i), self._camera_key(camera)
+        row = self._row(i)
         wanted = np.arange(row["length"]) if indices is None else np.asarray(indices, dtype=np.int64)
         outside = wanted[(wanted < 0) | (wanted >= row["length"])]
         if outside.size:
             last = row["length"] - 1
             raise InputError(f"frame {outside[0]} is not in episode {i} of {self.path}; it has frames 0 to {last}")
-        path = self._file("video_path", row, f"videos/{key}", video_key=key)
-        start = round(row[f"videos/{key}/from_timestamp"] * self.fps)
+        path, start = self.video(i, camera)
         return _open_video(path, os.getpid()).read(start + wanted)
 
     def _row(self, i: int) -> dict[str, object]:

@@ -1,0 +1,202 @@
+"""Where frames come from: one small protocol, and the two of its kinds that decode on demand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from vgen.data.buckets import EpisodeInfo
+from vgen.data.captions import Captioned, list_videos
+from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
+from vgen.data.video import VideoFile
+from vgen.errors import InputError
+
+OPEN_FILES = 8  # per thread
+
+
+class Footage(Protocol):
+    """Episodes whose frames can be asked for by number.
+
+    Attributes:
+        name: what caches made of it are called by.
+        episodes: all that can be decoded as far as is known, in a fixed order; a caption may be "".
+        bad: name and reason of those that cannot.
+    """
+
+    name: str
+    episodes: Sequence[EpisodeInfo]
+    bad: Sequence[tuple[str, str]]
+
+    def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
+        """Frames uint8 [K, H, W, 3] of the episode at that place in `episodes`, in the order asked for. Safe for
+        several threads, and the object for several processes.
+
+        Raises:
+            InputError: they cannot be decoded.
+        """
+
+
+class VideoFolder:
+    """A plain folder of videos with captions; files are opened when a frame of theirs is asked for.
+
+    Args:
+        folder: see `list_videos`, as for `captions`.
+        cache: folder below which is kept what the files hold, so that each is opened for it only once.
+
+    Raises:
+        InputError: as `list_videos`.
+    """
+
+    def __init__(self, folder: str | Path, captions: str | Path | None, cache: str | Path) -> None:
+        self.name = Path(folder).resolve().name
+        listed = list_videos(folder, captions)
+        digest = hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:12]
+        found = _probe(listed, Path(cache) / f"{self.name}-videos-{digest}.jsonl")
+        self.episodes: list[EpisodeInfo] = []
+        self.bad: list[tuple[str, str]] = []
+        self._paths: list[Path] = []
+        for video, info in zip(listed, found, strict=True):
+            if isinstance(info, str):
+                self.bad.append((video.name, info))
+            else:
+                self.episodes.append(replace(info, caption=video.caption))
+                self._paths.append(video.path)
+
+    def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
+        """See `Footage`."""
+        return _open(self._paths[episode]).read(frames)
+
+
+class LeRobotFootage:
+    """One camera of a LeRobot v3 data set, decoded on demand.
+
+    Raises:
+        InputError: no such camera.
+    """
+
+    def __init__(self, dataset: LeRobotDataset, camera: str) -> None:
+        self.dataset, self.camera = dataset, camera.removeprefix(CAMERA_PREFIX)
+        self.name = f"{dataset.path.name}-{self.camera}"
+        self.episodes: list[EpisodeInfo] = []
+        self.bad: list[tuple[str, str]] = []
+        self._numbers: list[int] = []
+        for number in range(len(dataset)):
+            index, length, task = dataset.summary(number)
+            file, _ = dataset.video(number, self.camera)
+            try:
+                height, width = _size(file)
+            except InputError as error:
+                self.bad.append((f"episode {index}", reason_of(error, file)))
+                continue
+            key = f"{file.relative_to(dataset.path)} {_bytes(file)} episode {index}"
+            self.episodes.append(EpisodeInfo(f"episode {index}", key, length, dataset.fps, height, width, task))
+            self._numbers.append(number)
+
+    def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
+        """See `Footage`."""
+        file, start = self.dataset.video(self._numbers[episode], self.camera)
+        return _open(file).read(start + np.asarray(frames, dtype=np.int64))
+
+
+def reason_of(error: InputError, path: str | Path) -> str:
+    """Why a file cannot be used, without its name, which is told apart."""
+    return str(error).removeprefix(f"{path}: ")
+
+
+class _OpenFiles(threading.local):
+    """The files that a thread holds open: a reader has one position, so threads cannot share it."""
+
+    def __init__(self) -> None:
+        self.files: OrderedDict[tuple[Path, int], VideoFile] = OrderedDict()
+
+
+_held = _OpenFiles()
+
+
+def _open(path: Path) -> VideoFile:
+    """An open file; the process is part of its key, because a forked one would share its parent's position."""
+    key = path, os.getpid()
+    if key not in _held.files:
+        _held.files[key] = VideoFile(path)
+        while len(_held.files) > OPEN_FILES:
+            _held.files.popitem(last=False)
+    _held.files.move_to_end(key)
+    return _held.files[key]
+
+
+@lru_cache(maxsize=1024)
+def _size(path: Path) -> tuple[int, int]:
+    """(H, W) of a file, which holds many episodes."""
+    _, _, height, width = _facts(path)
+    return height, width
+
+
+def _probe(videos: Sequence[Captioned], index: Path) -> list[EpisodeInfo | str]:
+    """What each file holds (without its caption), or why it cannot be used. Good ones are kept in a JSONL file, so that
+    an interrupted search goes on and a later one opens only what is new or has changed."""
+    known = _read_index(index)
+    found = [known.get((video.name, _stamp(video.path))) for video in videos]
+    missing = [place for place, facts in enumerate(found) if facts is None]
+    if missing:
+        index.parent.mkdir(parents=True, exist_ok=True)
+        with index.open("a") as lines, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            looked = pool.map(_look, [videos[place].path for place in missing])
+            for place, facts in zip(missing, tqdm(looked, "opening videos", len(missing), delay=2), strict=True):
+                found[place] = facts
+                if not isinstance(facts, str):
+                    lines.write(json.dumps([videos[place].name, _stamp(videos[place].path), *facts]) + "\n")
+                    lines.flush()
+    return [
+        facts if isinstance(facts, str) else EpisodeInfo(video.name, f"{video.name} {_bytes(video.path)}", *facts, "")
+        for video, facts in zip(videos, found, strict=True)
+    ]
+
+
+Facts = tuple[int, float, int, int]
+"""Frames, frames per second, height and width of a file."""
+
+
+def _look(path: Path) -> Facts | str:
+    """What a file holds, or why it cannot be used."""
+    try:
+        return _facts(path)
+    except InputError as error:
+        return reason_of(error, path)
+
+
+def _facts(path: Path) -> Facts:
+    info = VideoFile(path).info  # not kept open: nobody may want its frames
+    return info.frames, info.fps, info.height, info.width
+
+
+def _read_index(index: Path) -> dict[tuple[str, str], Facts]:
+    """The facts in an index by name and stamp; a last line that broke off counts for nothing."""
+    known = {}
+    for line in index.read_text().splitlines() if index.exists() else []:
+        try:
+            name, stamp, *facts = json.loads(line)
+        except ValueError:
+            continue
+        known[name, stamp] = tuple(facts)
+    return known
+
+
+def _stamp(path: Path) -> str:
+    """Changes when a file does."""
+    return f"{_bytes(path)} {path.stat().st_mtime_ns if path.exists() else 0}"
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
