@@ -1,6 +1,7 @@
-"""The one error type for what a user can cause, and the one place where commands report it."""
+"""The error types that a user meets, and the one place where commands report them."""
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -9,6 +10,13 @@ class InputError(ValueError):
     """Something the user gave cannot be used.
 
     The message fits on one line and holds the value, the rule it breaks and the nearest legal choice.
+    """
+
+
+class RunStopped(RuntimeError):
+    """A training run cannot go on: its disk is full, or its steps fail one after another.
+
+    Raised on all ranks alike. The message fits on one line and says what is kept and how to go on.
     """
 
 
@@ -35,9 +43,13 @@ def unknown_key(key: str, known: Iterable[str], where: str) -> InputError:
 
 
 def exit_on_input_error(main: Callable[[], object]) -> None:
-    """Run a command's `main`; an InputError becomes one line on stderr and exit code 2."""
+    """Run a command's `main`; an InputError becomes one line on stderr and exit code 2, a RunStopped exit code 1."""
     try:
         main()
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
+    except RunStopped as error:
+        if os.environ.get("RANK", "0") == "0":  # one rank speaks for all
+            sys.stderr.write(f"error: {error}\n")
+        sys.exit(1)

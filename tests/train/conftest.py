@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from toy_objective import INTERRUPTIONS
 
+from vgen.train import config
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives import OBJECTIVES
@@ -23,6 +25,7 @@ def process_settings():
 def recipe(monkeypatch, tmp_path):
     """Writes a recipe for the toy objective: recipe(steps=..., objective={...}) -> path."""
     monkeypatch.setitem(OBJECTIVES, "toy", "toy_objective:ToyObjective")
+    monkeypatch.setattr(config, "MAY_CHANGE", config.MAY_CHANGE + INTERRUPTIONS)
 
     def write(objective: dict | None = None, **keys) -> Path:
         keys = {"run": str(tmp_path / "run"), "steps": 6, "log_every": 2, **keys}

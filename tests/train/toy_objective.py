@@ -10,14 +10,18 @@ from torch import nn
 
 from vgen.train.objectives import Objective
 
+INTERRUPTIONS = ("objective.*_at", "objective.poison*")  # keys that may change when a run goes on
+
 
 @dataclass
 class ToyConfig:
     name: str = "toy"
     batch_size: int = 4
-    crash_at: int = -1  # number of a batch
+    crash_at: int = -1  # number of a step
     stop_at: int = -1
-    poison_at: int = -1
+    poison_at: int = -100  # the first of some steps whose loss is multiplied
+    poison_steps: int = 1
+    poison: str = "nan"  # a number
     frozen: bool = False  # of the first block
 
 
@@ -32,26 +36,34 @@ class ToyObjective(Objective):
         self.head = nn.Linear(6, 3)
         self.blocks[0].requires_grad_(not config.frozen)
 
-    def batch(self, index, rank, world, progress):
-        draw = np.random.default_rng((self.seed, index, rank))
+    def batch(self, step, part, parts, progress):
+        draw = np.random.default_rng((self.seed, step, part))
         x = torch.from_numpy(draw.standard_normal((self.config.batch_size, 6), dtype=np.float32))
-        return {"x": x, "index": index}
+        return {"x": x, "step": step}
+
+    def tokens(self, batch):
+        return 2 * len(batch["x"])
 
     def forward(self, batch):
-        if batch["index"] == self.config.crash_at:
+        if batch["step"] == self.config.crash_at:
             raise KeyboardInterrupt
-        if batch["index"] == self.config.stop_at:
+        if batch["step"] == self.config.stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        x = batch["x"]
-        for block in self.blocks:
-            x = x + nn.functional.dropout(block(x), 0.2)
-        loss = (self.head(x) - batch["x"][:, :3] - 0.1 * torch.randn(len(x), 3)).square().mean(1)
-        if batch["index"] == self.config.poison_at:
-            loss = loss * float("nan")
+        loss = self.error(batch["x"], 0.1 * torch.randn(len(batch["x"]), 3))
+        if self.config.poison_at <= batch["step"] < self.config.poison_at + self.config.poison_steps:
+            loss = loss * float(self.config.poison)
         return loss, {"loss/low": loss[:1], "loss/none": loss[:0]}
 
+    def error(self, x, noise):
+        """The loss [B] of inputs [B, 6]."""
+        y = x
+        for block in self.blocks:
+            y = y + nn.functional.dropout(block(y), 0.2, self.training)
+        return (self.head(y) - x[:, :3] - noise).square().mean(1)
+
+    @torch.no_grad()
     def validate(self, rank, world):
-        return {"rank": float(rank)}
+        return {"rank": float(rank), "error": float(self.error(torch.ones(1, 6), 0.0))}
 
     def export(self, folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vgen.errors import InputError, unknown_key
 from vgen.train.objectives import objective_class
+from vgen.train.samples import SamplesConfig
+from vgen.train.trackers import check_trackers
+
+# What may be another value when a run goes on from a checkpoint, as patterns of dotted keys. It is still the same run:
+# only how long, how fast, how closely watched and where. All else would make it another one. `accumulation` may change
+# with the number of ranks alone (vgen.train.resume); what ZeRO splits, and so its checkpoints, hangs on `zero_stage`.
+MAY_CHANGE = (
+    "run", "steps", "max_minutes", "accumulation", "deepspeed", "threads", "prefetch", "keep", "sequence_parallel_size",
+    "log_every", "*_minutes", "samples.*", "trackers", "project", "spike_factor", "max_skipped", "force_config_change",
+    "ema_decay", "gradient_clip", "optimizer.lr", "schedule.*",
+    "objective.data.cache", "objective.latents", "objective.latent_workers", "objective.attention",
+    "objective.validation_clips", "objective.statistics_clips", "objective.default_*",
+)  # fmt: skip
 
 
 @dataclass
@@ -45,6 +61,8 @@ class TrainConfig:
     accumulation: int = 1  # batches per optimiser step
     precision: str = "bf16"  # bf16: autocast over fp32 weights | fp32
     gradient_clip: float = 1.0
+    spike_factor: float = 10.0  # a step is skipped whose gradient is longer than this many medians; 0 skips none
+    max_skipped: int = 10  # steps in a row that may be skipped; one more stops the run
     ema_decay: float = 0.999  # 0 keeps none
     zero_stage: int = 0  # DeepSpeed ZeRO: 0, 1, 2, 3
     sequence_parallel_size: int = 1  # neighbouring ranks that share the tokens of a sample (Ulysses), for long videos
@@ -57,8 +75,12 @@ class TrainConfig:
     validate_minutes: float = 10.0
     checkpoint_minutes: float = 15.0
     keep: int = 2  # checkpoints
+    trackers: list[str] = field(default_factory=list)  # beside TensorBoard: wandb, trackio
+    project: str = "vgen"  # that trackers show the run under
+    force_config_change: bool = False  # go on from a checkpoint of another recipe, as for longer clips half-way
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    samples: SamplesConfig = field(default_factory=SamplesConfig)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -66,6 +88,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
 
     Args:
         path: a YAML file whose keys are those of `TrainConfig`; `objective` holds a `name` and that objective's keys.
+            `base` names another file, from its own folder on, that is read first.
         overrides: `key=value` pairs with dotted keys, as `optimizer.lr=1e-3`.
 
     Raises:
@@ -73,14 +96,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
             of the wrong type, or two choices do not go together.
     """
     try:
-        given = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
-    except (OSError, OmegaConfBaseException, ValueError) as error:
+        given = OmegaConf.merge(_read(Path(path)), OmegaConf.from_dotlist(list(overrides)))
+    except (OSError, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the recipe {path}: {_one_line(error)}") from error
     name = OmegaConf.select(given, "objective.name")
     if name is None:
         raise InputError(f"{path} names no objective; write objective: {{name: codec, ...}}")
-    schema = OmegaConf.structured(TrainConfig)
-    schema.objective = OmegaConf.structured(objective_class(name).Config)
+    schema = _schema(name)
     _refuse_unknown(given, schema, "")
     try:
         config = OmegaConf.to_object(OmegaConf.merge(schema, given))
@@ -90,9 +112,55 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     return config
 
 
+def _read(path: Path) -> DictConfig:
+    """A YAML file over those that it is based on."""
+    given = OmegaConf.load(path)
+    base = given.pop("base", None)
+    return given if base is None else OmegaConf.merge(_read(path.parent / base), given)
+
+
 def config_dict(config: TrainConfig) -> dict[str, Any]:
     """The plain nested dict of a config, for a YAML or JSON record."""
     return OmegaConf.to_container(OmegaConf.structured(config))
+
+
+def fingerprint(config: dict[str, Any]) -> str:
+    """Twelve hexadecimal digits that are the same for all configs of one run, whatever `MAY_CHANGE` lets change."""
+    kept = {key: value for key, value in _flat(config).items() if not _may_change(key)}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def config_changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The dotted keys whose values differ, each with its old and its new value. A key that one side does not know, as
+    it came or went with a version of vgen, counts as its default."""
+    defaults = {}
+    for config in (old, new):
+        defaults |= _flat(OmegaConf.to_container(_schema(config["objective"]["name"])))
+    before, after = (defaults | _flat(config) for config in (old, new))
+    return {key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)}
+
+
+def refused_changes(changes: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    """Those that make it another run."""
+    return {key: values for key, values in changes.items() if not _may_change(key)}
+
+
+def _may_change(key: str) -> bool:
+    return any(fnmatch(key, pattern) for pattern in MAY_CHANGE)
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys; values as they come back from JSON."""
+    flat = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return json.loads(json.dumps(flat))
+
+
+def _schema(objective: str) -> DictConfig:
+    schema = OmegaConf.structured(TrainConfig)
+    schema.objective = OmegaConf.structured(objective_class(objective).Config)
+    return schema
 
 
 def _refuse_unknown(given: DictConfig, schema: DictConfig, where: str) -> None:
@@ -114,6 +182,7 @@ def _check(config: TrainConfig) -> None:
     ):
         if value not in known:
             raise InputError(f"{key}={value} is not known; choose one of: {', '.join(map(str, known))}")
+    check_trackers(config.trackers)
     for key in ("steps", "accumulation", "sequence_parallel_size", "threads", "prefetch", "log_every", "keep"):
         if getattr(config, key) < 1:
             raise InputError(f"{key}={getattr(config, key)} is not positive; the smallest is 1")

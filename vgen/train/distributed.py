@@ -8,7 +8,7 @@ import math
 import os
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +17,7 @@ from typing import Any
 import deepspeed
 import torch
 import torch.distributed as dist
+from deepspeed.runtime.utils import combine_grad_norm_groups
 from torch import Tensor
 
 from vgen.errors import InputError
@@ -49,6 +50,15 @@ class Ranks:
     def data_world(self) -> int:
         """How many different batches there are at a time."""
         return self.world // self.sequence
+
+    def parts(self, accumulation: int) -> int:
+        """The number of batches that make up an optimiser step."""
+        return accumulation * self.data_world
+
+    def part(self, micro: int) -> int:
+        """Which of them is this rank's, of its own number `micro` within the step. N ranks that accumulate once and
+        one rank that accumulates N times so see the same batches in the same steps."""
+        return micro * self.data_world + self.data_rank
 
     def agree(self, *values: float) -> list[float]:
         """The sum of each value over all ranks."""
@@ -104,9 +114,12 @@ def start(threads: int, sequence: int = 1) -> Ranks:
 
 
 def engine_for(
-    config: TrainConfig, objective: Objective, optimizer: torch.optim.Optimizer
+    config: TrainConfig, objective: Objective, optimizer: torch.optim.Optimizer, universal: bool = False
 ) -> deepspeed.DeepSpeedEngine:
     """The DeepSpeed engine around an objective. Weights stay fp32; `precision: bf16` autocasts the forward.
+
+    Args:
+        universal: what it is going to load is a universal checkpoint, of another number of ranks.
 
     Raises:
         InputError: the DeepSpeed JSON cannot be read, or the objective cannot do with split weights.
@@ -119,6 +132,7 @@ def engine_for(
         "zero_optimization": {"stage": config.zero_stage},
         "zero_allow_untested_optimizer": True,
         "torch_autocast": {"enabled": config.precision == "bf16", "dtype": "bfloat16"},
+        "checkpoint": {"load_universal": universal},
     }
     if config.zero_stage > 0:  # at stage 0 the loop clips, which gives it the norm
         settings["gradient_clipping"] = config.gradient_clip
@@ -134,19 +148,45 @@ def engine_for(
     return engine
 
 
-def update(engine: deepspeed.DeepSpeedEngine, config: TrainConfig) -> float | None:
-    """One optimiser step on the gradients that backward left; their norm, or None where it is not finite: then the
-    gradients are dropped and nothing changes, on all ranks alike."""
-    if config.zero_stage > 0:  # ZeRO checks and clips the gradients itself
+class Updater:
+    """Optimiser steps that are taken or skipped on all ranks alike: a gradient whose norm is not finite changes
+    nothing, and neither does one whose norm is refused.
+
+    Args:
+        refuse: says of a norm, in the order of steps, whether its step is to be skipped.
+    """
+
+    def __init__(self, engine: deepspeed.DeepSpeedEngine, config: TrainConfig, refuse: Callable[[float], bool]) -> None:
+        self.engine, self.clip, self._refuse = engine, config.gradient_clip or math.inf, refuse
+        self.norm = math.nan  # of the latest gradient, before it was clipped
+        # ZeRO takes the norm within its step, and skips the step where it is not finite. It gives no other say in the
+        # matter, so a norm that is refused reaches it as infinity.
+        if config.zero_stage in (1, 2):
+            take_norm = engine.optimizer.scaled_global_norm
+            engine.optimizer.scaled_global_norm = lambda: self._judged([take_norm()])[0]
+        elif config.zero_stage == 3:
+            take_norms = engine.optimizer._get_norm_groups
+            engine.optimizer._get_norm_groups = lambda: self._judged(take_norms())
+
+    def step(self) -> bool:
+        """One step on the gradients that backward left; False where it was skipped and the gradients dropped."""
+        engine = self.engine
+        self.norm = math.nan
+        if engine.zero_optimization():
+            engine.step()
+            return engine.was_step_applied()
+        self.norm = float(torch.nn.utils.clip_grad_norm_(engine.module.parameters(), self.clip))
+        if not math.isfinite(self.norm) or self._refuse(self.norm):
+            engine.zero_grad()
+            return False
         engine.step()
-        return float(engine.get_global_grad_norm() or 0.0) if engine.was_step_applied() else None
-    limit = config.gradient_clip or math.inf
-    norm = float(torch.nn.utils.clip_grad_norm_(engine.module.parameters(), limit))
-    if not math.isfinite(norm):
-        engine.zero_grad()
-        return None
-    engine.step()
-    return norm
+        return True
+
+    def _judged(self, norms: list[Tensor]) -> list[Tensor]:
+        """Norms of groups of weights, or infinity where the norm over all of them is refused."""
+        self.norm = float(combine_grad_norm_groups(norms))
+        refused = math.isfinite(self.norm) and self._refuse(self.norm)
+        return [torch.full_like(norm, math.inf) for norm in norms] if refused else norms
 
 
 def whole_weights(engine: deepspeed.DeepSpeedEngine) -> AbstractContextManager[None]:

@@ -8,96 +8,128 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.training_utils import EMAModel
 
-from vgen.train.checkpoint import Progress, clean, load_checkpoint, save_checkpoint
-from vgen.train.config import TrainConfig, config_dict
-from vgen.train.distributed import Ranks, engine_for, start, to_device, update, whole_weights
+from vgen.errors import RunStopped
+from vgen.train.average import Average
+from vgen.train.checkpoint import Checkpoint, Progress, State, clean, save_checkpoint
+from vgen.train.config import TrainConfig, config_dict, fingerprint
+from vgen.train.distributed import Ranks, Updater, engine_for, start, to_device, whole_weights
+from vgen.train.guard import WINDOW, all_or_none, is_spike, save_bad_batch
 from vgen.train.objectives import Batch, Objective, objective_class
 from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_learning_rates
-from vgen.train.record import Log, Means, memory_gb, write_record
+from vgen.train.record import Live, Log, Means, Pace, TensorBoard, memory_gb, replace_folder, write_record
+from vgen.train.resume import find_resume, needs_conversion, resume
+from vgen.train.samples import Samples
+from vgen.train.trackers import WebTracker
 
 logger = logging.getLogger(__name__)
 
 
 def train(config: TrainConfig) -> Path:
-    """Runs a recipe, from its newest checkpoint where the run folder has one, and returns the run folder.
+    """Runs a recipe, from its newest whole checkpoint where the run folder has one, and returns the run folder.
 
     Writes `<run>/model` (diffusers folders), `checkpoints/`, `log.jsonl`, `tensorboard/` and `run.json`. Ends after
     `steps` or `max_minutes`, whichever comes first; SIGTERM ends it early with a checkpoint.
+
+    Raises:
+        InputError: the checkpoints are of another recipe, or all damaged.
+        RunStopped: the disk is full, or too many steps in a row had to be skipped.
     """
     ranks = start(config.threads, config.sequence_parallel_size)
+    checkpoint = find_resume(config, ranks)  # first, as preparing may take hours
     objective = objective_class(config.objective.name)(config.objective, config.seed)
     if config.sequence_parallel_size > 1:
         objective.split_sequence(config.sequence_parallel_size)
+    samples = Samples(config.samples, objective, Path(config.run))
     with ranks.first_alone():
         objective.prepare()
-    trainer = Trainer(config, objective.to(ranks.device), ranks)
+    trainer = Trainer(config, objective.to(ranks.device), ranks, checkpoint, samples)
     trainer.run()
     return trainer.folder
 
 
 class Trainer:
-    """The state of one run on one rank."""
+    """The state of one run on one rank; `checkpoint` is what `find_resume` found."""
 
-    def __init__(self, config: TrainConfig, objective: Objective, ranks: Ranks) -> None:
-        self.config, self.objective, self.ranks = config, objective, ranks
+    def __init__(
+        self,
+        config: TrainConfig,
+        objective: Objective,
+        ranks: Ranks,
+        checkpoint: Checkpoint | None = None,
+        samples: Samples | None = None,
+    ) -> None:
+        self.config, self.objective, self.ranks, self.samples = config, objective, ranks, samples
         self.folder = Path(config.run)
         self.folder.mkdir(parents=True, exist_ok=True)
         optimizer = build_optimizer(objective, config.optimizer)
         self.full_rates = [group["lr"] for group in optimizer.param_groups]
-        self.engine = engine_for(config, objective, optimizer)
-        self.trained = [p for p in objective.parameters() if p.requires_grad]
-        self.ema = (
-            EMAModel(self.trained, config.ema_decay, use_ema_warmup=True, foreach=True) if config.ema_decay else None
+        universal = checkpoint is not None and needs_conversion(checkpoint, config, ranks)
+        self.engine = engine_for(config, objective, optimizer, universal)
+        self.average = Average(self.engine, config.ema_decay, ranks) if config.ema_decay else None
+        self.progress = checkpoint.state.progress if checkpoint else Progress()
+        if checkpoint:
+            resume(checkpoint, self.engine, self.average, ranks)
+        self.updater = Updater(
+            self.engine, config, lambda norm: is_spike(norm, self.progress.norms, config.spike_factor)
         )
-        self.progress = load_checkpoint(self.folder, self.engine, self.ema) or Progress()
-        self.log = Log(self.folder, self.progress.step) if ranks.first else None
-        self.means = Means()
-        self.waited = 0.0  # seconds for batches since the last log line
+        self.log = self._open_log()
+        self.live = Live(config, ranks, self.progress.step)
+        self.means, self.pace = Means(), Pace()
         self.stop_asked = False
 
     def run(self) -> None:
         """Trains to the end, or until SIGTERM."""
         previous = signal.signal(signal.SIGTERM, self._ask_stop)
-        if self.ranks.first:
-            clean(self.folder)
         training_mode(self.objective)
         began = time.monotonic() - self.progress.elapsed
         saved = validated = self.progress.elapsed
-        logged = replace(self.progress)
+        self.pace.restart()
         batches = self._batches()
-        while not self._over():
-            self._step(batches)
-            # What only one rank knows, all act on: the time of rank 0, and whether any rank was told to stop.
-            elapsed, stop = self.ranks.agree(self.ranks.first * (time.monotonic() - began), self.stop_asked)
-            self.progress.elapsed = elapsed
-            if self.progress.step % self.config.log_every == 0:
-                self._write_log(logged)
-                logged = replace(self.progress)
-            if stop:
-                break
-            if not self._over() and elapsed - validated > 60 * self.config.validate_minutes:
-                self._validate()
-                validated = elapsed
-            if not self._over() and elapsed - saved > 60 * self.config.checkpoint_minutes:
-                self._checkpoint()
-                self._export()
-                saved = elapsed
-        batches.close()
+        try:
+            while not self._over():
+                self._step(batches)
+                # What only one rank knows, all act on: the time of rank 0, and whether any rank was told to stop.
+                elapsed, stop = self.ranks.agree(self.ranks.first * (time.monotonic() - began), self.stop_asked)
+                self.progress.elapsed = elapsed
+                if self.progress.step % self.config.log_every == 0:
+                    self._write_log()
+                if stop:
+                    break
+                if self.samples and self.samples.due(self.progress.step, self._over()):
+                    self._draw()
+                if not self._over() and elapsed - validated > 60 * self.config.validate_minutes:
+                    self._validate()
+                    validated = elapsed
+                if not self._over() and elapsed - saved > 60 * self.config.checkpoint_minutes:
+                    self._checkpoint()
+                    self._export()
+                    saved = elapsed
+        finally:
+            batches.close()
+            self.live.close()
+            signal.signal(signal.SIGTERM, previous)
         self._checkpoint()
         if self._over():
             self._validate()
             self._export()
         if self.log:
             self.log.close()
-        signal.signal(signal.SIGTERM, previous)
+
+    def _open_log(self) -> Log | None:
+        with all_or_none(self.ranks, f"the log of {self.folder}"):
+            if self.ranks.first:
+                clean(self.folder)
+                step = self.progress.step
+                names, config = self.config.trackers, config_dict(self.config)
+                web = [WebTracker(name, self.config.project, self.folder, config) for name in names]
+                return Log(self.folder, step, [TensorBoard(self.folder, step), *web])
+        return None
 
     def _share(self, step: int) -> float:
         """The share of the run that is over at a step, in [0, 1]: by steps or by time, whichever is further."""
@@ -108,44 +140,70 @@ class Trainer:
         return self._share(self.progress.step) >= 1.0
 
     def _step(self, batches: Iterator[Batch]) -> None:
-        config, engine = self.config, self.engine
-        share = self._share(self.progress.step)
-        factor = learning_rate_factor(self.progress.step, share, config.schedule)
+        config, engine, step = self.config, self.engine, self.progress.step
+        factor = learning_rate_factor(step, self._share(step), config.schedule)
         scale_learning_rates(engine.optimizer, self.full_rates, factor)
+        pace, seen, measured = Pace(), {}, Means()
         for micro in range(config.accumulation):
-            index = self.progress.step * config.accumulation + micro
             asked = time.monotonic()
             batch = to_device(next(batches), self.ranks.device)
-            self.waited += time.monotonic() - asked
-            torch.manual_seed(_mix(config.seed, index, self.ranks.data_rank))
+            waited = time.monotonic() - asked
+            part = self.ranks.part(micro)
+            torch.manual_seed(_mix(config.seed, step, part))
             engine.set_gradient_accumulation_boundary(micro == config.accumulation - 1)
             loss, metrics = engine(batch)
             engine.backward(loss.mean())
-            self.progress.samples += len(loss) * self.ranks.data_world
-            self.means.add(loss=loss, **metrics)
-        norm = update(engine, config)
+            measured.add(loss=loss, **metrics)
+            seen[part] = batch
+            sizes = len(loss) * self.ranks.data_world, self.objective.tokens(batch) * self.ranks.data_world
+            for each in (pace, self.pace):
+                each.add(*sizes, waited)
+        taken = self.updater.step()
         self.progress.step += 1
-        self.means.add(lr=config.optimizer.lr * factor)
-        if norm is None:
-            self.progress.skipped += 1
-            logger.warning("step %d skipped: loss or gradient not finite", self.progress.step)
+        self.progress.samples += pace.samples
+        if not taken:
+            self._skipped(seen)
             return
-        self.means.add(grad_norm=norm)
-        if self.ema:
-            self.ema.step(self.trained)
+        norm, lr = self.updater.norm, config.optimizer.lr * factor
+        self.progress.skipped_in_row = 0
+        self.progress.norms = [*self.progress.norms, norm][-WINDOW:]
+        self.means.join(measured)
+        self.means.add(lr=lr, grad_norm=norm)
+        if self.average:
+            self.average.step()
+        if self.live.shown:
+            self.live.show(loss=measured.mean("loss"), lr=lr, memory_gb=memory_gb(self.ranks.device), **pace.take())
+
+    def _skipped(self, batches: dict[int, Batch]) -> None:
+        """Counts a step that was not taken; RunStopped where it is one too many in a row."""
+        progress, norm = self.progress, self.updater.norm
+        progress.skipped += 1
+        progress.skipped_in_row += 1
+        logger.warning("step %d skipped: its gradient's norm is %.4g", progress.step, norm)
+        if progress.skipped_in_row <= self.config.max_skipped:
+            return
+        folder = self.folder / "bad_batch"
+        with all_or_none(self.ranks, f"the batch {folder}"):
+            save_bad_batch(folder, batches, {"step": progress.step, "gradient_norm": norm})
+        raise RunStopped(
+            f"{progress.skipped_in_row} steps in a row were skipped (the last at step {progress.step}, gradient norm "
+            f"{norm:.4g}; max_skipped={self.config.max_skipped}); {folder} holds its batch, and the same command goes "
+            "on from the newest checkpoint, with another optimizer.lr or spike_factor if you give one"
+        )
 
     def _batches(self) -> Iterator[Batch]:
         """Batches from where the run stands, prepared ahead by threads."""
         config, ranks = self.config, self.ranks
-        own = ranks.data_rank, ranks.data_world
         index = self.progress.step * config.accumulation
+        parts = ranks.parts(config.accumulation)
         with ThreadPoolExecutor(config.prefetch) as pool:
             waiting: deque[Future[Batch]] = deque()
             try:
                 while True:
                     while len(waiting) <= config.prefetch:
-                        share = self._share(index // config.accumulation)
-                        waiting.append(pool.submit(self.objective.batch, index, *own, share))
+                        step, micro = divmod(index, config.accumulation)
+                        place = step, ranks.part(micro), parts, self._share(step)
+                        waiting.append(pool.submit(self.objective.batch, *place))
                         index += 1
                     yield waiting.popleft().result()
             finally:
@@ -155,50 +213,53 @@ class Trainer:
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         """The objective in evaluation mode with its averaged weights, under the precision of the run."""
-        if self.ema:
-            self.ema.store(self.trained)
-            self.ema.copy_to(self.trained)
-        self.objective.eval()
-        try:
-            with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-                yield
-        finally:
-            training_mode(self.objective)
-            if self.ema:
-                self.ema.restore(self.trained)
+        with self.average.swapped_in() if self.average else nullcontext():
+            self.objective.eval()
+            try:
+                with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+                    yield
+            finally:
+                training_mode(self.objective)
 
     def _validate(self) -> None:
         means = Means()
         with self._averaged():
             means.add(**self.objective.validate(self.ranks.data_rank, self.ranks.data_world))
-        values = means.take(self.ranks)
-        if self.log and values:
-            self.log.write(self.progress.step, values, kind="validation")
+        self._record(means.take(self.ranks), "validation")
+
+    def _draw(self) -> None:
+        """Samples of the averaged model."""
+        with self._averaged():
+            videos = self.samples.draw()
+        with all_or_none(self.ranks, f"the samples of {self.folder}"):
+            if self.log:
+                for name, folder in self.samples.write(self.progress.step, videos):
+                    self.log.show(self.progress.step, name, folder)
 
     def _checkpoint(self) -> None:
-        save_checkpoint(self.folder, self.engine, self.ema, self.progress, self.ranks, self.config.keep)
+        config = config_dict(self.config)
+        parts = self.ranks.parts(self.config.accumulation)
+        state = State(self.progress, config, fingerprint(config), self.ranks.world, parts)
+        save_checkpoint(self.folder, self.engine, self.average, state, self.ranks, self.config.keep)
 
     def _export(self) -> None:
         """The averaged model and the record of the run."""
-        with self._averaged(), whole_weights(self.engine):
+        with self._averaged(), whole_weights(self.engine), all_or_none(self.ranks, f"the model of {self.folder}"):
             if self.ranks.first:
-                self.objective.export(self.folder / "model")
+                with replace_folder(self.folder / "model") as aside:
+                    self.objective.export(aside)
                 record = config_dict(self.config)
                 write_record(self.folder, record, self.progress, self.ranks.world, self.ranks.device)
-        self.ranks.barrier()
 
-    def _write_log(self, last: Progress) -> None:
-        """A record of the steps since `last`."""
-        seconds = self.progress.elapsed - last.elapsed
-        values = self.means.take(self.ranks) | {
-            "samples_per_s": (self.progress.samples - last.samples) / seconds,
-            "wait_share": self.waited / seconds,
-            "memory_gb": memory_gb(self.ranks.device),
-            "minutes": self.progress.elapsed / 60,
-        }
-        self.waited = 0.0
-        if self.log:
-            self.log.write(self.progress.step, values)
+    def _write_log(self) -> None:
+        """A record of the steps since the last one."""
+        about = {"memory_gb": memory_gb(self.ranks.device), "minutes": self.progress.elapsed / 60}
+        self._record(self.means.take(self.ranks) | self.pace.take() | about, "train")
+
+    def _record(self, values: dict[str, float], kind: str) -> None:
+        with all_or_none(self.ranks, f"the log of {self.folder}"):
+            if self.log and values:
+                self.log.write(self.progress.step, values, kind)
 
     def _ask_stop(self, *_: object) -> None:
         self.stop_asked = True
@@ -213,6 +274,6 @@ def training_mode(objective: Objective) -> None:
             module.eval()
 
 
-def _mix(seed: int, index: int, rank: int) -> int:
+def _mix(seed: int, step: int, part: int) -> int:
     """One 64-bit seed out of three numbers, well spread."""
-    return int(np.random.SeedSequence((seed, index, rank)).generate_state(1, np.uint64)[0])
+    return int(np.random.SeedSequence((seed, step, part)).generate_state(1, np.uint64)[0])

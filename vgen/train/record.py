@@ -1,20 +1,30 @@
-"""What a run writes about itself: a line on the console, a JSONL log, TensorBoard, and `run.json`."""
+"""What a run says about itself: a live line on the console, a JSONL log, TensorBoard, and `run.json`."""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import platform
 import resource
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vgen.train.checkpoint import Progress
+from vgen.train.config import TrainConfig
 from vgen.train.distributed import Ranks
 
 logger = logging.getLogger(__name__)
@@ -33,6 +43,17 @@ class Means:
             total, count = self._sums.get(name, (0.0, 0))
             self._sums[name] = (total + value.sum(), count + value.numel())
 
+    def join(self, other: Means) -> None:
+        """Adds all that another one holds."""
+        for name, (total, count) in other._sums.items():
+            before = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (before[0] + total, before[1] + count)
+
+    def mean(self, name: str) -> float:
+        """The mean of one name on this rank; waits for the device."""
+        total, count = self._sums[name]
+        return float(total) / count
+
     def take(self, ranks: Ranks) -> dict[str, float]:
         """The mean of every name since the last call, over all ranks; called on all of them together."""
         mine = {name: (float(total), count) for name, (total, count) in self._sums.items()}
@@ -44,33 +65,153 @@ class Means:
         return {name: sum(t for t, _ in pair) / counts[name] for name, pair in pairs.items() if counts[name]}
 
 
+class Tracker(Protocol):
+    """Where a run's numbers go, beside its JSONL log. On rank 0 alone."""
+
+    def write(self, step: int, values: dict[str, float], kind: str) -> None:
+        """One record; `kind` is `train` or `validation`."""
+
+    def show(self, step: int, name: str, folder: Path) -> None:
+        """A sample: its folder holds video.mp4 and contact_sheet.png."""
+
+    def close(self) -> None:
+        """The run is over."""
+
+
+class TensorBoard:
+    """A `Tracker` that writes events under `<run>/tensorboard`; those of later steps than `step` are dropped."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, values: dict[str, float], kind: str) -> None:
+        """See `Tracker`."""
+        for name, value in values.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def show(self, step: int, name: str, folder: Path) -> None:
+        """See `Tracker`; the sheet alone, since TensorBoard plays no video."""
+        with Image.open(folder / "contact_sheet.png") as sheet:
+            self._board.add_image(f"samples/{name}", np.asarray(sheet.convert("RGB")), step, dataformats="HWC")
+
+    def close(self) -> None:
+        """See `Tracker`."""
+        self._board.close()
+
+
 class Log:
-    """The log of a run, on rank 0: `<run>/log.jsonl` and TensorBoard events under `<run>/tensorboard`.
+    """The log of a run, on rank 0: `<run>/log.jsonl`, the console, and trackers.
 
     Args:
         run: the run folder.
         step: where the run stands; records of later steps, which an interrupted run left, are dropped.
+        trackers: what else each record goes to.
     """
 
-    def __init__(self, run: Path, step: int) -> None:
-        path = run / "log.jsonl"
+    def __init__(self, run: Path, step: int, trackers: Sequence[Tracker] = ()) -> None:
+        path, aside = run / "log.jsonl", run / "log.jsonl.part"
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+        aside.write_text("".join(line for line in lines if _step(line) <= step))
+        aside.rename(path)
         self._file = path.open("a")
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        self._trackers = list(trackers)
 
     def write(self, step: int, values: dict[str, float], kind: str = "train") -> None:
         """One record; also said on the console."""
         self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        for tracker in self._trackers:
+            tracker.write(step, values, kind)
         logger.info("%s step %d  %s", kind, step, "  ".join(f"{k} {v:.4g}" for k, v in values.items()))
 
+    def show(self, step: int, name: str, folder: Path) -> None:
+        """A sample, which lies in its folder already."""
+        for tracker in self._trackers:
+            tracker.show(step, name, folder)
+        logger.info("sample step %d  %s", step, folder)
+
     def close(self) -> None:
-        """Closes both files."""
+        """Closes the file and the trackers."""
         self._file.close()
-        self._board.close()
+        for tracker in self._trackers:
+            tracker.close()
+
+
+def _step(line: str) -> float:
+    """The step of a log line; infinite for the last line of a killed run, which may be cut short."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return math.inf
+
+
+class Live:
+    """The line that follows every step on a terminal: a bar. Elsewhere the records of the log are lines enough."""
+
+    def __init__(self, config: TrainConfig, ranks: Ranks, step: int) -> None:
+        total = None if config.max_minutes else config.steps
+        self._bar = tqdm(total=total, initial=step, unit="step", disable=None if ranks.first else True)
+        self._stack = ExitStack()
+        if self.shown:
+            self._stack.enter_context(logging_redirect_tqdm())  # records come above the bar
+
+    @property
+    def shown(self) -> bool:
+        """False where there is no terminal, so that no value need be fetched for it."""
+        return not self._bar.disable
+
+    def show(self, **values: float) -> None:
+        """One step, and what it measured."""
+        self._bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+        self._bar.update()
+
+    def close(self) -> None:
+        """Leaves the bar where it is."""
+        self._stack.close()
+        self._bar.close()
+
+
+class Pace:
+    """How fast a run goes, from one look at it to the next."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Counts from now on."""
+        self.samples, self.tokens, self.waited, self._began = 0, 0, 0.0, time.monotonic()
+
+    def add(self, samples: int, tokens: int, waited: float) -> None:
+        """A batch: its sizes on all ranks together, and the seconds that were spent waiting for it."""
+        self.samples, self.tokens, self.waited = self.samples + samples, self.tokens + tokens, self.waited + waited
+
+    def take(self) -> dict[str, float]:
+        """Samples and tokens per second, and the share of time spent waiting for data, since the last call."""
+        seconds = time.monotonic() - self._began
+        rates = {"samples_per_s": self.samples / seconds}
+        if self.tokens:
+            rates["tokens_per_s"] = self.tokens / seconds
+        rates["wait_share"] = self.waited / seconds
+        self.restart()
+        return rates
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`, which takes its place once the block has filled it. A kill leaves the old one, or,
+    for the moment between two renames, both under other names."""
+    aside, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        yield aside
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    aside.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def memory_gb(device: torch.device) -> float:

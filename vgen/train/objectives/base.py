@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor, nn
 
 from vgen.errors import InputError
@@ -22,6 +24,8 @@ class Objective(nn.Module, ABC):
     Config: ClassVar[type]
     needs_whole_weights: ClassVar[bool] = False  # `export` runs the model on rank 0 alone, which ZeRO 3 cannot
 
+    bad_data: Path | None = None  # a JSONL file for data that cannot be used; the loop names it before `prepare`
+
     def prepare(self) -> None:
         """Builds what is built once and shared by all ranks (caches). Rank 0 runs it first, alone."""
 
@@ -35,9 +39,14 @@ class Objective(nn.Module, ABC):
         raise InputError(f"sequence_parallel_size={size}: objective.name={self.Config.name} has no tokens; use 1")
 
     @abstractmethod
-    def batch(self, index: int, rank: int, world: int, progress: float) -> Batch:
-        """The batch number `index` of a rank: a pure function of its arguments and the seed, on the CPU, called from
-        several threads at once. `progress` in [0, 1] is the share of the run that is over."""
+    def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
+        """Batch number `part` of the `parts` that make up an optimiser step, over all ranks and accumulated batches: a
+        pure function of its arguments and the seed, on the CPU, called from several threads at once. `progress` in
+        [0, 1] is the share of the run that is over."""
+
+    def tokens(self, batch: Batch) -> int:
+        """How many tokens the backbone sees of a batch, for the speed in the log; 0 where that says nothing."""
+        return 0
 
     @abstractmethod
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -46,6 +55,25 @@ class Objective(nn.Module, ABC):
     def validate(self, rank: int, world: int) -> dict[str, float]:
         """This rank's share of the validation; the loop averages over ranks. Every rank makes as many model calls."""
         return {}
+
+    def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Any:
+        """What `draw` draws, from a spec file and values that go before its own.
+
+        Raises:
+            InputError: the spec does not fit the model, or the objective draws nothing.
+        """
+        raise InputError(
+            f"samples.specs={spec}: objective.name={self.Config.name} draws no samples; use samples.specs=[]"
+        )
+
+    def draw(self, sample: Any, steps: int | None) -> np.ndarray:
+        """The video uint8 [T, H, W, 3] of a sample, drawn with the weights held now in `steps` denoising steps, on all
+        ranks together. Takes no number from torch's global generator."""
+        raise NotImplementedError
+
+    def write_sample(self, sample: Any, video: np.ndarray, folder: Path) -> None:
+        """Writes video.mp4 and contact_sheet.png of what `draw` drew."""
+        raise NotImplementedError
 
     @abstractmethod
     def export(self, folder: Path) -> None:

@@ -12,10 +12,10 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from vgen.data.clips import ClipSampler
+from vgen.data.clips import Clips, read_or_next
 from vgen.errors import InputError, unknown_key
 from vgen.train.objectives.base import Batch, Objective
-from vgen.train.objectives.data import DataConfig, open_cache, split_episodes
+from vgen.train.objectives.data import ClipBatches, DataConfig, open_data, parse_lengths
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,6 @@ class CodecConfig:
     model: dict[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
     frames: int = 17  # of a clip, 1 + 4k
-    stride: int = 1  # every stride-th recorded frame
     clips_per_batch: int = 2  # per rank
     images_per_batch: int = 16  # per rank
     image_share: float = 0.3  # of the run that sees single frames only
@@ -56,30 +55,28 @@ class CodecObjective(Objective):
         super().__init__()
         if bool(config.model) == bool(config.pretrained):
             raise InputError("objective.model and objective.pretrained: give one of the two")
-        if (config.frames - 1) % 4:
-            near = config.frames - (config.frames - 1) % 4
-            raise InputError(f"objective.frames={config.frames} is not 1 + 4k; nearest: {near}, {near + 4}")
         self.config, self.seed = config, seed
         torch.manual_seed(seed)
+        self.lengths = parse_lengths(config.frames, 4)
         self.vae = AutoencoderKLWan.from_pretrained(config.pretrained) if config.pretrained else _build(config.model)
 
     def prepare(self) -> None:
-        """Decodes the frames once and splits the episodes into trained and validated ones."""
+        """Opens the data, trained and held-out episodes apart."""
         config = self.config
-        cache = open_cache(config.data)
-        train, held_out = split_episodes(len(cache), config.data.held_out)
-        self.clips = ClipSampler(cache, config.frames, config.stride, train, self.seed)
-        self.images = ClipSampler(cache, 1, 1, train, self.seed + 1)
-        self.held_out = ClipSampler(cache, config.frames, config.stride, held_out)
+        multiple = self.vae.config.scale_factor_spatial
+        self.data = open_data(config.data, self.lengths, multiple, captions=False, report=self.bad_data)
+        self.clips, self.held_out, bad = self.data.train, self.data.held_out, self.data.bad
+        self.clip_batches = ClipBatches(self.clips, config.clips_per_batch, self.seed, bad)
+        stills = self.data.stills(self.clips)
+        self.still_batches = ClipBatches(stills, config.images_per_batch, self.seed + 1, bad)
 
-    def batch(self, index: int, rank: int, world: int, progress: float) -> Batch:
+    def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
         """{"video": uint8 [B, 3, T, H, W]}, T = 1 in image mode."""
         config = self.config
-        chance = np.random.default_rng((self.seed, index)).random()
+        chance = np.random.default_rng((self.seed, step)).random()
         images = progress < config.image_share or chance < config.image_probability
-        sampler, size = (self.images, config.images_per_batch) if images else (self.clips, config.clips_per_batch)
-        first = (index * world + rank) * size
-        return {"video": _stack([sampler.draw(first + b).pixels for b in range(size)])}
+        batches = self.still_batches if images else self.clip_batches
+        return {"video": _video(batches.pixels(step, part, parts))}
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] of `batch["video"]` uint8 [B, 3, T, H, W], and the PSNR in dB."""
@@ -101,14 +98,20 @@ class CodecObjective(Objective):
         device = next(self.parameters()).device
         per_rank = max(1, min(self.config.validation_clips, len(self.held_out)) // world)
         numbers = self.held_out.spread(per_rank * world)[rank::world]
+        if not numbers:
+            return {}
         scores: dict[str, list[float]] = {"psnr/video": [], "psnr/image": []}
         for number in numbers:
-            video = _unit(_stack([self.held_out.clip(number).pixels]).to(device))
+            video = _unit(self._clip(self.held_out, number).to(device))
             middle = video[:, :, video.shape[2] // 2].unsqueeze(2)
             for name, pixels in (("psnr/video", video), ("psnr/image", middle)):
                 output = self.vae.decode(self.vae.encode(pixels).latent_dist.mode()).sample.float()
                 scores[name].append(_psnr(output - pixels).item())
         return {name: float(np.mean(values)) for name, values in scores.items()}
+
+    def _clip(self, clips: Clips, number: int) -> Tensor:
+        """One clip as a batch, or the one that stands in for it."""
+        return _video(read_or_next(clips, range(len(clips)), number, self.data.bad)[1][None])
 
     @torch.no_grad()
     def export(self, folder: Path) -> None:
@@ -116,7 +119,7 @@ class CodecObjective(Objective):
         device = next(self.parameters()).device
         total, squares, count = 0.0, 0.0, 0
         for number in self.clips.spread(self.config.statistics_clips):
-            video = _unit(_stack([self.clips.clip(number).pixels]).to(device))
+            video = _unit(self._clip(self.clips, number).to(device))
             latent = self.vae.encode(video).latent_dist.mode().double().transpose(0, 1).flatten(1)
             total, squares, count = total + latent.sum(1), squares + latent.square().sum(1), count + latent.shape[1]
         mean = total / count
@@ -148,8 +151,9 @@ def _build(keywords: dict[str, Any]) -> AutoencoderKLWan:
     return vae
 
 
-def _stack(clips: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3)
+def _video(pixels: np.ndarray) -> Tensor:
+    """uint8 [B, T, H, W, 3] to [B, 3, T, H, W]."""
+    return torch.from_numpy(pixels).permute(0, 4, 1, 2, 3)
 
 
 def _unit(video: Tensor) -> Tensor:

@@ -1,0 +1,200 @@
+import errno
+import json
+import logging
+import os
+import shutil
+
+import pytest
+import torch
+
+from vgen.errors import InputError, RunStopped
+from vgen.train import checkpoint
+from vgen.train.checkpoint import checkpoints
+from vgen.train.config import config_changes, config_dict, fingerprint, load_config
+
+KEYS = {"checkpoint_minutes": 0, "keep": 3}
+
+
+def weights(folder):
+    return torch.load(folder / "model" / "toy.pt")
+
+
+def test_manifest_names_every_file(run):
+    newest = checkpoints(run(**KEYS))[-1]
+    files = json.loads((newest / "manifest.json").read_text())["files"]
+    there = {str(path.relative_to(newest)) for path in newest.rglob("*") if path.is_file()}
+    assert there == {*files, "manifest.json"}
+    assert {"state.json", "average-000.safetensors", "engine/mp_rank_00_model_states.pt"} <= set(files)
+    state = json.loads((newest / "state.json").read_text())
+    assert state["config"]["objective"]["name"] == "toy"
+    assert (state["ranks"], state["parts"], state["progress"]["step"]) == (1, 1, 6)
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "reason"),
+    [
+        ("engine/mp_rank_00_model_states.pt", flip, "sha256"),
+        ("average-000.safetensors", cut, "bytes"),
+        ("state.json", os.unlink, r"state\.json is missing"),
+        ("manifest.json", os.unlink, r"manifest\.json"),
+    ],
+)
+def test_damaged_checkpoint_is_named_and_the_one_before_taken(run, tmp_path, caplog, name, harm, reason):
+    whole = run(run=str(tmp_path / "whole"), **KEYS)
+    folder = run(run=str(tmp_path / "broken"), objective={"stop_at": 4}, **KEYS)
+    assert [path.name for path in checkpoints(folder)] == [f"step-0000000{n}" for n in (3, 4, 5)]
+    harm(checkpoints(folder)[-1] / name)
+    with caplog.at_level(logging.WARNING, "vgen"):
+        run(run=str(folder), **KEYS)
+    (message,) = [record.getMessage() for record in caplog.records if "damaged" in record.getMessage()]
+    assert "step-00000005" in message
+    assert name in message
+    assert torch.equal(weights(whole)["head.weight"], weights(folder)["head.weight"])
+    assert (folder / "checkpoints" / "step-00000005.damaged").exists()
+    assert checkpoints(folder)[-1].name == "step-00000006"
+
+
+def test_no_whole_checkpoint_is_refused_every_time(run):
+    folder = run(**KEYS)
+    for path in checkpoints(folder):
+        flip(path / "state.json")
+    for _ in range(2):
+        with pytest.raises(
+            InputError, match=r"no checkpoint below .* whole .*step-00000006: state\.json.*step-00000004"
+        ):
+            run(**KEYS)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("unpickled",)
+
+
+def test_foreign_pickle_is_not_executed(run, tmp_path, monkeypatch):
+    """A checkpoint that someone made, hashes and all."""
+    monkeypatch.chdir(tmp_path)
+    folder = run(**{**KEYS, "keep": 1})
+    (path,) = checkpoints(folder)
+    name = "engine/mp_rank_00_model_states.pt"
+    torch.save({"module": Evil()}, path / name)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["files"][name] = checkpoint._hash(path / name)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="more than tensors"):
+        run(**{**KEYS, "keep": 1})
+    assert not (tmp_path / "unpickled").exists()
+
+
+@pytest.mark.parametrize("when", ["write", "sync", "rename"])
+def test_full_disk_leaves_the_old_checkpoint_and_no_rest(run, monkeypatch, when):
+    folder = run(objective={"stop_at": 2}, **KEYS)
+    before = {path: path.read_bytes() for path in (folder / "checkpoints").rglob("*") if path.is_file()}
+
+    def full(*paths):
+        if when == "rename" and paths[1].name != "step-00000004":
+            return real(*paths)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def torch_full(*_, **__):  # what torch.save says on a full disk
+        raise RuntimeError("[enforce fail at inline_container.cc:862] . PytorchStreamWriter failed writing file data/1")
+
+    place, name, failure = {
+        "write": (torch, "save", torch_full),
+        "sync": (os, "fsync", full),
+        "rename": (os, "rename", full),
+    }[when]
+    real = getattr(place, name)
+    monkeypatch.setattr(place, name, failure)
+    with pytest.raises(RunStopped, match=r"checkpoint .*step-00000004 could not be written: .*same command") as caught:
+        run(**KEYS)
+    assert "\n" not in str(caught.value)
+    monkeypatch.undo()
+    assert before == {path: path.read_bytes() for path in (folder / "checkpoints").rglob("*") if path.is_file()}
+
+
+def test_full_disk_under_the_log(run, tmp_path):
+    """The kernel's own full device."""
+    folder = run(objective={"stop_at": 1}, **KEYS)
+    (folder / "log.jsonl").unlink()
+    real = checkpoint.Path.rename
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint.Path, "rename", lambda self, to: _to_full(self, to, real))
+        with pytest.raises(RunStopped, match=r"the log of .*No space left"):
+            run(**KEYS)
+
+
+def _to_full(path, target, real):
+    if target.name != "log.jsonl":
+        return real(path, target)
+    path.unlink()
+    return target.symlink_to("/dev/full")
+
+
+def test_full_disk_under_the_export_keeps_the_old_model(run, monkeypatch):
+    folder = run(**KEYS)
+    before = (folder / "model" / "toy.pt").read_bytes()
+    shutil.rmtree(folder / "checkpoints")
+    monkeypatch.setattr("toy_objective.ToyObjective.export", lambda self, folder: _half(folder))
+    with pytest.raises(RunStopped, match="the model of"):
+        run(**KEYS)
+    assert (folder / "model" / "toy.pt").read_bytes() == before
+    assert not list(folder.glob("model.*"))
+
+
+def _half(folder):
+    folder.mkdir()
+    (folder / "toy.pt").write_bytes(b"half")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_changed_recipe_is_shown_and_refused_where_it_is_another_run(run, caplog):
+    run(objective={"stop_at": 1}, optimizer={"lr": 0.01})
+    with pytest.raises(
+        InputError, match=r"objective\.batch_size: 4 → 5; optimizer\.betas: \[0\.9, 0\.99\] → \[0\.9, 0\.95\]"
+    ):
+        run(objective={"batch_size": 5}, optimizer={"lr": 0.01, "betas": [0.9, 0.95]})
+    with pytest.raises(InputError, match=r"accumulation=2 makes steps of 2 batches.*begun with 1"):
+        run(accumulation=2, optimizer={"lr": 0.01})
+    with pytest.raises(InputError, match="zero_stage=1 cannot read"):
+        run(zero_stage=1, force_config_change=True, optimizer={"lr": 0.01})
+    with caplog.at_level(logging.INFO, "vgen"):
+        run(log_every=1, steps=4, optimizer={"lr": 0.02})
+    shown = [record.getMessage() for record in caplog.records if "changed since" in record.getMessage()]
+    assert any("optimizer.lr: 0.01 → 0.02" in line for line in shown)
+    assert any("steps: 6 → 4" in line for line in shown)
+    run(objective={"batch_size": 5}, force_config_change=True, optimizer={"lr": 0.01})
+
+
+def test_what_the_recipe_says_now_holds_after_a_resume(recipe, run):
+    """The optimizer's state brings the old settings with it."""
+    from vgen.train import loop
+    from vgen.train.resume import find_resume
+
+    run(objective={"stop_at": 1}, zero_stage=2)
+    config = load_config(
+        recipe(zero_stage=2, gradient_clip=0.5, optimizer={"weight_decay": 0.3}, force_config_change=True)
+    )
+    ranks = loop.start(1)
+    objective = loop.objective_class("toy")(config.objective, 0)
+    trainer = loop.Trainer(config, objective, ranks, find_resume(config, ranks))
+    assert trainer.progress.step == 2
+    assert [group["weight_decay"] for group in trainer.engine.optimizer.param_groups] == [0.3, 0.0]
+    assert trainer.engine.optimizer.clip_grad == 0.5
+
+
+def test_fingerprint_is_of_the_run(recipe):
+    first, second, third = (config_dict(load_config(recipe(), [change])) for change in ("steps=9", "keep=1", "seed=1"))
+    assert fingerprint(first) == fingerprint(second) != fingerprint(third)
+    older = {key: value for key, value in first.items() if key not in ("spike_factor", "seed")}
+    assert config_changes(older, first) == {}  # written before these keys existed
+    assert config_changes(older, third) == {"seed": (0, 1), "steps": (9, 6)}
