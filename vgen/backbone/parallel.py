@@ -135,7 +135,8 @@ class UlyssesProcessor:
         from deepspeed.sequence.layer import DistributedAttention
 
         self._attention_backend = backend  # set_attention_backend of diffusers sets this
-        self.exchange = DistributedAttention(self._attend, group, scatter_idx=2, gather_idx=1)
+        # A compiled block breaks off here: traced, the exchange would lose its gradient without a word.
+        self.exchange = torch.compiler.disable(DistributedAttention(self._attend, group, scatter_idx=2, gather_idx=1))
 
     def __call__(
         self, attn: WanAttention, tokens: Tensor, text: None, attention_mask: None, rotation: Rotation
