@@ -69,18 +69,18 @@ def test_batches_are_repeatable_and_of_one_plan_on_every_rank(objective):
 
 
 def test_an_epoch_shows_every_clip_once(objective):
-    rows = [objective._row(place) for place in range(12)]
-    assert sorted(rows[:6]) == sorted(rows[6:]) == list(range(6)) and rows[:6] != rows[6:]
+    clips = [clip for step in range(6) for clip in objective.train_clips.deal(step, 0, 1)[1]]
+    assert sorted(clips[:6]) == sorted(clips[6:]) == list(range(6)) and clips[:6] != clips[6:]
 
 
 def test_given_pixels_are_those_of_the_clip_at_its_frames(objective):
     rows = [0, 4]
     plan, rng = Plan("frames", 2), np.random.default_rng(0)
-    batch = objective._batch(objective.train_clips, objective.train_latents, rows, plan, rng)
+    batch = objective._batch(objective.train_clips, 0, rows, plan, rng)
     for sample, row in enumerate(rows):
-        clip = objective.train_clips.clip(objective.train_latents.numbers[row])
+        clip = objective.data.train.pixels(objective.data.train.spread(6)[row])
         for pixels, frame in zip(batch["pixels"][sample], batch["frames"][sample], strict=True):
-            assert np.array_equal(pixels.permute(1, 2, 0), clip.pixels[frame])
+            assert np.array_equal(pixels.permute(1, 2, 0), clip[frame])
 
 
 def test_the_loss_is_the_flow_matching_formula_on_the_target_alone(objective):
@@ -101,7 +101,7 @@ def test_the_loss_is_the_flow_matching_formula_on_the_target_alone(objective):
 
 def test_a_clip_is_a_condition_of_a_quarter_of_the_tokens_at_its_true_times(objective):
     rows, rng = [0, 4], np.random.default_rng(0)
-    batch = objective._batch(objective.train_clips, objective.train_latents, rows, Plan("clip", 5), rng)
+    batch = objective._batch(objective.train_clips, 0, rows, Plan("clip", 5), rng)
     (segment,) = objective._conditions(batch)
     pixels = batch["pixels"].float().transpose(1, 2) / 127.5 - 1
     torch.testing.assert_close(segment.latent, objective.vae.encode(pixels).latent_dist.mode(), atol=1e-5, rtol=1e-4)
@@ -145,7 +145,31 @@ def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp
     objective.prepare()
     for key, value in pipe.transformer.state_dict().items():
         assert torch.equal(objective.transformer.state_dict()[key], value)
-    assert not any(p.requires_grad for p in objective.text_encoder.parameters())
+    assert not list(objective.text_encoder.parameters())  # it answers from a cache
+    expected = pipe.embed(["episode 1", ""])
+    torch.testing.assert_close(objective._text(["episode 1", ""]), expected, atol=0.02, rtol=0.02)  # in bfloat16
+    objective.export(tmp_path / "again")
+    copy = CanvasPipeline.from_pretrained(tmp_path / "again")
+    assert torch.equal(copy.embed(["episode 1"]), expected[:1])
+
+
+def test_a_step_has_one_bucket_on_all_ranks_and_however_it_is_shared_out(config, tmp_path):
+    def read(episode):
+        pixels = np.random.default_rng(episode).integers(0, 255, (6 + episode, 24, 40, 3), dtype=np.uint8)
+        return EpisodeFrames(pixels, f"episode {episode}")
+
+    lengths = [6 + episode for episode in range(8)]
+    FrameCache.write(tmp_path / "lengths", range(8), lengths, read, (24, 40), 10.0)
+    config.data = DataConfig(cache=str(tmp_path / "lengths"), sizes=["16x16", "16x32"], held_out=0.25)
+    config.frames, config.clips, config.batch = [5, 9], None, 1
+    objective = CanvasObjective(config, seed=3)
+    objective.prepare()
+    assert [str(bucket) for bucket in objective.train_clips.buckets] == ["16x32x5", "16x32x9"]
+    shapes = [{objective.batch(step, part, 4, 0.0)["latent"].shape for part in range(4)} for step in range(20)]
+    assert all(len(shape) == 1 for shape in shapes) and len(set.union(*shapes)) == 2
+    assert np.isfinite(objective.validate(0, 1)["loss"])
+    pipe = objective._pipeline()
+    assert (pipe.config.default_height, pipe.config.default_width) == (16, 32)
 
 
 @pytest.mark.parametrize(
@@ -169,3 +193,13 @@ def test_only_text_needs_no_pixels(config):
     objective.prepare()
     batch = objective.batch(0, 0, 1, 0.0)
     assert "pixels" not in batch and objective(batch)[0].shape == (2,)
+
+
+def test_blocks_are_compiled_when_asked_where_there_is_a_compiler(config, monkeypatch):
+    config.compile = True
+    blocks = CanvasObjective(config, seed=3).transformer.blocks
+    assert all(block._compiled_call_impl is not None for block in blocks)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"needs a C\+\+ compiler"):
+        CanvasObjective(config, seed=3)

@@ -70,8 +70,8 @@ def test_loss_is_per_sample_and_reaches_the_weights(objective, mode, frames):
 
 
 def test_held_out_episodes_are_not_trained_on(objective):
-    trained = {objective.clips.clip(n).episode for n in range(len(objective.clips))}
-    held_out = {objective.held_out.clip(n).episode for n in range(len(objective.held_out))}
+    trained = {objective.clips.episode(n).name for n in range(len(objective.clips))}
+    held_out = {objective.held_out.episode(n).name for n in range(len(objective.held_out))}
     assert len(trained) == 3
     assert len(held_out) == 1
     assert not trained & held_out
@@ -93,7 +93,7 @@ def test_export_measures_the_latents(objective, tmp_path):
     objective.eval()
     objective.export(tmp_path / "model")
     codec = AutoencoderKLWan.from_pretrained(tmp_path / "model" / "vae")
-    clips = [objective.clips.clip(n).pixels for n in objective.clips.spread(3)]
+    clips = [objective.clips.pixels(n) for n in objective.clips.spread(3)]
     video = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
     with torch.no_grad():
         latent = codec.encode(video).latent_dist.mode().transpose(0, 1).flatten(1)
@@ -114,7 +114,7 @@ def test_validation_is_shared_by_ranks(objective):
         ({"model": {}}, "pretrained"),
         ({"model": {"base_dimm": 8}}, "'base_dimm'.*'base_dim'"),
         ({"model": {**MODEL, "dim_mult": [1, 2, 4]}}, "fit together"),
-        ({"frames": 13}, "nearest: frames=9"),
+        ({"frames": 13}, "4 too short for 13 frames; the longest has 9 frames at 10 fps"),
     ],
 )
 def test_what_is_refused(config, change, message):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from vgen.backbone.text import encode_text
 from vgen.data.hashes import folder_sha256
 from vgen.data.shares import Encode, run_shares
+from vgen.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -27,34 +30,34 @@ RECIPE = "bfloat16; 1"  # what decides on an embedding besides encoder, tokenize
 
 
 class TextCache:
-    """Embeddings of captions; only a caption's own tokens are kept, as all behind them is zero.
-
-    Attributes:
-        length: tokens that an embedding is padded to.
-    """
+    """Embeddings of captions, found by the captions' tokens; what lies behind those is zero and not kept."""
 
     def __init__(self, folder: str | Path) -> None:
         """Opens the cache in `folder`."""
         self.folder = Path(folder)
         index = json.loads((self.folder / "index.json").read_text())
-        self.length: int = index["length"]
         self._offsets: list[int] = index["offsets"]
-        self._rows = {caption: row for row, caption in enumerate(index["captions"])}
+        self._rows = {key: row for row, key in enumerate(index["keys"])}
         self._tokens = np.load(self.folder / "tokens.npy", mmap_mode="r")
 
-    def __contains__(self, caption: str) -> bool:
-        return caption in self._rows
+    def __len__(self) -> int:
+        """The number of embeddings."""
+        return len(self._rows)
 
     def __reduce__(self) -> tuple:
         return TextCache, (self.folder,)
 
-    def embedding(self, caption: str) -> Tensor:
-        """The embedding [length, D] of a cached caption, bfloat16, zeros behind its tokens."""
-        row = self._rows[caption]
-        tokens = torch.from_numpy(np.array(self._tokens[self._offsets[row] : self._offsets[row + 1]]))
-        padded = torch.zeros(self.length, tokens.shape[1], dtype=torch.bfloat16)
-        padded[: len(tokens)] = tokens.view(torch.bfloat16)
-        return padded
+    def states(self, tokens: Sequence[int]) -> Tensor:
+        """The states [tokens, D], bfloat16, of the caption that has these tokens.
+
+        Raises:
+            InputError: no cached caption has them.
+        """
+        row = self._rows.get(_key(tokens))
+        if row is None:
+            raise InputError(f"{self.folder} holds no embedding of a text of {len(tokens)} tokens")
+        part = np.array(self._tokens[self._offsets[row] : self._offsets[row + 1]])
+        return torch.from_numpy(part).view(torch.bfloat16)
 
     @classmethod
     def of_captions(
@@ -77,14 +80,15 @@ class TextCache:
             workers: processes that encode side by side.
         """
         texts = sorted({"", *captions})
-        cut = [_token_count(tokenizer, text, length) for text in texts]
-        name = f"texts-{_digest(texts, cut, length, folder_sha256(text_encoder, root))}"
-        folder = Path(root) / name
+        cut = [tokenizer(prompt_clean(text), max_length=length, truncation=True).input_ids for text in texts]
+        keys = [_key(tokens) for tokens in cut]
+        digest = hashlib.sha256(json.dumps([RECIPE, folder_sha256(text_encoder, root), keys]).encode()).hexdigest()
+        folder = Path(root) / f"texts-{digest[:12]}"
         if folder.exists():
             return cls(folder)
         part = folder.with_name(folder.name + ".part")
         part.mkdir(parents=True, exist_ok=True)
-        offsets = np.concatenate([[0], np.cumsum(cut)]).astype(np.int64)
+        offsets = np.concatenate([[0], np.cumsum([len(tokens) for tokens in cut])]).astype(np.int64)
         width = json.loads((Path(text_encoder) / "config.json").read_text())["d_model"]
         if not (part / "tokens.npy").exists():
             shape = (int(offsets[-1]), width)
@@ -92,20 +96,62 @@ class TextCache:
         logger.info("embedding %d captions into %s", len(texts), folder)
         work = _Embedding(texts, offsets, str(text_encoder), tokenizer, part / "tokens.npy")
         run_shares(part, len(texts), work, TEXTS_AT_ONCE, workers, "embedding captions")
-        index = {"length": length, "captions": texts, "offsets": offsets.tolist()}
-        (part / "index.json").write_text(json.dumps(index))
+        (part / "index.json").write_text(json.dumps({"keys": keys, "offsets": offsets.tolist()}))
         os.rename(part, folder)
         return cls(folder)
 
 
-def _token_count(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> int:
-    return len(tokenizer(prompt_clean(text), max_length=length, truncation=True).input_ids)
+class CachedTextEncoder(nn.Module):
+    """Stands where a frozen UMT5EncoderModel would, and answers from a cache, for the captions in it alone.
+
+    Args:
+        folder: of the encoder that it stands for.
+
+    Attributes:
+        cache: to be given before the first call.
+    """
+
+    dtype = torch.bfloat16
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__()
+        self.folder, self.cache = Path(folder), None
+        self.register_buffer("_place", torch.empty(0), persistent=False)  # goes where the module is sent
+
+    @property
+    def device(self) -> torch.device:
+        """Where the states are put."""
+        return self._place.device
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutput:
+        """States [B, L, D] of tokens [B, L], zeros where the mask is 0.
+
+        Raises:
+            InputError: a text is not in the cache.
+        """
+        assert self.cache is not None, "the encoder stands for a cache that it has not got"
+        lengths = attention_mask.sum(1).tolist()
+        rows = [self.cache.states(ids[:n]) for ids, n in zip(input_ids.tolist(), lengths, strict=True)]
+        states = torch.zeros(*input_ids.shape, rows[0].shape[1], dtype=self.dtype)
+        for state, row in zip(states, rows, strict=True):
+            state[: len(row)] = row
+        return BaseModelOutput(last_hidden_state=states.to(self.device))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Puts the files of the encoder that it stands for into a folder: as links where the disk allows it."""
+        shutil.copytree(self.folder, folder, copy_function=_link, dirs_exist_ok=True)
 
 
-def _digest(texts: Sequence[str], cut: Sequence[int], length: int, encoder: str) -> str:
-    """What tells a text cache from any other; the tokenizer, which belongs to the encoder, shows in the counts."""
-    text = json.dumps([RECIPE, encoder, length, list(texts), list(cut)])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def _link(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:  # another disk, or one that has no links
+        shutil.copy2(source, target)
+
+
+def _key(tokens: Sequence[int]) -> str:
+    return hashlib.sha256(np.asarray(tokens, dtype="<i8").tobytes()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, snapshot_download
 from tqdm import tqdm
 
 from vgen.errors import InputError
@@ -65,6 +65,27 @@ def read_config(model: str, file: str) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"model {model!r}: cannot read {file}: {' '.join(str(error).split())[:200]}") from error
+
+
+def component_folder(model: str, name: str) -> Path:
+    """The local folder of one component of a model, such as "vae".
+
+    Args:
+        model: As `resolve` returns it. Of a hub id, the component is downloaded, once.
+        name: Of the component.
+
+    Raises:
+        InputError: the model has no such component, or it cannot be downloaded.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(model, allow_patterns=f"{name}/*"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"model {model!r}: cannot get {name}: {' '.join(str(error).split())[:200]}") from error
+    if not (folder / name).is_dir():
+        raise InputError(f"model {model!r} has no {name}")
+    return folder / name
 
 
 def fingerprint(model: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,25 @@ from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.segments import Segment, target
-from vgen.backbone.shapes import check_frames
+from vgen.backbone.shapes import check_frames, latent_frames
 from vgen.backbone.text import encode_text, text_length
 from vgen.backbone.transformer import VideoTransformer
 from vgen.canvas.conditions import encode_clip, encode_frames
+from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
-from vgen.data.clips import ClipSampler
-from vgen.data.latents import LatentCache
-from vgen.data.video import to_unit
+from vgen.canvas.report import contact_sheet
+from vgen.canvas.spec import Canvas, validate
+from vgen.data.clips import Clips
+from vgen.data.shares import worker_count
+from vgen.data.texts import CachedTextEncoder, TextCache
+from vgen.data.video import to_unit, write_video
 from vgen.errors import InputError
 from vgen.train.lora import LoraConfig, add_lora, save_lora
 from vgen.train.objectives.base import Batch, Objective
-from vgen.train.objectives.data import DataConfig, open_cache, split_episodes
-from vgen.train.objectives.plans import PlanConfig, draw_given, draw_plan
+from vgen.train.objectives.data import DataConfig, open_data, parse_lengths
+from vgen.train.objectives.encoded import EncodedClips
+from vgen.train.objectives.plans import Plan, PlanConfig, draw_given, draw_plan
+from vgen.weights import component_folder, resolve
 
 NOISE_LEVELS = 4  # bands of diffusion time whose losses are logged apart
 
@@ -39,7 +47,7 @@ class CanvasConfig:
     name: str = "canvas"
     data: DataConfig = field(default_factory=DataConfig)
     latents: str = "data/cache"  # folder below which encoded clips are kept
-    latent_workers: int = 2  # processes that encode them
+    latent_workers: int = 2  # processes that encode them on a CPU; with GPUs it is one for each
     pretrained: str | None = None
     codec: str | None = None  # folder of an AutoencoderKLWan
     transformer: dict[str, Any] = field(default_factory=dict)  # keywords of WanTransformer3DModel
@@ -48,9 +56,9 @@ class CanvasConfig:
     activation_checkpointing: bool = False  # of the blocks: computed again in the backward pass rather than kept
     text_length: int = 64  # tokens (bytes) of a sentence
     attention: str = "native"  # kernel, by diffusers' name: native, xformers, flash, _native_math ...
-    frames: int = 17  # T of a clip, 1 + N·k
-    stride: int = 1  # every stride-th recorded frame
-    clips: int = 8000  # encoded once, spread over all episodes
+    compile: bool = False  # torch.compile of the transformer's blocks: a minute at the start, then faster steps
+    frames: Any = 17  # T of a clip, 1 + N·k; or several, such as [17, 49, 77]: each video gets the longest that fits
+    clips: int | None = None  # spread evenly over all places where one may start; none: one after another in each video
     batch: int = 32  # clips per rank
     text_dropout: float = 0.1  # share of sentences replaced by the empty one, for classifier-free guidance
     time_mean: float = 0.0  # diffusion time is the sigmoid of a normal variable: the log of the schedule's shift ...
@@ -78,9 +86,10 @@ class CanvasObjective(Objective):
         if config.lora.rank and config.pretrained is None:
             raise InputError(f"objective.lora.rank={config.lora.rank} needs objective.pretrained to adapt; or use 0")
         self.config, self.seed = config, seed
+        self.prompts: set[str] = set()  # of samples, asked for before the captions are embedded
         torch.manual_seed(seed)
         if config.pretrained is not None:
-            self._adopt(CanvasPipeline.from_pretrained(config.pretrained))
+            self._adopt(resolve(config.pretrained))
         else:
             self._begin()
         self._choose_attention()
@@ -88,18 +97,21 @@ class CanvasObjective(Objective):
             add_lora(self.transformer, config.lora)
         if config.activation_checkpointing:
             self.transformer.enable_gradient_checkpointing()
+        if config.compile:
+            self._compile()
         self.codec = WanCodec(self.vae.requires_grad_(False))
-        check_frames(config.frames, self.codec.temporal_stride)
+        self.lengths = parse_lengths(config.frames, self.codec.temporal_stride)
         for length in config.conditions.clip_frames:
             try:
                 check_frames(length, self.codec.temporal_stride)
             except InputError as error:
                 raise InputError(f"objective.conditions.clip_frames: {error}") from error
 
-    def _adopt(self, pipe: CanvasPipeline) -> None:
-        self.codec_folder = Path(self.config.pretrained) / "vae"
+    def _adopt(self, model: str) -> None:
+        pipe = CanvasPipeline.from_pretrained(model, text_encoder=None)  # which is frozen, so its answers are cached
+        self.codec_folder = component_folder(model, "vae")
         self.vae, self.transformer, self.tokenizer = pipe.vae, pipe.transformer, pipe.tokenizer
-        self.text_encoder = pipe.text_encoder.requires_grad_(False)
+        self.text_encoder = CachedTextEncoder(component_folder(model, "text_encoder"))
         self.scheduler = pipe.scheduler
 
     def _begin(self) -> None:
@@ -129,58 +141,76 @@ class CanvasObjective(Objective):
         """As in the base class; by the transformer."""
         self.transformer.split_sequence(size)
 
+    def _compile(self) -> None:
+        """Compiles the blocks, once for all numbers of tokens."""
+        compilers = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
+        if not torch.cuda.is_available() and not any(map(shutil.which, compilers)):
+            raise InputError("objective.compile=true needs a C++ compiler on the CPU and there is none; use false")
+        self.transformer.compile_repeated_blocks(dynamic=True)
+
     def prepare(self) -> None:
-        """Decodes the frames, encodes the clips, and splits the episodes into trained and validated ones."""
+        """Opens the data, sorts them into buckets, and encodes the clips, trained and held-out ones apart."""
+        self.data = open_data(self.config.data, self.lengths, self._multiple(), report=self.bad_data)
+        self.train_clips = self._encoded(self.data.train, self.config.clips)
+        self.held_clips = self._encoded(self.data.held_out, self.config.validation_clips)
+        if not len(self.train_clips):
+            raise InputError(f"no clip is left to train on: {self.data.bad.summary()}")
+        if isinstance(self.text_encoder, CachedTextEncoder):
+            self.text_encoder.cache = self._embedded(self.text_encoder.folder)
+
+    def _embedded(self, folder: Path) -> TextCache:
+        captions = [*self.train_clips.captions, *self.held_clips.captions, *self.prompts]
+        workers = worker_count(self.config.latent_workers)
+        length = text_length(self.tokenizer)
+        return TextCache.of_captions(captions, folder, self.tokenizer, length, self.config.latents, workers)
+
+    def _encoded(self, clips: Clips, count: int | None) -> EncodedClips:
         config = self.config
-        cache = open_cache(config.data)
-        train, held_out = split_episodes(len(cache), config.data.held_out)
-        self.train_clips, self.train_latents = self._clips(cache, train, config.clips)
-        self.held_clips, self.held_latents = self._clips(cache, held_out, config.validation_clips)
-        count = len(self.train_latents)
-        self._order = lru_cache(4)(lambda epoch: np.random.default_rng((self.seed, epoch)).permutation(count))
+        numbers = clips.windows() if count is None else clips.spread(count)
+        workers = worker_count(config.latent_workers)
+        bad = self.data.bad
+        return EncodedClips(clips, numbers, self.codec_folder, config.latents, workers, bad, config.batch, self.seed)
 
-    def _clips(self, cache: Any, episodes: list[int], count: int) -> tuple[ClipSampler, LatentCache]:
-        config = self.config
-        clips = ClipSampler(cache, config.frames, config.stride, episodes, self.seed)
-        numbers = clips.spread(count)
-        latents = LatentCache.of_clips(clips, numbers, self.codec_folder, config.latents, config.latent_workers)
-        return clips, latents
+    def _multiple(self) -> int:
+        """Of which both sides of a frame must be multiples."""
+        return self.codec.spatial_stride * self.transformer.config.patch_size[1]
 
-    def batch(self, index: int, rank: int, world: int, progress: float) -> Batch:
-        """Clips in an order shuffled anew for every epoch, and what is given of them; see `_batch`."""
-        first = (index * world + rank) * self.config.batch
-        rows = [self._row(place) for place in range(first, first + self.config.batch)]
-        # The plan is the same on every rank, so that no rank waits for another's longer sequence.
-        plan = draw_plan(self.config.conditions, self.config.frames, np.random.default_rng((self.seed, index)))
-        rng = np.random.default_rng((self.seed, index, rank + 1))
-        return self._batch(self.train_clips, self.train_latents, rows, plan, rng)
-
-    def _row(self, place: int) -> int:
-        """The cached clip that comes up at `place` (0, 1, 2 ... without end)."""
-        epoch, within = divmod(place, len(self.train_latents))
-        return int(self._order(epoch)[within])
+    def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
+        """Clips of one bucket, in an order shuffled anew for every epoch, and what is given of them; see `_batch`."""
+        bucket, clips = self.train_clips.deal(step, part, parts)
+        # The plan is the same in all parts of a step, so that no rank waits for another's longer sequence.
+        frames = self.train_clips.buckets[bucket].frames
+        plan = draw_plan(self.config.conditions, frames, np.random.default_rng((self.seed, step)))
+        return self._batch(self.train_clips, bucket, clips, plan, np.random.default_rng((self.seed, step, part + 1)))
 
     def _batch(
-        self, clips: ClipSampler, latents: LatentCache, rows: list[int], plan: Any, rng: np.random.Generator
+        self, encoded: EncodedClips, place: int, clips: list[int], plan: Plan, rng: np.random.Generator
     ) -> Batch:
         """{"latent": [B, C, F, h, w], "pixels": uint8 [B, K, 3, H, W], "masks": [B, K, 1, H, W], "frames": [B, K],
         "as_clip": whether these K are encoded as one clip, "text": B sentences}."""
-        config = self.config
-        chosen = [clips.clip(latents.numbers[row]) for row in rows]
-        size = chosen[0].pixels.shape[1:3]
-        given = [draw_given(plan, config.conditions, config.frames, size, rng) for _ in chosen]
-        frames = np.stack([places for places, _ in given]) if plan.count else np.zeros((len(rows), 0), np.int64)
+        config, bucket = self.config, encoded.buckets[place]
+        given = [draw_given(plan, config.conditions, bucket.frames, bucket.size, rng) for _ in clips]
+        samples = [encoded.sample(place, clip, frames) for clip, (frames, _) in zip(clips, given, strict=True)]
         batch = {
-            "latent": torch.from_numpy(np.stack([latents.latents[row] for row in rows])),
-            "text": ["" if rng.random() < config.text_dropout else clip.caption for clip in chosen],
-            "frames": torch.from_numpy(frames),
+            "latent": torch.from_numpy(np.stack([sample.latent for sample in samples])),
+            "text": ["" if rng.random() < config.text_dropout else sample.caption for sample in samples],
+            "frames": torch.from_numpy(np.stack([frames for frames, _ in given])),
         }
         if plan.count:
-            pixels = np.stack([clip.pixels[places] for clip, (places, _) in zip(chosen, given, strict=True)])
-            batch["pixels"] = torch.from_numpy(pixels).permute(0, 1, 4, 2, 3)
+            pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples]))
+            batch["pixels"] = pixels.permute(0, 1, 4, 2, 3)
             batch["masks"] = torch.from_numpy(np.stack([masks for _, masks in given])).unsqueeze(2)
             batch["as_clip"] = plan.kind == "clip"
         return batch
+
+    def tokens(self, batch: Batch) -> int:
+        """Of targets and conditions."""
+        samples, _, frames, h, w = batch["latent"].shape
+        given = batch["frames"].shape[1]
+        if batch.get("as_clip"):
+            given = latent_frames(given, self.codec.temporal_stride)
+        _, height, width = self.transformer.config.patch_size
+        return samples * (frames + given) * (h // height) * (w // width)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] at random diffusion times, and the losses of each band of noise."""
@@ -208,7 +238,8 @@ class CanvasObjective(Objective):
         return [encode_frames(self.codec, pixels, masks, frames)]
 
     def _text(self, sentences: list[str]) -> Tensor:
-        return encode_text(self.tokenizer, self.text_encoder, sentences, text_length(self.tokenizer))
+        states = encode_text(self.tokenizer, self.text_encoder, sentences, text_length(self.tokenizer))
+        return states.to(self.transformer.dtype)
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
@@ -216,28 +247,48 @@ class CanvasObjective(Objective):
         config = self.config
         rng = np.random.default_rng(self.seed)
         losses = []
-        rows = range(rank, len(self.held_latents) // world * world, world)
-        for start in range(0, len(rows), config.batch):
-            chosen = list(rows[start : start + config.batch])
-            plan = draw_plan(config.conditions, config.frames, rng)
-            batch = self._batch(self.held_clips, self.held_latents, chosen, plan, rng)
+        for bucket, clips in self.held_clips.shares(rank, world):
+            plan = draw_plan(config.conditions, self.held_clips.buckets[bucket].frames, rng)
+            batch = self._batch(self.held_clips, bucket, clips, plan, rng)
             batch = {k: v.to(self.codec.vae.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
-            generator = torch.Generator().manual_seed(self.seed + start)
+            generator = torch.Generator().manual_seed(self.seed + len(losses) * config.batch)
             noise = torch.randn(batch["latent"].shape, generator=generator).to(batch["latent"].device)
-            time = ((torch.arange(len(chosen)) + 0.5) / len(chosen)).to(noise.device)
+            time = ((torch.arange(len(clips)) + 0.5) / len(clips)).to(noise.device)
             losses.append(self.velocity_loss(batch, time, noise))
         return {"loss": torch.cat(losses).mean().item()} if losses else {}
 
     def export(self, folder: Path) -> None:
-        """Writes the whole pipeline, a Wan folder of diffusers; of a LoRA, its weights alone."""
+        """Writes the whole pipeline, a Wan folder of diffusers; with a LoRA, its weights and the index alone."""
         if self.config.lora.rank:
             save_lora(self.transformer, folder)
-            return
-        self._pipeline().save_pretrained(folder)
+        else:
+            for name in ("tokenizer", "text_encoder", "vae", "transformer", "scheduler"):
+                getattr(self, name).save_pretrained(folder / name)
+        self._pipeline().save_config(folder)
+
+    def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Canvas:
+        """As in the base class: a canvas."""
+        canvas = Canvas.from_yaml(spec, **overrides)
+        validate(canvas, self.codec.temporal_stride, self._multiple())
+        place(canvas, self.codec.temporal_stride)  # reads its media, which now is the time to refuse
+        self.prompts |= {canvas.prompt, canvas.negative_prompt}
+        return canvas
+
+    def draw(self, sample: Canvas, steps: int | None) -> np.ndarray:
+        """As in the base class."""
+        pipe = self._pipeline()
+        pipe.set_progress_bar_config(disable=True)
+        return pipe(sample, num_inference_steps=steps).video
+
+    def write_sample(self, sample: Canvas, video: np.ndarray, folder: Path) -> None:
+        """As in the base class."""
+        write_video(folder / "video.mp4", video, sample.fps)
+        placed = place(sample, self.codec.temporal_stride)
+        contact_sheet(video, placed, folder / "contact_sheet.png", sample.prompt)
 
     def _pipeline(self) -> CanvasPipeline:
-        height, width = self.train_clips.cache.frames.shape[1:3]
-        return CanvasPipeline(
+        most = max(zip(self.train_clips.counts, self.train_clips.buckets, strict=True))[1]
+        pipe = CanvasPipeline(
             tokenizer=self.tokenizer,
             text_encoder=self.text_encoder,
             vae=self.vae,
@@ -245,10 +296,12 @@ class CanvasObjective(Objective):
             scheduler=self.scheduler,
             default_steps=self.config.default_steps,
             default_guidance=self.config.default_guidance,
-            default_frames=self.config.frames,
-            default_height=height,
-            default_width=width,
+            default_frames=most.frames,
+            default_height=most.height,
+            default_width=most.width,
         )
+        pipe.register_to_config(text_encoder=("transformers", "UMT5EncoderModel"))  # also where a cache stands for it
+        return pipe
 
 
 def interpolate(latent: Tensor, noise: Tensor, time: Tensor) -> Tensor:
