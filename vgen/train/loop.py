@@ -46,6 +46,7 @@ def train(config: TrainConfig) -> Path:
     if config.sequence_parallel_size > 1:
         objective.split_sequence(config.sequence_parallel_size)
     samples = Samples(config.samples, objective, Path(config.run))
+    objective.bad_data = Path(config.run) / "bad_data.jsonl"
     with ranks.first_alone():
         objective.prepare()
     trainer = Trainer(config, objective.to(ranks.device), ranks, checkpoint, samples)
@@ -118,6 +119,8 @@ class Trainer:
         if self._over():
             self._validate()
             self._export()
+        if self.ranks.first and (summary := self.objective.data_summary()):
+            logger.info(summary)
         if self.log:
             self.log.close()
 

@@ -23,11 +23,14 @@ class Objective(nn.Module, ABC):
 
     Config: ClassVar[type]
     needs_whole_weights: ClassVar[bool] = False  # `export` runs the model on rank 0 alone, which ZeRO 3 cannot
-
     bad_data: Path | None = None  # a JSONL file for data that cannot be used; the loop names it before `prepare`
 
     def prepare(self) -> None:
         """Builds what is built once and shared by all ranks (caches). Rank 0 runs it first, alone."""
+
+    def data_summary(self) -> str:
+        """A line for the end of a run: what of the data could not be used; "" where that cannot be."""
+        return ""
 
     def split_sequence(self, size: int) -> None:
         """Lets every `size` neighbouring ranks share the tokens of a sample; they get the same batches and random

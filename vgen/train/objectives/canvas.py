@@ -175,6 +175,10 @@ class CanvasObjective(Objective):
         """Of which both sides of a frame must be multiples."""
         return self.codec.spatial_stride * self.transformer.config.patch_size[1]
 
+    def data_summary(self) -> str:
+        """As in the base class."""
+        return self.data.bad.summary()
+
     def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
         """Clips of one bucket, in an order shuffled anew for every epoch, and what is given of them; see `_batch`."""
         bucket, clips = self.train_clips.deal(step, part, parts)

@@ -70,6 +70,10 @@ class CodecObjective(Objective):
         stills = self.data.stills(self.clips)
         self.still_batches = ClipBatches(stills, config.images_per_batch, self.seed + 1, bad)
 
+    def data_summary(self) -> str:
+        """As in the base class."""
+        return self.data.bad.summary()
+
     def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
         """{"video": uint8 [B, 3, T, H, W]}, T = 1 in image mode."""
         config = self.config
