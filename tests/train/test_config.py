@@ -24,7 +24,7 @@ def test_values_and_overrides(recipe):
         ("steps=0", "steps=0 is not positive"),
         ("optimizer.name=adam", "adamw, muon"),
         ("precision=fp16", "bf16, fp32"),
-        ("zero_stage=3", "ema_decay"),
+        ("spike_factor=-1", "spike_factor=-1.0 is negative"),
         ("objective.name=codek", "codek.*codec"),
         ("objective=null", "objective"),
     ],

@@ -4,20 +4,102 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
+from toy_objective import ToyConfig, ToyObjective
+
+from vgen.errors import InputError
+from vgen.train.config import load_config
+from vgen.train.loop import _mix, train
 
 HERE = Path(__file__).parent
+STEPS, LR, DECAY = 20, 0.01, 0.9
 
 
-def test_two_ranks_share_the_work_and_resume_alike(recipe, tmp_path):
-    path = recipe(steps=4, log_every=1, optimizer={"lr": 0.01})
+def losses(run):
+    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return torch.tensor([entry["loss"] for entry in entries if entry["kind"] == "train"], dtype=torch.float64)
+
+
+def weights(run):
+    return torch.load(run / "model" / "toy.pt")
+
+
+def distance(first, second):
+    return max((first[name] - second[name]).abs().max().item() for name in first)
+
+
+def plain_loop():
+    """What two ranks do, in plain PyTorch: the losses, and the averaged weights."""
+    toy = ToyObjective(ToyConfig(), 0)
+    groups = [{"params": [p for p in toy.parameters() if p.ndim > 1], "weight_decay": 0.01}]
+    groups += [{"params": [p for p in toy.parameters() if p.ndim == 1], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.99))
+    average = {name: value.clone() for name, value in toy.state_dict().items()}
+    seen = []
+    for step in range(STEPS):
+        parts = []
+        for part in range(2):
+            torch.manual_seed(_mix(0, step, part))
+            parts.append(toy(toy.batch(step, part, 2, 0.0))[0].mean())
+        loss = sum(parts) / 2
+        optimizer.zero_grad()
+        loss.backward()
+        assert torch.nn.utils.clip_grad_norm_(toy.parameters(), 0.5) > 0.5  # so that clipping is compared, too
+        optimizer.step()
+        decay = min(DECAY, 1 - (1 + step) ** (-2 / 3)) if step else 0.0
+        average = {name: decay * average[name] + (1 - decay) * value for name, value in toy.state_dict().items()}
+        seen.append(loss.item())
+    return torch.tensor(seen, dtype=torch.float64), average
+
+
+def test_ranks_and_zero_stages_are_one_training(recipe, tmp_path):
+    """ZeRO 0 to 3 on two ranks, with and without offload, equal a plain loop; interrupted, they go on bit for bit; and
+    one rank with two batches per step goes on for two ranks with one, and the other way round."""
+    schedule = {"warmup_steps": 0, "floor": 1.0}
+    path = recipe(
+        steps=STEPS,
+        log_every=1,
+        precision="fp32",
+        gradient_clip=0.5,
+        ema_decay=DECAY,
+        optimizer={"lr": LR},
+        schedule=schedule,
+    )
+    for stage in range(4):
+        one = ["accumulation=2", f"zero_stage={stage}", f"run={tmp_path / f'from_one{stage}'}"]
+        train(load_config(path, [*one, "objective.stop_at=7"]))
+    _two_ranks(path, tmp_path)
+
+    plain, averaged = plain_loop()
+    for name in ("whole0", "whole1", "whole2", "whole3", "offload2", "offload3"):
+        torch.testing.assert_close(losses(tmp_path / name), plain, atol=1e-5, rtol=0)
+        assert distance(weights(tmp_path / name), averaged) < 1e-5
+    for stage in range(4):
+        whole, broken = (tmp_path / f"{name}{stage}" for name in ("whole", "broken"))
+        assert torch.equal(losses(whole), losses(broken))
+        assert distance(weights(whole), weights(broken)) == 0
+        to_one = tmp_path / f"to_one{stage}"
+        with pytest.raises(InputError, match=r"ranks=1 x accumulation=1 .* begun with 2; use accumulation=2"):
+            train(load_config(path, [f"zero_stage={stage}", f"run={to_one}"]))
+        train(load_config(path, ["accumulation=2", f"zero_stage={stage}", f"run={to_one}"]))
+        for other in (to_one, tmp_path / f"from_one{stage}"):
+            torch.testing.assert_close(losses(other), plain, atol=1e-5, rtol=0)
+            assert distance(weights(other), averaged) < 1e-5
+            assert not list(other.glob("checkpoints/*.part"))
+    assert json.loads((whole / "log.jsonl").read_text().splitlines()[-1])["rank"] == 0.5  # the mean over both ranks
+    assert json.loads((whole / "run.json").read_text())["samples"] == STEPS * 4 * 2
+
+
+def _two_ranks(path, folder):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     paths = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         environment.pop(name, None)  # set where another test has trained in this process
     done = subprocess.run(
-        [*command, str(HERE / "toy_ranks.py"), str(path), str(tmp_path)],
+        [*command, str(HERE / "toy_ranks.py"), str(path), str(folder), "launch/deepspeed/offload.json"],
+        cwd=HERE.parents[1],
         env=environment,
         capture_output=True,
         text=True,
@@ -25,11 +107,19 @@ def test_two_ranks_share_the_work_and_resume_alike(recipe, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    for stage in (0, 2, 3):
-        whole, broken = (tmp_path / f"{name}{stage}" for name in ("whole", "broken"))
-        first, second = (torch.load(run / "model" / "toy.pt") for run in (whole, broken))
-        assert all(torch.equal(first[name], second[name]) for name in first)
-        logs = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (whole, broken)]
-        assert [entry.get("loss") for entry in logs[0]] == [entry.get("loss") for entry in logs[1]]
-        assert logs[0][-1]["rank"] == 0.5  # validation is the mean over both ranks
-        assert json.loads((whole / "run.json").read_text())["samples"] == 4 * 4 * 2
+
+
+def test_muon_keeps_its_number_of_ranks(recipe, tmp_path):
+    keys = ["zero_stage=2", "optimizer.name=muon"]
+    folder = train(load_config(recipe(objective={"stop_at": 1}), keys))
+    newest = next((folder / "checkpoints").iterdir())
+    state = json.loads((newest / "state.json").read_text())
+    text = json.dumps({**state, "ranks": 2})  # as two ranks would have left it
+    (newest / "state.json").write_text(text)
+    from vgen.train.checkpoint import _hash
+
+    manifest = json.loads((newest / "manifest.json").read_text())
+    manifest["files"]["state.json"] = _hash(newest / "state.json")
+    (newest / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="muon under ZeRO goes on with as many ranks as before alone: 2, not 1"):
+        train(load_config(recipe(), keys))

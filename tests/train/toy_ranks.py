@@ -1,23 +1,34 @@
-"""Run by every rank of test_ranks.py, per ZeRO stage: a whole run, one that a SIGTERM to one rank ends, its resume."""
+"""Run by both ranks of test_ranks.py, per ZeRO stage: a whole run, one that a SIGTERM to one rank ends and its resume,
+one that ends early for a single rank to go on, and the resume of one that a single rank began."""
 
 import sys
 from pathlib import Path
 
-from vgen.train import loop
+from toy_objective import INTERRUPTIONS
+
+from vgen.train import config, loop
 from vgen.train.checkpoint import checkpoints
-from vgen.train.config import load_config
 from vgen.train.objectives import OBJECTIVES
 
 OBJECTIVES["toy"] = "toy_objective:ToyObjective"
-recipe, folder = sys.argv[1], Path(sys.argv[2])
+config.MAY_CHANGE += INTERRUPTIONS
+recipe, folder, offload = sys.argv[1], Path(sys.argv[2]), f"deepspeed={sys.argv[3]}"
 ranks = loop.start(1)
-stop = ["objective.stop_at=2"] if ranks.rank == 1 else []
-for stage in (0, 2, 3):
-    whole, broken = folder / f"whole{stage}", folder / f"broken{stage}"
-    settings = [f"zero_stage={stage}", f"ema_decay={0.9 if stage < 3 else 0}"]
-    loop.train(load_config(recipe, [*settings, f"run={whole}"]))
-    loop.train(load_config(recipe, [*settings, f"run={broken}", *stop]))
-    found = [path.name for path in checkpoints(broken)]
-    assert found == ["step-00000003"], found
+
+
+def train(name: str, *settings: str) -> None:
+    loop.train(config.load_config(recipe, [f"run={folder / name}", *settings]))
+
+
+for stage in range(4):
+    zero, stop = f"zero_stage={stage}", [f"objective.stop_at={7 if ranks.rank == 1 else -1}"]
+    train(f"whole{stage}", zero)
+    train(f"broken{stage}", zero, *stop)
+    found = [path.name for path in checkpoints(folder / f"broken{stage}")]
+    assert found == ["step-00000008"], found
     ranks.barrier()
-    loop.train(load_config(recipe, [*settings, f"run={broken}"]))
+    train(f"broken{stage}", zero)
+    train(f"to_one{stage}", zero, *stop)
+    train(f"from_one{stage}", zero)
+for stage in (2, 3):
+    train(f"offload{stage}", f"zero_stage={stage}", offload)

@@ -186,10 +186,9 @@ def _check(config: TrainConfig) -> None:
     for key in ("steps", "accumulation", "sequence_parallel_size", "threads", "prefetch", "log_every", "keep"):
         if getattr(config, key) < 1:
             raise InputError(f"{key}={getattr(config, key)} is not positive; the smallest is 1")
-    if config.zero_stage == 3 and config.ema_decay > 0:
-        raise InputError(
-            "ema_decay > 0 needs whole weights and zero_stage=3 splits them; use ema_decay=0 or zero_stage=2"
-        )
+    for key in ("spike_factor", "max_skipped"):
+        if getattr(config, key) < 0:
+            raise InputError(f"{key}={getattr(config, key)} is negative; the smallest is 0")
 
 
 def _one_line(error: Exception) -> str:
