@@ -9,7 +9,9 @@ from vgen.train.config import load_config
 recipe, folder = sys.argv[1], Path(sys.argv[2])
 loop.start(1)
 loop.train(load_config(recipe, [f"run={folder / 'whole0'}"]))
-loop.train(load_config(recipe, [f"run={folder / 'whole3'}", "zero_stage=3"]))
+split = ["zero_stage=3", "objective.activation_checkpointing=true"]
+split += [f"samples.specs=[{folder / 'text.yaml'}]", "samples.every_steps=2", "samples.steps=1"]
+loop.train(load_config(recipe, [f"run={folder / 'whole3'}", *split]))
 step = loop.Trainer._step
 
 
@@ -20,6 +22,6 @@ def stopped(trainer, batches):
 
 
 loop.Trainer._step = stopped
-loop.train(load_config(recipe, [f"run={folder / 'broken3'}", "zero_stage=3"]))
+loop.train(load_config(recipe, [f"run={folder / 'broken3'}", *split]))
 loop.Trainer._step = step
-loop.train(load_config(recipe, [f"run={folder / 'broken3'}", "zero_stage=3"]))
+loop.train(load_config(recipe, [f"run={folder / 'broken3'}", *split]))

@@ -5,14 +5,17 @@ import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 from test_canvas import TEXT, TRANSFORMER
 from test_codec import MODEL
-from test_lora import tuned, velocity
-from tiny_wan import save_tiny_wan
+from test_lora import as_if_trained, velocity
+from tiny_wan import save_clips, save_tiny_wan
 from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from vgen.backbone.transformer import VideoTransformer
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.errors import InputError
 from vgen.train.export import export, export_lora
+from vgen.train.lora import LoraConfig
+from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
+from vgen.train.objectives.data import DataConfig
 
 
 @pytest.fixture
@@ -89,11 +92,20 @@ def test_nothing_is_overwritten_and_a_run_without_a_record_is_refused(run, tmp_p
 @pytest.fixture
 def lora_run(run, tmp_path):
     """A run whose model is a LoRA on a model elsewhere; the trained transformer, and the run."""
-    objective = tuned(save_tiny_wan(tmp_path / "base"))
-    record = json.loads((run / "run.json").read_text())
+    config = CanvasConfig(
+        pretrained=str(save_tiny_wan(tmp_path / "base")),
+        data=DataConfig(cache=str(save_clips(tmp_path / "cache", (16, 32)))),
+        latents=str(tmp_path / "latents"),
+        latent_workers=1,
+        lora=LoraConfig(rank=4, alpha=6.0),
+        frames=9,
+        default_steps=7,
+    )
+    objective = as_if_trained(CanvasObjective(config, seed=0))
+    objective.prepare()
     objective.export(tmp_path / "lora_run" / "model")
-    tuning = {"pretrained": str(tmp_path / "base"), "frames": 9, "default_steps": 7, "default_guidance": 3.5}
-    record["config"]["objective"] |= tuning
+    record = json.loads((run / "run.json").read_text())
+    record["config"]["objective"] |= {"pretrained": config.pretrained}
     (tmp_path / "lora_run" / "run.json").write_text(json.dumps(record))
     (run / "log.jsonl").rename(tmp_path / "lora_run" / "log.jsonl")
     return tmp_path / "lora_run", objective.transformer
@@ -105,8 +117,8 @@ def test_the_model_of_a_lora_run_is_its_base_with_the_lora_in_it(lora_run, tmp_p
     exported = CanvasPipeline.from_pretrained(tmp_path / "model")
     torch.testing.assert_close(velocity(exported.transformer), velocity(trained), atol=1e-5, rtol=1e-5)
     assert not any("lora" in name for name in exported.transformer.state_dict())
-    assert (exported.config.default_frames, exported.config.default_steps) == (9, 7)
-    assert exported.config.default_guidance == 3.5
+    defaults = [exported.config[f"default_{key}"] for key in ("frames", "height", "width", "steps")]
+    assert defaults == [9, 16, 32, 7]
 
 
 def test_a_lora_is_written_alone(lora_run, run, tmp_path):

@@ -37,7 +37,8 @@ def export(run: Path, folder: Path, dtype: torch.dtype, others: Sequence[Path] =
         raise InputError(f"{folder} exists; name a new folder")
     records = [(part.name, read_record(part), read_curve(part)) for part in (*others, run)]
     if has_lora(run / "model"):
-        pipe = _with_lora(run / "model", records[-1][1]["config"]["objective"], dtype)
+        base = records[-1][1]["config"]["objective"]["pretrained"]
+        pipe = _with_lora(run / "model", base, dtype)
     else:
         pipe = CanvasPipeline.from_pretrained(run / "model", dtype=dtype)
     aside = folder.with_name(folder.name + ".part")
@@ -70,15 +71,15 @@ def export_lora(run: Path, file: Path, naming: str, dtype: torch.dtype) -> None:
     rename_lora(run / "model", file, naming, dtype)
 
 
-def _with_lora(folder: Path, config: dict[str, Any], dtype: torch.dtype) -> CanvasPipeline:
-    """What a LoRA adapts with the LoRA in its weights, and with the run's own defaults. Added in fp32: bf16 would lose
-    the smaller part of the change."""
-    pipe = CanvasPipeline.from_pretrained(config["pretrained"], dtype=torch.float32)
+def _with_lora(folder: Path, base: str, dtype: torch.dtype) -> CanvasPipeline:
+    """A model with a LoRA added to its weights, and with the defaults of the run. Added in fp32: bf16 would lose the
+    smaller part of the change."""
+    pipe = CanvasPipeline.from_pretrained(base, dtype=torch.float32)
     pipe.load_lora_weights(folder)
     pipe.fuse_lora()
     pipe.unload_lora_weights()
-    defaults = {"default_frames": "frames", "default_steps": "default_steps", "default_guidance": "default_guidance"}
-    pipe.register_to_config(**{name: config[key] for name, key in defaults.items()})
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    pipe.register_to_config(**{key: value for key, value in index.items() if key.startswith("default_")})
     return pipe.to(dtype)
 
 

@@ -1,0 +1,106 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from tiny_wan import WAN_21, WAN_22, save_tiny_wan
+
+from vgen.backbone.shapes import check_size
+from vgen.canvas.pipeline import CanvasPipeline
+from vgen.canvas.spec import parse_size
+from vgen.data.video import write_video
+from vgen.errors import InputError
+from vgen.train.config import load_config
+from vgen.train.loop import train
+from vgen.train.objectives.plans import Plan, draw_given, draw_plan
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted(path for path in ROOT.glob("configs/train/*.yaml") if path.name != "wan_base.yaml")
+WAN = [path for path in RECIPES if path.name.startswith("wan")]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid_and_says_what_it_needs(path):
+    config = load_config(path)
+    assert config.run == f"runs/{path.stem}"
+    head = re.match(r"(#.*\n)+", path.read_text())[0]
+    assert "Needs" in head
+
+
+@pytest.mark.parametrize("path", WAN, ids=lambda path: path.stem)
+def test_wan_is_trained_as_in_the_paper(path):
+    config = load_config(path)
+    objective = config.objective
+    assert (config.steps, objective.frames, objective.data.fps, objective.data.sizes) == (20000, 77, 15, ["384x672"])
+    check_size(*parse_size(objective.data.sizes[0]), 32)
+    ranks = re.search(r"accumulation: \d+ # of (one|\d+) GPU", path.read_text())[1]
+    assert int(ranks.replace("one", "1")) * objective.batch * config.accumulation == 32
+    assert (config.optimizer.name, config.optimizer.weight_decay) == ("adamw", 0.0)
+    assert config.optimizer.lr == (1e-4 if objective.lora.rank else 5e-5)
+    rng = np.random.default_rng(0)
+    assert {draw_plan(objective.conditions, 77, rng) for _ in range(50)} == {Plan("patches", 20)}
+    places, masks = draw_given(Plan("patches", 20), objective.conditions, 77, (48, 84), rng)
+    assert len(set(places)) == 20 and all(0.03 < mask.mean() <= 1 for mask in masks)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return {name: save_tiny_wan(folder / name, codec) for name, codec in (("wan21", WAN_21), ("wan22", WAN_22))}
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(4):
+        video = np.random.default_rng(number).integers(0, 255, (24, 32, 64, 3), dtype=np.uint8)
+        write_video(folder / f"{number}.mp4", video, 15)
+        (folder / f"{number}.txt").write_text(f"video {number}")
+    return folder
+
+
+@pytest.mark.parametrize("path", WAN, ids=lambda path: path.stem)
+def test_every_wan_recipe_runs_on_a_tiny_model_of_its_format(path, models, videos, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)  # where the paths of recipes start
+    own = {
+        "run": tmp_path / "run",
+        "steps": 2,
+        "log_every": 1,
+        "accumulation": 1,
+        "objective.pretrained": models[path.name[:5]],
+        "objective.data.videos": videos,
+        "objective.data.cache": tmp_path / "cache",
+        "objective.data.sizes": "[32x64]",
+        "objective.data.held_out": 0.25,
+        "objective.latents": tmp_path / "cache",
+        "objective.latent_workers": 1,
+        "objective.frames": 21,
+        "samples.every_steps": 2,
+        "samples.steps": 1,
+        "samples.frames": 21,
+        "samples.size": "32x64",
+    }
+    config = load_config(path, [f"{key}={value}" for key, value in own.items()])
+    run = train(config)
+    assert len(list((run / "samples" / "step-00000002").glob("*/video.mp4"))) == len(config.samples.specs)
+    if config.objective.lora.rank:
+        weights = load_file(run / "model" / "pytorch_lora_weights.safetensors")
+        assert all(weight.numel() for weight in weights.values())
+        assert any(weight.abs().max() > 0 for name, weight in weights.items() if "lora_B" in name)
+    else:
+        before, after = (CanvasPipeline.from_pretrained(m) for m in (config.objective.pretrained, run / "model"))
+        pairs = zip(before.transformer.parameters(), after.transformer.parameters(), strict=True)
+        assert any((old != new).any() for old, new in pairs)
+        assert (after.config.default_frames, after.config.default_height) == (21, 32)
+
+
+def test_a_recipe_goes_on_from_its_base(tmp_path):
+    (tmp_path / "a.yaml").write_text("run: a\nsteps: 5\noptimizer: {lr: 1.0, weight_decay: 0.5}\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\nrun: b\nobjective: {name: codec}\noptimizer: {lr: 2.0}\n")
+    config = load_config(tmp_path / "b.yaml", ["steps=7"])
+    assert (config.run, config.steps, config.optimizer.lr, config.optimizer.weight_decay) == ("b", 7, 2.0, 0.5)
+    for base in ("absent.yaml", "c.yaml"):
+        (tmp_path / "c.yaml").write_text(f"base: {base}\n")
+        with pytest.raises(InputError, match=r"cannot read the recipe .*c\.yaml"):
+            load_config(tmp_path / "c.yaml")
