@@ -8,6 +8,7 @@ from vgen.data.buckets import assign_buckets
 from vgen.data.clips import Clips, EpisodeFrames, FrameCache
 from vgen.data.latents import LatentCache
 from vgen.data.video import to_unit
+from vgen.errors import InputError
 
 
 @pytest.fixture
@@ -65,3 +66,39 @@ def test_several_processes_write_the_same(clips, codec, tmp_path):
     assert np.array_equal(one.latents, two.latents)
     names = {path.name for path in (tmp_path / "two").iterdir()}
     assert names == {two.folder.name, "hashes.json"}  # nothing half written is left
+
+
+def test_after_a_kill_only_what_is_left_is_encoded(clips, codec, tmp_path, monkeypatch):
+    numbers, encoded = list(range(10)), []
+    whole = LatentCache.of_clips(clips, numbers, codec, tmp_path / "whole")
+    pixels = Clips.pixels
+
+    def dying(self, number, frames=None):
+        if len(encoded) == 6:
+            raise KeyboardInterrupt
+        encoded.append(number)
+        return pixels(self, number, frames)
+
+    monkeypatch.setattr(Clips, "pixels", dying)
+    with pytest.raises(KeyboardInterrupt):
+        LatentCache.of_clips(clips, numbers, codec, tmp_path / "latents")
+    monkeypatch.setattr(Clips, "pixels", lambda *given: encoded.append(given[1]) or pixels(*given))
+    encoded.clear()
+    cache = LatentCache.of_clips(clips, numbers, codec, tmp_path / "latents")
+    assert encoded == list(range(4, 10))  # the first batch of 4 was done
+    assert np.array_equal(cache.latents, whole.latents)
+
+
+def test_a_clip_that_cannot_be_decoded_is_noted_and_the_others_encoded(clips, codec, tmp_path, monkeypatch):
+    whole = LatentCache.of_clips(clips, [0, 3, 7], codec, tmp_path / "whole")
+    read = FrameCache.read
+
+    def damaged(self, episode, frames):
+        if episode == 1:
+            raise InputError("b.mp4: cannot be decoded")
+        return read(self, episode, frames)
+
+    monkeypatch.setattr(FrameCache, "read", damaged)
+    cache = LatentCache.of_clips(clips, [0, 3, 7], codec, tmp_path / "latents")
+    assert cache.bad == LatentCache(cache.folder).bad == {2: "b.mp4: cannot be decoded"}
+    np.testing.assert_allclose(cache.latents[:2], whole.latents[:2], atol=1e-3)

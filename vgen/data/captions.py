@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vgen.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 METADATA = ("metadata.csv", "metadata.jsonl")  # what Hugging Face's folder data sets are described by
@@ -28,7 +31,8 @@ class Captioned:
 def list_videos(folder: str | Path, captions: str | Path | None = None) -> list[Captioned]:
     """The videos of a folder, sorted by name.
 
-    With a captions file, exactly the videos that it lists; without, all videos below the folder.
+    With a captions file, exactly the videos that it lists (others are counted in a warning); without, all videos below
+    the folder.
 
     Args:
         folder: it is searched with its subfolders.
@@ -51,8 +55,12 @@ def list_videos(folder: str | Path, captions: str | Path | None = None) -> list[
 
 
 def _with_text_files(folder: Path) -> list[Captioned]:
+    return [Captioned(path, name, _text_beside(path)) for name, path in _video_files(folder).items()]
+
+
+def _video_files(folder: Path) -> dict[str, Path]:
     files = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-    return [Captioned(path, path.relative_to(folder).as_posix(), _text_beside(path)) for path in files]
+    return {path.relative_to(folder).as_posix(): path for path in files}
 
 
 def _text_beside(video: Path) -> str:
@@ -67,6 +75,9 @@ def _listed(folder: Path, file: Path) -> list[Captioned]:
     for number, row in _rows(file):
         name, caption = (_column(row, names, file, number) for names in (FILE_COLUMNS, CAPTION_COLUMNS))
         videos[name] = Captioned(folder / name, name, " ".join(caption.split()))
+    left = _video_files(folder).keys() - {Path(name).as_posix() for name in videos}
+    if left:
+        logger.warning("%d videos below %s are left out, as %s does not list them", len(left), folder, file)
     return list(videos.values())
 
 

@@ -66,9 +66,11 @@ def run_shares(folder: Path, rows: int, work: Work, at_once: int, workers: int, 
 def _run_processes(arguments: tuple, state: np.ndarray, bar: tqdm) -> None:
     """Several processes, and a bar that follows what they wrote."""
     processes = torch.multiprocessing.spawn(_run_share, arguments, nprocs=arguments[0], join=False)
-    while not processes.join(timeout=0.5):
-        bar.update(int((state != TODO).sum()) - bar.n)
-    bar.update(int((state != TODO).sum()) - bar.n)
+    over = False
+    while not over:
+        over = processes.join(timeout=0.5)
+        if done := int((state != TODO).sum()) - bar.n:
+            bar.update(done)
 
 
 def _run_share(

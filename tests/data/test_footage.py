@@ -1,0 +1,100 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from vgen.data import footage as module
+from vgen.data.footage import LeRobotFootage, VideoFolder
+from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.video import write_video
+from vgen.errors import InputError
+
+
+def video(brightness, frames=12, height=32, width=48):
+    """Frame t is grey of brightness + 4 t."""
+    values = brightness + 4 * np.arange(frames)
+    return np.broadcast_to(values[:, None, None, None], (frames, height, width, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "videos"
+    path.mkdir()
+    write_video(path / "a.mp4", video(20), 10)
+    write_video(path / "b.mp4", video(120, 7, 64, 32), 25)
+    (path / "a.txt").write_text("first")
+    (path / "broken.mp4").write_bytes((path / "a.mp4").read_bytes()[:900])
+    (path / "empty.mp4").touch()
+    return path
+
+
+def test_a_folder_tells_what_it_holds_and_what_is_bad(folder, tmp_path):
+    footage = VideoFolder(folder, None, tmp_path / "cache")
+    assert [(e.name, e.frames, e.fps, e.height, e.width, e.caption) for e in footage.episodes] == [
+        ("a.mp4", 12, 10.0, 32, 48, "first"),
+        ("b.mp4", 7, 25.0, 64, 32, ""),
+    ]
+    assert [name for name, _ in footage.bad] == ["broken.mp4", "empty.mp4"]
+    assert all("not a readable video file" in reason and str(folder) not in reason for _, reason in footage.bad)
+    assert footage.read(1, [6, 0]).shape == (2, 64, 32, 3)
+    assert np.allclose(footage.read(0, [11, 3]).mean((1, 2, 3)), [64, 32], atol=3)
+
+
+def test_a_listed_video_that_is_not_there_is_bad(folder, tmp_path):
+    (folder / "metadata.csv").write_text("file_name,text\nlost.mp4,x\na.mp4,y\n")
+    footage = VideoFolder(folder, None, tmp_path / "cache")
+    assert footage.bad == [("lost.mp4", "no such video file")] and footage.episodes[0].caption == "y"
+
+
+def test_a_file_is_opened_once_until_it_changes(folder, tmp_path, monkeypatch):
+    VideoFolder(folder, None, tmp_path / "cache")
+    opened = []
+    look = module._look
+    monkeypatch.setattr(module, "_look", lambda path: opened.append(path.name) or look(path))
+    first = VideoFolder(folder, None, tmp_path / "cache")
+    assert opened == ["broken.mp4", "empty.mp4"]  # bad ones may have been mended
+    write_video(folder / "b.mp4", video(120, 9, 64, 32), 25)
+    (index,) = (tmp_path / "cache").glob("*.jsonl")
+    index.write_text(index.read_text()[:-20])  # a last line that broke off
+    opened.clear()
+    second = VideoFolder(folder, None, tmp_path / "cache")
+    assert "b.mp4" in opened and "a.mp4" not in opened
+    assert second.episodes[1].frames == 9
+    assert (first.episodes[0].key, first.episodes[1].key) != (second.episodes[0].key, second.episodes[1].key)
+    assert first.episodes[0].key == second.episodes[0].key
+
+
+def test_a_file_that_goes_bad_later_is_refused_when_read(folder, tmp_path):
+    footage = VideoFolder(folder, None, tmp_path / "cache")
+    (folder / "b.mp4").write_bytes(b"no video any more")
+    with pytest.raises(InputError, match="not a readable video file"):
+        footage.read(1, [0])
+
+
+def test_threads_and_copies_read_the_same(folder, tmp_path):
+    footage = VideoFolder(folder, None, tmp_path / "cache")
+    copy = pickle.loads(pickle.dumps(footage))
+    wanted = [(place % 2, [place % 7]) for place in range(40)]
+    expected = [footage.read(*one) for one in wanted]
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda one: copy.read(*one), wanted))
+    assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def test_a_lerobot_folder_is_read_without_a_cache(tmp_path):
+    writer = LeRobotWriter(tmp_path / "set", 10, {"action": ["x"]}, ["observation.images.front"])
+    for number, length in enumerate([5, 8]):
+        pixels = video(60 + 100 * number, length, 16, 16)
+        writer.add_episode({"action": np.zeros((length, 1))}, {"observation.images.front": pixels}, f"task {number}")
+    writer.finish()
+    dataset = LeRobotDataset(tmp_path / "set")
+    footage = LeRobotFootage(dataset, "observation.images.front")
+    assert [(e.name, e.frames, e.fps, e.size, e.caption) for e in footage.episodes] == [
+        ("episode 0", 5, 10.0, (16, 16), "task 0"),
+        ("episode 1", 8, 10.0, (16, 16), "task 1"),
+    ]
+    assert np.array_equal(footage.read(1, [7, 2]), dataset.frames(1, "front", [7, 2]))
+    with pytest.raises(InputError, match="nearest: 'front'"):
+        LeRobotFootage(dataset, "fron")
