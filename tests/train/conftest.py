@@ -18,7 +18,6 @@ def process_settings():
     yield
     torch.set_num_threads(threads)
     torch.set_flush_denormal(False)
-    torch.compiler.set_stance("default")
 
 
 @pytest.fixture

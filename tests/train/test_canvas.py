@@ -110,6 +110,17 @@ def test_a_clip_is_a_condition_of_a_quarter_of_the_tokens_at_its_true_times(obje
     assert objective.velocity_loss(batch, torch.tensor([0.2, 0.9]), torch.randn(2, 4, 3, 2, 2)).shape == (2,)
 
 
+def test_tokens_are_counted_as_the_backbone_sees_them(objective):
+    seen = []
+    objective.transformer.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[:2].numel()))
+    for plan in (Plan("text", 0), Plan("frames", 2), Plan("clip", 9)):
+        clips, rng = objective.train_clips, np.random.default_rng(0)
+        batch = objective._batch(clips, *clips.deal(0, 0, 1), plan, rng)
+        objective(batch)
+        assert objective.tokens(batch) == seen[-1]
+    assert len(set(seen)) == 3
+
+
 def test_time_zero_is_the_latent_and_one_is_noise():
     latent, noise = torch.randn(2, 4, 2, 2, 2), torch.randn(2, 4, 2, 2, 2)
     mixed = interpolate(latent, noise, torch.tensor([0.0, 1.0]))

@@ -46,7 +46,7 @@ def _muon(hidden: list[nn.Parameter], rest: list[dict], config: OptimizerConfig)
     if not hidden:
         raise InputError("optimizer.name=muon found no matrix in repeated blocks to train; use optimizer.name=adamw")
     if hidden[0].device.type == "cpu":
-        torch.compiler.set_stance("force_eager")  # compiling its update costs minutes and gains nothing there
+        _uncompile_muon()
     from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
 
     by_columns = defaultdict(list)
@@ -69,6 +69,14 @@ def _muon(hidden: list[nn.Parameter], rest: list[dict], config: OptimizerConfig)
     ]
     others = [{"eps": 1e-8, "use_muon": False, **group} for group in rest]
     return MuonWithAuxAdam(matrices + others, adam_optimizer=torch.optim.AdamW)
+
+
+def _uncompile_muon() -> None:
+    """Takes DeepSpeed's update as it is written: compiling it costs minutes on a CPU and gains nothing there."""
+    from deepspeed.runtime.zero.muon import original_muon
+
+    for name, function in list(vars(original_muon).items()):
+        setattr(original_muon, name, getattr(function, "_torchdynamo_orig_callable", function))
 
 
 def learning_rate_factor(step: int, progress: float, config: ScheduleConfig) -> float:
