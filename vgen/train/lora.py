@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ LAYERS = {
     "ffn.net.2": "ffn.2",
 }
 NAMINGS = ("diffusers", "comfyui", "kohya")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -103,6 +106,8 @@ def rename_lora(folder: Path, file: Path, naming: str, dtype: torch.dtype) -> No
     rank, alpha = metadata["transformer.r"], float(metadata["transformer.lora_alpha"])
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(file.name + ".part")
+    if naming == "kohya" and len(weights) < 2 * len(LAYERS) * len({name.split(".")[2] for name in weights}):
+        logger.warning("%s lacks some layers of its blocks: ComfyUI loads that, diffusers only in other namings", file)
     if naming == "diffusers":
         about = {LORA_ADAPTER_METADATA_KEY: json.dumps(metadata, sort_keys=True)}
     else:
