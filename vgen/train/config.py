@@ -26,7 +26,8 @@ MAY_CHANGE = (
     "log_every", "*_minutes", "samples.*", "trackers", "project", "spike_factor", "max_skipped", "force_config_change",
     "ema_decay", "gradient_clip", "optimizer.lr", "schedule.*",
     "objective.data.cache", "objective.latents", "objective.latent_workers", "objective.attention", "objective.compile",
-    "objective.activation_checkpointing", "objective.validation_clips", "objective.statistics_clips", "objective.default_*",
+    "objective.activation_checkpointing", "objective.validation_clips", "objective.statistics_clips",
+    "objective.default_*",
 )  # fmt: skip
 
 
