@@ -9,7 +9,7 @@ import os
 import socket
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import deepspeed
 import torch
 import torch.distributed as dist
+from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime.utils import combine_grad_norm_groups
 from torch import Tensor
 
@@ -116,7 +117,8 @@ def start(threads: int, sequence: int = 1) -> Ranks:
 def engine_for(
     config: TrainConfig, objective: Objective, optimizer: torch.optim.Optimizer, universal: bool = False
 ) -> deepspeed.DeepSpeedEngine:
-    """The DeepSpeed engine around an objective. Weights stay fp32; `precision: bf16` autocasts the forward.
+    """The DeepSpeed engine around an objective. Weights stay fp32; `precision: bf16` autocasts the forward. ZeRO 3
+    takes them one by one from the CPU, where the objective still is, so that no GPU ever has to hold them all.
 
     Args:
         universal: what it is going to load is a universal checkpoint, of another number of ranks.
@@ -144,6 +146,9 @@ def engine_for(
             raise InputError(f"deepspeed={config.deepspeed} is not a readable JSON file: {error}") from error
         settings["zero_optimization"] |= extra.pop("zero_optimization", {})
         settings |= extra
+    if config.zero_stage == 3:
+        deepspeed.zero.Init(module=objective, config_dict_or_path=settings)
+        objective.to(get_accelerator().current_device_name())  # the buffers; of weights, nothing is left to move
     engine, *_ = deepspeed.initialize(model=objective, optimizer=optimizer, config=settings)
     return engine
 
@@ -189,11 +194,21 @@ class Updater:
         return [torch.full_like(norm, math.inf) for norm in norms] if refused else norms
 
 
-def whole_weights(engine: deepspeed.DeepSpeedEngine) -> AbstractContextManager[None]:
-    """While it lasts, every rank holds whole weights, which ZeRO 3 splits otherwise."""
-    if engine.zero_optimization_stage() < 3:
-        return nullcontext()
-    return deepspeed.zero.GatheredParameters(list(engine.module.parameters()))
+@contextmanager
+def whole_weights(engine: deepspeed.DeepSpeedEngine, ranks: Ranks) -> Iterator[None]:
+    """While it lasts, rank 0 holds whole weights, to be written; all ranks call it. Those that ZeRO 3 has split are
+    gathered one by one into the CPU's memory, since all of them may be more than a GPU holds."""
+    split = {}
+    for weight in engine.module.parameters() if engine.zero_optimization_stage() == 3 else ():
+        with deepspeed.zero.GatheredParameters([weight]):
+            whole = weight.detach().cpu().clone() if ranks.first else None
+        if ranks.first:
+            split[weight], weight.data = weight.data, whole
+    try:
+        yield
+    finally:
+        for weight, part in split.items():
+            weight.data = part
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -49,7 +49,9 @@ def train(config: TrainConfig) -> Path:
     objective.bad_data = Path(config.run) / "bad_data.jsonl"
     with ranks.first_alone():
         objective.prepare()
-    trainer = Trainer(config, objective.to(ranks.device), ranks, checkpoint, samples)
+    if config.zero_stage < 3:  # which takes them to the device in parts
+        objective.to(ranks.device)
+    trainer = Trainer(config, objective, ranks, checkpoint, samples)
     trainer.run()
     return trainer.folder
 
@@ -247,7 +249,11 @@ class Trainer:
 
     def _export(self) -> None:
         """The averaged model and the record of the run."""
-        with self._averaged(), whole_weights(self.engine), all_or_none(self.ranks, f"the model of {self.folder}"):
+        with (
+            self._averaged(),
+            whole_weights(self.engine, self.ranks),
+            all_or_none(self.ranks, f"the model of {self.folder}"),
+        ):
             if self.ranks.first:
                 with replace_folder(self.folder / "model") as aside:
                     self.objective.export(aside)
