@@ -3,6 +3,7 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 
 import pytest
 import torch
@@ -198,3 +199,27 @@ def test_fingerprint_is_of_the_run(recipe):
     older = {key: value for key, value in first.items() if key not in ("spike_factor", "seed")}
     assert config_changes(older, first) == {}  # written before these keys existed
     assert config_changes(older, third) == {"seed": (0, 1), "steps": (9, 6)}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 400 kB; it can be mounted by root alone."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full(run, tmp_path, small_disk):
+    keys = {"steps": 60, "log_every": 1, "checkpoint_minutes": 0, "keep": 100}
+    with pytest.raises(RunStopped, match=r"could not be written: .*same command") as caught:
+        run(run=str(small_disk / "run"), **keys)
+    assert "\n" not in str(caught.value)
+    assert not list(small_disk.rglob("*.part"))
+    subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)  # room is made
+    went_on = run(run=str(small_disk / "run"), **keys)
+    whole = run(run=str(tmp_path / "whole"), **{**keys, "keep": 1})
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(went_on).items())

@@ -123,8 +123,9 @@ class Trainer:
             self._export()
         if self.ranks.first and (summary := self.objective.data_summary()):
             logger.info(summary)
-        if self.log:
-            self.log.close()
+        with all_or_none(self.ranks, f"the log of {self.folder}"):
+            if self.log:
+                self.log.close()
 
     def _open_log(self) -> Log | None:
         with all_or_none(self.ranks, f"the log of {self.folder}"):
@@ -251,7 +252,7 @@ class Trainer:
         """The averaged model and the record of the run."""
         with (
             self._averaged(),
-            whole_weights(self.engine, self.ranks),
+            whole_weights(self.objective.exported(), self.ranks),
             all_or_none(self.ranks, f"the model of {self.folder}"),
         ):
             if self.ranks.first:

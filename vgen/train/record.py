@@ -88,6 +88,7 @@ class TensorBoard:
         """See `Tracker`."""
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
+        self._board.flush()  # here, so that a full disk is noticed here and not by the writer's thread
 
     def show(self, step: int, name: str, folder: Path) -> None:
         """See `Tracker`; the sheet alone, since TensorBoard plays no video."""
@@ -138,11 +139,8 @@ class Log:
 
 
 def _step(line: str) -> float:
-    """The step of a log line; infinite for the last line of a killed run, which may be cut short."""
-    try:
-        return json.loads(line)["step"]
-    except ValueError:
-        return math.inf
+    """The step of a log line; infinite for the last line of a killed run where it was cut short."""
+    return json.loads(line)["step"] if line.endswith("\n") else math.inf
 
 
 class Live:

@@ -1,0 +1,37 @@
+import json
+import re
+import sys
+
+import pytest
+
+from vgen.train.record import Log
+
+
+def test_a_terminal_gets_a_line_that_follows_every_step(run, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("tqdm.tqdm.mininterval", 0.0, raising=False)
+    run(steps=3, log_every=2)
+    last = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
+    assert "3/3" in last
+    values = dict(re.findall(r"(\w+)=([\d.e+-]+)", last))
+    assert {"loss", "lr", "tokens_per_s", "samples_per_s", "wait_share", "memory_gb"} <= values.keys()
+    assert float(values["tokens_per_s"]) == pytest.approx(2 * float(values["samples_per_s"]), rel=1e-3)
+
+
+def test_elsewhere_there_is_none(run, capsys):
+    run(steps=3)
+    assert "loss=" not in capsys.readouterr().err
+
+
+def test_a_log_goes_on_after_a_kill(tmp_path):
+    first = Log(tmp_path, 0)
+    for step in (1, 2, 3):
+        first.write(step, {"loss": step / 3})
+    first.close()
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"kind": "train", "step": 4, "loss"')  # as the kill left it
+    second = Log(tmp_path, 2)
+    second.write(3, {"loss": 1.0})
+    second.close()
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(record["step"], record["loss"]) for record in records] == [(1, 1 / 3), (2, 2 / 3), (3, 1.0)]
