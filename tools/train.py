@@ -2,6 +2,7 @@
 """Trains what a recipe says: tools/train.py configs/train/nano_codec.yaml [key=value ...]
 
 A run whose folder holds a checkpoint goes on from it. Under a launcher (torchrun, deepspeed) every rank runs this.
+With --dry-run it prints what the run would do and need (weights, clips, memory per GPU, steps), and stops.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import os
 
 from vgen.errors import exit_on_input_error
-from vgen.train.config import load_config
+from vgen.train.config import TrainConfig, load_config
 
 
 def main() -> None:
@@ -20,17 +21,34 @@ def main() -> None:
     parser.add_argument("recipe", help="a YAML file, as in configs/train")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace the recipe's")
     parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)  # given by the deepspeed launcher
-    args = parser.parse_args()
+    parser.add_argument("--dry-run", action="store_true", help="print the plan of the run and stop")
+    parser.add_argument("--gpus", type=int, help="how many --dry-run plans for; default: the ranks, or the GPUs here")
+    args = parser.parse_intermixed_args()
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(
         level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
     config = load_config(args.recipe, args.overrides)
+    if args.dry_run:
+        if first:
+            print_plan(config, args.gpus)
+        return
     from vgen.train.loop import train  # late, so that a wrong recipe is refused at once
 
     run = train(config)
     if first:
         print(f"done: {run}")
+
+
+def print_plan(config: TrainConfig, gpus: int | None) -> None:
+    """Prints what a run would do and need."""
+    import torch
+
+    from vgen.train.plan import make_plan, report
+
+    ranks = int(os.environ.get("WORLD_SIZE", "0")) or torch.cuda.device_count() or 1
+    for line in report(make_plan(config, ranks if gpus is None else gpus), config):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
 
 from vgen.errors import InputError
+
+if TYPE_CHECKING:
+    from vgen.train.objectives.outline import Outline
 
 Batch = dict[str, Any]
 
@@ -24,6 +27,15 @@ class Objective(nn.Module, ABC):
     Config: ClassVar[type]
     needs_whole_weights: ClassVar[bool] = False  # `export` runs the model on rank 0 alone, which ZeRO 3 cannot
     bad_data: Path | None = None  # a JSONL file for data that cannot be used; the loop names it before `prepare`
+
+    @classmethod
+    def outline(cls, config: Any) -> Outline:
+        """What a run of this config would hold, without building it.
+
+        Raises:
+            InputError: a model's configuration cannot be read, or the objective cannot be planned.
+        """
+        raise InputError(f"objective.name={config.name} cannot be planned; leave out --dry-run")
 
     def prepare(self) -> None:
         """Builds what is built once and shared by all ranks (caches). Rank 0 runs it first, alone."""
@@ -77,6 +89,10 @@ class Objective(nn.Module, ABC):
     def write_sample(self, sample: Any, video: np.ndarray, folder: Path) -> None:
         """Writes video.mp4 and contact_sheet.png of what `draw` drew."""
         raise NotImplementedError
+
+    def exported(self) -> Iterable[nn.Parameter]:
+        """The weights that `export` writes: where ZeRO 3 has split them, they are gathered for it."""
+        return self.parameters()
 
     @abstractmethod
     def export(self, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from vgen.backbone.codec import WanCodec
@@ -34,6 +34,7 @@ from vgen.train.lora import LoraConfig, add_lora, save_lora
 from vgen.train.objectives.base import Batch, Objective
 from vgen.train.objectives.data import DataConfig, open_data, parse_lengths
 from vgen.train.objectives.encoded import EncodedClips
+from vgen.train.objectives.outline import Outline, canvas_outline
 from vgen.train.objectives.plans import Plan, PlanConfig, draw_given, draw_plan
 from vgen.weights import component_folder, resolve
 
@@ -148,6 +149,11 @@ class CanvasObjective(Objective):
             raise InputError("objective.compile=true needs a C++ compiler on the CPU and there is none; use false")
         self.transformer.compile_repeated_blocks(dynamic=True)
 
+    @classmethod
+    def outline(cls, config: CanvasConfig) -> Outline:
+        """As in the base class."""
+        return canvas_outline(config)
+
     def prepare(self) -> None:
         """Opens the data, sorts them into buckets, and encodes the clips, trained and held-out ones apart."""
         self.data = open_data(self.config.data, self.lengths, self._multiple(), report=self.bad_data)
@@ -260,6 +266,11 @@ class CanvasObjective(Objective):
             time = ((torch.arange(len(clips)) + 0.5) / len(clips)).to(noise.device)
             losses.append(self.velocity_loss(batch, time, noise))
         return {"loss": torch.cat(losses).mean().item()} if losses else {}
+
+    def exported(self) -> Iterable[nn.Parameter]:
+        """As in the base class; with a LoRA, its weights alone."""
+        weights = self.parameters()
+        return (weight for weight in weights if weight.requires_grad) if self.config.lora.rank else weights
 
     def export(self, folder: Path) -> None:
         """Writes the whole pipeline, a Wan folder of diffusers; with a LoRA, its weights and the index alone."""

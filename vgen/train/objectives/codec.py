@@ -16,6 +16,7 @@ from vgen.data.clips import Clips, read_or_next
 from vgen.errors import InputError, unknown_key
 from vgen.train.objectives.base import Batch, Objective
 from vgen.train.objectives.data import ClipBatches, DataConfig, open_data, parse_lengths
+from vgen.train.objectives.outline import Outline, codec_outline
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,11 @@ class CodecObjective(Objective):
         torch.manual_seed(seed)
         self.lengths = parse_lengths(config.frames, 4)
         self.vae = AutoencoderKLWan.from_pretrained(config.pretrained) if config.pretrained else _build(config.model)
+
+    @classmethod
+    def outline(cls, config: CodecConfig) -> Outline:
+        """As in the base class."""
+        return codec_outline(config)
 
     def prepare(self) -> None:
         """Opens the data, trained and held-out episodes apart."""

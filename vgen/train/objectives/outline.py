@@ -1,0 +1,176 @@
+"""What a run would hold, from configuration files alone: models on torch's meta device, which have no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan
+from torch import nn
+from transformers import UMT5Config, UMT5EncoderModel
+
+from vgen.backbone.shapes import latent_frames
+from vgen.backbone.text import WAN_TEXT_LENGTH
+from vgen.backbone.transformer import VideoTransformer
+from vgen.canvas.conditions import IMAGES_AT_ONCE
+from vgen.data.buckets import Bucket
+from vgen.errors import InputError, unknown_key
+from vgen.train.lora import add_lora
+from vgen.train.objectives.data import DataConfig, parse_lengths
+from vgen.train.objectives.plans import Plan, draw_plan
+from vgen.weights import read_config, resolve
+
+if TYPE_CHECKING:
+    from vgen.train.objectives.canvas import CanvasConfig
+    from vgen.train.objectives.codec import CodecConfig
+
+DRAWS = 500  # plans from which the number of conditions is told
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Of one clip, what the backbone reads: `target` tokens, and those of its conditions, on average and at most."""
+
+    target: int
+    given: float
+    most_given: int
+
+    @property
+    def most(self) -> int:
+        """Of the clip with the most conditions."""
+        return self.target + self.most_given
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A run without its weights.
+
+    Attributes:
+        parts: the modules of each component that training holds, on the meta device; `requires_grad` as in training.
+        cached: parameters of each component whose answers are cached, so that training does not hold it.
+        data: what it reads.
+        lengths, multiple, captions: see `open_data`.
+        clips: how many are cut; None: one after another (`all_places`: at every frame where one may start).
+        batch: clips per rank and batch.
+        backbone: whose activations are estimated; None where none can be.
+        checkpointing: whether the backbone's blocks are computed again in the backward pass.
+        tokens: what a clip of a bucket means for the backbone.
+        text_tokens: that the backbone reads with each clip.
+        images: pixels of these many frames are encoded at once during training.
+    """
+
+    parts: dict[str, nn.Module]
+    data: DataConfig
+    lengths: list[int]
+    multiple: int
+    batch: int
+    captions: bool = True
+    clips: int | None = None
+    all_places: bool = False
+    cached: dict[str, int] = field(default_factory=dict)
+    backbone: Mapping[str, Any] | None = None
+    checkpointing: bool = False
+    tokens: Callable[[Bucket], Tokens] | None = None
+    text_tokens: int = 0
+    images: int = 0
+
+
+def canvas_outline(config: CanvasConfig) -> Outline:
+    """Of a canvas run.
+
+    Raises:
+        InputError: a model's configuration cannot be read.
+    """
+    parts, cached, text_tokens = _pretrained(config) if config.pretrained is not None else _new(config)
+    transformer, vae = parts["transformer"], parts["codec"].requires_grad_(False)
+    if config.lora.rank:
+        with torch.device("meta"):
+            add_lora(transformer, config.lora)
+    lengths = parse_lengths(config.frames, vae.config.scale_factor_temporal)
+    _, height, width = transformer.config.patch_size
+
+    def tokens(bucket: Bucket) -> Tokens:
+        stride = vae.config.scale_factor_spatial
+        area = (bucket.height // stride // height) * (bucket.width // stride // width)
+        given = _given(config, bucket.frames, vae.config.scale_factor_temporal)
+        target = latent_frames(bucket.frames, vae.config.scale_factor_temporal)
+        return Tokens(area * target, area * float(np.mean(given)), area * max(given))
+
+    most = max(_given(config, max(lengths), vae.config.scale_factor_temporal))
+    return Outline(
+        parts,
+        config.data,
+        lengths,
+        vae.config.scale_factor_spatial * height,
+        config.batch,
+        clips=config.clips,
+        cached=cached,
+        backbone=transformer.config,
+        checkpointing=config.activation_checkpointing,
+        tokens=tokens,
+        text_tokens=text_tokens,
+        images=min(IMAGES_AT_ONCE, most * config.batch),
+    )
+
+
+def codec_outline(config: CodecConfig) -> Outline:
+    """Of a codec run; its activations are not estimated.
+
+    Raises:
+        InputError: a model's configuration cannot be read.
+    """
+    keywords = config.model or read_config(str(config.pretrained), "config.json")
+    with torch.device("meta"):
+        vae = AutoencoderKLWan.from_config(keywords)
+    return Outline(
+        {"codec": vae},
+        config.data,
+        parse_lengths(config.frames, 4),
+        vae.config.scale_factor_spatial,
+        config.clips_per_batch,
+        captions=False,
+        all_places=True,
+    )
+
+
+def _pretrained(config: CanvasConfig) -> tuple[dict[str, nn.Module], dict[str, int], int]:
+    model = resolve(config.pretrained)
+    settings = {name: read_config(model, f"{name}/config.json") for name in ("transformer", "vae", "text_encoder")}
+    with torch.device("meta"):
+        parts = {
+            "transformer": VideoTransformer.from_config(settings["transformer"]),
+            "codec": AutoencoderKLWan.from_config(settings["vae"]),
+        }
+        text_encoder = UMT5EncoderModel(UMT5Config(**settings["text_encoder"]))
+    length = read_config(model, "tokenizer/tokenizer_config.json").get("model_max_length", WAN_TEXT_LENGTH)
+    cached = {"text encoder": sum(p.numel() for p in text_encoder.parameters())}
+    return parts, cached, int(min(length, WAN_TEXT_LENGTH))
+
+
+def _new(config: CanvasConfig) -> tuple[dict[str, nn.Module], dict[str, int], int]:
+    known = set(VideoTransformer._get_init_keys(VideoTransformer)) - {"self"}
+    for key in config.transformer:
+        if key not in known:
+            raise unknown_key(key, known, "objective.transformer")
+    if config.codec is None:
+        raise InputError("objective.pretrained and objective.codec: give one of the two")
+    with torch.device("meta"):
+        vae = AutoencoderKLWan.from_config(read_config(config.codec, "config.json"))
+        text_encoder = UMT5EncoderModel(UMT5Config(**config.text_encoder))
+        channels = {"in_channels": vae.config.z_dim, "out_channels": vae.config.z_dim}
+        own = channels | {"text_dim": text_encoder.config.d_model} | config.transformer
+        transformer = VideoTransformer(**own)
+    return {"transformer": transformer, "text encoder": text_encoder, "codec": vae}, {}, config.text_length
+
+
+def _given(config: CanvasConfig, frames: int, stride: int) -> list[int]:
+    """Latent frames that are given with a clip, in many draws."""
+    rng = np.random.default_rng(0)
+    return [_latents(draw_plan(config.conditions, frames, rng), stride) for _ in range(DRAWS)]
+
+
+def _latents(plan: Plan, stride: int) -> int:
+    return latent_frames(plan.count, stride) if plan.kind == "clip" else plan.count
