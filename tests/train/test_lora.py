@@ -155,7 +155,7 @@ def test_split_weights_give_the_same_lora_as_whole_ones(base, tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=850,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

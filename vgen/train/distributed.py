@@ -8,7 +8,7 @@ import math
 import os
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +19,8 @@ import torch
 import torch.distributed as dist
 from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime.utils import combine_grad_norm_groups
-from torch import Tensor
+from deepspeed.runtime.zero.utils import is_zero_param
+from torch import Tensor, nn
 
 from vgen.errors import InputError
 from vgen.train.config import TrainConfig
@@ -134,7 +135,6 @@ def engine_for(
         "zero_optimization": {"stage": config.zero_stage},
         "zero_allow_untested_optimizer": True,
         "torch_autocast": {"enabled": config.precision == "bf16", "dtype": "bfloat16"},
-        "checkpoint": {"load_universal": universal},
     }
     if config.zero_stage > 0:  # at stage 0 the loop clips, which gives it the norm
         settings["gradient_clipping"] = config.gradient_clip
@@ -146,6 +146,7 @@ def engine_for(
             raise InputError(f"deepspeed={config.deepspeed} is not a readable JSON file: {error}") from error
         settings["zero_optimization"] |= extra.pop("zero_optimization", {})
         settings |= extra
+    settings["checkpoint"] = settings.get("checkpoint", {}) | {"load_universal": universal}
     if config.zero_stage == 3:
         deepspeed.zero.Init(module=objective, config_dict_or_path=settings)
         objective.to(get_accelerator().current_device_name())  # the buffers; of weights, nothing is left to move
@@ -195,11 +196,11 @@ class Updater:
 
 
 @contextmanager
-def whole_weights(engine: deepspeed.DeepSpeedEngine, ranks: Ranks) -> Iterator[None]:
-    """While it lasts, rank 0 holds whole weights, to be written; all ranks call it. Those that ZeRO 3 has split are
-    gathered one by one into the CPU's memory, since all of them may be more than a GPU holds."""
+def whole_weights(weights: Iterable[nn.Parameter], ranks: Ranks) -> Iterator[None]:
+    """While it lasts, rank 0 holds these weights whole, to be written; all ranks call it. Those that ZeRO 3 has split
+    are gathered one by one into the CPU's memory, since all of them may be more than a GPU holds."""
     split = {}
-    for weight in engine.module.parameters() if engine.zero_optimization_stage() == 3 else ():
+    for weight in filter(is_zero_param, weights):
         with deepspeed.zero.GatheredParameters([weight]):
             whole = weight.detach().cpu().clone() if ranks.first else None
         if ranks.first:
