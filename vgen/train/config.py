@@ -25,9 +25,9 @@ MAY_CHANGE = (
     "run", "steps", "max_minutes", "accumulation", "deepspeed", "threads", "prefetch", "keep", "sequence_parallel_size",
     "log_every", "*_minutes", "samples.*", "trackers", "project", "spike_factor", "max_skipped", "force_config_change",
     "ema_decay", "gradient_clip", "optimizer.lr", "schedule.*",
-    "objective.data.cache", "objective.latents", "objective.latent_workers", "objective.attention", "objective.compile",
-    "objective.activation_checkpointing", "objective.validation_clips", "objective.statistics_clips",
-    "objective.default_*",
+    "objective.data.cache", "objective.data.max_bad_share", "objective.latents", "objective.latent_workers",
+    "objective.attention", "objective.compile", "objective.activation_checkpointing", "objective.validation_clips",
+    "objective.statistics_clips", "objective.default_*",
 )  # fmt: skip
 
 
