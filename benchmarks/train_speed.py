@@ -112,7 +112,7 @@ class TimedTrainer(Trainer):
 
     def _step(self, batches: Iterator[Batch]) -> None:
         super()._step(batches)
-        self.stop_asked = self._clock.over
+        self.stop_asked = self.stop_asked or self._clock.over
 
     def _checkpoint(self) -> None:
         began = time.monotonic()
@@ -139,15 +139,18 @@ def vgen_turn(config: TrainConfig, ranks: Ranks, first: int, last: int) -> Turn:
     clock = Clock(objective, config, ranks, first, last)
     trainer = TimedTrainer(config, objective, ranks, clock)
     trainer.run()
+    if not clock.over:
+        sys.exit("stopped by a signal, before anything was measured")
     run = Path(config.run)
-    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] if ranks.first else []
-    waits = [record["wait_share"] for record in records if record["kind"] == "train" and record["step"] > first]
-    files = [path.stat().st_size for path in (run / "checkpoints").rglob("*") if path.is_file()]
     trainer.engine.destroy()
+    turn = Turn(clock.seconds, clock.tokens, checkpoint_seconds=trainer.checkpoint_seconds)
     if ranks.first:
+        records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        waits = [record["wait_share"] for record in records if record["kind"] == "train" and record["step"] > first]
+        files = [path.stat().st_size for path in (run / "checkpoints").rglob("*") if path.is_file()]
+        turn = replace(turn, wait_share=statistics.mean(waits), checkpoint_mb=sum(files) / 1e6)
         shutil.rmtree(run)
-    wait = statistics.mean(waits) if waits else None
-    return Turn(clock.seconds, clock.tokens, wait, trainer.checkpoint_seconds, sum(files) / 1e6)
+    return turn
 
 
 def plain_turn(config: TrainConfig, ranks: Ranks, first: int, last: int) -> Turn:
@@ -308,8 +311,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="turns of each loop (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     args = parser.parse_intermixed_args(argv)
-    if not 1 <= args.warmup < args.steps - 1:
-        raise InputError(f"--warmup {args.warmup} of --steps {args.steps} leaves nothing; use --warmup 1 --steps 3")
+    if args.warmup < 1 or args.steps < 2 * args.warmup + 1:
+        raise InputError(f"--warmup {args.warmup} of --steps {args.steps} leaves too little; use --warmup 1 --steps 3")
     if args.repeats < 1:
         raise InputError(f"--repeats {args.repeats} measures nothing; the smallest is 1")
     return args

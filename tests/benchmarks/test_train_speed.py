@@ -35,7 +35,7 @@ def test_both_loops_are_measured_on_the_same_tokens(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--steps", "4", "--warmup", "3"], "leaves nothing"),
+        (["--steps", "4", "--warmup", "2"], "leaves too little"),
         (["--repeats", "0"], "the smallest is 1"),
         (["sequence_parallel_size=2"], "nearest: 1"),
         (["stepps=2"], "nearest: 'steps'"),
