@@ -73,10 +73,11 @@ def _muon(hidden: list[nn.Parameter], rest: list[dict], config: OptimizerConfig)
 
 def _uncompile_muon() -> None:
     """Takes DeepSpeed's update as it is written: compiling it costs minutes on a CPU and gains nothing there."""
-    from deepspeed.runtime.zero.muon import original_muon
+    from deepspeed.runtime.zero.muon import muon_optimizer, original_muon
 
-    for name, function in list(vars(original_muon).items()):
-        setattr(original_muon, name, getattr(function, "_torchdynamo_orig_callable", function))
+    for module in (original_muon, muon_optimizer):
+        for name, function in list(vars(module).items()):
+            setattr(module, name, getattr(function, "_torchdynamo_orig_callable", function))
 
 
 def learning_rate_factor(step: int, progress: float, config: ScheduleConfig) -> float:
