@@ -64,9 +64,10 @@ class Ranks:
 
     def agree(self, *values: float) -> list[float]:
         """The sum of each value over all ranks."""
+        if self.world == 1:
+            return list(values)
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
-        if self.world > 1:
-            dist.all_reduce(total)
+        dist.all_reduce(total)
         return total.tolist()
 
     def gather(self, item: Any) -> list[Any]:
@@ -151,6 +152,8 @@ def engine_for(
         deepspeed.zero.Init(module=objective, config_dict_or_path=settings)
         objective.to(get_accelerator().current_device_name())  # the buffers; of weights, nothing is left to move
     engine, *_ = deepspeed.initialize(model=objective, optimizer=optimizer, config=settings)
+    if config.zero_stage == 0 and dist.get_world_size() == 1:  # else all gradients are copied twice for nobody
+        engine.enable_backward_allreduce = False
     return engine
 
 
