@@ -48,6 +48,8 @@ FORK = get_context("fork")
 FRAMES, SIDE, CHANNELS = 12, 16, 4
 POLL = 0.002  # seconds between looks at a run
 LONGEST_SAVE = 0.1  # seconds; a kill that aims at a save comes within these of its start
+MOMENT = 0.05  # seconds; a kill that aims at a step comes within these of it, so in all that follows a step, too
+TAIL = 10_000  # bytes that hold the last line of a log
 
 
 def write_recipe(folder: Path, steps: int, zero: int) -> Path:
@@ -65,7 +67,7 @@ def write_recipe(folder: Path, steps: int, zero: int) -> Path:
         latents_mean=[0.0] * CHANNELS, latents_std=[1.0] * CHANNELS,
     ).save_pretrained(folder / "vae")  # fmt: skip
     recipe = {
-        "steps": steps, "log_every": 1, "zero_stage": zero, "ema_decay": 0.9, "checkpoint_minutes": 0.005, "keep": 2,
+        "steps": steps, "log_every": 1, "zero_stage": zero, "ema_decay": 0.9, "checkpoint_minutes": 0.01, "keep": 2,
         "optimizer": {"lr": 1e-3}, "schedule": {"warmup_steps": 10},
         "objective": {
             "name": "canvas", "data": {"cache": str(folder / "cache"), "held_out": 0.2}, "codec": str(folder / "vae"),
@@ -129,6 +131,10 @@ class Life:
         with suppress(ProcessLookupError):
             os.killpg(self.processes[0].pid, number)
 
+    def logs(self) -> bool:
+        """Whether this life has written to the log, which it does when it begins to train."""
+        return _changed(self.run / "log.jsonl") >= self.began
+
     def kill(self) -> None:
         """SIGKILL to all ranks at once."""
         self.signal(signal.SIGKILL)
@@ -168,6 +174,17 @@ def newest_step(run: Path) -> int:
     return max((_step(path) for path in checkpoints(run)), default=0)
 
 
+def last_step(run: Path) -> int:
+    """The step of the last whole line of the log; 0 where there is none."""
+    try:
+        with (run / "log.jsonl").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
+            lines = log.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return 0
+    return json.loads(lines[-1])["step"] if lines else 0
+
+
 def read_losses(run: Path) -> list[tuple[int, float]]:
     """(step, loss) of every training record, in the order of the log; a last line that was cut short is left out."""
     path = run / "log.jsonl"
@@ -185,29 +202,34 @@ class Kill:
     in_save: bool
 
 
-def kill_once(life: Life, aim: str, chance: random.Random, spread: float) -> Kill | None:
+def kill_once(life: Life, aim: str, chance: random.Random, steps: int, start_up: float) -> Kill | None:
     """Kills a life at a moment of the kind `aim`; None where the run ended before.
 
     Args:
-        aim: `save` (somewhere within the writing of a checkpoint), `training` (within `spread` seconds
-            of the first new record) or `start` (within `spread` seconds from nothing).
+        aim: `save` (somewhere within the writing of a checkpoint), `training` (at any moment of the next `steps`
+            steps) or `start` (within `start_up` seconds from nothing).
     """
-    before = len(read_losses(life.run))
-    deadline = time.monotonic() + chance.uniform(0, spread) if aim == "start" else None
+    goal = newest_step(life.run) + chance.randint(1, steps)
+    deadline = time.monotonic() + chance.uniform(0, start_up) if aim == "start" else None
+    longest = LONGEST_SAVE
     while life.alive():
-        if deadline is None and aim == "training" and len(read_losses(life.run)) != before:
-            deadline = time.monotonic() + chance.uniform(0, spread)
-        caught = aim == "save" and life.saves() and _hold_in_save(life, chance)
-        if caught or (deadline is not None and time.monotonic() >= deadline):
+        due = deadline is not None and time.monotonic() >= deadline
+        if aim == "training":
+            due = life.logs() and last_step(life.run) >= goal
+        elif aim == "save" and life.saves():
+            due = _hold_in_save(life, chance.uniform(0, longest))
+            longest *= 0.8  # saves may be shorter than that
+        if due:
+            time.sleep(chance.uniform(0, MOMENT) if aim == "training" else 0)
             life.kill()
-            return Kill(aim, max((step for step, _ in read_losses(life.run)), default=0), life.saves())
+            return Kill(aim, last_step(life.run), life.saves())
         time.sleep(POLL)
     return None
 
 
-def _hold_in_save(life: Life, chance: random.Random) -> bool:
-    """Stops a life somewhere within the save that it has begun; False where the save was over by then."""
-    time.sleep(chance.uniform(0, LONGEST_SAVE))
+def _hold_in_save(life: Life, seconds: float) -> bool:
+    """Stops a life some time into the save that it has begun; False where the save was over by then."""
+    time.sleep(seconds)
     life.signal(signal.SIGSTOP)
     if life.saves():
         return True
@@ -255,7 +277,7 @@ def crash(args: argparse.Namespace, folder: Path) -> dict:
     kills, differing = [], set()
     for aim in tqdm(aims, "kills"):
         with Life(recipe, broken, args.ranks) as life:
-            kill = kill_once(life, aim, chance, start_up if aim == "start" else args.spread)
+            kill = kill_once(life, aim, chance, max(1, args.steps // args.kills), start_up)
         if kill is None:
             break
         kills.append(kill)
@@ -288,15 +310,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--zero", type=int, default=0, choices=range(4), help="ZeRO stage")
-    parser.add_argument("--steps", type=int, help="of the run; default: 40 for every kill")
-    parser.add_argument("--spread", type=float, default=1.5, help="seconds of training before a kill, at most")
+    parser.add_argument("--steps", type=int, help="of the run; default: 80 for every kill")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--out", type=Path, default=Path("outputs/crash_test"), help="is emptied first")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and ends the run with it
     torch.set_num_threads(1)  # and
     tqdm.monitor_interval = 0  # no thread: a fork copies none
-    args.steps = args.steps or 40 * max(1, args.kills)
+    args.steps = args.steps or 80 * max(1, args.kills)
     folder = args.out.resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -11,7 +11,7 @@ SCRIPT = Path(crash_test.__file__)
 
 
 def test_killed_runs_end_as_an_unbroken_one(tmp_path):
-    command = [sys.executable, str(SCRIPT), "--kills", "2", "--steps", "40", "--spread", "0.1", "--out", str(tmp_path)]
+    command = [sys.executable, str(SCRIPT), "--kills", "2", "--steps", "250", "--out", str(tmp_path)]
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}, capture_output=True, text=True, timeout=300
     )
