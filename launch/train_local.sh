@@ -7,14 +7,33 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python}
 ranks=${RANKS:-$("$PYTHON" -c 'import os, torch; print(torch.cuda.device_count() or os.cpu_count())')}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$PWD"
+export WORLD_SIZE=$ranks MASTER_ADDR=127.0.0.1
+MASTER_PORT=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+export MASTER_PORT
 
-set -m # the launcher gets its own process group, so that Ctrl-C reaches the ranks through the trap alone
-"$PYTHON" -m torch.distributed.run --standalone --nproc-per-node "$ranks" tools/train.py "$@" &
-launcher=$!
-trap 'pkill -TERM -P "$launcher" || true' TERM INT # to the ranks: the launcher itself would give them 30 seconds only
-
-status=0
-while kill -0 "$launcher" 2>/dev/null; do
-    wait "$launcher" && status=0 || status=$?
+# The ranks are started here, without torchrun, which adds a traceback to every error and gives ranks that are told to
+# stop 30 seconds only. Each gets its own process group, so that Ctrl-C reaches them through the trap alone.
+set -m
+pids=()
+for ((rank = 0; rank < ranks; rank++)); do
+    RANK=$rank LOCAL_RANK=$rank "$PYTHON" -u tools/train.py "$@" &
+    pids+=($!)
 done
-exit "$status"
+trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' TERM INT
+
+left=$ranks
+while ((left)); do
+    status=0
+    wait -n -p ended "${pids[@]}" || status=$?
+    if [[ -z ${ended:-} ]]; then
+        continue # a signal came; the ranks write their checkpoint
+    fi
+    if ((status)); then # the others would wait for this one
+        kill -KILL "${pids[@]}" 2>/dev/null || true
+        exit "$status"
+    fi
+    left=$((left - 1))
+    for at in "${!pids[@]}"; do
+        if [[ ${pids[at]} == "$ended" ]]; then unset "pids[$at]"; fi
+    done
+done

@@ -3,6 +3,7 @@
 import difflib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 
 
@@ -47,6 +48,8 @@ def exit_on_input_error(main: Callable[[], object]) -> None:
     try:
         main()
     except InputError as error:
+        if os.environ.get("RANK", "0") != "0":  # rank 0 mostly says the same, and its launcher then ends this one first
+            time.sleep(3)
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except RunStopped as error:

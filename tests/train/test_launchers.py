@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -85,3 +86,18 @@ def test_a_recipe_and_a_hostfile_are_needed(job, tmp_path):
         command = ["bash", str(ROOT / "launch/train_multinode.sh"), *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 2 and words in done.stderr
+
+
+def test_two_local_ranks_refuse_a_wrong_recipe_in_one_line():
+    done = subprocess.run(
+        ["bash", "launch/train_local.sh", "configs/train/nano_codec.yaml", "precision=fp7"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHON": sys.executable, "RANKS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "warn" not in line.lower()]
+    assert line.startswith("error: precision=fp7 is not known")
