@@ -3,6 +3,10 @@
 #   launch/train_local.sh configs/train/nano_codec.yaml [key=value ...]
 # The same command goes on from the newest checkpoint. SIGTERM or Ctrl-C writes a checkpoint and ends with status 0.
 set -euo pipefail
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 501)); then
+    echo "error: bash $BASH_VERSION is too old for launch/train_local.sh; use 5.1 or newer, or python tools/train.py" >&2
+    exit 2
+fi
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python}
 ranks=${RANKS:-$("$PYTHON" -c 'import os, torch; print(torch.cuda.device_count() or os.cpu_count())')}

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 import torch
+from toy_objective import weights
 
 from vgen.errors import InputError, RunStopped
 from vgen.train import checkpoint
@@ -14,10 +15,6 @@ from vgen.train.checkpoint import checkpoints
 from vgen.train.config import config_changes, config_dict, fingerprint, load_config
 
 KEYS = {"checkpoint_minutes": 0, "keep": 3}
-
-
-def weights(folder):
-    return torch.load(folder / "model" / "toy.pt")
 
 
 def test_manifest_names_every_file(run):

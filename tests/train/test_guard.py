@@ -3,17 +3,10 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from toy_objective import ToyConfig, ToyObjective, same, weights
 
 from vgen.errors import RunStopped
 from vgen.train.guard import ENOUGH, is_spike
-
-
-def weights(folder):
-    return torch.load(folder / "model" / "toy.pt")
-
-
-def same(first, second):
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_spike_is_many_medians_and_needs_some_history():
@@ -50,8 +43,6 @@ def test_a_run_of_skipped_steps_stops_and_leaves_its_batch(run, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == [
         f"part-00{part}.{kind}" for part in (0, 1) for kind in ("json", "safetensors")
     ]
-    from toy_objective import ToyConfig, ToyObjective
-
     for part in (0, 1):
         expected = ToyObjective(ToyConfig(), 0).batch(6, part, 2, 0.0)
         assert torch.equal(load_file(folder / f"part-00{part}.safetensors")["x"], expected["x"])

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from toy_objective import same, weights
 
 from vgen.train import loop
 from vgen.train.checkpoint import checkpoints
@@ -10,14 +11,6 @@ from vgen.train.config import load_config
 
 def records(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-
-
-def weights(folder):
-    return torch.load(folder / "model" / "toy.pt")
-
-
-def same(first, second):
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_run_leaves_model_log_record_and_checkpoints(run):

@@ -1,10 +1,8 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from launched import run_ranks
 from omegaconf import OmegaConf
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -145,20 +143,7 @@ def test_split_weights_give_the_same_lora_as_whole_ones(base, tmp_path):
         },
     }
     OmegaConf.save(OmegaConf.create(recipe), tmp_path / "recipe.yaml")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    paths = os.pathsep.join([str(HERE), str(HERE.parents[1])])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        environment.pop(name, None)  # set where another test has trained in this process
-    done = subprocess.run(
-        [*command, str(HERE / "lora_ranks.py"), str(tmp_path / "recipe.yaml"), str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=850,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_ranks(2, HERE / "lora_ranks.py", tmp_path / "recipe.yaml", tmp_path)
     files = {
         name: load_file(tmp_path / name / "model" / "pytorch_lora_weights.safetensors")
         for name in ("whole0", "whole3", "broken3")

@@ -1,12 +1,10 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from toy_objective import ToyConfig, ToyObjective
+from launched import run_ranks
+from toy_objective import ToyConfig, ToyObjective, weights
 
 from vgen.errors import InputError
 from vgen.train.config import load_config
@@ -19,10 +17,6 @@ STEPS, LR, DECAY = 20, 0.01, 0.9
 def losses(run):
     entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return torch.tensor([entry["loss"] for entry in entries if entry["kind"] == "train"], dtype=torch.float64)
-
-
-def weights(run):
-    return torch.load(run / "model" / "toy.pt")
 
 
 def distance(first, second):
@@ -69,7 +63,7 @@ def test_ranks_and_zero_stages_are_one_training(recipe, tmp_path):
     for stage in range(4):
         one = ["accumulation=2", f"zero_stage={stage}", f"run={tmp_path / f'from_one{stage}'}"]
         train(load_config(path, [*one, "objective.stop_at=7"]))
-    _two_ranks(path, tmp_path)
+    run_ranks(2, HERE / "toy_ranks.py", path, tmp_path, "launch/deepspeed/offload.json")
 
     plain, averaged = plain_loop()
     for name in ("whole0", "whole1", "whole2", "whole3", "offload2", "offload3"):
@@ -89,37 +83,3 @@ def test_ranks_and_zero_stages_are_one_training(recipe, tmp_path):
             assert not list(other.glob("checkpoints/*.part"))
     assert json.loads((whole / "log.jsonl").read_text().splitlines()[-1])["rank"] == 0.5  # the mean over both ranks
     assert json.loads((whole / "run.json").read_text())["samples"] == STEPS * 4 * 2
-
-
-def _two_ranks(path, folder):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    paths = os.pathsep.join([str(HERE), str(HERE.parents[1])])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        environment.pop(name, None)  # set where another test has trained in this process
-    done = subprocess.run(
-        [*command, str(HERE / "toy_ranks.py"), str(path), str(folder), "launch/deepspeed/offload.json"],
-        cwd=HERE.parents[1],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-def test_muon_keeps_its_number_of_ranks(recipe, tmp_path):
-    keys = ["zero_stage=2", "optimizer.name=muon"]
-    folder = train(load_config(recipe(objective={"stop_at": 1}), keys))
-    newest = next((folder / "checkpoints").iterdir())
-    state = json.loads((newest / "state.json").read_text())
-    text = json.dumps({**state, "ranks": 2})  # as two ranks would have left it
-    (newest / "state.json").write_text(text)
-    from vgen.train.checkpoint import _hash
-
-    manifest = json.loads((newest / "manifest.json").read_text())
-    manifest["files"]["state.json"] = _hash(newest / "state.json")
-    (newest / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="muon under ZeRO goes on with as many ranks as before alone: 2, not 1"):
-        train(load_config(recipe(), keys))

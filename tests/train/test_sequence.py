@@ -1,13 +1,11 @@
 """Sequence parallelism through the loop: two groups of two ranks against a plain loop that has no ranks."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from launched import run_ranks
 from omegaconf import OmegaConf
 from sequence_ranks import VideoConfig, VideoObjective
 
@@ -53,21 +51,7 @@ def test_four_ranks_in_two_sequence_groups_train_as_a_plain_loop_does(monkeypatc
     monkeypatch.setitem(OBJECTIVES, "video", "sequence_ranks:VideoObjective")
     path = tmp_path / "video.yaml"
     OmegaConf.save(OmegaConf.create(RECIPE), path)
-    here = Path(__file__).parent
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(here), *sys.path])}
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        environment.pop(name, None)  # set where another test has trained in this process
-    script = str(here / "sequence_ranks.py")
-    done = subprocess.run(
-        [*command, script, str(path), str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-6000:]
+    run_ranks(4, Path(__file__).parent / "sequence_ranks.py", path, tmp_path)
     expected = plain_loop(load_config(path))
     for stage in range(4):
         lines = (tmp_path / f"split{stage}" / "log.jsonl").read_text().splitlines()

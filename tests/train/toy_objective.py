@@ -68,3 +68,13 @@ class ToyObjective(Objective):
     def export(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(self.state_dict(), folder / "toy.pt")
+
+
+def weights(run):
+    """What a toy run has exported."""
+    return torch.load(run / "model" / "toy.pt")
+
+
+def same(first, second):
+    """Whether two sets of weights are the same bits."""
+    return all(torch.equal(first[name], second[name]) for name in first)
