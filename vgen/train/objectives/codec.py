@@ -58,8 +58,8 @@ class CodecObjective(Objective):
             raise InputError("objective.model and objective.pretrained: give one of the two")
         self.config, self.seed = config, seed
         torch.manual_seed(seed)
-        self.lengths = parse_lengths(config.frames, 4)
         self.vae = AutoencoderKLWan.from_pretrained(config.pretrained) if config.pretrained else _build(config.model)
+        self.lengths = parse_lengths(config.frames, self.vae.config.scale_factor_temporal)
 
     @classmethod
     def outline(cls, config: CodecConfig) -> Outline:

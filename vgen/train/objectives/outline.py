@@ -128,7 +128,7 @@ def codec_outline(config: CodecConfig) -> Outline:
     return Outline(
         {"codec": vae},
         config.data,
-        parse_lengths(config.frames, 4),
+        parse_lengths(config.frames, vae.config.scale_factor_temporal),
         vae.config.scale_factor_spatial,
         config.clips_per_batch,
         captions=False,
