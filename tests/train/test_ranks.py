@@ -83,3 +83,19 @@ def test_ranks_and_zero_stages_are_one_training(recipe, tmp_path):
             assert not list(other.glob("checkpoints/*.part"))
     assert json.loads((whole / "log.jsonl").read_text().splitlines()[-1])["rank"] == 0.5  # the mean over both ranks
     assert json.loads((whole / "run.json").read_text())["samples"] == STEPS * 4 * 2
+
+
+def test_muon_keeps_its_number_of_ranks(recipe, tmp_path):
+    keys = ["zero_stage=2", "optimizer.name=muon"]
+    folder = train(load_config(recipe(objective={"stop_at": 1}), keys))
+    newest = next((folder / "checkpoints").iterdir())
+    state = json.loads((newest / "state.json").read_text())
+    text = json.dumps({**state, "ranks": 2})  # as two ranks would have left it
+    (newest / "state.json").write_text(text)
+    from vgen.train.checkpoint import _hash
+
+    manifest = json.loads((newest / "manifest.json").read_text())
+    manifest["files"]["state.json"] = _hash(newest / "state.json")
+    (newest / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="muon under ZeRO goes on with as many ranks as before alone: 2, not 1"):
+        train(load_config(recipe(), keys))
