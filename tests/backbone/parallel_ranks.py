@@ -67,3 +67,4 @@ for given in ((), (1, 1), (1, 1, 2), (2, 5)):
 split.enable_gradient_checkpointing()
 split.set_attention_backend("_native_math")
 compare(whole, split, (1, 1, 1))
+dist.destroy_process_group()

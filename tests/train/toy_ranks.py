@@ -1,9 +1,11 @@
 """Run by both ranks of test_ranks.py, per ZeRO stage: a whole run, one that a SIGTERM to one rank ends and its resume,
 one that ends early for a single rank to go on, and the resume of one that a single rank began."""
 
+import atexit
 import sys
 from pathlib import Path
 
+import torch.distributed as dist
 from toy_objective import INTERRUPTIONS
 
 from vgen.train import config, loop
@@ -13,6 +15,8 @@ from vgen.train.objectives import OBJECTIVES
 OBJECTIVES["toy"] = "toy_objective:ToyObjective"
 config.MAY_CHANGE += INTERRUPTIONS
 recipe, folder, offload = sys.argv[1], Path(sys.argv[2]), f"deepspeed={sys.argv[3]}"
+# Registered first, so it runs after all that `start` leaves for the end.
+atexit.register(lambda: (folder / f"left{ranks.rank}").write_text(str(not dist.is_initialized())))
 ranks = loop.start(1)
 
 

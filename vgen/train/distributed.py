@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import math
@@ -112,8 +113,19 @@ def start(threads: int, sequence: int = 1) -> Ranks:
         torch.set_num_threads(threads)
         # The op speeds up inference only, and building it takes a minute and a compiler.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo", verbose=False, timeout=WAIT)
+    if not dist.is_initialized():
+        deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo", verbose=False, timeout=WAIT)
+        if device.type == "cpu":
+            # Gloo's threads may still hold tensors when the interpreter goes down, and then abort the process. NCCL has
+            # no such trouble, and would make a rank that ends with an error wait for the others.
+            atexit.register(leave)
     return Ranks(dist.get_rank(), dist.get_world_size(), device, sequence)
+
+
+def leave() -> None:
+    """Leaves the ranks that `start` joined; at the process's end by itself."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def engine_for(
