@@ -10,7 +10,7 @@ from torch import Tensor
 
 from canvas_suite.tasks import Given
 from vgen.backbone.codec import Codec
-from vgen.canvas.conditions import encode_frames
+from vgen.backbone.encoding import encode_frames
 from vgen.canvas.pipeline import CanvasPipeline
 
 

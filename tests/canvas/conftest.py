@@ -1,9 +1,6 @@
 import numpy as np
 import pytest
-import torch
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
 from PIL import Image
-from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from vgen.data.video import write_video
 
@@ -28,45 +25,4 @@ def media(tmp_path_factory):
         ramp = np.linspace(0, 250, frames).astype(np.uint8)
         video = np.broadcast_to(ramp[:, None, None, None], (frames, 32, 64, 3))
         write_video(folder / f"clip{frames}.mp4", np.ascontiguousarray(video), fps=15)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory):
-    """A Wan folder of diffusers with random weights: temporal stride 4, sizes are multiples of 16."""
-    torch.manual_seed(0)
-    vae = AutoencoderKLWan(
-        base_dim=8,
-        z_dim=4,
-        dim_mult=[1, 1, 1],
-        num_res_blocks=1,
-        temperal_downsample=[True, True],
-        latents_mean=[0.0] * 4,
-        latents_std=[1.0] * 4,
-        in_channels=12,
-        out_channels=12,
-        patch_size=2,
-        scale_factor_spatial=8,
-    )
-    transformer = WanTransformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=12,
-        in_channels=4,
-        out_channels=4,
-        text_dim=16,
-        freq_dim=32,
-        ffn_dim=32,
-        num_layers=1,
-        rope_max_seq_len=64,
-    )
-    text = UMT5Config(vocab_size=384, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
-    pipe = WanPipeline(
-        ByT5Tokenizer(model_max_length=32),
-        UMT5EncoderModel(text).eval(),
-        vae,
-        FlowMatchEulerDiscreteScheduler(),
-        transformer,
-    )
-    folder = tmp_path_factory.mktemp("tiny")
-    pipe.save_pretrained(folder)
     return folder

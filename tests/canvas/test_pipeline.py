@@ -8,8 +8,8 @@ import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from peft import LoraConfig, get_peft_model_state_dict
 
+from vgen.backbone.encoding import encode_frames
 from vgen.backbone.transformer import VideoTransformer
-from vgen.canvas.conditions import encode_frames
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.spec import Canvas, Patch
 from vgen.errors import InputError
@@ -81,7 +81,7 @@ def test_a_batch_is_its_samples_one_by_one(pipe):
     call = {"frames": 9, "num_inference_steps": 2, "guidance_scale": 2.0, **SIZE}
 
     def sample(rows):
-        conditions = encode_frames(pipe._codec(), pixels[rows], masks[rows], frames[rows])
+        conditions = encode_frames(pipe.codec, pixels[rows], masks[rows], frames[rows])
         prompts = [("a cat", "a dog")[row] for row in rows]
         return pipe.sample(conditions, prompts, generator=[seeded(row) for row in rows], **call)
 

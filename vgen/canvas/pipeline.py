@@ -1,4 +1,4 @@
-"""The canvas pipeline: a canvas with patches becomes a full video. A diffusers pipeline over Wan's components."""
+"""The canvas pipeline: a canvas with patches becomes a full video."""
 
 from __future__ import annotations
 
@@ -6,28 +6,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from os import PathLike
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan, DiffusionPipeline, SchedulerMixin
-from diffusers.loaders import WanLoraLoaderMixin
+from diffusers import DiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
-from vgen.backbone.codec import WanCodec
+from vgen.backbone.pipeline import VideoPipeline, guided
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.shapes import check_frames, check_size, latent_frames
-from vgen.backbone.text import encode_text, text_length
-from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.canvas.conditions import encode_placed
 from vgen.canvas.media import composite, place
 from vgen.canvas.spec import Canvas, validate
 from vgen.data.video import to_uint8
-from vgen.errors import InputError
-from vgen.weights import resolve
 
 
 @dataclass(frozen=True)
@@ -38,86 +31,8 @@ class CanvasOutput:
     timings: dict[str, float] = field(default_factory=dict)
 
 
-class CanvasPipeline(DiffusionPipeline, WanLoraLoaderMixin):
-    """Completes videos from patches: `pipe(canvas, generator=...)`.
-
-    Loads any Wan text-to-video folder of diffusers (2.1 1.3B and 14B, 2.2 TI2V-5B) and nano. What it saves is a Wan
-    folder again, which diffusers' own `WanPipeline` loads.
-
-    Args:
-        tokenizer, text_encoder, vae, transformer, scheduler: Wan's components.
-        default_steps, default_guidance: what a call without these values uses (the paper's, unless the folder says
-            otherwise).
-        default_frames, default_height, default_width: what the model was trained on, which
-            `tools/infer.py` offers where the user names none.
-    """
-
-    model_cpu_offload_seq = "text_encoder->transformer->vae"
-    _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
-
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        text_encoder: UMT5EncoderModel,
-        vae: AutoencoderKLWan,
-        transformer: VideoTransformer,
-        scheduler: SchedulerMixin,
-        default_steps: int = 50,
-        default_guidance: float = 7.5,
-        default_frames: int = 77,
-        default_height: int = 384,
-        default_width: int = 672,
-    ) -> None:
-        super().__init__()
-        self.register_modules(
-            tokenizer=tokenizer,
-            text_encoder=text_encoder,
-            vae=vae,
-            transformer=transformer,
-            scheduler=scheduler,
-        )
-        # What is saved names diffusers' own class: the parameters are the same, and any diffusers program can load it.
-        self.register_to_config(transformer=("diffusers", "WanTransformer3DModel"))
-        self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
-        self.register_to_config(default_frames=default_frames)
-        self.register_to_config(default_height=default_height, default_width=default_width)
-
-    @classmethod
-    def from_pretrained(cls, model: str | PathLike, **kwargs: Any) -> CanvasPipeline:
-        """Loads "nano", a local diffusers folder or a hub id; keywords as in diffusers (`dtype`, `revision` …).
-
-        Raises:
-            InputError: there is no such model, or it is not a Wan text-to-video model with one transformer.
-        """
-        folder = resolve(model)
-        hub = {
-            key: kwargs[key]
-            for key in ("dtype", "torch_dtype", "revision", "cache_dir", "token", "variant")
-            if key in kwargs
-        }
-        try:
-            transformer = kwargs.pop("transformer", None) or VideoTransformer.from_pretrained(
-                folder, subfolder="transformer", **hub
-            )
-            pipe = super().from_pretrained(folder, transformer=transformer, **kwargs)
-        except OSError as error:
-            raise InputError(f"model {str(model)!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-        check_components(pipe, str(model))
-        return pipe
-
-    def to_json_string(self) -> str:
-        """The pipeline's index: it names `WanPipeline`, so that diffusers opens the folder by itself."""
-        return super().to_json_string().replace(f'"{type(self).__name__}"', '"WanPipeline"')
-
-    @property
-    def temporal_stride(self) -> int:
-        """N: a video has 1 + N·k frames."""
-        return self.vae.config.scale_factor_temporal
-
-    @property
-    def size_multiple(self) -> int:
-        """Height and width are multiples of it: the codec's spatial stride times the transformer's patch."""
-        return self.vae.config.scale_factor_spatial * self.transformer.config.patch_size[1]
+class CanvasPipeline(VideoPipeline):
+    """Completes videos from patches: `pipe(canvas, generator=...)`. See `VideoPipeline` for what it loads and saves."""
 
     @torch.no_grad()
     def __call__(
@@ -146,7 +61,7 @@ class CanvasPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         timings: dict[str, float] = {}
         with _timed(timings, "encode"):
             placed = composite(place(canvas, self.temporal_stride))
-            conditions = encode_placed(self._codec(), placed)
+            conditions = encode_placed(self.codec, placed)
         video = self.sample(
             conditions,
             [canvas.prompt],
@@ -201,80 +116,21 @@ class CanvasPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         if guidance > 1:
             texts.append(self.embed(negative_prompts or [""] * len(prompts)))
 
-        codec = self._codec()
-        shape = (
-            latent_frames(frames, self.temporal_stride),
-            height // codec.spatial_stride,
-        )
-        shape = (len(prompts), codec.channels, *shape, width // codec.spatial_stride)
+        codec = self.codec
+        grid = (latent_frames(frames, self.temporal_stride), height // codec.spatial_stride)
+        shape = (len(prompts), codec.channels, *grid, width // codec.spatial_stride)
+
+        def velocity(latents: Tensor, time: Tensor) -> Tensor:
+            """The conditions stay in both, only the text is dropped."""
+            segments = [*conditions, target(latents, time)]
+            outputs = [self.transformer(segments, text, attention_kwargs=attention_kwargs)[0].float() for text in texts]
+            return outputs[0] if len(outputs) == 1 else guided(*outputs, guidance)
+
         with _timed(timings, "denoise"):
-            latents = randn_tensor(shape, generator, self._execution_device, torch.float32)
-            steps = num_inference_steps or self.config.default_steps
-            self.scheduler.set_timesteps(steps, device=self._execution_device)
-            with self.progress_bar(total=len(self.scheduler.timesteps)) as bar:
-                bar.set_description("denoising")
-                for step, timestep in enumerate(self.scheduler.timesteps):
-                    velocity = self._velocity(latents, timestep, conditions, texts, guidance, attention_kwargs)
-                    latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
-                    if callback_on_step_end:
-                        changed = callback_on_step_end(self, step, timestep, {"latents": latents})
-                        latents = changed.get("latents", latents)
-                    bar.update()
-        with _timed(timings, "decode"), self._decoding_bar(latents.shape[2]):
-            return codec.decode(latents)
-
-    def embed(self, prompts: Sequence[str]) -> Tensor:
-        """Text embeddings [B, Lt, D] of B prompts, in the transformer's type."""
-        length = text_length(self.tokenizer)
-        states = encode_text(self.tokenizer, self.text_encoder, prompts, length, self._execution_device)
-        return states.to(self.transformer.dtype)
-
-    def _velocity(
-        self,
-        latents: Tensor,
-        timestep: Tensor,
-        conditions: list[Segment],
-        texts: list[Tensor],
-        guidance: float,
-        attention_kwargs: dict[str, Any] | None,
-    ) -> Tensor:
-        """The guided velocity u + w·(c - u); the conditions stay in both, only the text is dropped."""
-        time = (timestep / TIMESTEPS).float().expand(len(latents)).to(latents.device)
-        segments = [*conditions, target(latents, time)]
-        outputs = [self.transformer(segments, text, attention_kwargs=attention_kwargs)[0].float() for text in texts]
-        if len(outputs) == 1:
-            return outputs[0]
-        with_text, without = outputs
-        return without + guidance * (with_text - without)
-
-    def _codec(self) -> WanCodec:
-        return WanCodec(self.vae, self._execution_device)
-
-    @contextmanager
-    def _decoding_bar(self, frames: int) -> Iterator[None]:
-        """A progress bar over the codec's latent frames, which it decodes one by one."""
-        with self.progress_bar(total=frames) as bar:
-            bar.set_description("decoding")
-            hook = self.vae.decoder.register_forward_hook(lambda *_: bar.update() and None)
-            try:
-                yield
-            finally:
-                hook.remove()
-
-
-def check_components(pipe: CanvasPipeline, name: str) -> None:
-    """Refuses models that are Wan but not text-to-video with one transformer.
-
-    Raises:
-        InputError: it says what the model is and which ones work.
-    """
-    rule = "use a text-to-video model with one transformer, as Wan2.1-T2V-1.3B or Wan2.2-TI2V-5B"
-    config = pipe.transformer.config
-    if config.in_channels != pipe.vae.config.z_dim:
-        channels = f"{config.in_channels} input channels for {pipe.vae.config.z_dim} latent channels"
-        raise InputError(f"model {name!r} has {channels}, so it is an image-to-video model; {rule}")
-    if config.image_dim is not None:
-        raise InputError(f"model {name!r} expects image embeddings; {rule}")
+            noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
+            latents = self.denoise(noise, velocity, num_inference_steps, callback_on_step_end)
+        with _timed(timings, "decode"):
+            return self.decode(latents)
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from vgen.backbone.codec import WanCodec
+from vgen.backbone.encoding import encode_clip, encode_frames
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.shapes import check_frames, latent_frames
 from vgen.backbone.text import encode_text, text_length
 from vgen.backbone.transformer import VideoTransformer
-from vgen.canvas.conditions import encode_clip, encode_frames
 from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.report import contact_sheet

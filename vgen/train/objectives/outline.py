@@ -12,10 +12,10 @@ from diffusers import AutoencoderKLWan
 from torch import nn
 from transformers import UMT5Config, UMT5EncoderModel
 
+from vgen.backbone.encoding import IMAGES_AT_ONCE
 from vgen.backbone.shapes import latent_frames
 from vgen.backbone.text import WAN_TEXT_LENGTH
 from vgen.backbone.transformer import VideoTransformer
-from vgen.canvas.conditions import IMAGES_AT_ONCE
 from vgen.data.buckets import Bucket
 from vgen.errors import InputError, unknown_key
 from vgen.train.lora import add_lora

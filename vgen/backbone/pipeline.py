@@ -1,0 +1,172 @@
+"""A diffusers pipeline over Wan's components: what both front-ends load, and how they denoise and decode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from typing import Any, ClassVar, Self
+
+from diffusers import AutoencoderKLWan, DiffusionPipeline, SchedulerMixin
+from diffusers.loaders import WanLoraLoaderMixin
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
+
+from vgen.backbone.codec import WanCodec
+from vgen.backbone.text import encode_text, text_length
+from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
+from vgen.errors import InputError
+from vgen.weights import resolve
+
+
+class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
+    """Loads any Wan text-to-video folder of diffusers (2.1 1.3B and 14B, 2.2 TI2V-5B) and nano. What it saves is a Wan
+    folder again, which diffusers' own `WanPipeline` loads.
+
+    Args:
+        tokenizer, text_encoder, vae, transformer, scheduler: Wan's components.
+        default_steps, default_guidance: what a call without these values uses (the paper's, unless the folder says
+            otherwise).
+        default_frames, default_height, default_width: what the model was trained on, which
+            `tools/infer.py` offers where the user names none.
+    """
+
+    model_cpu_offload_seq = "text_encoder->transformer->vae"
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        text_encoder: UMT5EncoderModel,
+        vae: AutoencoderKLWan,
+        transformer: VideoTransformer,
+        scheduler: SchedulerMixin,
+        default_steps: int = 50,
+        default_guidance: float = 7.5,
+        default_frames: int = 77,
+        default_height: int = 384,
+        default_width: int = 672,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            vae=vae,
+            transformer=transformer,
+            scheduler=scheduler,
+        )
+        # What is saved names diffusers' own class: the parameters are the same, and any diffusers program can load it.
+        self.register_to_config(transformer=("diffusers", "WanTransformer3DModel"))
+        self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
+        self.register_to_config(default_frames=default_frames)
+        self.register_to_config(default_height=default_height, default_width=default_width)
+
+    @classmethod
+    def from_pretrained(cls, model: str | PathLike, **kwargs: Any) -> Self:
+        """Loads "nano", a local diffusers folder or a hub id; keywords as in diffusers (`dtype`, `revision` …).
+
+        Raises:
+            InputError: there is no such model, or it is not a Wan text-to-video model with one transformer.
+        """
+        folder = resolve(model)
+        hub = {
+            key: kwargs[key]
+            for key in ("dtype", "torch_dtype", "revision", "cache_dir", "token", "variant")
+            if key in kwargs
+        }
+        try:
+            transformer = kwargs.pop("transformer", None) or VideoTransformer.from_pretrained(
+                folder, subfolder="transformer", **hub
+            )
+            pipe = super().from_pretrained(folder, transformer=transformer, **kwargs)
+        except OSError as error:
+            raise InputError(f"model {str(model)!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        check_components(pipe, str(model))
+        return pipe
+
+    def to_json_string(self) -> str:
+        """The pipeline's index: it names `WanPipeline`, so that diffusers opens the folder by itself."""
+        return super().to_json_string().replace(f'"{type(self).__name__}"', '"WanPipeline"')
+
+    @property
+    def temporal_stride(self) -> int:
+        """N: a video has 1 + N·k frames."""
+        return self.vae.config.scale_factor_temporal
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width are multiples of it: the codec's spatial stride times the transformer's patch."""
+        return self.vae.config.scale_factor_spatial * self.transformer.config.patch_size[1]
+
+    @property
+    def codec(self) -> WanCodec:
+        """The VAE as a codec, on the device where it runs."""
+        return WanCodec(self.vae, self._execution_device)
+
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """Text embeddings [B, Lt, D] of B prompts, in the transformer's type."""
+        length = text_length(self.tokenizer)
+        states = encode_text(self.tokenizer, self.text_encoder, prompts, length, self._execution_device)
+        return states.to(self.transformer.dtype)
+
+    def denoise(
+        self,
+        latents: Tensor,
+        velocity: Callable[[Tensor, Tensor], Tensor],
+        steps: int | None = None,
+        callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
+    ) -> Tensor:
+        """Noise [B, C, F, h, w] to latents of the same shape, by the scheduler.
+
+        Args:
+            velocity: gives ε - z, float32, for noisy latents and their diffusion time [B] in [0, 1].
+            steps: the model's default when None.
+            callback_on_step_end: as in diffusers, with the tensor "latents".
+        """
+        self.scheduler.set_timesteps(steps or self.config.default_steps, device=self._execution_device)
+        with self.progress_bar(total=len(self.scheduler.timesteps)) as bar:
+            bar.set_description("denoising")
+            for step, timestep in enumerate(self.scheduler.timesteps):
+                time = (timestep / TIMESTEPS).float().expand(len(latents)).to(latents.device)
+                latents = self.scheduler.step(velocity(latents, time), timestep, latents, return_dict=False)[0]
+                if callback_on_step_end:
+                    changed = callback_on_step_end(self, step, timestep, {"latents": latents})
+                    latents = changed.get("latents", latents)
+                bar.update()
+        return latents
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [B, C, F, h, w] to video [B, 3, T, H, W] in [-1, 1], with a progress bar."""
+        with self._decoding_bar(latents.shape[2]):
+            return self.codec.decode(latents)
+
+    @contextmanager
+    def _decoding_bar(self, frames: int) -> Iterator[None]:
+        """A progress bar over the codec's latent frames, which it decodes one by one."""
+        with self.progress_bar(total=frames) as bar:
+            bar.set_description("decoding")
+            hook = self.vae.decoder.register_forward_hook(lambda *_: bar.update() and None)
+            try:
+                yield
+            finally:
+                hook.remove()
+
+
+def check_components(pipe: VideoPipeline, name: str) -> None:
+    """Refuses models that are Wan but not text-to-video with one transformer.
+
+    Raises:
+        InputError: it says what the model is and which ones work.
+    """
+    rule = "use a text-to-video model with one transformer, as Wan2.1-T2V-1.3B or Wan2.2-TI2V-5B"
+    config = pipe.transformer.config
+    if config.in_channels != pipe.vae.config.z_dim:
+        channels = f"{config.in_channels} input channels for {pipe.vae.config.z_dim} latent channels"
+        raise InputError(f"model {name!r} has {channels}, so it is an image-to-video model; {rule}")
+    if config.image_dim is not None:
+        raise InputError(f"model {name!r} expects image embeddings; {rule}")
+
+
+def guided(with_text: Tensor, without: Tensor, guidance: float) -> Tensor:
+    """Classifier-free guidance u + w·(c - u)."""
+    return without + guidance * (with_text - without)
