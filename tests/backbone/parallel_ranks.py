@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 
 from vgen.backbone.parallel import TokenSplit
-from vgen.backbone.segments import condition, target
+from vgen.backbone.segments import Places, condition, target
 from vgen.backbone.transformer import VideoTransformer
 from vgen.errors import InputError
 
@@ -37,12 +37,24 @@ def draw(frames: tuple[int, ...]) -> tuple:
     return [*segments, target(noisy, torch.tensor([0.75, 0.5]))], text
 
 
+class ByTime(torch.nn.Module):
+    """An adapter whose change depends on a token's place, and on whether it is a target's."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.linspace(0.1, 1, 2 * 64).view(2, 64).sin())
+
+    def forward(self, block: int, tokens: torch.Tensor, places: Places) -> torch.Tensor:
+        return tokens + ((places.t + 1) * places.target)[..., None].type_as(tokens) * self.weights[block]
+
+
 def velocity_and_gradients(net: VideoTransformer, frames: tuple[int, ...]) -> tuple:
     net.zero_grad()
     segments, text = draw(frames)
-    (velocity,) = net(segments, text)
+    adapter = ByTime()
+    (velocity,) = net(segments, text, adapter=adapter)
     velocity.square().mean().backward()
-    return velocity.detach(), {name: p.grad for name, p in net.named_parameters()}
+    return velocity.detach(), {name: p.grad for name, p in [*net.named_parameters(), *adapter.named_parameters()]}
 
 
 def compare(whole: VideoTransformer, split: VideoTransformer, frames: tuple[int, ...]) -> None:

@@ -42,4 +42,4 @@ def encode_clip(codec: Codec, pixels: Tensor, masks: Tensor, start: Tensor) -> S
     latent = codec.encode_video(pixels * (masks != 0))
     ends = torch.arange(latent.shape[2], dtype=torch.float64) * codec.temporal_stride
     positions = temporal_position(start.double().unsqueeze(1) + ends, codec.temporal_stride)
-    return condition(latent, positions.to(latent.device))
+    return condition(latent, positions.to(latent.device), clip=True)

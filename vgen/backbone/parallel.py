@@ -23,6 +23,7 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import Tensor
 from torch.nn import functional
 
+from vgen.backbone.attention import project, rotate
 from vgen.backbone.rope import Rotation
 from vgen.errors import InputError
 
@@ -142,11 +143,10 @@ class UlyssesProcessor:
         self, attn: WanAttention, tokens: Tensor, text: None, attention_mask: None, rotation: Rotation
     ) -> Tensor:
         """Tokens [B, share, D] to tokens of the same shape; `rotation` has cos and sin of all L tokens."""
-        query, key, value = attn.norm_q(attn.to_q(tokens)), attn.norm_k(attn.to_k(tokens)), attn.to_v(tokens)
-        query, key, value = (x.unflatten(2, (attn.heads, -1)) for x in (query, key, value))
+        query, key, value = project(attn, tokens)
         update = self.exchange(query, key, value, 0, None, rotation).flatten(2)
-        project, dropout = attn.to_out
-        return dropout(project(update.type_as(query)))
+        out, dropout = attn.to_out
+        return dropout(out(update.type_as(query)))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, rotation: Rotation) -> Tensor:
         """All tokens [B, size · share, heads of this rank, head width]; what lies past the rotation is empty."""
@@ -157,10 +157,3 @@ class UlyssesProcessor:
             rotate(query, rotation), rotate(key, rotation), value, backend=self._attention_backend
         )
         return functional.pad(update, (0, 0, 0, 0, 0, empty))
-
-
-def rotate(heads: Tensor, rotation: Rotation) -> Tensor:
-    """Rotary embedding of [B, L, heads, head width] in Wan's layout: neighbouring channels are a pair."""
-    cos, sin = (table[..., 0::2] for table in rotation)
-    even, odd = heads.unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(heads)

@@ -20,12 +20,15 @@ class Segment:
         t: [B, F] float64, temporal positions in latent units; they need not be integers, sorted or distinct.
         time: [B] diffusion time in [0, 1]: 0 is clean, 1 is noise.
         role: a condition is read only; for a target the backbone predicts a velocity.
+        clip: the frames of a condition belong together (they were encoded as one clip), so under independent
+            condition attention they attend to one another. Otherwise each frame is a condition of its own.
     """
 
     latent: Tensor
     t: Tensor
     time: Tensor
     role: Role
+    clip: bool = False
 
     def __post_init__(self) -> None:
         batch, _, frames, _, _ = self.latent.shape
@@ -33,13 +36,43 @@ class Segment:
         assert self.time.shape == (batch,), f"diffusion time {tuple(self.time.shape)} for a batch of {batch}"
 
 
-def condition(latent: Tensor, t: Tensor) -> Segment:
-    """A condition: clean latent frames [B, C, K, h, w] at positions t [B, K], at diffusion time 0."""
-    return Segment(latent, t, torch.zeros(len(latent), device=latent.device), "condition")
+@dataclass(frozen=True)
+class Places:
+    """Where tokens stand, as an adapter of the backbone's blocks is told.
+
+    Attributes:
+        frames: [B, F] float64, temporal positions of the latent frames in latent units.
+        frame: [L], of each token the latent frame that it belongs to.
+        target: [L] bool, whether a token is a target's.
+    """
+
+    frames: Tensor
+    frame: Tensor
+    target: Tensor
+
+    @property
+    def t(self) -> Tensor:
+        """The temporal position of every token, [B, L] float64."""
+        return self.frames[:, self.frame]
 
 
-def target(latent: Tensor, time: Tensor) -> Segment:
-    """A target on the latent grid: noisy latent [B, C, F, h, w] whose frame k lies at t = k, at diffusion time [B]."""
+def condition(latent: Tensor, t: Tensor, clip: bool = False) -> Segment:
+    """A condition: clean latent frames [B, C, K, h, w] at positions t [B, K], at diffusion time 0.
+
+    Args:
+        clip: the K frames were encoded together as one clip; otherwise each was given alone.
+    """
+    return Segment(latent, t, torch.zeros(len(latent), device=latent.device), "condition", clip)
+
+
+def target(latent: Tensor, time: Tensor, t: Tensor | None = None) -> Segment:
+    """A target: noisy latent [B, C, F, h, w] at diffusion time [B], at positions t [B, F].
+
+    Args:
+        t: by default the latent grid, where frame k lies at t = k. Frame-by-frame prediction puts a single image-mode
+            latent at t = τ/N.
+    """
     batch, _, frames, _, _ = latent.shape
-    grid = torch.arange(frames, device=latent.device, dtype=torch.float64)
-    return Segment(latent, grid.expand(batch, frames), time, "target")
+    if t is None:
+        t = torch.arange(frames, device=latent.device, dtype=torch.float64).expand(batch, frames)
+    return Segment(latent, t, time, "target")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -14,11 +14,26 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
+from vgen.backbone.attention import IndependentProcessor, KeysValues, Runs, runs_of
+from vgen.backbone.cache import ConditionCache
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
 from vgen.backbone.rope import Rotation, rotary_embedding
-from vgen.backbone.segments import Segment
+from vgen.backbone.segments import Places, Segment
+from vgen.errors import InputError, unknown_key
 
 TIMESTEPS = 1000  # Wan counts diffusion time in 0..1000
+ConditionAttention = Literal["joint", "independent"]
+
+
+class BlockAdapter(Protocol):
+    """What a front-end does to the tokens after each block, such as letting them read a trajectory.
+
+    A token's change must depend on that token, its place and the adapter alone, never on other tokens: a rank may hold
+    a part of them, and conditions may have been remembered in an earlier call.
+    """
+
+    def __call__(self, block: int, tokens: Tensor, places: Places) -> Tensor:
+        """Tokens [B, L, D] after the block of this index, to tokens of the same shape and type."""
 
 
 class SegmentBlock(WanTransformerBlock):
@@ -31,7 +46,9 @@ class SegmentBlock(WanTransformerBlock):
         modulations: Sequence[Tensor],
         lengths: Sequence[int],
         rotation: Rotation,
-    ) -> Tensor:
+        runs: Runs | None = None,
+        memory: KeysValues | None = None,
+    ) -> tuple[Tensor, KeysValues | None]:
         """Tokens [B, L, D] of all segments, one after another, to tokens of the same shape.
 
         Args:
@@ -39,12 +56,17 @@ class SegmentBlock(WanTransformerBlock):
             modulations: for each segment, the projected diffusion time [B, 6, D].
             lengths: the tokens of each segment; their sum is L.
             rotation: cos and sin of all tokens, also of those on other ranks where the sequence is split.
+            runs: under independent condition attention, how the first tokens part into conditions; else None.
+            memory: keys and values of remembered conditions, where there are any.
+
+        Returns:
+            the tokens and, under independent condition attention, their keys and values.
         """
         parts = [(self.scale_shift_table + m.float()).chunk(6, dim=1) for m in modulations]
         attend_shift, attend_scale, attend_gate, feed_shift, feed_scale, feed_gate = zip(*parts, strict=True)
 
         normed = modulate(self.norm1(tokens.float()), attend_scale, attend_shift, lengths).type_as(tokens)
-        update = self.attn1(normed, None, None, rotation)
+        update, heads = self._attend(normed, rotation, runs, memory)
         tokens = (tokens.float() + gate(update, attend_gate, lengths)).type_as(tokens)
 
         normed = self.norm2(tokens.float()).type_as(tokens)
@@ -52,7 +74,14 @@ class SegmentBlock(WanTransformerBlock):
 
         normed = modulate(self.norm3(tokens.float()), feed_scale, feed_shift, lengths).type_as(tokens)
         update = self.ffn(normed)
-        return (tokens.float() + gate(update.float(), feed_gate, lengths)).type_as(tokens)
+        return (tokens.float() + gate(update.float(), feed_gate, lengths)).type_as(tokens), heads
+
+    def _attend(
+        self, tokens: Tensor, rotation: Rotation, runs: Runs | None, memory: KeysValues | None
+    ) -> tuple[Tensor, KeysValues | None]:
+        if runs is None:
+            return self.attn1(tokens, None, None, rotation), None
+        return self.attn1(tokens, None, None, rotation, runs=runs, memory=memory)
 
 
 class VideoTransformer(WanTransformer3DModel):
@@ -60,14 +89,25 @@ class VideoTransformer(WanTransformer3DModel):
 
     Every Wan text-to-video checkpoint and LoRA loads; a saved model loads in diffusers. With one target segment and
     no condition, it computes what the Wan model computes.
+
+    Args:
+        condition_attention: "joint": every token attends to every token. "independent": a condition attends to itself
+            alone, targets attend to conditions and targets, and conditions can be remembered (`remember`). A model is
+            trained for one of the two; its configuration keeps which. Everything else is as in Wan.
+
+    Raises:
+        InputError: another `condition_attention`.
     """
 
     _no_split_modules: ClassVar[list[str]] = ["SegmentBlock"]
     _repeated_blocks: ClassVar[list[str]] = ["SegmentBlock"]
 
-    @functools.wraps(WanTransformer3DModel.__init__)  # the configuration is Wan's own, and read off this signature
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    @functools.wraps(WanTransformer3DModel.__init__)  # the configuration is read off this signature: Wan's, and one key
+    def __init__(self, *args: Any, condition_attention: ConditionAttention = "joint", **kwargs: Any) -> None:
+        if condition_attention not in get_args(ConditionAttention):
+            raise unknown_key(condition_attention, get_args(ConditionAttention), "the kinds of condition_attention")
         super().__init__(*args, **kwargs)
+        self.register_to_config(condition_attention=condition_attention)
         c = self.config
         width = c.num_attention_heads * c.attention_head_dim
         self.blocks = nn.ModuleList(
@@ -82,15 +122,31 @@ class VideoTransformer(WanTransformer3DModel):
             )
             for _ in range(c.num_layers)
         )
+        if self.independent:
+            for block in self.blocks:
+                block.attn1.set_processor(IndependentProcessor())
         self.sequence_group: ProcessGroup | None = None
+
+    @staticmethod
+    def _get_init_keys(input_class: type) -> set[str]:
+        return WanTransformer3DModel._get_init_keys(input_class) | {"condition_attention"}
+
+    @property
+    def independent(self) -> bool:
+        """Whether a condition attends to itself alone."""
+        return self.config.condition_attention == "independent"
 
     def split_sequence(self, size: int) -> None:
         """From now on, every `size` neighbouring ranks share the tokens of a sample, and call `forward` together with
         the same arguments; each returns the whole result. The gradient is the mean over ranks (parallel.py).
 
         Raises:
-            InputError: `size` does not divide both the attention heads and the ranks.
+            InputError: `size` does not divide both the attention heads and the ranks, or the model has independent
+                condition attention.
         """
+        if self.independent:
+            needs = "needs condition_attention=joint, and this model is independent; nearest: 1"
+            raise InputError(f"sequence_parallel_size={size} {needs}")
         self.sequence_group = join_sequence_group(size, self.config.num_attention_heads)
         for block in self.blocks:
             backend = block.attn1.processor._attention_backend
@@ -102,34 +158,124 @@ class VideoTransformer(WanTransformer3DModel):
         segments: Sequence[Segment],
         text: Tensor,
         attention_kwargs: dict[str, Any] | None = None,
+        adapter: BlockAdapter | None = None,
+        cache: ConditionCache | None = None,
     ) -> list[Tensor]:
         """Velocity ε - z of every target segment.
 
         Args:
-            segments: conditions and targets, in the order in which their tokens enter; every token attends to all.
+            segments: conditions and targets; the result does not depend on their order.
             text: text embeddings [B, Lt, text_dim].
             attention_kwargs: as in diffusers (`scale` weighs a LoRA).
+            adapter: what changes the tokens after each block.
+            cache: remembered conditions, which count as if they were among the segments.
 
         Returns:
             for each target, a tensor of the shape of its latent. The outputs of conditions are dropped by exact count.
+
+        Raises:
+            InputError: a cache for a model with joint condition attention.
         """
-        tokens = torch.cat([self._embed(segment) for segment in segments], dim=1)
-        rotations = [self._rotation(segment) for segment in segments]
-        rotation = tuple(torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True))
+        self._check_memory(cache is not None)
+        segments = self._in_order(segments)
         times, modulations, states = self._modulation(segments, text)
+        split = TokenSplit([self._tokens(segment) for segment in segments], self.sequence_group)
 
-        split = TokenSplit([cos.shape[1] for cos, _ in rotations], self.sequence_group)
-        tokens, lengths = split.take(tokens), split.lengths
-        for block in self.blocks:
-            if torch.is_grad_enabled() and self.gradient_checkpointing:
-                tokens = self._gradient_checkpointing_func(block, tokens, states, modulations, lengths, rotation)
-            else:
-                tokens = block(tokens, states, modulations, lengths, rotation)
-
-        tokens = split.join(self._head(tokens, times, lengths))
+        tokens = split.take(torch.cat([self._embed(segment) for segment in segments], dim=1))
+        step = self._step(segments, split, modulations, states, adapter)
+        for index in range(len(self.blocks)):
+            tokens, _ = step(index, tokens, cache.block(index) if cache is not None else None)
+        tokens = split.join(self._head(tokens, times, split.lengths))
 
         ends = zip(segments, tokens.split(split.whole, dim=1), strict=True)
         return [self._unpatchify(part, segment) for segment, part in ends if segment.role == "target"]
+
+    @apply_lora_scale("attention_kwargs")
+    def remember(
+        self,
+        segments: Sequence[Segment],
+        text: Tensor,
+        adapter: BlockAdapter | None = None,
+        attention_kwargs: dict[str, Any] | None = None,
+    ) -> ConditionCache:
+        """Keys and values of conditions in every block, for `forward` with the same text and the same adapter.
+
+        Args:
+            segments: conditions alone, oldest first; each frame of them is one condition of the cache, or the whole
+                segment where it is a clip.
+
+        Raises:
+            InputError: the model has joint condition attention.
+        """
+        self._check_memory(True)
+        assert all(segment.role == "condition" for segment in segments), "a target cannot be remembered"
+        _, modulations, states = self._modulation(segments, text)
+        split = TokenSplit([self._tokens(segment) for segment in segments])
+        tokens = torch.cat([self._embed(segment) for segment in segments], dim=1)
+        step = self._step(segments, split, modulations, states, adapter)
+        kept = []
+        for index in range(len(self.blocks)):
+            tokens, heads = step(index, tokens, None)
+            kept.append(heads)
+        keys, values = (torch.stack(part) for part in zip(*kept, strict=True))
+        ends = [segment.t[:, -1:] if segment.clip else segment.t for segment in segments]
+        return ConditionCache(keys, values, torch.cat(ends, dim=1), tuple(self._condition_lengths(segments)))
+
+    def _check_memory(self, wanted: bool) -> None:
+        if wanted and not self.independent:
+            raise InputError("condition_attention=joint remembers no conditions; use a model that is independent")
+
+    def _step(
+        self,
+        segments: Sequence[Segment],
+        split: TokenSplit,
+        modulations: Sequence[Tensor],
+        states: Tensor,
+        adapter: BlockAdapter | None,
+    ) -> Callable[[int, Tensor, KeysValues | None], tuple[Tensor, KeysValues | None]]:
+        """One block and what the adapter adds to it; computed again in the backward pass under checkpointing."""
+        rotations = [self._rotation(segment) for segment in segments]
+        rotation = tuple(torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True))
+        runs = runs_of(self._condition_lengths(segments)) if self.independent else None
+        places = self._places(segments, split) if adapter is not None else None
+        lengths = split.lengths
+
+        def step(index: int, tokens: Tensor, memory: KeysValues | None) -> tuple[Tensor, KeysValues | None]:
+            tokens, heads = self.blocks[index](tokens, states, modulations, lengths, rotation, runs, memory)
+            return (tokens if adapter is None else adapter(index, tokens, places)), heads
+
+        if torch.is_grad_enabled() and self.gradient_checkpointing:
+            return functools.partial(self._gradient_checkpointing_func, step)
+        return step
+
+    def _in_order(self, segments: Sequence[Segment]) -> Sequence[Segment]:
+        """Conditions first where attention is independent; joint attention takes any order."""
+        return sorted(segments, key=lambda segment: segment.role == "target") if self.independent else segments
+
+    def _condition_lengths(self, segments: Sequence[Segment]) -> list[int]:
+        """Tokens of every condition: of a whole clip, of each frame otherwise."""
+        lengths = []
+        for segment in segments:
+            if segment.role == "condition":
+                count = 1 if segment.clip else segment.t.shape[1]
+                lengths += [self._tokens(segment) // count] * count
+        return lengths
+
+    def _places(self, segments: Sequence[Segment], split: TokenSplit) -> Places:
+        """Of this rank's tokens; the empty ones at the end are no target's, so adapters leave them."""
+        device = segments[0].latent.device
+        counts = [segment.t.shape[1] for segment in segments]
+        per_frame = [tokens // count for tokens, count in zip(split.whole, counts, strict=True) for _ in range(count)]
+        is_target = torch.tensor([segment.role == "target" for segment in segments], device=device)
+        frame = torch.arange(len(per_frame), device=device).repeat_interleave(torch.tensor(per_frame, device=device))
+        role = is_target.repeat_interleave(torch.tensor(split.whole, device=device))
+        mine = split.take(torch.stack([frame, role.long()], dim=-1).unsqueeze(0))[0]
+        return Places(torch.cat([segment.t for segment in segments], dim=1).to(device), mine[:, 0], mine[:, 1].bool())
+
+    def _tokens(self, segment: Segment) -> int:
+        _, height, width = self.config.patch_size
+        *_, frames, h, w = segment.latent.shape
+        return frames * (h // height) * (w // width)
 
     def _embed(self, segment: Segment) -> Tensor:
         return rearrange(

@@ -1,0 +1,222 @@
+"""Independent condition attention against diffusers' model with a boolean mask; and remembered conditions."""
+
+import pytest
+import torch
+from diffusers import WanTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanAttnProcessor
+
+from vgen.backbone.cache import ConditionCache
+from vgen.backbone.rope import rotary_embedding
+from vgen.backbone.segments import condition, target
+from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
+from vgen.errors import InputError
+
+TINY = {"num_attention_heads": 2, "attention_head_dim": 24, "in_channels": 4, "out_channels": 4, "num_layers": 3}
+COMMON = {"text_dim": 24, "freq_dim": 32, "ffn_dim": 64}
+FRAME = 2 * 3  # tokens of a latent frame
+
+
+@pytest.fixture
+def stock():
+    model = WanTransformer3DModel(**TINY, **COMMON).eval()
+    for name, parameter in model.named_parameters():
+        if "norm_q" in name:  # sharp attention, so that a token too many shows
+            torch.nn.init.constant_(parameter, 4.0)
+        elif name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def ours(stock, kind="independent"):
+    model = VideoTransformer(**stock.config, condition_attention=kind).eval()
+    model.load_state_dict(stock.state_dict(), strict=True)
+    return model
+
+
+@pytest.fixture
+def model(stock):
+    return ours(stock)
+
+
+@pytest.fixture
+def text():
+    return torch.randn(2, 7, 24)
+
+
+@pytest.fixture
+def noisy():
+    return target(torch.randn(2, 4, 3, 4, 6), torch.tensor([0.75, 0.5]))
+
+
+@pytest.fixture
+def conditions():
+    """Two images in one segment, a clip of three frames, and an image: positions out of order and between integers."""
+    t = 5 * torch.rand(2, 6, dtype=torch.float64)
+    latent = torch.randn(2, 4, 6, 4, 6)
+    spans = [(0, 2, False), (2, 5, True), (5, 6, False)]
+    return [condition(latent[:, :, a:b], t[:, a:b], clip=clip) for a, b, clip in spans]
+
+
+class _Masked(WanAttnProcessor):
+    def __init__(self, mask):
+        super().__init__()
+        self.mask = mask
+
+    def __call__(self, attn, tokens, text, _, rotation):
+        return super().__call__(attn, tokens, text, self.mask, rotation)
+
+
+class _GivenRotation(torch.nn.Module):
+    def __init__(self, rotation):
+        super().__init__()
+        self.rotation = rotation
+
+    def forward(self, _):
+        return self.rotation
+
+
+def brute_force(stock, conditions, groups, noisy, text):
+    """The stock model over the whole sequence; `groups` names the condition of each latent frame, and a mask keeps
+    those of one condition from seeing any other token. Timesteps are per token."""
+    given = torch.cat([c.latent for c in conditions], dim=2)
+    positions = torch.cat([c.t for c in conditions] + [noisy.t], dim=1)
+    stock.rope = _GivenRotation(rotary_embedding(positions, 2, 3, 24))
+    owner = torch.tensor([*groups, -1, -1, -1]).repeat_interleave(FRAME)
+    mask = (owner[:, None] == owner[None]) | (owner[:, None] == -1)
+    for block in stock.blocks:
+        block.attn1.set_processor(_Masked(mask))
+    steps = (noisy.time * TIMESTEPS)[:, None] * (owner == -1)
+    return stock(torch.cat([given, noisy.latent], dim=2), steps, text).sample[:, :, given.shape[2] :]
+
+
+def test_it_is_the_stock_model_under_a_mask(stock, model, conditions, noisy, text):
+    (got,) = model([*conditions, noisy], text)
+    expected = brute_force(stock, conditions, [0, 1, 2, 2, 2, 3], noisy, text)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+    together = brute_force(stock, conditions, [0, 0, 2, 2, 2, 3], noisy, text)
+    assert (got - together).abs().max() > 1e-3, "the comparison must feel two frames that see each other"
+
+
+def test_order_and_the_cut_into_segments_change_nothing(model, conditions, noisy, text):
+    images, clip, last = conditions
+    (expected,) = model([*conditions, noisy], text)
+    apart = [condition(images.latent[:, :, [k]], images.t[:, [k]]) for k in range(2)]
+    (got,) = model([last, noisy, clip, *apart], text)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_without_conditions_both_kinds_are_one(stock, model, noisy, text):
+    torch.testing.assert_close(model([noisy], text)[0], ours(stock, "joint")([noisy], text)[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("remembered", [1, 2, 3])
+def test_a_cache_is_the_same_conditions(model, conditions, noisy, text, remembered):
+    (expected,) = model([*conditions, noisy], text)
+    cache = model.remember(conditions[:remembered], text)
+    (got,) = model([*conditions[remembered:], noisy], text, cache=cache)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_window_moves_by_appending_and_dropping(model, conditions, noisy, text):
+    images, clip, last = conditions
+    cache = model.remember([images], text)
+    cache = cache.append(model.remember([clip], text)).append(model.remember([last], text))
+    assert len(cache) == 4 and cache.lengths == (FRAME, FRAME, 3 * FRAME, FRAME)
+    assert torch.equal(cache.t, torch.cat([images.t, clip.t[:, 2:], last.t], dim=1))
+
+    kept = [condition(images.latent[:, :, 1:], images.t[:, 1:]), clip, last]
+    for start in range(4):
+        (expected,) = model([*kept[start - 1 if start else 0 :], *([] if start else [first(images)]), noisy], text)
+        (got,) = model([noisy], text, cache=cache.drop_oldest(start))
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+        assert torch.equal(cache.window(4 - start).keys, cache.drop_oldest(start).keys)
+    assert len(cache.drop_oldest(9)) == 0 and len(cache.window(9)) == 4
+    (got,) = model([noisy], text, cache=cache.window(0))
+    torch.testing.assert_close(got, model([noisy], text)[0], atol=1e-5, rtol=1e-5)
+
+
+def first(images):
+    return condition(images.latent[:, :, :1], images.t[:, :1])
+
+
+def test_a_goal_and_a_history_go_together(model, conditions, noisy, text):
+    history, goal = model.remember(conditions[:2], text), model.remember(conditions[2:], text)
+    (got,) = model([noisy], text, cache=ConditionCache.concatenate([goal, history]))
+    torch.testing.assert_close(got, model([*conditions, noisy], text)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_what_a_step_computes_does_not_grow_with_the_horizon(model, noisy, text):
+    """Per step of a long rollout: tokens through the blocks, and keys that the targets meet."""
+    tokens = []
+    model.blocks[0].register_forward_pre_hook(lambda _, args: tokens.append(args[0].shape[1]))
+    cache = model.remember([condition(torch.randn(2, 4, 1, 4, 6), torch.zeros(2, 1, dtype=torch.float64))], text)
+    keys = []
+    for step in range(1, 9):
+        position = torch.full((2, 1), float(step), dtype=torch.float64)
+        model([target(torch.randn(2, 4, 1, 4, 6), noisy.time, position)], text, cache=cache)
+        keys.append(cache.keys.shape[2])
+        cache = cache.append(model.remember([condition(torch.randn(2, 4, 1, 4, 6), position)], text)).window(3)
+    assert tokens == [FRAME] * 17
+    assert keys == [FRAME, 2 * FRAME, *[3 * FRAME] * 6]
+
+
+def test_what_is_remembered_is_at_diffusion_time_zero(model, conditions, text):
+    times = []
+    model.condition_embedder.timesteps_proj.register_forward_pre_hook(lambda _, args: times.append(args[0]))
+    model.remember(conditions, text)
+    assert len(times) == 3 and not torch.cat(times).any()
+
+
+def test_training_with_checkpointing_has_the_gradients_of_plain_training(model, conditions, noisy, text):
+    def gradient(**cache):
+        model.zero_grad()
+        model.train()([*conditions, noisy], text, **cache)[0].square().mean().backward()
+        return model.blocks[0].attn1.to_k.weight.grad.clone()
+
+    plain = gradient()
+    assert plain.abs().max() > 0
+    model.enable_gradient_checkpointing()
+    torch.testing.assert_close(gradient(), plain)
+
+
+def test_compiled_blocks_compute_the_same(model, conditions, noisy, text):
+    cache = model.remember(conditions[:1], text)
+    (expected,) = model([*conditions[1:], noisy], text, cache=cache)
+    model.compile_repeated_blocks(backend="eager", fullgraph=True)  # traced whole; "eager" needs no C++ compiler
+    (got,) = model([*conditions[1:], noisy], text, cache=cache)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_attention_backend_is_a_choice(model, conditions, noisy, text):
+    (plain,) = model([*conditions, noisy], text)
+    model.set_attention_backend("_native_math")
+    assert model.blocks[0].attn1.processor._attention_backend is not None
+    torch.testing.assert_close(model([*conditions, noisy], text)[0], plain, atol=1e-5, rtol=1e-5)
+
+
+def test_the_kind_is_kept_in_the_folder_and_old_folders_are_joint(stock, model, conditions, noisy, text, tmp_path):
+    model.save_pretrained(tmp_path / "ours")
+    back = VideoTransformer.from_pretrained(tmp_path / "ours")
+    assert back.independent
+    assert torch.equal(back([*conditions, noisy], text)[0], model([*conditions, noisy], text)[0])
+
+    wan, report = WanTransformer3DModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    assert wan.state_dict().keys() == stock.state_dict().keys()
+
+    stock.save_pretrained(tmp_path / "old")
+    assert not VideoTransformer.from_pretrained(tmp_path / "old").independent
+    assert VideoTransformer.from_pretrained(tmp_path / "old", condition_attention="independent").independent
+
+
+def test_what_cannot_be_is_refused_in_one_line(stock, model, conditions, noisy, text):
+    cache, joint = model.remember(conditions, text), ours(stock, "joint")
+    for call in (lambda: joint([noisy], text, cache=cache), lambda: joint.remember(conditions, text)):
+        with pytest.raises(InputError, match=r"condition_attention=joint remembers no conditions; use .* independent"):
+            call()
+    with pytest.raises(
+        InputError, match="'independant' is not in the kinds of condition_attention; nearest: 'independ"
+    ):
+        VideoTransformer(**TINY, **COMMON, condition_attention="independant")
+    with pytest.raises(InputError, match="sequence_parallel_size=2 needs condition_attention=joint"):
+        model.split_sequence(2)

@@ -1,0 +1,95 @@
+"""Self-attention where each condition attends to itself alone (`condition_attention: independent`).
+
+No mask: the conditions' tokens ride in the batch dimension, and the targets' queries meet the keys of all. So the keys
+and values of a condition depend neither on the noise nor on other conditions, and can be kept (cache.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from einops import rearrange
+from torch import Tensor
+
+from vgen.backbone.rope import Rotation
+
+if TYPE_CHECKING:
+    from diffusers.models.transformers.transformer_wan import WanAttention
+
+Heads = tuple[Tensor, ...]
+KeysValues = tuple[Tensor, Tensor]  # each [B, L, heads, head width]; the keys are rotated
+Runs = tuple[tuple[int, int], ...]  # (conditions, tokens of each), for neighbouring conditions of equal length
+
+
+def runs_of(lengths: Sequence[int]) -> Runs:
+    """Neighbouring conditions of equal length, which can ride in the batch dimension together.
+
+    Args:
+        lengths: tokens of every condition, in order.
+    """
+    return tuple((len(list(group)), length) for length, group in groupby(lengths))
+
+
+class IndependentProcessor:
+    """Wan's self-attention (`WanAttnProcessor`) for [conditions, targets], with or without remembered conditions."""
+
+    _parallel_config = None  # of diffusers' own context parallelism, which is not used
+
+    def __init__(self, backend: str | None = None) -> None:
+        self._attention_backend = backend  # set_attention_backend of diffusers sets this
+
+    def __call__(
+        self,
+        attn: WanAttention,
+        tokens: Tensor,
+        text: None,
+        attention_mask: None,
+        rotation: Rotation,
+        runs: Runs,
+        memory: KeysValues | None = None,
+    ) -> tuple[Tensor, KeysValues]:
+        """Tokens [B, L, D], conditions first, to their update of the same shape and the keys and values of all.
+
+        Args:
+            rotation: cos and sin of the L tokens.
+            runs: how the conditions' tokens part into conditions; what follows them is targets.
+            memory: keys and values of conditions that are not among the tokens, which targets attend to as well.
+        """
+        query, key, value = project(attn, tokens)
+        query, key = rotate(query, rotation), rotate(key, rotation)
+        parts, start = [], 0
+        for count, length in runs:
+            span = slice(start, start + count * length)
+            parts.append(self._alone((query[:, span], key[:, span], value[:, span]), count))
+            start = span.stop
+        if start < tokens.shape[1]:
+            known = [memory] if memory is not None else []
+            keys, values = (torch.cat(x, dim=1) for x in zip(*known, (key, value), strict=True))
+            parts.append(self._attend((query[:, start:], keys, values)))
+        update = torch.cat(parts, dim=1).flatten(2).type_as(tokens)
+        out, dropout = attn.to_out
+        return dropout(out(update)), (key, value)
+
+    def _alone(self, heads: Heads, count: int) -> Tensor:
+        riding = tuple(rearrange(x, "b (k n) h d -> (b k) n h d", k=count) for x in heads)
+        return rearrange(self._attend(riding), "(b k) n h d -> b (k n) h d", k=count)
+
+    def _attend(self, heads: Heads) -> Tensor:
+        return dispatch_attention_fn(*heads, backend=self._attention_backend)
+
+
+def project(attn: WanAttention, tokens: Tensor) -> Heads:
+    """Query, key and value [B, L, heads, head width] of Wan's self-attention, before their rotation."""
+    projected = attn.norm_q(attn.to_q(tokens)), attn.norm_k(attn.to_k(tokens)), attn.to_v(tokens)
+    return tuple(x.unflatten(2, (attn.heads, -1)) for x in projected)
+
+
+def rotate(heads: Tensor, rotation: Rotation) -> Tensor:
+    """Rotary embedding of [B, L, heads, head width] in Wan's layout: neighbouring channels are a pair."""
+    cos, sin = (table[..., 0::2] for table in rotation)
+    even, odd = heads.unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(heads)
