@@ -69,6 +69,10 @@ class FrameCache:
         begin = int(self.offsets[self._places[episode]])
         return self.frames[begin + np.asarray(frames, dtype=np.int64)]
 
+    def source(self, episode: int) -> int:
+        """The number of the episode at that place in `episodes` where it comes from: of a data set, in its split."""
+        return self.numbers[self._places[episode]]
+
     def __len__(self) -> int:
         """The number of cached episodes, bad ones included."""
         return len(self.captions)
@@ -205,6 +209,12 @@ class Clips:
     def start(self, number: int) -> int:
         """The clip's first frame in its episode."""
         return self._find(number)[1]
+
+    def number(self, place: int, start: int) -> int:
+        """The clip that starts at a frame of the episode `places[place]`: what undoes `episode` and `start`."""
+        number = int(self._first[place]) + start
+        assert 0 <= start and number < self._first[place + 1], f"no clip starts at frame {start} of episode {place}"
+        return number
 
     def pixels(self, number: int, frames: Sequence[int] | None = None) -> np.ndarray:
         """Frames of a clip, scaled to cover its bucket's size and cropped to it around the centre.

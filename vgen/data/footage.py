@@ -109,6 +109,10 @@ class LeRobotFootage:
         file, start = self.dataset.video(self._numbers[episode], self.camera)
         return _open(file).read(start + np.asarray(frames, dtype=np.int64))
 
+    def source(self, episode: int) -> int:
+        """The number in its split of the episode at that place in `episodes`."""
+        return self._numbers[episode]
+
 
 def reason_of(error: InputError, path: str | Path) -> str:
     """Why a file cannot be used, without its name, which is told apart."""
