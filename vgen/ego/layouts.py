@@ -1,0 +1,287 @@
+"""Every trajectory layout: what each column means, and how its columns behave when a trajectory is converted.
+
+A layout is data. To add one, write a `Layout` and put it into `LAYOUTS`; conversions, resampling, mirroring, edits,
+normalisation, files and the table of docs/trajectories.md follow from its parts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from vgen.errors import unknown_key
+
+KINDS = ("point", "box", "rotation", "pose", "local", "level", "flag")
+STEPS = {
+    "point": "difference",
+    "box": "difference",
+    "rotation": "rotation that turns the old into the new, in the outer frame: R' Rᵀ",
+    "pose": "rigid motion seen from the old pose: T⁻¹ T'",
+    "local": "as it is on arrival",
+    "level": "as it is on arrival",
+    "flag": "as it is on arrival",
+}
+"""What the `delta` form holds for each kind of part."""
+
+FINGERS = ("thumb", "index", "middle", "ring", "little")
+MEDIAPIPE = ("wrist", *(f"{finger}_{joint}" for finger in FINGERS for joint in range(1, 5)))
+"""The 21 keypoints of a hand in MediaPipe's order; joint 4 is the tip."""
+MANO_TO_MEDIAPIPE = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+"""Entry i: where MANO (16 joints, then five tips) keeps what MediaPipe has at i."""
+MANO = tuple(MEDIAPIPE[MANO_TO_MEDIAPIPE.index(place)] for place in range(21))
+"""The same keypoints in MANO's order."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, what it means, its unit, the frame of reference, and which way is positive."""
+
+    name: str
+    meaning: str
+    unit: str
+    frame: str
+    sign: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """Neighbouring columns that are converted together.
+
+    Attributes:
+        kind: "point" (any number of points of three coordinates), "box" (x0, y0, x1, y1), "rotation" (three Euler
+            angles, or six: the first two columns of the matrix), "pose" (x, y, z and the six), "local" (points in the
+            frame of the owner's own pose), "level" (a quantity that is never a difference) or "flag" (0 or 1).
+        columns: of this part.
+        owner: whose they are: "right", "left", "hand" or "camera".
+    """
+
+    kind: str
+    columns: tuple[Column, ...]
+    owner: str
+
+    def __post_init__(self) -> None:
+        assert self.kind in KINDS, f"{self.kind} is not one of {KINDS}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the columns of a trajectory mean.
+
+    Attributes:
+        name: by which files and models speak of it.
+        about: what it is for, in one sentence.
+        rate: rows per second that its sources have; the times of a trajectory are what counts.
+        parts: all columns, in order.
+        centre: the x about which a mirrored scene is turned over.
+    """
+
+    name: str
+    about: str
+    rate: float
+    parts: tuple[Part, ...]
+    centre: float = 0.0
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns, in order."""
+        return tuple(column for part in self.parts for column in part.columns)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns, in order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def width(self) -> int:
+        """D, the number of columns."""
+        return sum(len(part.columns) for part in self.parts)
+
+    @property
+    def bodies(self) -> list[str]:
+        """What can be moved: every owner but the camera."""
+        return [owner for owner in dict.fromkeys(part.owner for part in self.parts) if owner != "camera"]
+
+    def slices(self) -> Iterator[tuple[Part, slice]]:
+        """Every part, and where its columns are."""
+        start = 0
+        for part in self.parts:
+            yield part, slice(start, start + len(part.columns))
+            start += len(part.columns)
+
+    def points(self, body: str) -> list[list[int]]:
+        """The columns of each point that moves with a body, the place of the body itself first (of a box: two corners).
+
+        A `pose` counts with its position; points in the frame of the body's own pose move with it anyhow.
+        """
+        found = []
+        for part, where in self.slices():
+            columns = list(range(where.start, where.stop))
+            if part.owner != body or part.kind not in ("point", "box", "pose"):
+                continue
+            if part.kind == "box":
+                found += [columns[:2], columns[2:]]
+            else:
+                count = 1 if part.kind == "pose" else len(columns) // 3
+                found += [columns[3 * i : 3 * i + 3] for i in range(count)]
+        return found
+
+    def place(self, body: str) -> list[list[int]]:
+        """The points of `points` whose mean is where the body is: the corners of a box, otherwise the first."""
+        points = self.points(body)
+        return points[:2] if len(points[0]) == 2 else points[:1]
+
+
+WORLD = "world"
+TABLE = "world (x right, y away from the robot, z up)"
+CAMERA = "camera of the same frame (x right, y down, z forward)"
+IMAGE = "image of the same frame, origin at its upper left corner"
+OPENING = "1 open, 0 shut"
+AXES = "along the axis"
+
+
+def _xyz(prefix: str, meaning: str, frame: str) -> tuple[Column, ...]:
+    return tuple(Column(f"{prefix}{axis}", meaning, "m", frame, AXES) for axis in "xyz")
+
+
+def _rot6d(prefix: str, meaning: str, frame: str) -> tuple[Column, ...]:
+    names = [f"{prefix}r{row}{column}" for column in (1, 2) for row in (1, 2, 3)]
+    about = f"{meaning}: first, then second column of the rotation matrix, body axes to the frame's"
+    return tuple(Column(name, about, "1", frame, "right-handed") for name in names)
+
+
+def _flag(hand: str) -> Part:
+    about = f"whether the {hand} hand is seen; where not, its other columns repeat the last that was"
+    return Part("flag", (Column(f"{hand}_seen", about, "1", "none", "1 seen, 0 not"),), hand)
+
+
+def _box(hand: str) -> Part:
+    about = f"box of the {hand} hand: two opposite corners"
+    sides = {"x0": "width", "y0": "height", "x1": "width", "y1": "height"}
+    columns = [
+        Column(f"{hand}_{name}", about, f"share of the {side}", IMAGE, "x right, y down")
+        for name, side in sides.items()
+    ]
+    return Part("box", tuple(columns), hand)
+
+
+def _keypoints(hand: str, order: tuple[str, ...], frame: str, kind: str) -> Part:
+    about = f"keypoints of the {hand} hand, {kind} order"
+    return Part("point", tuple(c for joint in order for c in _xyz(f"{hand}_{joint}_", about, frame)), hand)
+
+
+def _pose(owner: str, what: str) -> Part:
+    columns = _xyz(f"{owner}_", f"position of {what}", WORLD) + _rot6d(f"{owner}_", f"orientation of {what}", WORLD)
+    return Part("pose", columns, owner)
+
+
+def _tips(hand: str) -> Part:
+    frame = f"{hand} wrist of the same row (z to the middle knuckle, y out of the palm)"
+    about = f"fingertips of the {hand} hand, thumb to little finger"
+    return Part("local", tuple(c for finger in FINGERS for c in _xyz(f"{hand}_{finger}_4_", about, frame)), hand)
+
+
+def _euler(frame: str) -> Part:
+    about = "orientation: turn by roll about x, then pitch about y, then yaw about z, axes that stay (scipy's 'xyz')"
+    names = ("roll", "pitch", "yaw")
+    return Part("rotation", tuple(Column(n, about, "rad", frame, "right-handed") for n in names), "hand")
+
+
+def _gripper() -> Part:
+    return Part("level", (Column("gripper", "opening of the gripper", "1", "none", OPENING),), "hand")
+
+
+def _both(order: tuple[str, ...], kind: str) -> tuple[Part, ...]:
+    points = [_keypoints(hand, order, CAMERA, kind) for hand in ("left", "right")]
+    return (*points, _flag("left"), _flag("right"))
+
+
+LAYOUTS = {
+    kind.name: kind
+    for kind in (
+        Layout(
+            "hand_boxes",
+            "boxes of both hands in the image (Ego4D)",
+            30.0,
+            (_box("left"), _box("right"), _flag("left"), _flag("right")),
+            centre=0.5,
+        ),
+        Layout(
+            "pose7",
+            "pose of an end effector (Bridge, RLBench)",
+            5.0,
+            (
+                Part("point", _xyz("", "position of the end effector", "robot base"), "hand"),
+                _euler("robot base"),
+                _gripper(),
+            ),
+        ),
+        Layout(
+            "position4",
+            "position of an end effector whose orientation is fixed (Meta-World's `observation.state`)",
+            80.0,
+            (Part("point", _xyz("", "position of the hand", TABLE), "hand"), _gripper()),
+        ),
+        Layout("keypoints", "21 keypoints of both hands (MediaPipe)", 30.0, _both(MEDIAPIPE, "MediaPipe")),
+        Layout("keypoints_mano", "21 keypoints of both hands (MANO with tips)", 30.0, _both(MANO, "MANO")),
+        Layout(
+            "hand_pose57",
+            "camera, wrists and fingertips (`hand_pose` of Cosmos 3, which holds it in delta form)",
+            15.0,
+            (
+                _pose("camera", "the camera"),
+                _pose("right", "the right wrist"),
+                _tips("right"),
+                _pose("left", "the left wrist"),
+                _tips("left"),
+            ),
+        ),
+        Layout(
+            "adroit_hand",
+            "wrist and 21 keypoints of one right hand (Adroit)",
+            100.0,
+            (
+                Part("point", _xyz("wrist_", "position of the right wrist", WORLD), "right"),
+                Part("rotation", _rot6d("wrist_", "orientation of the right wrist", WORLD), "right"),
+                _keypoints("right", MEDIAPIPE, WORLD, "MediaPipe"),
+            ),
+        ),
+    )
+}
+"""All layouts by name."""
+
+
+def layout(name: str) -> Layout:
+    """The layout of that name.
+
+    Raises:
+        InputError: there is none; the message names the nearest.
+    """
+    if name not in LAYOUTS:
+        raise unknown_key(name, LAYOUTS, "the trajectory layouts")
+    return LAYOUTS[name]
+
+
+def table() -> str:
+    """All layouts as one Markdown table: a row for each run of columns that differ in their names alone."""
+    head = ("layout", "columns", "names", "meaning", "unit", "frame of reference", "sign", "in `delta` form")
+    rows = [head, ("---",) * len(head)]
+    for kind in LAYOUTS.values():
+        title = f"**`{kind.name}`**, width {kind.width}, {kind.rate:g} rows/s: {kind.about}"
+        start = 0
+        for part in kind.parts:
+            runs = groupby(part.columns, lambda c: (c.meaning, c.unit, c.frame, c.sign))
+            if part.kind == "box":  # the units of x and y alternate; the corners belong on one line
+                runs = [((part.columns[0].meaning, "share of width, height", IMAGE, "x right, y down"), part.columns)]
+            for (meaning, unit, frame, sign), run in runs:
+                names = [column.name for column in run]
+                stop = start + len(names) - 1
+                span = f"{start}" if start == stop else f"{start}-{stop}"
+                step = STEPS[part.kind]
+                rows.append((title, span, _names(names), meaning, unit, frame, sign, step))
+                title, start = "", stop + 1
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def _names(names: list[str]) -> str:
+    """All names, or the first four and the last."""
+    shown = names if len(names) <= 6 else [*names[:4], "…", names[-1]]
+    return ", ".join(name if name == "…" else f"`{name}`" for name in shown)

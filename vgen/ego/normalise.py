@@ -1,0 +1,131 @@
+"""Statistics of trajectories, by which models normalise them.
+
+They belong to one layout and one form, and travel in the model's folder as JSON. A trajectory of another kind is
+refused, so that they are neither missing nor mixed up in silence.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vgen.ego.layouts import layout
+from vgen.ego.trajectory import FORMS, Trajectory
+from vgen.errors import InputError, unknown_key
+
+logger = logging.getLogger(__name__)
+
+METHODS = ("quantile", "mean_std")
+QUANTILE = 0.01  # and 1 - 0.01: the range that becomes [-1, 1]
+STILL = 1e-6  # a column that spreads less than this is taken for constant
+CLAMPED_SHARE = 0.1  # above this share of clamped values there is a warning
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Per column, normalised = (value - centre) / spread.
+
+    Attributes:
+        layout, form: of the trajectories that they are for.
+        method: "quantile": centre and spread map the quantiles 0.01 and 0.99 to -1 and 1, and what lies beyond is
+            clamped. "mean_std": they are mean and standard deviation, and nothing is clamped.
+        centre, spread: float64 [D]. The spread of a constant column is 1.
+
+    Raises:
+        InputError: an unknown layout, form or method, or arrays that do not fit the layout.
+    """
+
+    layout: str
+    form: str
+    method: str
+    centre: np.ndarray
+    spread: np.ndarray
+
+    def __post_init__(self) -> None:
+        width = layout(self.layout).width
+        for given, known, where in ((self.form, FORMS, "forms"), (self.method, METHODS, "normalisation methods")):
+            if given not in known:
+                raise unknown_key(given, known, f"the {where}")
+        for name in ("centre", "spread"):
+            try:
+                array = np.asarray(getattr(self, name), dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                raise InputError(f"statistics of {self.layout}: {name} does not hold numbers") from error
+            if array.shape != (width,) or not np.isfinite(array).all():
+                raise InputError(
+                    f"statistics of {self.layout}: {name} of shape {list(array.shape)} must be {width} finite numbers"
+                )
+            object.__setattr__(self, name, array)
+        if (self.spread <= 0).any():
+            raise InputError(f"statistics of {self.layout}: spread holds {self.spread.min():g}; it must be positive")
+
+    @classmethod
+    def fit(cls, trajectories: Sequence[Trajectory], method: str = "quantile") -> "Statistics":
+        """Statistics of the valid rows of all trajectories.
+
+        Raises:
+            InputError: no trajectory, none with a valid row, several layouts or forms, or an unknown method.
+        """
+        kinds = sorted({(each.layout, each.form) for each in trajectories})
+        if len(kinds) != 1:
+            found = ", ".join(f"{name} ({form})" for name, form in kinds) or "none"
+            raise InputError(f"statistics are of trajectories of one layout and form; given: {found}")
+        rows = np.concatenate([each.values[each.valid] for each in trajectories]).astype(np.float64)
+        if not len(rows):
+            raise InputError(f"no valid row in {len(trajectories)} trajectories; statistics need 1 or more")
+        if method == "mean_std":
+            centre, spread = rows.mean(0), rows.std(0)
+        else:
+            low, high = np.quantile(rows, [QUANTILE, 1 - QUANTILE], axis=0)
+            centre, spread = (low + high) / 2, (high - low) / 2
+        return cls(*kinds[0], method, centre, np.where(spread < STILL, 1.0, spread))
+
+    def normalise(self, trajectory: Trajectory) -> np.ndarray:
+        """Float32 [A, D]; rows that are not valid are 0.
+
+        Raises:
+            InputError: the trajectory has another layout or form.
+        """
+        if (trajectory.layout, trajectory.form) != (self.layout, self.form):
+            raise InputError(
+                f"the trajectory is {trajectory.layout} ({trajectory.form}); the statistics are of {self.layout}"
+                f" ({self.form}): convert it first"
+            )
+        rows = (trajectory.values.astype(np.float64) - self.centre) / self.spread
+        rows[~trajectory.valid] = 0.0
+        if self.method == "quantile":
+            share = (np.abs(rows[trajectory.valid]) > 1).mean() if trajectory.valid.any() else 0.0
+            if share > CLAMPED_SHARE:
+                logger.warning("%.0f %% of a %s trajectory lie outside the statistics", 100 * share, self.layout)
+            rows = rows.clip(-1, 1)
+        return rows.astype(np.float32)
+
+    def restore(self, rows: np.ndarray, times: np.ndarray, valid: np.ndarray | None = None) -> Trajectory:
+        """The trajectory of normalised rows [A, D], such as a model predicts; the inverse of `normalise` within the
+        quantiles.
+
+        Raises:
+            InputError: the rows do not fit the layout, or what `Trajectory` refuses.
+        """
+        rows = np.asarray(rows, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[1] != len(self.centre):
+            raise InputError(f"rows of shape {list(rows.shape)} are not [A, {len(self.centre)}] of {self.layout}")
+        return Trajectory(rows * self.spread + self.centre, times, valid, self.layout, self.form)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values, for a config.json."""
+        arrays = {"centre": self.centre.tolist(), "spread": self.spread.tolist()}
+        return {"layout": self.layout, "form": self.form, "method": self.method} | arrays
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, object]) -> "Statistics":
+        """What `to_json` made.
+
+        Raises:
+            InputError: a key is missing or unknown, or a value is not usable.
+        """
+        names = tuple(cls.__dataclass_fields__)
+        if not isinstance(kept, Mapping) or set(kept) != set(names):
+            raise InputError(f"statistics hold {sorted(kept)}; they must hold {', '.join(names)}")
+        return cls(**kept)
