@@ -1,0 +1,87 @@
+"""Attention in time against loops over what each query sees."""
+
+import numpy as np
+import torch
+
+from vgen.ego.attention import TimedAttention, rotation_at, seen
+
+HEAD = 6
+
+
+def turned(vector, time):
+    """The rotary embedding by its definition: neighbouring channels as a complex number, turned by time · frequency."""
+    pairs = vector[0::2] + 1j * vector[1::2]
+    pairs = pairs * np.exp(1j * time * 10000.0 ** (-np.arange(0, len(vector), 2) / len(vector)))
+    return np.stack([pairs.real, pairs.imag], axis=1).ravel()
+
+
+def by_loops(attention, queries, when, context, times, sees):
+    """One query and one head at a time, over the context that it sees and the key that is zero."""
+    heads = attention.to_q.weight.shape[0] // HEAD
+    project = [w.weight.detach().double().numpy() for w in (attention.to_q, attention.to_k, attention.to_v)]
+    gains = [norm.weight.detach().double().numpy() for norm in (attention.norm_q, attention.norm_k)]
+    out = np.zeros((len(queries), heads * HEAD))
+    for i, query in enumerate(queries.double().numpy()):
+        for h in range(heads):
+            part = slice(h * HEAD, (h + 1) * HEAD)
+            q = turned(normed(project[0][part] @ query) * gains[0], when[i])
+            logits, values = [0.0], [np.zeros(HEAD)]
+            for j, known in enumerate(context.double().numpy()):
+                if sees[i][j]:
+                    logits.append(q @ turned(normed(project[1][part] @ known) * gains[1], times[j]) / HEAD**0.5)
+                    values.append(project[2][part] @ known)
+            weights = np.exp(logits) / np.exp(logits).sum()
+            out[i, part] = weights @ np.stack(values)
+    return out @ attention.to_out.weight.detach().double().numpy().T
+
+
+def normed(vector):
+    return vector / np.sqrt((vector**2).mean() + torch.finfo(torch.float32).eps)
+
+
+def test_it_is_the_loops():
+    attention = TimedAttention(5, 7, 2 * HEAD, 2)
+    for norm in (attention.norm_q, attention.norm_k):
+        torch.nn.init.normal_(norm.weight, mean=1.5, std=0.3)
+    queries, context = torch.randn(1, 4, 5), torch.randn(1, 6, 7)
+    when = torch.tensor([[0.0, 2.5, 4.0, 40.0]]).double()
+    times = torch.tensor([[1.0, 2.0, 2.5, 3.0, 9.0, -3.0]]).double()
+    sees = seen(times, when)
+    assert sees[0].sum(1).tolist() == [1, 4, 5, 6]
+    heads = attention.keys_values(context, rotation_at(times, HEAD))
+    got = attention(queries, rotation_at(when, HEAD), heads, sees)
+    expected = by_loops(attention, queries[0], when[0].numpy(), context[0], times[0].numpy(), sees[0])
+    np.testing.assert_allclose(got[0].detach(), expected, atol=1e-5)
+
+
+def test_only_differences_of_time_count():
+    attention = TimedAttention(5, 7, 2 * HEAD, 2)
+    queries, context = torch.randn(2, 4, 5), torch.randn(2, 6, 7)
+    when, times = 8 * torch.rand(2, 4).double(), 8 * torch.rand(2, 6).double()
+
+    def run(shift):
+        heads = attention.keys_values(context, rotation_at(times + shift, HEAD))
+        return attention(queries, rotation_at(when + shift, HEAD), heads, seen(times, when))
+
+    torch.testing.assert_close(run(1000.0), run(0.0), atol=1e-5, rtol=1e-5)
+    assert (
+        run(0.0) - attention(queries, None, attention.keys_values(context, None), seen(times, when))
+    ).abs().max() > 1e-3
+
+
+def test_a_query_that_sees_nothing_gets_zero_and_finite_gradients():
+    attention = TimedAttention(5, 7, 2 * HEAD, 2)
+    queries, context = torch.randn(1, 2, 5, requires_grad=True), torch.randn(1, 3, 7, requires_grad=True)
+    visible = torch.tensor([[[False] * 3, [True, False, True]]])
+    got = attention(queries, None, attention.keys_values(context, None), visible)
+    got.square().sum().backward()
+    assert not got[0, 0].any() and got[0, 1].abs().max() > 0
+    assert queries.grad.isfinite().all() and context.grad.isfinite().all()
+    assert not queries.grad[0, 0].any() and not context.grad[0, 1].any()
+
+
+def test_the_same_time_is_seen_though_rounding_stands_between():
+    stride = 3
+    frames = torch.arange(1, 200).double()
+    assert seen(frames[:, None], stride * (frames[:, None] / stride)).all()
+    assert not seen(frames[:, None] + 0.001, frames[:, None]).any()

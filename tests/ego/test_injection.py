@@ -1,0 +1,121 @@
+"""Every injection against the same injection given only what may be seen; and that none leaks the future."""
+
+import pytest
+import torch
+
+from vgen.ego.fusion import ActionTokens
+from vgen.ego.injection import INJECTIONS, reach_of
+
+VIDEO, WIDTH, HEADS = 20, 16, 2
+HEAD = WIDTH // HEADS
+FRAME_TIMES = torch.tensor([[0.0, 4.0, 6.5, 8.0], [0.5, 2.0, 12.0, 3.0]]).double()
+FRAME = torch.arange(4).repeat_interleave(3)
+FEELS = [name for name in INJECTIONS if name != "none"]
+
+
+def trained(name):
+    module = INJECTIONS[name](VIDEO, WIDTH, HEADS)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return module
+
+
+@pytest.fixture
+def tokens():
+    return torch.randn(2, 12, VIDEO)
+
+
+@pytest.fixture
+def actions():
+    times = torch.tensor([[1.0, 2.0, 4.0, 7.0, 8.0, 9.0], [1.0, 2.5, 3.0, 3.5, 12.0, 13.0]]).double()
+    return ActionTokens(torch.randn(2, 6, WIDTH), times, torch.ones(2, 6, dtype=torch.bool))
+
+
+def update(module, tokens, actions, frame_times=FRAME_TIMES, frame=FRAME):
+    return module(tokens, reach_of(frame_times, frame, actions, HEAD), module.prepare(actions))
+
+
+@pytest.mark.parametrize("name", INJECTIONS)
+def test_untrained_it_changes_nothing_exactly(name, tokens, actions):
+    got = update(INJECTIONS[name](VIDEO, WIDTH, HEADS), tokens, actions)
+    assert got.shape == tokens.shape and not got.any()
+
+
+@pytest.mark.parametrize("name", FEELS)
+def test_untrained_it_can_learn(name, tokens, actions):
+    module = INJECTIONS[name](VIDEO, WIDTH, HEADS)
+    (update(module, tokens, actions) * torch.randn(2, 12, VIDEO)).sum().backward()
+    assert max(p.grad.abs().max() for p in module.parameters() if p.grad is not None) > 0
+
+
+@pytest.mark.parametrize("name", FEELS)
+def test_it_is_a_brute_force_over_what_each_frame_may_see(name, tokens, actions):
+    module = trained(name)
+    whole = update(module, tokens, actions)
+    for row in range(2):
+        for f, now in enumerate(FRAME_TIMES[row]):
+            keep = [k for k, time in enumerate(actions.times[row]) if time <= now]
+            few = ActionTokens(*(x[[row]][:, keep] for x in (actions.tokens, actions.times, actions.valid)))
+            mine = tokens[[row]][:, f == FRAME]
+            alone = update(module, mine, few, now.view(1, 1), torch.zeros(3, dtype=torch.long))
+            torch.testing.assert_close(alone[0], whole[row, f == FRAME], atol=1e-5, rtol=1e-5)
+            assert bool(alone.any()) == bool(keep), "what sees nothing gets exactly zero"
+
+
+@pytest.mark.parametrize("name", FEELS)
+@pytest.mark.parametrize("changed", range(6))
+def test_no_token_feels_a_later_action(name, tokens, actions, changed):
+    module = trained(name)
+    plain = update(module, tokens, actions)
+    other = actions.tokens.clone()
+    other[:, changed] += 1
+    differs = (update(module, tokens, ActionTokens(other, actions.times, actions.valid)) != plain).any(-1)
+    assert torch.equal(differs, (actions.times[:, [changed]] <= FRAME_TIMES)[:, FRAME])
+
+
+@pytest.mark.parametrize("name", FEELS)
+def test_what_is_not_valid_is_as_if_absent(name, tokens, actions):
+    module = trained(name)
+    valid = torch.ones(2, 6, dtype=torch.bool)
+    valid[:, [1, 3]] = False
+    masked = update(module, tokens, ActionTokens(actions.tokens, actions.times, valid))
+    keep = [0, 2, 4, 5]
+    few = ActionTokens(actions.tokens[:, keep], actions.times[:, keep], valid[:, keep])
+    torch.testing.assert_close(masked, update(module, tokens, few), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", FEELS)
+def test_no_visible_action_gives_zero_and_finite_gradients(name, tokens, actions):
+    module = trained(name)
+    valid = torch.tensor([[False] * 6, [True] * 6])
+    tokens.requires_grad_()
+    got = update(module, tokens, ActionTokens(actions.tokens, actions.times, valid))
+    got.square().sum().backward()
+    assert not got[0].any() and not got[1, :3].any() and got[1, 3:].any(-1).all()
+    assert tokens.grad.isfinite().all() and all(p.grad.isfinite().all() for p in module.parameters())
+
+
+@pytest.mark.parametrize("name", FEELS)
+def test_only_differences_of_time_count(name, tokens, actions):
+    module = trained(name)
+    later = ActionTokens(actions.tokens, actions.times + 1000, actions.valid)
+    moved = update(module, tokens, later, FRAME_TIMES + 1000)
+    torch.testing.assert_close(moved, update(module, tokens, actions), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", FEELS)
+def test_when_an_action_comes_matters(name, tokens, actions):
+    module = trained(name)
+    sooner = ActionTokens(actions.tokens, actions.times - 0.5, actions.valid)
+    differs = update(module, tokens, sooner) - update(module, tokens, actions)
+    assert differs[:, FRAME_TIMES[0][FRAME] >= 4].abs().max() > 1e-3
+
+
+def test_film_and_adaln_are_what_they_say(tokens, actions):
+    film, adaln = trained("film"), trained("adaln")
+    adaln.load_state_dict(film.state_dict())
+    normal = torch.nn.functional.layer_norm(tokens, (VIDEO,))
+    torch.testing.assert_close(update(film, normal, actions), update(adaln, tokens, actions))
+    shift = update(film, torch.zeros_like(tokens), actions)
+    scaled = update(film, tokens, actions) - shift
+    torch.testing.assert_close(update(film, 2 * tokens, actions) - shift, 2 * scaled)

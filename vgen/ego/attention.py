@@ -1,0 +1,76 @@
+"""Cross-attention in time: queries and keys stand at times, and a mask says what each query sees.
+
+Times enter as rotary angles at their real values, so only their differences count and no length of the horizon is
+built in; they are pixel frames, evaluated in float64.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.embeddings import get_1d_rotary_pos_embed
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vgen.backbone.attention import KeysValues, rotate
+from vgen.backbone.rope import Rotation
+
+SAME_TIME = 1e-6  # pixel frames: N·(τ/N) may miss τ by less
+
+
+def seen(times: Tensor, present: Tensor) -> Tensor:
+    """Causality: what stands at `times` [B, K] is seen from `present` [B, Q] where its time is not later, [B, Q, K]."""
+    return times.unsqueeze(1) <= present.unsqueeze(2) + SAME_TIME
+
+
+def rotation_at(times: Tensor, head_width: int) -> Rotation:
+    """cos and sin, float32 [B, K, 1, head_width], of times [B, K] in pixel frames."""
+    tables = get_1d_rotary_pos_embed(
+        head_width, times.double().flatten(), use_real=True, repeat_interleave_real=True, freqs_dtype=torch.float64
+    )
+    return tuple(table.view(*times.shape, 1, head_width) for table in tables)
+
+
+class TimedAttention(nn.Module):
+    """Multi-head cross-attention with one more key that is always seen: zero, with the value zero.
+
+    So a query that sees nothing gets exactly zero, and one that wants nothing may say so. No bias is anywhere.
+
+    Args:
+        query_width, context_width: channels of what asks and of what is asked.
+        width: channels of all heads together.
+        heads: their number; width / heads is even.
+    """
+
+    def __init__(self, query_width: int, context_width: int, width: int, heads: int) -> None:
+        super().__init__()
+        self.head_width = width // heads
+        self.to_q = nn.Linear(query_width, width, bias=False)
+        self.to_k = nn.Linear(context_width, width, bias=False)
+        self.to_v = nn.Linear(context_width, width, bias=False)
+        self.norm_q = nn.RMSNorm(self.head_width)
+        self.norm_k = nn.RMSNorm(self.head_width)
+        self.to_out = nn.Linear(width, query_width, bias=False)
+
+    def keys_values(self, context: Tensor, rotation: Rotation | None) -> KeysValues:
+        """Of the context [B, K, C], each [B, K, heads, head width]; without a rotation it stands at no time."""
+        key = self.norm_k(self._heads(self.to_k(context)))
+        return key if rotation is None else rotate(key, rotation), self._heads(self.to_v(context))
+
+    def forward(self, queries: Tensor, rotation: Rotation | None, context: KeysValues, visible: Tensor) -> Tensor:
+        """What the queries [B, Q, D] learn, of the same shape.
+
+        Args:
+            rotation: of the queries' times; None where the context stands at no time.
+            context: keys and values.
+            visible: bool [B, Q, K].
+        """
+        query = self.norm_q(self._heads(self.to_q(queries)))
+        query = query if rotation is None else rotate(query, rotation)
+        key, value = (functional.pad(x, (0, 0, 0, 0, 1, 0)) for x in context)
+        mask = functional.pad(visible, (1, 0), value=True).unsqueeze(1)
+        update = functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value)), mask)
+        return self.to_out(rearrange(update, "b h q d -> b q (h d)"))
+
+    def _heads(self, projected: Tensor) -> Tensor:
+        return projected.unflatten(-1, (-1, self.head_width))

@@ -1,0 +1,137 @@
+"""Fusion: actions read what is seen and said before they enter the video (Ego-PM, arXiv 2508.19852, Stage II).
+
+The action embeddings are the queries, visual and textual context are keys and values, and the mask is causal: an action
+sees context whose time is not later than its own. Text stands at no time and is always seen. The paper leaves the rest
+open; here each kind of context has an attention of its own, since only one of them has times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers.models.embeddings import get_2d_sincos_pos_embed
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from vgen.backbone.segments import Segment
+from vgen.ego.attention import TimedAttention, rotation_at, seen
+
+
+@dataclass(frozen=True)
+class ActionTokens:
+    """Actions on their way into the video.
+
+    Attributes:
+        tokens: [B, A, W]; zero where not valid.
+        times: [B, A] float64, arrivals in pixel frames: action k leads to frame k + 1, and has that time.
+        valid: [B, A] bool; what is not valid is as if absent.
+    """
+
+    tokens: Tensor
+    times: Tensor
+    valid: Tensor
+
+
+@dataclass(frozen=True)
+class ContextSizes:
+    """What the actions read.
+
+    Attributes:
+        channels: of the latents.
+        patch: latent pixels along the side of a context token, as in the backbone.
+        text_width: channels of the text embeddings.
+        stride: N, pixel frames per latent unit.
+    """
+
+    channels: int
+    patch: int
+    text_width: int
+    stride: int
+
+
+class ActionFusion(nn.Module):
+    """Actions of any known layout to fused tokens of width W.
+
+    Each layout has one linear projection of its own, chosen by name; everything else is shared.
+
+    Args:
+        layouts: number of columns of each layout.
+        width: W, a multiple of 4.
+        heads: of each attention.
+        context: sizes of what the actions read; None: they read nothing (`fusion: false`).
+    """
+
+    def __init__(self, layouts: Mapping[str, int], width: int, heads: int, context: ContextSizes | None) -> None:
+        super().__init__()
+        self.width, self.context = width, context
+        self.projections = nn.ModuleDict({name: nn.Linear(columns, width) for name, columns in layouts.items()})
+        self.null = nn.Parameter(0.02 * torch.randn(width))
+        if context is not None:
+            self.patches = nn.Linear(context.channels * context.patch**2, width)
+            self.norm_look, self.norm_read = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.look = TimedAttention(width, width, width, heads)
+            self.read = TimedAttention(width, context.text_width, width, heads)
+        self.feed = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
+        )
+        self.norm_out = nn.LayerNorm(width)
+
+    def add_layout(self, name: str, columns: int) -> None:
+        """A projection for one more layout."""
+        self.projections[name] = nn.Linear(columns, self.width).to(self.null)
+
+    def forward(
+        self,
+        actions: Tensor,
+        times: Tensor,
+        valid: Tensor,
+        layout: str,
+        context: Sequence[Segment],
+        text: Tensor,
+        drop: Tensor | None = None,
+    ) -> ActionTokens:
+        """Fuses normalised actions.
+
+        Args:
+            actions: [B, A, D]; anything, NaN too, where not valid.
+            times: [B, A] float64, arrivals in pixel frames.
+            valid: [B, A] bool.
+            layout: what the D columns mean.
+            context: conditions: what the actions see.
+            text: text embeddings [B, Lt, text_width], zero past their end.
+            drop: [B] bool, samples whose actions all become the learned null (classifier-free guidance).
+        """
+        known = torch.where(valid.unsqueeze(-1), actions, torch.zeros_like(actions))
+        tokens = self.projections[layout](known.to(self.null))
+        if drop is not None:
+            tokens = torch.where(drop.view(-1, 1, 1), self.null, tokens)
+        if self.context is not None:
+            tokens = tokens + self._look(tokens, times, context)
+            tokens = tokens + self._read(tokens, text.to(self.null))
+        tokens = self.norm_out(tokens + self.feed(tokens))
+        return ActionTokens(tokens * valid.unsqueeze(-1), times, valid)
+
+    def _look(self, tokens: Tensor, times: Tensor, context: Sequence[Segment]) -> Tensor:
+        if not context:
+            return torch.zeros_like(tokens)
+        visual, when = self._visual(context)
+        heads = self.look.keys_values(visual, rotation_at(when, self.look.head_width))
+        return self.look(self.norm_look(tokens), rotation_at(times, self.look.head_width), heads, seen(when, times))
+
+    def _read(self, tokens: Tensor, text: Tensor) -> Tensor:
+        said = text.any(-1).unsqueeze(1).expand(-1, tokens.shape[1], -1)
+        return self.read(self.norm_read(tokens), None, self.read.keys_values(text, None), said)
+
+    def _visual(self, context: Sequence[Segment]) -> tuple[Tensor, Tensor]:
+        """Tokens [B, L, W] of latent patches, which know their place in the image, and their times [B, L]."""
+        tokens, times = [], []
+        for segment in context:
+            p = self.context.patch
+            patches = rearrange(segment.latent, "b c f (h p) (w q) -> b f h w (c p q)", p=p, q=p).to(self.null)
+            *_, h, w, _ = patches.shape
+            place = get_2d_sincos_pos_embed(self.width, (h, w), device=patches.device).to(patches)
+            tokens.append((self.patches(patches) + place.view(h, w, -1)).flatten(1, 3))
+            times.append(repeat(self.context.stride * segment.t, "b f -> b (f n)", n=h * w))
+        return torch.cat(tokens, dim=1), torch.cat(times, dim=1)

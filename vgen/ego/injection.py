@@ -1,0 +1,134 @@
+"""Injection: how the fused actions enter the video tokens after a block of the backbone. Which way is a choice.
+
+All are causal: a token of latent time t feels the actions whose time is at most N·t. All start at zero, so that an
+untrained front-end changes nothing, and give exactly zero to a token that sees no action.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vgen.backbone.attention import KeysValues
+from vgen.backbone.rope import Rotation
+from vgen.ego.attention import TimedAttention, rotation_at, seen
+from vgen.ego.fusion import ActionTokens
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What video tokens see of the actions: the same for all tokens of a latent frame.
+
+    Attributes:
+        frame: [L], of each video token its latent frame.
+        visible: [B, F, A] bool, which actions a frame sees.
+        rotation: cos and sin of the frames' times.
+    """
+
+    frame: Tensor
+    visible: Tensor
+    rotation: Rotation
+
+
+def reach_of(frame_times: Tensor, frame: Tensor, actions: ActionTokens, head_width: int) -> Reach:
+    """From the times of latent frames [B, F] in pixel frames, and the frame [L] of each token."""
+    visible = seen(actions.times, frame_times) & actions.valid.unsqueeze(1)
+    return Reach(frame, visible, rotation_at(frame_times, head_width))
+
+
+class Injection(nn.Module, ABC):
+    """One module for each block of the backbone. All are made with the same three numbers: channels of the video
+    tokens, channels W of the fused actions (and of the heads together), and attention heads."""
+
+    @abstractmethod
+    def prepare(self, actions: ActionTokens) -> KeysValues | None:
+        """What `forward` needs of the actions, computed once for all denoising steps."""
+
+    @abstractmethod
+    def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues | None) -> Tensor:
+        """The update of the video tokens [B, L, D], to be added to them."""
+
+
+class CrossAttention(Injection):
+    """Each video token asks the actions it sees: the paper's way."""
+
+    def __init__(self, video_width: int, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(video_width)
+        self.attention = TimedAttention(video_width, width, width, heads)
+        nn.init.zeros_(self.attention.to_out.weight)
+
+    def prepare(self, actions: ActionTokens) -> KeysValues:
+        """See `Injection`."""
+        return self.attention.keys_values(actions.tokens, rotation_at(actions.times, self.attention.head_width))
+
+    def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
+        """See `Injection`."""
+        rotation = tuple(table[:, reach.frame] for table in reach.rotation)
+        queries = self.norm(tokens.type_as(self.norm.weight))
+        return self.attention(queries, rotation, prepared, reach.visible[:, reach.frame])
+
+
+class Modulation(Injection):
+    """A learned query pools the actions that a latent frame sees; a scale and a shift of its tokens come of it."""
+
+    def __init__(self, video_width: int, width: int, heads: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(width))
+        self.pool = TimedAttention(width, width, width, heads)
+        self.to_scale_shift = nn.Linear(width, 2 * video_width, bias=False)
+        nn.init.zeros_(self.to_scale_shift.weight)
+
+    def prepare(self, actions: ActionTokens) -> KeysValues:
+        """See `Injection`."""
+        return self.pool.keys_values(actions.tokens, rotation_at(actions.times, self.pool.head_width))
+
+    def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
+        """See `Injection`."""
+        query = self.query.expand(*reach.visible.shape[:2], -1)
+        pooled = self.pool(query, reach.rotation, prepared, reach.visible)
+        scale, shift = self.to_scale_shift(functional.silu(pooled))[:, reach.frame].chunk(2, dim=-1)
+        return self._scaled(tokens.type_as(scale)) * scale + shift
+
+    @abstractmethod
+    def _scaled(self, tokens: Tensor) -> Tensor: ...
+
+
+class AdaLN(Modulation):
+    """x + norm(x)·scale + shift."""
+
+    def _scaled(self, tokens: Tensor) -> Tensor:
+        return functional.layer_norm(tokens, tokens.shape[-1:])
+
+
+class FiLM(Modulation):
+    """x·(1 + scale) + shift."""
+
+    def _scaled(self, tokens: Tensor) -> Tensor:
+        return tokens
+
+
+class NoInjection(Injection):
+    """The video never hears of the actions: what the others are measured against."""
+
+    def __init__(self, video_width: int, width: int, heads: int) -> None:
+        super().__init__()
+
+    def prepare(self, actions: ActionTokens) -> None:
+        """See `Injection`."""
+
+    def forward(self, tokens: Tensor, reach: Reach, prepared: None) -> Tensor:
+        """See `Injection`."""
+        return torch.zeros_like(tokens)
+
+
+INJECTIONS: dict[str, type[Injection]] = {
+    "cross_attention": CrossAttention,
+    "adaln": AdaLN,
+    "film": FiLM,
+    "none": NoInjection,
+}
