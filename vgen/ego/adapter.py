@@ -1,0 +1,181 @@
+"""The ego front-end's own weights: fusion, an injection for each block, and how actions are normalised.
+
+A component of diffusers, saved in `ego/` of the model folder. model_index.json does not name it, so the folder stays a
+Wan folder that any diffusers program opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from vgen.backbone.segments import Places, Segment
+from vgen.backbone.transformer import VideoTransformer
+from vgen.ego.fusion import ActionFusion, ActionTokens, ContextSizes
+from vgen.ego.injection import INJECTIONS, Reach, reach_of
+from vgen.errors import InputError, unknown_key
+
+FOLDER = "ego"  # of a model folder
+
+
+class EgoAdapter(ModelMixin, ConfigMixin):
+    """Lets the video feel a trajectory: `bind` gives the backbone's adapter for one call.
+
+    Only targets feel it. What a condition shows has happened, whatever the actions; so what is remembered of it does
+    not depend on them, and a goal ahead in time tells no earlier frame of later actions.
+
+    Args:
+        layouts: number of columns of each layout, by name.
+        statistics: of each layout, how its actions are normalised, as plain JSON (`Statistics.to_json`).
+        blocks: of the backbone.
+        video_width: channels of the backbone's tokens.
+        latent_channels, patch, text_width: of the backbone's inputs; the fused context is made of the same.
+        temporal_stride: N, pixel frames per latent unit.
+        injection: a name of `INJECTIONS`.
+        fusion: whether actions read the conditions and the text before they enter.
+        width: W, channels of an action token, a multiple of 4 and of twice the heads.
+        heads: of every attention here.
+
+    Raises:
+        InputError: an unknown injection, or a width that the heads do not divide.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        layouts: dict[str, int],
+        statistics: dict[str, dict[str, Any]],
+        blocks: int,
+        video_width: int,
+        latent_channels: int,
+        patch: int,
+        text_width: int,
+        temporal_stride: int = 4,
+        injection: str = "cross_attention",
+        fusion: bool = True,
+        width: int = 128,
+        heads: int = 4,
+    ) -> None:
+        super().__init__()
+        if injection not in INJECTIONS:
+            raise unknown_key(injection, INJECTIONS, "the injections")
+        if width < 1 or width % 4 or width % (2 * heads):
+            step = 4 * heads
+            raise InputError(f"width={width} does not fit {heads} heads; nearest: {max(1, round(width / step)) * step}")
+        context = ContextSizes(latent_channels, patch, text_width, temporal_stride) if fusion else None
+        self.fuse = ActionFusion(layouts, width, heads, context)
+        self.injections = nn.ModuleList(INJECTIONS[injection](video_width, width, heads) for _ in range(blocks))
+
+    @classmethod
+    def for_backbone(
+        cls,
+        transformer: VideoTransformer,
+        temporal_stride: int,
+        layouts: Mapping[str, int],
+        statistics: Mapping[str, dict[str, Any]],
+        **choices: Any,
+    ) -> Self:
+        """An untrained front-end that fits a backbone; `choices` are injection, fusion, width and heads."""
+        c = transformer.config
+        return cls(
+            layouts=dict(layouts),
+            statistics=dict(statistics),
+            blocks=c.num_layers,
+            video_width=c.num_attention_heads * c.attention_head_dim,
+            latent_channels=c.in_channels,
+            patch=c.patch_size[1],
+            text_width=c.text_dim,
+            temporal_stride=temporal_stride,
+            **choices,
+        )
+
+    def add_layout(self, name: str, columns: int, statistics: dict[str, Any]) -> None:
+        """One more layout: a new projection, which a fine-tune then learns; nothing else changes.
+
+        Raises:
+            InputError: there is a layout of this name.
+        """
+        if name in self.config.layouts:
+            raise InputError(f"layout {name!r} is in this model already; a new layout needs a name of its own")
+        self.fuse.add_layout(name, columns)
+        self.register_to_config(
+            layouts={**self.config.layouts, name: columns}, statistics={**self.config.statistics, name: statistics}
+        )
+
+    def statistics_of(self, layout: str) -> dict[str, Any]:
+        """How actions of a layout are normalised, as plain JSON.
+
+        Raises:
+            InputError: the layout is unknown, or has no statistics.
+        """
+        if layout not in self.config.layouts:
+            raise unknown_key(layout, self.config.layouts, "the layouts of this model")
+        if layout not in self.config.statistics:
+            known = ", ".join(sorted(self.config.statistics)) or "none"
+            raise InputError(f"layout {layout!r} has no statistics in this model; layouts that have: {known}")
+        return self.config.statistics[layout]
+
+    def bind(
+        self,
+        actions: Tensor,
+        times: Tensor,
+        valid: Tensor,
+        layout: str,
+        context: Sequence[Segment],
+        text: Tensor,
+        drop: Tensor | None = None,
+    ) -> BoundActions:
+        """The backbone's adapter for one trajectory, good for all denoising steps of a call.
+
+        Args:
+            actions: [B, A, D], normalised by `statistics_of(layout)`; anything, NaN too, where not valid.
+            times: [B, A] float64, arrivals in pixel frames: action k leads from frame k to frame k + 1 and has time
+                k + 1, so frame 0 feels none.
+            valid: [B, A] bool; what is not valid is as if absent. A sample without any is left as the backbone has it.
+            layout: what the D columns mean.
+            context: conditions that the actions may read, such as the latest frames; unused where `fusion` is off.
+            text: text embeddings [B, Lt, text_width].
+            drop: [B] bool, samples whose actions become the learned null: the unconditional side of classifier-free
+                guidance over actions, and what training drops.
+
+        Raises:
+            InputError: the layout is unknown, has no statistics, or has another number of columns.
+        """
+        self.statistics_of(layout)
+        columns = self.config.layouts[layout]
+        if actions.shape[-1] != columns:
+            raise InputError(f"actions have {actions.shape[-1]} columns; layout {layout!r} has {columns}")
+        assert actions.shape[:2] == times.shape == valid.shape, "an action has one time and is valid or not"
+        fused = self.fuse(actions, times.double(), valid, layout, context, text, drop)
+        return BoundActions(self, fused)
+
+
+class BoundActions:
+    """A `BlockAdapter` of the backbone: actions that are ready to enter."""
+
+    def __init__(self, ego: EgoAdapter, actions: ActionTokens) -> None:
+        self.ego, self.actions = ego, actions
+        self.prepared = [injection.prepare(actions) for injection in ego.injections]
+        self._last: tuple[Places, Tensor, Reach] | None = None
+
+    def __call__(self, block: int, tokens: Tensor, places: Places) -> Tensor:
+        """Tokens [B, L, D] after a block, to tokens of which the targets have felt the actions."""
+        targets, reach = self._reach(places)
+        if not len(targets):
+            return tokens
+        update = self.ego.injections[block](tokens[:, targets], reach, self.prepared[block])
+        return tokens.index_add(1, targets, update.type_as(tokens))
+
+    def _reach(self, places: Places) -> tuple[Tensor, Reach]:
+        """Which tokens are targets and what they see: the same for all blocks of a call."""
+        if self._last is None or self._last[0] is not places:
+            targets = places.target.nonzero().squeeze(1)
+            times = self.ego.config.temporal_stride * places.frames
+            head_width = self.ego.config.width // self.ego.config.heads
+            reach = reach_of(times, places.frame[targets], self.actions, head_width)
+            self._last = (places, targets, reach)
+        return self._last[1:]
