@@ -210,10 +210,14 @@ class Clips:
         """The clip's first frame in its episode."""
         return self._find(number)[1]
 
+    def place(self, number: int) -> int:
+        """Which of `places` the clip is cut from."""
+        return self._find(number)[0]
+
     def number(self, place: int, start: int) -> int:
         """The clip that starts at a frame of the episode `places[place]`: what undoes `episode` and `start`."""
         number = int(self._first[place]) + start
-        assert 0 <= start and number < self._first[place + 1], f"no clip starts at frame {start} of episode {place}"
+        assert self._first[place] <= number < self._first[place + 1], f"no clip starts there: {place}, {start}"
         return number
 
     def pixels(self, number: int, frames: Sequence[int] | None = None) -> np.ndarray:
@@ -221,7 +225,7 @@ class Clips:
 
         Args:
             number: the clip, in the order of the episodes and of time.
-            frames: which of its T frames, in any order; None: all.
+            frames: which of its T frames, in any order; negative ones lie before it, see `recorded`; None: all.
 
         Returns:
             uint8 [K, H, W, 3].
@@ -229,11 +233,17 @@ class Clips:
         Raises:
             InputError: the video cannot be decoded.
         """
+        place, _ = self._find(number)
+        bucket = self._buckets[place]
+        wanted = self.recorded(number, range(bucket.frames) if frames is None else frames)
+        return cover(self.footage.read(self.places[place], wanted.tolist()), bucket.size)
+
+    def recorded(self, number: int, frames: Sequence[int]) -> np.ndarray:
+        """Where frames of a clip lie in its recorded episode, int64 [K]. Negative ones come before the clip; where the
+        episode begins later, its first frame stands in for them."""
         place, start = self._find(number)
-        episode, bucket = self.places[place], self._buckets[place]
-        taken = start + self._taken(episode, bucket)
-        wanted = taken if frames is None else taken[np.asarray(frames, dtype=np.int64)]
-        return cover(self.footage.read(episode, wanted.tolist()), bucket.size)
+        step = frame_step(self.footage.episodes[self.places[place]].fps, self.fps)
+        return np.maximum(start + np.floor(np.asarray(frames) * step + 0.5).astype(np.int64), 0)
 
     def spread(self, count: int) -> list[int]:
         """The numbers of `count` clips (fewer where there are fewer) spread evenly over all of them."""
