@@ -43,7 +43,8 @@ class Trajectory:
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise unknown_key(self.form, FORMS, "the forms of a trajectory")
-        values = _numbers(self.values, "values", 2).astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large for float32 is reported below
+            values = _numbers(self.values, "values", 2).astype(np.float32)
         times = _numbers(self.times, "times", 1)
         if len(values) == 0:
             raise InputError("the trajectory has no rows; it needs 1 or more")
@@ -124,7 +125,10 @@ def _numbers(given: object, name: str, dimensions: int) -> np.ndarray:
 
 
 def _flags(given: object) -> np.ndarray:
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InputError("valid holds lists of different lengths and must be bool [A]") from error
     if array.ndim != 1 or array.dtype != bool:
         raise InputError(f"valid is {array.dtype} of shape {list(array.shape)} and must be bool [A]")
     return array.copy()
