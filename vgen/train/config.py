@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -26,7 +27,7 @@ MAY_CHANGE = (
     "log_every", "*_minutes", "samples.*", "trackers", "project", "spike_factor", "max_skipped", "force_config_change",
     "ema_decay", "gradient_clip", "optimizer.lr", "schedule.*",
     "objective.data.cache", "objective.data.max_bad_share", "objective.latents", "objective.latent_workers",
-    "objective.attention", "objective.compile", "objective.activation_checkpointing", "objective.validation_clips",
+    "objective.attention", "objective.compile", "objective.activation_checkpointing", "objective.validation_*",
     "objective.statistics_clips", "objective.default_*",
 )  # fmt: skip
 
@@ -98,7 +99,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """
     try:
         given = OmegaConf.merge(_read(Path(path)), OmegaConf.from_dotlist(list(overrides)))
-    except (OSError, OmegaConfBaseException, ValueError, RecursionError) as error:
+    except (OSError, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the recipe {path}: {_one_line(error)}") from error
     name = OmegaConf.select(given, "objective.name")
     if name is None:

@@ -228,5 +228,11 @@ def whole_weights(weights: Iterable[nn.Parameter], ranks: Ranks) -> Iterator[Non
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on a device."""
-    return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
+    """The batch, and batches within it, with their tensors on a device."""
+
+    def move(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: move(item) for key, item in value.items()}
+        return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+
+    return move(batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from vgen.backbone.encoding import encode_clip, encode_frames
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.shapes import check_frames, latent_frames
 from vgen.backbone.text import encode_text, text_length
-from vgen.backbone.transformer import VideoTransformer
+from vgen.backbone.transformer import BlockAdapter, VideoTransformer
 from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.report import contact_sheet
@@ -224,19 +224,23 @@ class CanvasObjective(Objective):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] at random diffusion times, and the losses of each band of noise."""
+        loss, time = self._random_loss(batch)
+        return loss, by_noise(loss, time)
+
+    def _random_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The loss [B] at random diffusion times, and these times."""
         latent = batch["latent"].float()
         normal = torch.randn(len(latent), device=latent.device)
         time = torch.sigmoid(self.config.time_mean + self.config.time_scale * normal)
-        loss = self.velocity_loss(batch, time, torch.randn_like(latent))
-        band = (time * NOISE_LEVELS).long().clamp(max=NOISE_LEVELS - 1)
-        metrics = {f"loss/noise{level}": loss.detach()[band == level] for level in range(NOISE_LEVELS)}
-        return loss, metrics
+        return self.velocity_loss(batch, time, torch.randn_like(latent)), time
 
     def velocity_loss(self, batch: Batch, time: Tensor, noise: Tensor) -> Tensor:
         """Mean squared error [B] of the predicted velocity at diffusion times [B], on target tokens alone."""
         latent = batch["latent"].float()
-        noisy = target(interpolate(latent, noise, time), time)
-        (velocity,) = self.transformer([*self._conditions(batch), noisy], self._text(batch["text"]))
+        noisy = target(interpolate(latent, noise, time), time, batch.get("t"))
+        conditions, text = self._conditions(batch), self._text(batch["text"])
+        adapter = self._adapter(batch, conditions, text)
+        (velocity,) = self.transformer([*conditions, noisy], text, adapter=adapter)
         return (velocity.float() - (noise - latent)).square().flatten(1).mean(1)
 
     def _conditions(self, batch: Batch) -> list[Segment]:
@@ -246,6 +250,10 @@ class CanvasObjective(Objective):
         if batch["as_clip"]:
             return [encode_clip(self.codec, pixels.transpose(1, 2), masks.transpose(1, 2), frames[:, 0])]
         return [encode_frames(self.codec, pixels, masks, frames)]
+
+    def _adapter(self, batch: Batch, conditions: Sequence[Segment], text: Tensor) -> BlockAdapter | None:
+        """What acts on the tokens after each block; on a canvas, nothing."""
+        return None
 
     def _text(self, sentences: list[str]) -> Tensor:
         states = encode_text(self.tokenizer, self.text_encoder, sentences, text_length(self.tokenizer))
@@ -260,12 +268,16 @@ class CanvasObjective(Objective):
         for bucket, clips in self.held_clips.shares(rank, world):
             plan = draw_plan(config.conditions, self.held_clips.buckets[bucket].frames, rng)
             batch = self._batch(self.held_clips, bucket, clips, plan, rng)
-            batch = {k: v.to(self.codec.vae.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
-            generator = torch.Generator().manual_seed(self.seed + len(losses) * config.batch)
-            noise = torch.randn(batch["latent"].shape, generator=generator).to(batch["latent"].device)
-            time = ((torch.arange(len(clips)) + 0.5) / len(clips)).to(noise.device)
-            losses.append(self.velocity_loss(batch, time, noise))
+            losses.append(self._fixed_loss(batch, self.seed + len(losses) * config.batch))
         return {"loss": torch.cat(losses).mean().item()} if losses else {}
+
+    def _fixed_loss(self, batch: Batch, seed: int) -> Tensor:
+        """The loss [B] at noise of a seed and diffusion times spread evenly over the batch."""
+        batch = {k: v.to(self.codec.vae.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        latent = batch["latent"]
+        noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(seed)).to(latent.device)
+        time = ((torch.arange(len(latent)) + 0.5) / len(latent)).to(latent.device)
+        return self.velocity_loss(batch, time, noise)
 
     def exported(self) -> Iterable[nn.Parameter]:
         """As in the base class; with a LoRA, its weights alone."""
@@ -323,3 +335,9 @@ def interpolate(latent: Tensor, noise: Tensor, time: Tensor) -> Tensor:
     """z_s = (1-s)·z + s·ε for diffusion times s [B]."""
     s = time.view(-1, *[1] * (latent.ndim - 1))
     return (1 - s) * latent + s * noise
+
+
+def by_noise(loss: Tensor, time: Tensor) -> dict[str, Tensor]:
+    """Losses [B] by bands of diffusion time [B], as metrics of the log."""
+    band = (time * NOISE_LEVELS).long().clamp(max=NOISE_LEVELS - 1)
+    return {f"loss/noise{level}": loss.detach()[band == level] for level in range(NOISE_LEVELS)}

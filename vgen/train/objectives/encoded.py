@@ -18,11 +18,13 @@ from vgen.data.schedule import BucketSchedule
 
 @dataclass(frozen=True)
 class Sample:
-    """A clip in a batch: its latent float16 [C, F, h, w], chosen frames uint8 [K, H, W, 3] of it, and its caption."""
+    """A clip in a batch: its latent float16 [C, F, h, w], chosen frames uint8 [K, H, W, 3] of it, its caption, and its
+    number among the clips."""
 
     latent: np.ndarray
     pixels: np.ndarray
     caption: str
+    number: int
 
 
 class EncodedClips:
@@ -109,4 +111,4 @@ class EncodedClips:
         if len(frames):
             clip, pixels = read_or_next(self._clips, numbers, clip, self._bad, frames)
         latent = self._latents[bucket].latents[self._rows[bucket][clip]]
-        return Sample(latent, pixels, self._clips.episode(numbers[clip]).caption)
+        return Sample(latent, pixels, self._clips.episode(numbers[clip]).caption, numbers[clip])

@@ -1,0 +1,125 @@
+"""The ego pipeline: a Wan folder with an `ego/` beside its transformer, as one diffusers pipeline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, Self
+
+import torch
+from diffusers import AutoencoderKLWan, SchedulerMixin
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
+
+from vgen.backbone.cache import ConditionCache
+from vgen.backbone.pipeline import VideoPipeline, guided
+from vgen.backbone.segments import Segment, target
+from vgen.backbone.transformer import VideoTransformer
+from vgen.ego.adapter import FOLDER, BoundActions, EgoAdapter
+from vgen.errors import InputError
+from vgen.weights import resolve
+
+
+class EgoPipeline(VideoPipeline):
+    """Predicts the latents of frames ahead from known frames, a sentence and the actions that lead there.
+
+    `vgen.ego.world.EgoWorld` is what most callers want: it keeps the history, and takes and gives pixels.
+
+    Args:
+        ego: the front-end's own weights; everything else is as in `VideoPipeline`.
+    """
+
+    model_cpu_offload_seq = "text_encoder->ego->transformer->vae"
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        text_encoder: UMT5EncoderModel,
+        vae: AutoencoderKLWan,
+        transformer: VideoTransformer,
+        scheduler: SchedulerMixin,
+        ego: EgoAdapter,
+        default_steps: int = 50,
+        default_guidance: float = 7.5,
+        default_frames: int = 77,
+        default_height: int = 384,
+        default_width: int = 672,
+    ) -> None:
+        super().__init__(
+            tokenizer,
+            text_encoder,
+            vae,
+            transformer,
+            scheduler,
+            default_steps,
+            default_guidance,
+            default_frames,
+            default_height,
+            default_width,
+        )
+        self.register_modules(ego=ego)
+
+    @classmethod
+    def from_pretrained(cls, model: str | PathLike, **kwargs: Any) -> Self:
+        """Loads "nano" or a local folder; keywords as in diffusers.
+
+        Raises:
+            InputError: there is no such model, or it has no ego front-end.
+        """
+        if "ego" not in kwargs:
+            try:
+                kwargs["ego"] = EgoAdapter.from_pretrained(resolve(model), subfolder=FOLDER)
+            except OSError as error:
+                rule = f"it has no {FOLDER}/; train one with configs/train/nano_ego.yaml, or use tools/infer.py"
+                raise InputError(f"model {str(model)!r} has no ego front-end: {rule}") from error
+        return super().from_pretrained(model, **kwargs)
+
+    def to_json_string(self) -> str:
+        """The pipeline's index without the ego front-end, so that diffusers opens the folder by itself."""
+        index = json.loads(super().to_json_string())
+        return json.dumps({key: value for key, value in index.items() if key != "ego"}, indent=2, sort_keys=True) + "\n"
+
+    @torch.no_grad()
+    def predict(
+        self,
+        conditions: Sequence[Segment],
+        text: Tensor,
+        t: Tensor,
+        size: tuple[int, int],
+        *,
+        actions: BoundActions | None = None,
+        without: BoundActions | None = None,
+        guidance: float = 1.0,
+        cache: ConditionCache | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        steps: int | None = None,
+    ) -> Tensor:
+        """Latents of frames ahead: [B, C, F, h, w].
+
+        Args:
+            conditions: known frames, batch of B; with a cache, those that are not in it.
+            text: embeddings [B, Lt, D] of the sentences.
+            t: [B, F] float64, where the target's latent frames lie, in latent units.
+            size: (H, W) of a frame.
+            actions: what leads there; None for a model that is to go on by itself.
+            without, guidance: the same with its actions dropped, for classifier-free guidance over actions:
+                u + w·(c - u). At 1 it is not used.
+            cache: remembered conditions.
+            steps: of denoising; the model's default when None.
+        """
+        codec = self.codec
+        height, width = (side // codec.spatial_stride for side in size)
+        shape = (*t.shape[:1], codec.channels, t.shape[1], height, width)
+
+        def velocity(latents: Tensor, time: Tensor) -> Tensor:
+            segments = [*conditions, target(latents, time, t)]
+            outputs = [
+                self.transformer(segments, text, adapter=adapter, cache=cache)[0].float()
+                for adapter in ((actions, without) if guidance != 1 else (actions,))
+            ]
+            return outputs[0] if len(outputs) == 1 else guided(*outputs, guidance)
+
+        noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
+        return self.denoise(noise, velocity, steps)

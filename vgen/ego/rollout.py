@@ -1,0 +1,192 @@
+"""Rollouts: predicting on and on, each new frame becoming a condition.
+
+A step advances by one pixel frame (the target is a single image-mode latent at t = τ/N) or by latent chunks of N (the
+targets lie on the latent grid, and the codec decodes them after the latest frame): the same code with other targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vgen.backbone.cache import ConditionCache
+from vgen.backbone.rope import temporal_position
+from vgen.backbone.segments import Segment, condition
+from vgen.backbone.shapes import check_size
+from vgen.ego.adapter import BoundActions
+from vgen.ego.pipeline import EgoPipeline
+from vgen.errors import InputError
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """How a rollout goes on.
+
+    Attributes:
+        advance: pixel frames per step: 1, or a multiple of the codec's temporal stride.
+        window: how many past frames are conditions, `advance` apart but no more than the stride; older ones go.
+        steps: of denoising; the model's default when None.
+        guidance: classifier-free guidance over the actions; 1 is none.
+    """
+
+    advance: int = 4
+    window: int = 4
+    steps: int | None = None
+    guidance: float = 1.0
+
+
+@dataclass(frozen=True)
+class TimedActions:
+    """Normalised actions [B, A, D], whether each is valid [B, A], and the pixel frame [A] at which each arrives."""
+
+    values: Tensor
+    valid: Tensor
+    arrivals: Tensor
+
+    def then(self, newer: TimedActions) -> TimedActions:
+        """These, then newer ones."""
+        pairs = ((self.values, newer.values), (self.valid, newer.valid))
+        values, valid = (torch.cat(pair, dim=1) for pair in pairs)
+        return TimedActions(values, valid, torch.cat([self.arrivals, newer.arrivals]))
+
+    def after(self, frame: int) -> TimedActions:
+        """Those that arrive after a frame."""
+        kept = self.arrivals > frame
+        return TimedActions(self.values[:, kept], self.valid[:, kept], self.arrivals[kept])
+
+
+class Rollout:
+    """A video that goes on; in a batch of B, B different futures.
+
+    Args:
+        pipe: the model.
+        frames: [B, 3, K, H, W] in [-1, 1], what was seen; the last one is frame 0 of the rollout.
+        texts: B sentences.
+        layout: of the actions.
+        settings: see there.
+        past: actions that arrived until frame 0: of a layout in absolute form, among them the state at frame 0.
+        goals: conditions ahead in time, at positions counted from frame 0; each counts until its frame is reached.
+        generator: of the noise.
+
+    Attributes:
+        now: the latest frame.
+
+    Raises:
+        InputError: an advance that is neither 1 nor a multiple of the stride, an empty window, or frames of a size that
+            the model cannot take.
+    """
+
+    def __init__(
+        self,
+        pipe: EgoPipeline,
+        frames: Tensor,
+        texts: Sequence[str],
+        layout: str,
+        settings: RolloutSettings,
+        past: TimedActions | None = None,
+        goals: Sequence[Segment] = (),
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.pipe, self.layout, self.settings, self.generator = pipe, layout, settings, generator
+        self.stride = pipe.temporal_stride
+        _check(settings, self.stride)
+        check_size(*frames.shape[-2:], pipe.size_multiple)
+        self.size = tuple(frames.shape[-2:])
+        self.text = pipe.embed(texts)
+        self.goals = [goal for goal in goals if goal.t.max() > 0]
+        self.now = 0
+        self._spacing = min(settings.advance, self.stride)
+        self._actions = past
+        self._history: list[Segment] = []
+        self._cache: ConditionCache | None = None
+        for frame in self._spaced(frames.shape[2]):
+            self._keep(pipe.codec.encode_image(frames[:, :, frame - 1]), frame)
+
+    @torch.no_grad()
+    def step(self, actions: Tensor, valid: Tensor | None = None) -> Tensor:
+        """The `advance` frames that follow: video [B, 3, advance, H, W] in [-1, 1].
+
+        Args:
+            actions: [B, advance, D], normalised; action k leads from frame now + k to now + k + 1.
+            valid: [B, advance] bool; all, when None.
+        """
+        assert actions.shape[1] == self.settings.advance, f"{actions.shape[1]} actions, not {self.settings.advance}"
+        self._take(actions, torch.ones(actions.shape[:2], dtype=torch.bool) if valid is None else valid)
+        self.goals = [goal for goal in self.goals if goal.t.max() * self.stride > self.now]
+        latents = self._predict()
+        return self._show_frame(latents) if self.settings.advance == 1 else self._show_chunk(latents)
+
+    def _take(self, actions: Tensor, valid: Tensor) -> None:
+        arrivals = self.now + 1 + torch.arange(actions.shape[1], dtype=torch.float64)
+        newer = TimedActions(actions, valid.to(actions.device), arrivals)
+        known = newer if self._actions is None else self._actions.then(newer)
+        self._actions = known.after(self.now - self.settings.window * self._spacing)
+
+    def _predict(self) -> Tensor:
+        """Latents of the next step: one image-mode latent, or the chunks that follow on the latent grid."""
+        ends = [self.now + 1] if self.settings.advance == 1 else self._chunk_ends()
+        t = temporal_position(torch.tensor([ends]), self.stride).expand(len(self.text), -1).to(self.text.device)
+        guided = self.settings.guidance != 1
+        return self.pipe.predict(
+            [*([] if self._cache is not None else self._history), *self.goals],
+            self.text,
+            t,
+            self.size,
+            actions=self._bind(drop=False),
+            without=self._bind(drop=True) if guided else None,
+            guidance=self.settings.guidance,
+            cache=self._cache,
+            generator=self.generator,
+            steps=self.settings.steps,
+        )
+
+    def _bind(self, drop: bool) -> BoundActions:
+        known, device = self._actions, self.text.device
+        dropped = torch.full((len(self.text),), drop, device=device) if drop else None
+        times = known.arrivals.expand(len(self.text), -1).to(device)
+        return self.pipe.ego.bind(
+            known.values.to(device), times, known.valid.to(device), self.layout, self._history, self.text, dropped
+        )
+
+    def _chunk_ends(self) -> list[int]:
+        return [self.now + end for end in range(self.stride, self.settings.advance + 1, self.stride)]
+
+    def _show_frame(self, latent: Tensor) -> Tensor:
+        self.now += 1
+        self._keep(latent, self.now)
+        return self.pipe.codec.decode(latent)
+
+    def _show_chunk(self, latents: Tensor) -> Tensor:
+        """The codec is causal: it decodes what follows the latest frame, which it takes in image mode."""
+        latest = self._history[-1].latent
+        video = self.pipe.codec.decode(torch.cat([latest, latents], dim=2))[:, :, 1:]
+        for end in self._chunk_ends():
+            self._keep(self.pipe.codec.encode_image(video[:, :, end - self.now - 1]), end)
+        self.now += self.settings.advance
+        return video
+
+    def _spaced(self, count: int) -> list[int]:
+        """Of the frames 1 - count .. 0, those that the window holds, oldest first."""
+        return list(range(0, -count, -self._spacing))[: self.settings.window][::-1]
+
+    def _keep(self, latent: Tensor, frame: int) -> None:
+        """One more condition; the oldest one goes when the window is full."""
+        t = temporal_position(torch.full((len(latent), 1), frame), self.stride).to(latent.device)
+        newest = condition(latent, t)
+        self._history = [*self._history, newest][-self.settings.window :]
+        if self.pipe.transformer.independent:
+            kept = self.pipe.transformer.remember([newest], self.text)
+            kept = kept if self._cache is None else self._cache.append(kept)
+            self._cache = kept.window(self.settings.window)
+
+
+def _check(settings: RolloutSettings, stride: int) -> None:
+    advance = settings.advance
+    if advance != 1 and (advance < 1 or advance % stride):
+        nearest = max(1, round(advance / stride)) * stride
+        raise InputError(f"advance={advance} is neither 1 nor a multiple of {stride}; nearest: {nearest}")
+    if settings.window < 1:
+        raise InputError(f"window={settings.window} must keep 1 frame or more; nearest: 1")

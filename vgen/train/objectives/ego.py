@@ -1,0 +1,186 @@
+"""Training the ego front-end together with the canvas: one backbone, both kinds of batch in every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgen.backbone.segments import Segment
+from vgen.backbone.shapes import latent_frames
+from vgen.backbone.transformer import BlockAdapter
+from vgen.data.clips import Clips
+from vgen.data.shares import worker_count
+from vgen.data.video import to_unit
+from vgen.ego.adapter import FOLDER, EgoAdapter
+from vgen.ego.normalise import Statistics
+from vgen.ego.trajectory import layout
+from vgen.errors import InputError
+from vgen.train.objectives.base import Batch
+from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise
+from vgen.train.objectives.data import TrainingData, open_data
+from vgen.train.objectives.ego_data import Body, BodyConfig, Question
+from vgen.weights import resolve
+
+
+@dataclass
+class EgoConfig(CanvasConfig):
+    """A canvas run of a pretrained folder, and the bodies whose hands drive it."""
+
+    name: str = "ego"
+    bodies: list[BodyConfig] = field(default_factory=list)
+    adapter: dict[str, Any] = field(default_factory=dict)  # of a new front-end: injection, fusion, width, heads
+    ego_batch: int = 16  # clips of a body per rank, beside the canvas's `batch`
+    history: int = 4  # known frames at most, the present one among them
+    history_noise: float = 0.0  # at most this share of a known frame's latent is noise, so that errors do not compound
+    single: float = 0.25  # chance of a batch that asks for the next frame alone, rather than for chunks
+    goal: float = 0.15  # chance of a batch that is given a frame ahead
+    action_dropout: float = 0.1  # share of samples without actions, for classifier-free guidance over them
+
+
+class EgoObjective(CanvasObjective):
+    """Velocity matching on the frames ahead, given the latest frames, the sentence and the actions; and on canvases.
+
+    With a pretrained folder that has an `ego/`, that front-end is trained on, and new layouts are added to it.
+    """
+
+    Config = EgoConfig
+
+    def __init__(self, config: EgoConfig, seed: int) -> None:
+        if config.pretrained is None:
+            raise InputError("objective.pretrained: the ego front-end needs a trained canvas model; name its folder")
+        if not config.bodies:
+            raise InputError("objective.bodies is empty; name 1 or more, each with data and a layout")
+        super().__init__(config, seed)
+        if len(self.lengths) != 1:
+            raise InputError(f"objective.frames={config.frames}: the ego objective takes one length, such as 17")
+        self.ego = self._front_end()
+
+    def _front_end(self) -> EgoAdapter:
+        widths = {body.layout: layout(body.layout).width for body in self.config.bodies}
+        folder = Path(resolve(self.config.pretrained)) / FOLDER
+        if not folder.is_dir():
+            stride = self.codec.temporal_stride
+            return EgoAdapter.for_backbone(self.transformer, stride, widths, {}, **self.config.adapter)
+        ego = EgoAdapter.from_pretrained(folder)
+        for name in widths.keys() - ego.config.layouts.keys():
+            ego.add_layout(name, widths[name], {})
+        return ego
+
+    def prepare(self) -> None:
+        """As in the base class; and the clips and trajectories of every body."""
+        self.bodies, self.held_bodies = [], []
+        for config in self.config.bodies:
+            data = open_data(config.data, self.lengths, self._multiple(), report=self.bad_data)
+            self.bodies.append(self._body(config, data, data.train, config.clips))
+            self.held_bodies.append(self._body(config, data, data.held_out, self.config.validation_clips))
+        for body in (*self.bodies, *self.held_bodies):
+            self.prompts |= body.encoded.captions
+        super().prepare()
+        self._measure()
+        weights = np.array([body.config.share for body in self.bodies])
+        self._shares = weights / weights.sum()
+
+    def _body(self, config: BodyConfig, data: TrainingData, clips: Clips, count: int | None) -> Body:
+        own = self.config
+        body = Body(config, data, clips, own.history * self.codec.temporal_stride)
+        numbers = clips.windows() if count is None else clips.spread(count)
+        workers = worker_count(own.latent_workers)
+        body.encode(numbers, self.codec_folder, own.latents, workers, data.bad, own.ego_batch, self.seed)
+        return body
+
+    def _measure(self) -> None:
+        """Statistics of layouts that have none yet; they travel in the front-end's configuration."""
+        known = {name: kept for name, kept in self.ego.config.statistics.items() if kept}
+        for body in self.bodies:
+            if body.config.layout not in known:
+                known[body.config.layout] = body.fit().to_json()
+        self.ego.register_to_config(statistics=known)
+        self._statistics = {name: Statistics.from_json(kept) for name, kept in known.items()}
+
+    def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
+        """{"canvas": a batch of the canvas, "ego": one of a body (see `Body.batch`)}."""
+        rng = np.random.default_rng((self.seed, step, 0, 1))  # one question for all parts of a step
+        body = self.bodies[rng.choice(len(self.bodies), p=self._shares)]
+        question = self._question(rng)
+        bucket, clips = body.encoded.deal(step, part, parts)
+        ego = self._ask(body, bucket, clips, question)
+        own = np.random.default_rng((self.seed, step, part + 1, 1))
+        ego["drop"] = torch.from_numpy(own.random(len(clips)) < self.config.action_dropout)
+        ego["text"] = ["" if own.random() < self.config.text_dropout else text for text in ego["text"]]
+        ego["noise"] = torch.from_numpy(own.uniform(0, self.config.history_noise, ego["frames"].shape))
+        return {"canvas": super().batch(step, part, parts, progress), "ego": ego}
+
+    def _question(self, rng: np.random.Generator) -> Question:
+        stride, frames = self.codec.temporal_stride, self.lengths[0]
+        single = rng.random() < self.config.single
+        chunks = 0 if single else int(rng.integers(1, latent_frames(frames, stride)))
+        first = 2 if single else stride * chunks  # the last frame that is predicted may itself be the goal
+        goal = int(rng.integers(first, frames)) if rng.random() < self.config.goal else None
+        return Question(int(rng.integers(1, self.config.history + 1)), 1 if single else stride, chunks, goal)
+
+    def _ask(self, body: Body, bucket: int, clips: Sequence[int], question: Question) -> Batch:
+        name = body.config.layout
+        return body.batch(bucket, clips, question, self._statistics[name]) | {"layout": name}
+
+    def tokens(self, batch: Batch) -> int:
+        """Of both kinds."""
+        ego = batch["ego"]
+        samples, _, _, h, w = ego["latent"].shape
+        _, height, width = self.transformer.config.patch_size
+        frames = max(1, ego["t"].shape[1]) + ego["frames"].shape[1]
+        return super().tokens(batch["canvas"]) + samples * frames * (h // height) * (w // width)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The losses of both kinds, [B + B'], at random diffusion times."""
+        canvas, time = self._random_loss(batch["canvas"])
+        ego, _ = self._random_loss(self._with_target(batch["ego"]))
+        metrics = {"loss/canvas": canvas.detach(), "loss/ego": ego.detach()}
+        return torch.cat([canvas, ego]), metrics | by_noise(canvas, time)
+
+    def _with_target(self, batch: Batch) -> Batch:
+        """A single next frame is encoded alone, as a rollout that goes frame by frame needs it."""
+        if "next" not in batch:
+            return batch
+        latent = self.codec.encode_image(to_unit(batch["next"]))
+        t = torch.full((len(latent), 1), 1 / self.codec.temporal_stride, dtype=torch.float64, device=latent.device)
+        return batch | {"latent": latent, "t": t}
+
+    def _conditions(self, batch: Batch) -> list[Segment]:
+        segments = super()._conditions(batch)
+        if "noise" not in batch:
+            return segments
+        (known,) = segments
+        share = batch["noise"].to(known.latent)[:, None, :, None, None]
+        noisy = (1 - share) * known.latent + share * torch.randn_like(known.latent)
+        return [Segment(noisy, known.t, known.time, "condition")]
+
+    def _adapter(self, batch: Batch, conditions: Sequence[Segment], text: Tensor) -> BlockAdapter | None:
+        if "actions" not in batch:
+            return None
+        names = ("actions", "arrivals", "valid", "layout")
+        return self.ego.bind(*(batch[name] for name in names), conditions, text, batch.get("drop"))
+
+    @torch.no_grad()
+    def validate(self, rank: int, world: int) -> dict[str, float]:
+        """As in the base class; and on held-out clips of the bodies, with the actions and without."""
+        results = super().validate(rank, world)
+        losses: dict[str, list[Tensor]] = {"loss_ego": [], "loss_ego_without_actions": []}
+        rng = np.random.default_rng(self.seed)
+        for body in self.held_bodies:
+            for bucket, clips in body.encoded.shares(rank, world):
+                batch = self._with_target(self._ask(body, bucket, clips, self._question(rng)))
+                for name, drop in (("loss_ego", False), ("loss_ego_without_actions", True)):
+                    asked = batch | {"drop": torch.full((len(clips),), drop)}
+                    losses[name].append(self._fixed_loss(asked, self.seed + len(losses[name])))
+        return results | {name: torch.cat(parts).mean().item() for name, parts in losses.items() if parts}
+
+    def export(self, folder: Path) -> None:
+        """As in the base class, and the front-end beside it."""
+        super().export(folder)
+        self.ego.save_pretrained(folder / FOLDER)

@@ -1,0 +1,135 @@
+"""What the ego front-end is trained on: a clip, the frames before it, and the actions that lead through both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vgen.data.bad import BadData
+from vgen.data.clips import Clips
+from vgen.data.lerobot import LeRobotDataset
+from vgen.ego.convert import convert
+from vgen.ego.normalise import Statistics
+from vgen.ego.trajectory import FORMS, Trajectory
+from vgen.errors import InputError, unknown_key
+from vgen.train.objectives.base import Batch
+from vgen.train.objectives.data import DataConfig, TrainingData
+from vgen.train.objectives.encoded import EncodedClips
+
+
+@dataclass
+class BodyConfig:
+    """One body's episodes: where they are, and what its trajectory means."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    layout: str = ""  # of the trajectory, by name
+    column: str = "observation.state"  # of the data set: the absolute trajectory, a row for each frame
+    form: str = "absolute"  # in which it enters the model: absolute, relative or delta
+    clips: int | None = None  # as in the canvas objective
+    share: float = 1.0  # of the batches, against that of the other bodies
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one batch is asked for.
+
+    Attributes:
+        history: how many frames are known, the present one among them.
+        spacing: pixel frames between them.
+        chunks: how many latent frames follow on the grid; 0: a single image-mode frame, the next one.
+        goal: a known pixel frame ahead; None: there is none.
+    """
+
+    history: int
+    spacing: int
+    chunks: int
+    goal: int | None
+
+    @property
+    def known(self) -> list[int]:
+        """Known pixel frames, counted from the present one, 0."""
+        past = [-self.spacing * back for back in range(self.history)][::-1]
+        return past if self.goal is None else [*past, self.goal]
+
+
+class Body:
+    """The trained or the held-out clips of one body, with its trajectories.
+
+    Args:
+        config: see there.
+        data, clips: its opened data set and the part of it to cut from.
+        reach: how many pixel frames before a clip actions are told of.
+
+    Raises:
+        InputError: the data set has no such column, or it does not fit the layout; an unknown form.
+    """
+
+    def __init__(self, config: BodyConfig, data: TrainingData, clips: Clips, reach: int) -> None:
+        if config.form not in FORMS:
+            raise unknown_key(config.form, FORMS, "the forms of a trajectory")
+        self.config, self.clips, self._reach = config, clips, reach
+        dataset = LeRobotDataset(config.data.dataset, config.data.split)
+        self._absolute = [self._read(dataset, data.footage.source(place)) for place in clips.places]
+
+    def _read(self, dataset: LeRobotDataset, number: int) -> Trajectory:
+        episode, column = dataset.episode(number), self.config.column
+        if column not in episode.columns:
+            raise unknown_key(column, sorted(episode.columns), f"the columns of {dataset.path}")
+        values = np.asarray(episode.columns[column], dtype=np.float32).reshape(episode.length, -1)
+        times = np.arange(episode.length, dtype=np.float64)
+        try:
+            return Trajectory(values, times, np.isfinite(values).all(1), self.config.layout, "absolute")
+        except InputError as error:
+            raise InputError(f"column {column} is no trajectory of layout {self.config.layout}: {error}") from error
+
+    def encode(
+        self, numbers: Sequence[int], codec: Path, root: str, workers: int, bad: BadData, batch: int, seed: int
+    ) -> None:
+        """Latents of these clips, from now on the ones that batches are made of."""
+        self.encoded = EncodedClips(self.clips, numbers, codec, root, workers, bad, batch, seed)
+
+    def fit(self, count: int = 2000) -> Statistics:
+        """Statistics of the actions of clips spread over all of them, in the form in which they enter."""
+        return Statistics.fit([self._actions(number) for number in self.clips.spread(count)])
+
+    def batch(self, bucket: int, clips: Sequence[int], question: Question, statistics: Statistics) -> Batch:
+        """{"latent": [B, C, F, h, w] of the chunks (or "next": uint8 [B, 3, H, W] to encode), "t": [B, F] float64,
+        "pixels": uint8 [B, K, 3, H, W], "masks", "frames": [B, K], "as_clip", "text", and "actions" [B, A, D] with
+        "arrivals" [B, A] and "valid" [B, A]}."""
+        wanted = question.known if question.chunks else [*question.known, 1]
+        samples = [self.encoded.sample(bucket, clip, wanted) for clip in clips]
+        pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 1, 4, 2, 3)
+        known, count = pixels[:, : len(question.known)], len(samples)
+        latent = torch.from_numpy(np.stack([sample.latent for sample in samples]))
+        batch: Batch = {
+            "latent": latent[:, :, 1 : 1 + question.chunks],
+            "t": torch.arange(1, 1 + question.chunks, dtype=torch.float64).expand(count, -1),
+            "pixels": known,
+            "masks": torch.ones(count, known.shape[1], 1, *known.shape[-2:], dtype=torch.bool),
+            "frames": torch.tensor(question.known).expand(count, -1),
+            "as_clip": False,
+            "text": [sample.caption for sample in samples],
+        }
+        if not question.chunks:
+            batch["next"] = pixels[:, -1]
+        return batch | self._timed([self._actions(sample.number) for sample in samples], statistics)
+
+    def _timed(self, trajectories: Sequence[Trajectory], statistics: Statistics) -> Batch:
+        return {
+            "actions": torch.from_numpy(np.stack([statistics.normalise(each) for each in trajectories])),
+            "arrivals": torch.from_numpy(np.stack([each.times for each in trajectories])),
+            "valid": torch.from_numpy(np.stack([each.valid for each in trajectories])),
+        }
+
+    def _actions(self, number: int) -> Trajectory:
+        """Through a clip and what comes before it; times are arrivals in pixel frames from its first frame. Before an
+        episode begins, its first state stands still, as its first frame does."""
+        frames = np.arange(-self._reach, self.clips.bucket(number).frames)
+        whole = self._absolute[self.clips.place(number)]
+        rows = self.clips.recorded(number, frames)
+        cut = Trajectory(whole.values[rows], frames.astype(np.float64), whole.valid[rows], whole.layout, "absolute")
+        return convert(cut, self.config.form)
