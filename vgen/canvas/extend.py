@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from vgen.canvas import checks
+from vgen import checks
 from vgen.canvas.spec import Canvas, Patch
 
 MAX_TOTAL = 10**6

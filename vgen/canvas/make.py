@@ -9,11 +9,11 @@ from pathlib import Path
 
 from vgen.canvas.extend import check_length
 from vgen.canvas.media import Placed, place
-from vgen.canvas.output import whole_folder, write_frames
 from vgen.canvas.record import describe_run, write_record
 from vgen.canvas.report import Fidelity, contact_sheet, fidelity, given_frames, sheet_frames
 from vgen.canvas.runtime import Settings, check_settings, generate, load_pipeline, read_limits
 from vgen.canvas.spec import Canvas, validate
+from vgen.data.output import whole_folder, write_frames
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import torch
 from PIL import Image, ImageChops, ImageOps
 from torch import Tensor
 
-from vgen.canvas.checks import show
 from vgen.canvas.spec import Canvas, Media, Patch
+from vgen.checks import show
 from vgen.data.video import read_image, read_video, to_unit, video_info
 from vgen.errors import InputError
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from vgen.canvas.checks import show, whole
 from vgen.canvas.runtime import Settings
 from vgen.canvas.spec import Canvas
+from vgen.checks import show, whole
 from vgen.errors import InputError
 from vgen.weights import file_sha256, fingerprint, installed, resolve
 

@@ -6,23 +6,20 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from os import PathLike
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 
 from vgen.canvas.media import Placed, PlacedClip, composite
+from vgen.data.sheet import ACCENT, Tile, draw_sheet, picture_of, spread, tile_size
 from vgen.data.video import to_uint8, to_unit
 from vgen.metrics.pixels import psnr
 
 Video = np.ndarray | Mapping[int, np.ndarray]  # uint8 [T, H, W, 3], or some of its frames by index
 
-BACKGROUND, INK, FAINT, ACCENT = (250, 250, 248), (40, 42, 48), (132, 136, 144), (232, 93, 4)
 CHECKERS = (236, 236, 234), (222, 222, 220)
-TILE_AREA = 176 * 176  # of one picture, pixels: legible whatever the size of the video
-COLUMNS, GAP, MARGIN, CAPTION, HEADING = 6, 14, 28, 24, 34
 MOST_FRAMES, MOST_PATCHES = 24, 12
 
 
@@ -94,7 +91,7 @@ def sheet_frames(total: int, placed: Sequence[Placed], most: int = MOST_FRAMES) 
     """Which frames of a video a contact sheet shows: those with patches, if not too many, and others evenly between."""
     given = given_frames(placed)
     given = given if len(given) <= most // 2 else set()
-    return sorted(given.union(_spread(total, min(total, most - len(given)))))
+    return sorted(given.union(spread(total, min(total, most - len(given)))))
 
 
 def contact_sheet(video: Video, placed: Sequence[Placed], path: str | PathLike, title: str = "") -> None:
@@ -107,30 +104,15 @@ def contact_sheet(video: Video, placed: Sequence[Placed], path: str | PathLike, 
         title: One line above, such as the prompt.
     """
     indices = sheet_frames(len(video), placed) if isinstance(video, np.ndarray) else sorted(video)
-    size = _tile_size(*video[indices[0]].shape[:2])
+    size = tile_size(*video[indices[0]].shape[:2])
     conditions = [(one.name, *frame) for one in composite(placed) for frame in _key_frames(one)]
     count = min(len(conditions), MOST_PATCHES)
-    given = [_patch_tile(*conditions[index], size) for index in _spread(len(conditions), count)]
+    given = [_patch_tile(*conditions[index], size) for index in spread(len(conditions), count)]
     more = f" ({count} of {len(conditions)})" if count < len(conditions) else ""
     masks = {frame: mask for one in composite(placed) for frame, _, mask in _frames(one, one.mask)}
     completed = [_frame_tile(video[index], index, masks, size) for index in indices]
     sections = [("Given" + more, given), ("Completed", completed)]
-    _draw(title, [section for section in sections if section[1]], size).save(path, format="PNG")
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """A picture, what stands below it to the left and to the right, and whether it was given."""
-
-    picture: Image.Image
-    label: str
-    note: str
-    given: bool
-
-
-def _spread(total: int, count: int) -> list[int]:
-    """Some of the numbers 0..total-1, evenly, with the first and the last."""
-    return np.linspace(0, total - 1, count).round().astype(int).tolist()
+    draw_sheet(title, [section for section in sections if section[1]], size).save(path, format="PNG")
 
 
 def _same_place(one: Placed, other: Placed) -> bool:
@@ -158,33 +140,23 @@ def _summary(name: str, seen: Sequence[tuple[float, float, float]]) -> Fidelity:
     return Fidelity(name, frames.min(), frames.max(), areas.mean(), decibels.mean(), decibels.min())
 
 
-def _tile_size(height: int, width: int) -> tuple[int, int]:
-    """(width, height) of a picture on the sheet."""
-    scale = math.sqrt(TILE_AREA / (height * width))
-    return round(width * scale), round(height * scale)
-
-
-def _picture(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BICUBIC)
-
-
-def _patch_tile(name: str, frame: float, pixels: Tensor, mask: Tensor, size: tuple[int, int]) -> _Tile:
+def _patch_tile(name: str, frame: float, pixels: Tensor, mask: Tensor, size: tuple[int, int]) -> Tile:
     """A given image on a chequered ground, which shows where nothing is given."""
-    picture = _picture(to_uint8(pixels).permute(1, 2, 0).numpy(), size)
+    picture = picture_of(to_uint8(pixels).permute(1, 2, 0).numpy(), size)
     square = np.add.outer(np.arange(size[1]) // 8, np.arange(size[0]) // 8) % 2
     ground = Image.fromarray(np.array(CHECKERS, np.uint8)[square])
     tile = _outlined(Image.composite(picture, ground, _plane(mask, size)), mask)
-    return _Tile(tile, f"frame {frame:g}", re.sub(r"@\S+", "", name), given=True)
+    return Tile(tile, f"frame {frame:g}", re.sub(r"@\S+", "", name), given=True)
 
 
-def _frame_tile(pixels: np.ndarray, index: int, masks: Mapping[float, Tensor], size: tuple[int, int]) -> _Tile:
+def _frame_tile(pixels: np.ndarray, index: int, masks: Mapping[float, Tensor], size: tuple[int, int]) -> Tile:
     """A frame of the video, with the outline of what was given at it or nearest to it."""
     near = [frame for frame in masks if nearest_frame(frame) == index]
-    picture = _picture(pixels, size)
+    picture = picture_of(pixels, size)
     for frame in near:
         picture = _outlined(picture, masks[frame])
     note = "given" if index in near else f"given at {near[0]:g}" if near else ""
-    return _Tile(picture, str(index), note, given=bool(near))
+    return Tile(picture, str(index), note, given=bool(near))
 
 
 def _plane(mask: Tensor, size: tuple[int, int]) -> Image.Image:
@@ -198,48 +170,3 @@ def _outlined(picture: Image.Image, mask: Tensor) -> Image.Image:
     inside = ImageOps.crop(inside, border=3)
     line = Image.fromarray(np.asarray(plane) & ~np.asarray(inside))
     return Image.composite(Image.new("RGB", picture.size, ACCENT), picture, line)
-
-
-def _draw(title: str, sections: Sequence[tuple[str, Sequence[_Tile]]], size: tuple[int, int]) -> Image.Image:
-    """Lays out the headings and the rows of tiles, top to bottom."""
-    step_x, step_y = size[0] + GAP, size[1] + CAPTION + GAP
-    columns = min(COLUMNS, max(len(tiles) for _, tiles in sections))
-    rows = sum(math.ceil(len(tiles) / columns) for _, tiles in sections)
-    top = MARGIN + (HEADING if title else 0)
-    height = top + len(sections) * HEADING + rows * step_y + MARGIN - GAP
-    sheet = Image.new("RGB", (2 * MARGIN + columns * step_x - GAP, height), BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
-    if title:
-        draw.text((MARGIN, MARGIN - 4), _shortened(title, _font(20), sheet.width - 2 * MARGIN), INK, _font(20))
-    for heading, tiles in sections:
-        draw.text((MARGIN, top), heading, FAINT, _font(16))
-        top += HEADING
-        for index, tile in enumerate(tiles):
-            row, column = divmod(index, columns)
-            _draw_tile(sheet, draw, tile, (MARGIN + column * step_x, top + row * step_y))
-        top += math.ceil(len(tiles) / columns) * step_y
-    return sheet
-
-
-def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: _Tile, corner: tuple[int, int]) -> None:
-    left, bottom = corner[0], corner[1] + tile.picture.height + 5
-    sheet.paste(tile.picture, corner)
-    draw.text((left, bottom), tile.label, ACCENT if tile.given else INK, _font(15))
-    room = tile.picture.width - _font(15).getlength(tile.label) - 10
-    note = _shortened(tile.note, _font(13), room)
-    right = left + tile.picture.width - _font(13).getlength(note)
-    draw.text((right, bottom + 2), note, ACCENT if tile.given else FAINT, _font(13))
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
-    text = " ".join(text.split())
-    if font.getlength(text) <= room:
-        return text
-    while text and font.getlength(text + "...") > room:
-        text = text[:-1]
-    return text + "..." if text else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vgen.canvas import checks
+from vgen import checks
 from vgen.canvas.extend import MAX_TOTAL, extend, loop
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError, unknown_key

@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
+from vgen import checks
 from vgen.backbone.shapes import check_frames, check_size
-from vgen.canvas import checks
 from vgen.canvas.yaml_file import load_yaml
 from vgen.errors import InputError, unknown_key
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from PIL import Image, ImageOps
 
-from vgen.canvas import checks
+from vgen import checks
 from vgen.canvas.media import grey_plane, media_length, read_media
 from vgen.canvas.spec import Canvas, Media, Mode, Patch
 from vgen.errors import InputError

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from vgen.canvas.checks import show
+from vgen.checks import show
 from vgen.errors import InputError
 
 MAX_BYTES = 2**20

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from vgen.canvas.output import whole_folder, write_frames
+from vgen.data.output import whole_folder, write_frames
 from vgen.data.video import read_video, video_info, write_video
 from vgen.errors import InputError
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from vgen.canvas.checks import show
+from vgen.checks import show
 from vgen.data.video import join_videos, write_video
 from vgen.errors import InputError
 
