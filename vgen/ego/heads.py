@@ -6,7 +6,7 @@ Futures are several. Regression answers with their mean; flow matching learns th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from diffusers.models.embeddings import get_timestep_embedding
@@ -25,6 +25,10 @@ class ActionHead(nn.Module, ABC):
     named."""
 
     @abstractmethod
+    def add_layout(self, name: str, columns: int) -> None:
+        """Learns of one more layout, with new weights of its own."""
+
+    @abstractmethod
     def loss(self, hidden: Tensor, actions: Tensor, valid: Tensor, layout: str) -> Tensor:
         """The loss [B] over the valid [B, K] actions of each sample; 0 where it has none."""
 
@@ -38,8 +42,15 @@ class RegressionHead(ActionHead):
 
     def __init__(self, layouts: Mapping[str, int], hidden: int, width: int) -> None:
         super().__init__()
+        self.width = width
         self.trunk = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, width), nn.SiLU())
-        self.out = per_layout(layouts, lambda columns: nn.Linear(width, columns))
+        self.out = nn.ModuleDict()
+        for name, columns in layouts.items():
+            self.add_layout(name, columns)
+
+    def add_layout(self, name: str, columns: int) -> None:
+        """See `ActionHead`."""
+        self.out[name] = nn.Linear(self.width, columns)
 
     def loss(self, hidden: Tensor, actions: Tensor, valid: Tensor, layout: str) -> Tensor:
         """See `ActionHead`."""
@@ -58,13 +69,18 @@ class FlowHead(ActionHead):
 
     def __init__(self, layouts: Mapping[str, int], hidden: int, width: int) -> None:
         super().__init__()
-        self.width, self.layouts = width, dict(layouts)
+        self.width = width
         self.condition = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, width))
-        self.noisy = per_layout(layouts, lambda columns: nn.Linear(columns, width))
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         layer = nn.TransformerEncoderLayer(width, FLOW_HEADS, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
         self.blocks = nn.TransformerEncoder(layer, FLOW_LAYERS, nn.LayerNorm(width), enable_nested_tensor=False)
-        self.out = per_layout(layouts, lambda columns: nn.Linear(width, columns))
+        self.noisy, self.out = nn.ModuleDict(), nn.ModuleDict()
+        for name, columns in layouts.items():
+            self.add_layout(name, columns)
+
+    def add_layout(self, name: str, columns: int) -> None:
+        """See `ActionHead`."""
+        self.noisy[name], self.out[name] = nn.Linear(columns, self.width), nn.Linear(self.width, columns)
 
     def loss(self, hidden: Tensor, actions: Tensor, valid: Tensor, layout: str) -> Tensor:
         """See `ActionHead`; times and noise come from torch's global generator."""
@@ -77,7 +93,7 @@ class FlowHead(ActionHead):
 
     def sample(self, hidden: Tensor, layout: str, generator: torch.Generator | None = None) -> Tensor:
         """See `ActionHead`."""
-        shape = (*hidden.shape[:2], self.layouts[layout])
+        shape = (*hidden.shape[:2], self.out[layout].out_features)
         # Drawn where the generator lives: a seed means the same on every device.
         place = generator.device if generator is not None else hidden.device
         actions = torch.randn(shape, generator=generator, device=place).to(hidden.device)
@@ -113,11 +129,6 @@ def make_head(name: str, layouts: Mapping[str, int], hidden: int, width: int) ->
     if name not in HEADS:
         raise unknown_key(name, HEADS, "the action heads")
     return HEADS[name](layouts, hidden, width)
-
-
-def per_layout(layouts: Mapping[str, int], make: Callable[[int], nn.Module]) -> nn.ModuleDict:
-    """One module for each layout, from its number of columns."""
-    return nn.ModuleDict({name: make(columns) for name, columns in layouts.items()})
 
 
 def clean(actions: Tensor, valid: Tensor) -> Tensor:

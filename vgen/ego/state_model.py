@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from vgen.backbone.codec import Codec
-from vgen.ego.heads import clean, make_head, per_layout
+from vgen.ego.heads import clean, make_head
 from vgen.ego.normalise import Statistics
 from vgen.ego.trunk import decoder, load_tokenizer, load_trunk, text_width
 from vgen.ego.vision import Vision, load_vision
@@ -138,18 +138,21 @@ class StateModel(nn.Module):
         super().__init__()
         self.config, self.tokenizer, self.statistics = config, tokenizer, dict(statistics)
         self.trunk, self.vision = trunk, vision
-        width, inner = text_width(trunk), config.head_width
+        width = text_width(trunk)
         self.look = nn.Sequential(nn.Linear(vision.channels, width), nn.GELU(), nn.Linear(width, width))
-        self.act = per_layout(
-            config.layouts,
-            lambda columns: nn.Sequential(
-                nn.Linear(columns, inner), nn.SiLU(), nn.Linear(inner, inner), nn.SiLU(), nn.Linear(inner, width)
-            ),
-        )
+        self.act = nn.ModuleDict({name: self._action_layers(columns) for name, columns in config.layouts.items()})
         self.when = nn.Linear(TIME_WIDTH, width)
         self.marks = nn.Embedding(len(MARKS), width)
         nn.init.normal_(self.marks.weight, std=0.1)
-        self.head = make_head(config.head, config.layouts, width, inner)
+        self.head = make_head(config.head, config.layouts, width, config.head_width)
+
+    def add_layout(self, name: str, columns: int) -> None:
+        """Learns of one more layout, with new weights of its own where actions come in and go out. Its statistics go
+        into `statistics`."""
+        assert name not in self.config.layouts, f"layout {name} is known"
+        self.config = replace(self.config, layouts=self.config.layouts | {name: columns})
+        self.act[name] = self._action_layers(columns)
+        self.head.add_layout(name, columns)
 
     def see(self, pixels: Tensor) -> Tensor:
         """Frames [B, S, 3, H, W] in [-1, 1], each seen alone, to features [B, S, P, C]."""
@@ -257,6 +260,12 @@ class StateModel(nn.Module):
             raise InputError(f"{folder / WEIGHTS} does not hold the weights that {folder / 'config.json'} speaks of")
         model.load_state_dict(weights, strict=False)
         return model.eval()
+
+    def _action_layers(self, columns: int) -> nn.Sequential:
+        """The paper's three-layer MLP, through which actions enter."""
+        inner = self.config.head_width
+        layers = nn.Linear(columns, inner), nn.SiLU(), nn.Linear(inner, inner), nn.SiLU()
+        return nn.Sequential(*layers, nn.Linear(inner, text_width(self.trunk)))
 
     def _own_weights(self) -> dict[str, Tensor]:
         """All but those that have a folder of their own."""

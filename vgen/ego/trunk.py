@@ -83,25 +83,28 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
 
 
 def choose_trained(trunk: PreTrainedModel, trained: str, rank: int) -> None:
-    """Says which weights of a trunk are trained: of its text part `all`, a `lora` of this rank, or `none`. What is
-    beside the text part, such as a vision tower of its own, is not used and never trained.
+    """Says which weights of a trunk are trained, in float32: of its text part `all`, a `lora` of this rank (or the one
+    that it has), or `none`. What is beside the text part, such as a vision tower of its own, is not used.
 
     Raises:
         InputError: `trained` is none of the three, or the rank is not positive.
     """
     if trained not in TRAINED:
-        raise unknown_key(trained, TRAINED, "what of a trunk can be trained")
+        raise InputError(f"trained={trained} of a trunk is not known; choose one of: {', '.join(TRAINED)}")
     trunk.requires_grad_(False)
     if trained == "all":
         for part in (decoder(trunk), trunk.get_output_embeddings()):
-            part.requires_grad_(True)
+            part.float().requires_grad_(True)
     if trained == "lora":
         if rank < 1:
             raise InputError(f"a LoRA of rank {rank} is not positive; the smallest is 1")
-        trunk.add_adapter(peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=LORA_TARGETS))
-        inside = {id(parameter) for parameter in decoder(trunk).parameters()}
-        for parameter in trunk.parameters():
-            parameter.requires_grad_(parameter.requires_grad and id(parameter) in inside)
+        if not hasattr(trunk, "peft_config"):
+            trunk.add_adapter(peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=LORA_TARGETS))
+            trunk.requires_grad_(False)  # of a vision tower too, whose layers have the same names
+        for name, parameter in decoder(trunk).named_parameters():
+            if "lora_" in name:
+                parameter.data = parameter.data.float()
+                parameter.requires_grad_(True)
 
 
 def decoder(trunk: PreTrainedModel) -> nn.Module:

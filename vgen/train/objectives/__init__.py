@@ -13,6 +13,8 @@ __all__ = ["OBJECTIVES", "Batch", "Objective", "objective_class"]
 OBJECTIVES = {
     "canvas": "vgen.train.objectives.canvas:CanvasObjective",
     "codec": "vgen.train.objectives.codec:CodecObjective",
+    "ego": "vgen.train.objectives.ego:EgoObjective",
+    "state": "vgen.train.objectives.state:StateObjective",
 }
 
 
