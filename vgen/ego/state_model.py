@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +50,7 @@ class StateConfig:
         head: "flow" or "regression".
         head_width: width of the head and of the action embedding, a multiple of 4.
         text_tokens: the longest text of an action, as well as the longest prompt, in tokens.
+        rates: steps per second of each layout, as in training.
     """
 
     layouts: dict[str, int]
@@ -59,6 +60,7 @@ class StateConfig:
     head: str = "flow"
     head_width: int = 128
     text_tokens: int = 64
+    rates: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("states", "horizon", "text_tokens"):

@@ -141,6 +141,8 @@ class StateObjective(Objective):
             steps = [episode.steps for episode in self.trained.episodes]
             self.model.statistics[config.layout] = Statistics.fit(steps)
         statistics = self.model.statistics[config.layout]
+        rates = self.model.config.rates | {config.layout: config.data.fps or dataset.fps}
+        self.model.config = replace(self.model.config, rates=rates)
         self.windows, self.held_windows = (part.windows(statistics) for part in (self.trained, self.held_out))
         self._schedule = BucketSchedule([len(self.windows)], config.batch, self.seed)
 

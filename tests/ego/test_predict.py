@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+
+from vgen.ego.convert import resample, to_delta
+from vgen.ego.normalise import Statistics
+from vgen.ego.predict import inverse_dynamics, policy
+from vgen.ego.state_model import StateConfig, StateModel
+from vgen.ego.trajectory import Trajectory
+from vgen.ego.trunk import new_llama
+from vgen.ego.vision import LatentVision
+from vgen.errors import InputError
+
+LLAMA = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+LLAMA |= {"num_attention_heads": 2, "num_key_value_heads": 2}
+LAYOUT, K, RATE = "position4", 3, 10.0
+FRAMES = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
+
+
+def recorded(rate=RATE, rows=12, began=5.0):
+    time = np.arange(rows) / rate
+    values = np.stack([np.sin(time), np.cos(2 * time), time**2, time > 0.3], 1)
+    return Trajectory(values, began + time, None, LAYOUT, "absolute")
+
+
+@pytest.fixture
+def model(codec):
+    torch.manual_seed(0)
+    config = StateConfig({LAYOUT: 4}, 2, 4, K, "regression", 16, 4, {LAYOUT: RATE})
+    statistics = {LAYOUT: Statistics.fit([to_delta(recorded())])}
+    return StateModel(config, *new_llama(LLAMA), LatentVision(4, 2, codec), statistics).eval()
+
+
+def asked(model, monkeypatch):
+    """The states that the model is asked with from now on."""
+    seen, ask = [], model._question
+    monkeypatch.setattr(model, "_question", lambda states, *rest: (seen.append(states), ask(states, *rest))[1])
+    return seen
+
+
+def test_a_policy_goes_on_from_the_present(model, monkeypatch):
+    seen, past = asked(model, monkeypatch), recorded()
+    future, text = policy(model, LAYOUT, FRAMES, past, "open it")
+    assert (future.form, len(future), isinstance(text, str)) == ("absolute", K + 1, True)
+    assert np.allclose(future.values[0], past.values[-1])
+    assert np.allclose(future.times, past.times[-1] + np.arange(K + 1) / RATE)
+    states = seen[0]
+    assert states.frame_times.tolist() == [-1, 0] and states.action_times.tolist() == [-3, -2, -1, 0]
+    pixels = torch.from_numpy(FRAMES[-2:] / 127.5 - 1).float().permute(0, 3, 1, 2)
+    assert torch.allclose(states.features, model.see(pixels[None]), atol=1e-5)
+    assert np.allclose(states.actions[0], model.statistics[LAYOUT].normalise(to_delta(past))[-4:], atol=1e-5)
+    raw = model.predict_actions(states, ["open it"])[0].numpy()
+    steps = model.statistics[LAYOUT].restore(raw, future.times[1:])
+    assert np.allclose(to_delta(future).values[:, :3], steps.values[:, :3], atol=1e-5)
+
+
+def test_a_past_at_another_rate_is_the_same_past(model, monkeypatch):
+    seen, fine = asked(model, monkeypatch), recorded(rate=40.0, rows=60)
+    policy(model, LAYOUT, FRAMES, fine)
+    last = fine.times[-1] - np.arange(4, -1, -1) / RATE
+    expected = model.statistics[LAYOUT].normalise(to_delta(resample(fine, last)))
+    assert np.allclose(seen[0].actions[0], expected, atol=1e-5)
+
+
+def test_little_may_be_known(model, monkeypatch):
+    seen = asked(model, monkeypatch)
+    future, _ = policy(model, LAYOUT, FRAMES[:1], count=5)
+    assert (future.form, len(future)) == ("delta", 5)
+    assert np.allclose(future.times, np.arange(1, 6) / RATE)
+    assert seen[0].frame_times.tolist() == [0] and seen[0].actions.shape == (1, 0, 4)
+    future, _ = policy(model, LAYOUT, FRAMES[:1], recorded().rows(0, 1))
+    assert (future.form, len(future), seen[1].actions.shape[1]) == ("absolute", K + 1, 0)
+
+
+def test_a_video_is_explained_part_by_part(model, monkeypatch):
+    seen = asked(model, monkeypatch)
+    steps = inverse_dynamics(model, LAYOUT, FRAMES)
+    assert (steps.form, len(steps)) == ("delta", 7)
+    assert [states.frame_times.tolist() for states in seen] == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1]]
+    assert torch.equal(seen[0].features[:, -1], seen[1].features[:, 0])
+    start = recorded().rows(3, 4)
+    path = inverse_dynamics(model, LAYOUT, FRAMES, start)
+    assert np.allclose(path.values[0], start.values[0]) and len(path) == 8
+    assert np.allclose(path.values[-1, :3], start.values[0, :3] + steps.values[:, :3].sum(0), atol=1e-5)
+
+
+def test_what_is_refused(model):
+    with pytest.raises(InputError, match="nearest: 'position4'"):
+        policy(model, "position5", FRAMES)
+    with pytest.raises(InputError, match=r"the past is position4 \(delta\)"):
+        policy(model, LAYOUT, FRAMES, to_delta(recorded()))
+    with pytest.raises(InputError, match="T of 2 or more"):
+        inverse_dynamics(model, LAYOUT, FRAMES[:1])
+    with pytest.raises(InputError, match="must be uint8"):
+        policy(model, LAYOUT, FRAMES.astype(np.float32))
