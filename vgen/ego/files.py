@@ -111,21 +111,19 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _read_npz(path: Path) -> dict[str, object]:
+    if not zipfile.is_zipfile(path):  # numpy would take it for a pickle, or for a single array
+        raise InputError(f"{path} is damaged or not an .npz file; numpy.savez writes one")
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} holds a single array; an .npz holds {', '.join(KEYS[:3])}")
             _check_keys(stored.files, path)
             return {name: stored[name] for name in stored.files}
     except InputError:
         raise
-    except (ValueError, TypeError, AttributeError) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
         if "pickle" in str(error):
             raise InputError(
                 f"{path} holds pickled objects, which may run code and are not read; save plain arrays"
             ) from error
-        raise InputError(f"{path} is not an .npz file: {' '.join(str(error).split())[:200]}") from error
-    except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError) as error:
         raise InputError(f"{path} is damaged or not an .npz file: {' '.join(str(error).split())[:200]}") from error
 
 
@@ -184,7 +182,7 @@ def _read_parquet(source: Source) -> Trajectory:
     table = _episode(source)
     layout = source.layout or _layout_of(source, table)
     values = table[source.column].to_pylist()
-    return Trajectory(values, table["timestamp"].to_numpy().astype(np.float64), layout=layout)
+    return Trajectory(values, table["timestamp"].to_numpy(), layout=layout)
 
 
 def _episode(source: Source) -> pa.Table:

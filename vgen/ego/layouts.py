@@ -134,6 +134,7 @@ WORLD = "world"
 TABLE = "world (x right, y away from the robot, z up)"
 CAMERA = "camera of the same frame (x right, y down, z forward)"
 IMAGE = "image of the same frame, origin at its upper left corner"
+ADROIT_WRIST = "x to the thumb, y out of the back of the hand, z along the fingers"
 OPENING = "1 open, 0 shut"
 AXES = "along the axis"
 
@@ -237,10 +238,10 @@ LAYOUTS = {
         Layout(
             "adroit_hand",
             "wrist and 21 keypoints of one right hand (Adroit)",
-            100.0,
+            50.0,
             (
                 Part("point", _xyz("wrist_", "position of the right wrist", WORLD), "right"),
-                Part("rotation", _rot6d("wrist_", "orientation of the right wrist", WORLD), "right"),
+                Part("rotation", _rot6d("wrist_", f"orientation of the right wrist ({ADROIT_WRIST})", WORLD), "right"),
                 _keypoints("right", MEDIAPIPE, WORLD, "MediaPipe"),
             ),
         ),

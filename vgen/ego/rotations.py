@@ -53,7 +53,7 @@ def _from_rot6d(six: np.ndarray) -> np.ndarray:
     flat = np.flatnonzero(~(np.linalg.norm(normal, axis=1) > 1e-8))
     if flat.size:
         row = " ".join(f"{value:g}" for value in six[flat[0]])
-        raise InputError(f"row {flat[0]}: {row} is no rot6d; two directions that differ make one, such as 1 0 0 0 1 0")
+        raise InputError(f"{row} is no rotation as rot6d: two directions that differ make one, such as 1 0 0 0 1 0")
     x = first / np.linalg.norm(first, axis=1, keepdims=True)
     z = normal / np.linalg.norm(normal, axis=1, keepdims=True)
     return np.stack([x, np.cross(z, x), z], axis=2)

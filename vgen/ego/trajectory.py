@@ -5,7 +5,6 @@ from frame k to frame k + 1, and its time is its arrival, the time of frame k + 
 """
 
 from dataclasses import dataclass, replace
-from numbers import Number
 
 import numpy as np
 
@@ -114,9 +113,7 @@ def _numbers(given: object, name: str, dimensions: int) -> np.ndarray:
         array = np.asarray(given)
     except ValueError as error:  # lists of different lengths
         raise InputError(f"{name} are not rows of one length; give every row all columns") from error
-    if array.dtype == object and all(isinstance(value, Number) for value in array.ravel()):
-        array = array.astype(np.float64)  # integers beyond 64 bits
-    if array.dtype.kind not in "iufb" or array.dtype.kind == "b":
+    if array.dtype.kind not in "iuf":
         raise InputError(f"{name} hold {array.dtype} and must hold numbers, such as float32")
     if array.ndim != dimensions:
         shape = {1: "[A]", 2: "[A, D]"}[dimensions]

@@ -1,0 +1,240 @@
+"""Files come back as they were; damaged and dangerous ones are refused in one line."""
+
+import json
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from trajectory_samples import LAYOUT_NAMES, sample, with_gap
+
+from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.ego.convert import to_delta
+from vgen.ego.files import Source, read_trajectory, write_trajectory
+from vgen.ego.layouts import layout
+from vgen.ego.trajectory import Trajectory
+from vgen.errors import InputError
+
+
+def same(one, other):
+    np.testing.assert_array_equal(one.values[one.valid], other.values[other.valid])
+    for name in ("times", "valid"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert (one.layout, one.form) == (other.layout, other.form)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+@pytest.mark.parametrize("name", LAYOUT_NAMES)
+def test_written_and_read(tmp_path, name, suffix):
+    path = tmp_path / f"t{suffix}"
+    for k, given in enumerate([sample(name), to_delta(with_gap(sample(name), 3, 4))]):
+        path = tmp_path / f"{k}{suffix}"
+        write_trajectory(path, given)
+        same(read_trajectory(Source(path)), given)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f"0{suffix}", f"1{suffix}"]  # nothing left aside
+
+
+def test_json_by_hand(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text(
+        '{"values": [[0, 0, 0, 1], null], "times": [0, 0.1], "valid": [true, false], "layout": "position4"}'
+    )
+    assert read_trajectory(Source(path)).valid.tolist() == [True, False]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """A LeRobot folder of two episodes with `position4` as state."""
+    names = {"observation.state": layout("position4").names, "action": ["dx", "dy", "dz", "gripper"]}
+    writer = LeRobotWriter(tmp_path / "d", 20, names, [])
+    for k in range(2):
+        state = sample("position4", rows=6, seed=k).values
+        writer.add_episode({"observation.state": state, "action": state * 0}, {}, "move")
+    writer.finish()
+    return tmp_path / "d" / "data" / "chunk-000" / "file-000.parquet"
+
+
+def test_an_episode_of_a_lerobot_data_set(dataset):
+    given = read_trajectory(Source(dataset, episode=1))
+    np.testing.assert_array_equal(given.values, sample("position4", rows=6, seed=1).values)
+    np.testing.assert_allclose(given.times, np.arange(6) / 20, atol=1e-7)
+    assert (given.layout, given.form) == ("position4", "absolute")  # found by the names of its columns
+
+
+def test_parquet_written_back_keeps_all_other_columns(dataset, tmp_path):
+    source = Source(dataset, episode=1)
+    given = read_trajectory(source)
+    moved = Trajectory(given.values + 1, given.times, layout="position4")
+    write_trajectory(tmp_path / "out.parquet", moved, source)
+    same(read_trajectory(Source(tmp_path / "out.parquet")), moved)  # one episode, and its layout in the file
+    before, after = pq.read_table(dataset), pq.read_table(tmp_path / "out.parquet")
+    assert after.schema.equals(before.schema)
+    kept = [name for name in before.column_names if name != "observation.state"]
+    assert after.select(kept).equals(before.slice(6).select(kept))
+
+
+class Harmful:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('a pickle was run')",)
+
+
+def npz(path, **arrays):
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def good(**change):
+    kept = {"values": np.zeros((3, 4)), "times": np.arange(3.0), "layout": "position4"} | change
+    return {key: value for key, value in kept.items() if value is not None}
+
+
+def plain(**change):
+    kept = {"values": [[0, 0, 0, 0]] * 3, "times": [0, 1, 2], "layout": "position4"} | change
+    return json.dumps({key: value for key, value in kept.items() if value is not ...})
+
+
+def cut(path):
+    npz(path, **good())
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def spoilt(path):
+    with path.open("wb") as file:
+        np.savez_compressed(file, **good(values=np.random.default_rng(0).normal(size=(300, 4))))
+    content = bytearray(path.read_bytes())
+    content[400:900] = bytes(500)
+    path.write_bytes(content)
+
+
+def single_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros((3, 4)))
+
+
+# What is written to a file of that name, and what the message must name.
+BAD = [
+    ("t.npz", lambda p: None, "does not exist"),
+    ("t.npz", lambda p: p.mkdir(), "is a folder"),
+    ("t.npz", lambda p: p.touch(), "is empty"),
+    ("t.npz", lambda p: p.write_text("no zip at all, in any way"), "not an .npz file"),
+    ("t.npz", lambda p: p.write_bytes(pickle.dumps(Harmful())), "not an .npz file"),
+    ("t.npz", lambda p: npz(p, **good(values=np.array([[Harmful()]], object))), "pickled"),
+    ("t.npz", single_array, "not an .npz file"),
+    ("t.npz", cut, "damaged or not an .npz"),
+    ("t.npz", spoilt, "damaged or not an .npz"),
+    ("t.npz", lambda p: npz(p, **good(values=None)), "has no values"),
+    ("t.npz", lambda p: npz(p, **good(times=None)), "has no times"),
+    ("t.npz", lambda p: npz(p, **good(layout=None)), "no layout is said; known: hand_boxes"),
+    ("t.npz", lambda p: npz(p, **good(layout=np.arange(3))), "must be a name"),
+    ("t.npz", lambda p: npz(p, **good(layout="position")), "nearest: 'position4'"),
+    ("t.npz", lambda p: npz(p, **good(form="absolut")), "nearest: 'absolute'"),
+    ("t.npz", lambda p: npz(p, **good(valu=np.zeros(3))), "nearest: 'values'"),
+    ("t.npz", lambda p: npz(p, **good(values=np.zeros((3, 5)))), "5 columns"),
+    ("t.npz", lambda p: npz(p, **good(values=np.full((3, 4), np.nan))), "is nan"),
+    ("t.npz", lambda p: npz(p, **good(values=np.full((3, 4), "a"))), "must hold numbers"),
+    ("t.npz", lambda p: npz(p, **good(times=np.array([0.0, 2, 1]))), "times[2]=1"),
+    ("t.npz", lambda p: npz(p, **good(valid=np.ones(2, bool))), "valid has 2"),
+    ("t.npy", single_array, "nearest: '.npz'"),
+    ("t.pkl", lambda p: p.write_bytes(pickle.dumps(Harmful())), "the formats of trajectories"),
+    ("t", lambda p: p.write_text("x"), "the formats of trajectories"),
+    ("t.json", lambda p: p.write_text("{"), "not valid JSON"),
+    ("t.json", lambda p: p.write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
+    ("t.json", lambda p: p.write_text("[" * 100000), "not valid JSON"),
+    ("t.json", lambda p: p.write_text("[1, 2]"), "holds a list"),
+    ("t.json", lambda p: p.write_text(plain(times=...)), "has no times"),
+    ("t.json", lambda p: p.write_text(plain(layout=...)), "no layout is said"),
+    ("t.json", lambda p: p.write_text(plain(layout=4)), "must be a name"),
+    ("t.json", lambda p: p.write_text(plain(values=[[0] * 4, [0] * 3, [0] * 4])), "not rows of one length"),
+    ("t.json", lambda p: p.write_text(plain(values="none")), "must hold numbers"),
+    ("t.json", lambda p: p.write_text(plain(values=[None] * 3)), "0 columns"),
+    ("t.json", lambda p: p.write_text(plain(values=[[0] * 4, None, [0] * 4])), "values[1, 0] (x) is nan"),
+    ("t.json", lambda p: p.write_text(plain(values=[[10**400] * 4] * 3)), "must hold numbers"),
+    ("t.json", lambda p: p.write_text(plain(valid=[1, 1, 1])), "must be bool"),
+    ("t.json", lambda p: p.write_text(plain(time=[0, 1, 2])), "nearest: 'times'"),
+    ("t.parquet", lambda p: p.write_text("PAR1 but not really PAR1"), "damaged or not a parquet"),
+    ("t.parquet", lambda p: pq.write_table(pa.table({"a": [1]}), p), "'timestamp' is not in its columns"),
+]
+
+
+@pytest.mark.parametrize("name, write, named", BAD)
+def test_a_bad_file_is_refused_in_one_line(tmp_path, name, write, named):
+    path = tmp_path / name
+    write(path)
+    with pytest.raises(InputError) as refused:
+        read_trajectory(Source(path))
+    message = str(refused.value)
+    assert named in message and str(path) in message and "\n" not in message
+
+
+def frames(**change):
+    rows = {"timestamp": [0.0, 0.1], "episode_index": [0, 0], "observation.state": [[0.0] * 4, [1.0] * 4]} | change
+    return pa.table(rows)
+
+
+BAD_FRAMES = [
+    ({"episode_index": [0, 1]}, {}, "it holds 2 episodes; give the episode, 0 to 1"),
+    ({}, {"episode": 4}, "episode 4 is not in it; it holds 0 to 0"),
+    ({}, {"column": "observation.stat"}, "nearest: 'observation.state'"),
+    ({}, {}, "does not say the layout"),
+    ({}, {"layout": "pose7"}, "4 columns; layout pose7 has 7"),
+    ({"observation.state": [[0.0] * 4, [0.0] * 3]}, {"layout": "position4"}, "not rows of one length"),
+    ({"observation.state": [[0.0] * 4, None]}, {"layout": "position4"}, "values"),
+    ({"observation.state": [0.0, 1.0]}, {"layout": "position4"}, "must be [A, D]"),
+    ({"observation.state": [[0.0] * 4, [float("nan")] * 4]}, {"layout": "position4"}, "is nan"),
+    ({"timestamp": [0.1, 0.0]}, {"layout": "position4"}, "times[1]=0"),
+    ({"timestamp": ["a", "b"]}, {"layout": "position4"}, "times hold object and must hold numbers"),
+    ({"timestamp": [0.0, None]}, {"layout": "position4"}, "times[1]=nan"),
+]
+
+
+@pytest.mark.parametrize("change, source, named", BAD_FRAMES)
+def test_bad_columns_are_refused_in_one_line(tmp_path, change, source, named):
+    path = tmp_path / "t.parquet"
+    pq.write_table(frames(**change), path)
+    with pytest.raises(InputError) as refused:
+        read_trajectory(Source(path, **source))
+    assert named in str(refused.value) and str(path) in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_no_rows_and_another_layout(tmp_path):
+    pq.write_table(frames().slice(0, 0), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="no rows"):
+        read_trajectory(Source(tmp_path / "t.parquet", layout="position4"))
+    write_trajectory(tmp_path / "t.npz", sample("position4"))
+    with pytest.raises(InputError, match="the layout is position4, not pose7"):
+        read_trajectory(Source(tmp_path / "t.npz", "pose7"))
+
+
+def test_an_existing_file_is_kept(tmp_path):
+    path = tmp_path / "t.npz"
+    path.write_text("precious")
+    with pytest.raises(InputError, match=r"exists; give another name"):
+        write_trajectory(path, sample("pose7"))
+    assert path.read_text() == "precious"
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    def fail(file, **arrays):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(InputError, match="No space left on device"):
+        write_trajectory(tmp_path / "t.npz", sample("pose7"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_is_refused(tmp_path, dataset):
+    one = Source(dataset, episode=0)
+    for path, given, like, named in [
+        (tmp_path / "t.csv", sample("pose7"), None, "formats of trajectories"),
+        (tmp_path / "no" / "t.npz", sample("pose7"), None, "No such file or directory"),
+        (tmp_path / "t.parquet", sample("position4"), None, "write .npz or .json"),
+        (tmp_path / "t.parquet", sample("position4"), one, "6 rows for 40"),
+        (tmp_path / "t.parquet", to_delta(sample("position4", rows=7)), one, "absolute, valid rows alone"),
+        (tmp_path / "t.parquet", with_gap(sample("position4", rows=6), 2), one, "absolute, valid rows alone"),
+    ]:
+        with pytest.raises(InputError, match=named):
+            write_trajectory(path, given, like)
+        assert not path.exists()
