@@ -30,7 +30,8 @@ class EgoAdapter(ModelMixin, ConfigMixin):
 
     Args:
         layouts: number of columns of each layout, by name.
-        statistics: of each layout, how its actions are normalised, as plain JSON (`Statistics.to_json`).
+        statistics: of each layout, how its actions are normalised, as plain JSON (`Statistics.to_json`); a layout
+            without, or with an empty one, is refused by `bind`.
         blocks: of the backbone.
         video_width: channels of the backbone's tokens.
         latent_channels, patch, text_width: of the backbone's inputs; the fused context is made of the same.
@@ -39,6 +40,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         fusion: whether actions read the conditions and the text before they enter.
         width: W, channels of an action token, a multiple of 4 and of twice the heads.
         heads: of every attention here.
+        rates: of each layout, the frames per second that it was trained at; a frame is one action.
 
     Raises:
         InputError: an unknown injection, or a width that the heads do not divide.
@@ -59,6 +61,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         fusion: bool = True,
         width: int = 128,
         heads: int = 4,
+        rates: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         if injection not in INJECTIONS:
@@ -114,8 +117,8 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         """
         if layout not in self.config.layouts:
             raise unknown_key(layout, self.config.layouts, "the layouts of this model")
-        if layout not in self.config.statistics:
-            known = ", ".join(sorted(self.config.statistics)) or "none"
+        if not self.config.statistics.get(layout):
+            known = ", ".join(sorted(name for name, kept in self.config.statistics.items() if kept)) or "none"
             raise InputError(f"layout {layout!r} has no statistics in this model; layouts that have: {known}")
         return self.config.statistics[layout]
 

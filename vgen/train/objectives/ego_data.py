@@ -75,6 +75,11 @@ class Body:
         dataset = LeRobotDataset(config.data.dataset, config.data.split)
         self._absolute = [self._read(dataset, data.footage.source(place)) for place in clips.places]
 
+    @property
+    def fps(self) -> float:
+        """Frames per second of the clips."""
+        return self.clips.fps or self.clips.footage.episodes[self.clips.places[0]].fps
+
     def _read(self, dataset: LeRobotDataset, number: int) -> Trajectory:
         episode, column = dataset.episode(number), self.config.column
         if column not in episode.columns:

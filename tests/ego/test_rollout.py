@@ -1,0 +1,231 @@
+"""Rollouts on tiny models: what a later action may change, what is remembered, and what is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from diffusers import WanPipeline
+
+from vgen.backbone.encoding import encode_frames
+from vgen.backbone.transformer import VideoTransformer
+from vgen.ego.adapter import FOLDER, EgoAdapter
+from vgen.ego.injection import INJECTIONS
+from vgen.ego.normalise import Statistics
+from vgen.ego.pipeline import EgoPipeline
+from vgen.ego.rollout import Rollout, RolloutSettings
+from vgen.ego.world import EgoWorld, environment
+from vgen.errors import InputError
+
+LAYOUT, WIDTH, SIZE = "position4", 4, (32, 64)
+KINDS = [(kind, attention) for kind in INJECTIONS for attention in ("joint", "independent")]
+
+
+def ego_folder(tiny_model, folder, injection="cross_attention", attention="joint"):
+    """The tiny model with a front-end whose every weight counts."""
+    shutil.copytree(tiny_model, folder)
+    transformer = VideoTransformer.from_pretrained(folder, subfolder="transformer", condition_attention=attention)
+    torch.manual_seed(1)
+    torch.nn.init.normal_(transformer.proj_out.weight, std=0.5)
+    transformer.save_pretrained(folder / "transformer")
+    statistics = {LAYOUT: Statistics(LAYOUT, "absolute", "mean_std", np.zeros(WIDTH), np.ones(WIDTH)).to_json()}
+    choices = {"injection": injection, "width": 16, "heads": 2, "rates": {LAYOUT: 10.0}}
+    ego = EgoAdapter.for_backbone(transformer, 4, {LAYOUT: WIDTH}, statistics, **choices)
+    for parameter in ego.injections.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    ego.save_pretrained(folder / FOLDER)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_model, tmp_path_factory):
+    return ego_folder(tiny_model, tmp_path_factory.mktemp("ego") / "model")
+
+
+@pytest.fixture(params=KINDS, ids="-".join)
+def any_pipe(request, tiny_model, tmp_path):
+    return load(ego_folder(tiny_model, tmp_path / "model", *request.param))
+
+
+@pytest.fixture
+def independent(tiny_model, tmp_path):
+    return load(ego_folder(tiny_model, tmp_path / "model", attention="independent"))
+
+
+@pytest.fixture
+def pipe(folder):
+    return load(folder)
+
+
+def load(folder):
+    pipe = EgoPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def seen(count=1, batch=1):
+    return torch.rand(batch, 3, count, *SIZE, generator=torch.Generator().manual_seed(5)) * 2 - 1
+
+
+def start(pipe, advance=4, count=1, cls=Rollout, **more):
+    settings = RolloutSettings(advance=advance, window=2, steps=2)
+    return cls(pipe, seen(count), ["a cat"], LAYOUT, settings, generator=torch.Generator().manual_seed(0), **more)
+
+
+def actions(count, seed=2):
+    return torch.randn(1, count, WIDTH, generator=torch.Generator().manual_seed(seed))
+
+
+def play(rollout, given):
+    """One step per `advance` actions."""
+    return torch.cat([rollout.step(part) for part in given.split(rollout.settings.advance, dim=1)], dim=2)
+
+
+@pytest.mark.parametrize("advance", [1, 4, 8])
+def test_a_step_gives_as_many_frames_as_actions(pipe, advance):
+    rollout = start(pipe, advance)
+    video = play(rollout, actions(2 * advance))
+    assert video.shape == (1, 3, 2 * advance, *SIZE) and rollout.now == 2 * advance
+    assert video.min() >= -1 and video.max() <= 1
+
+
+@pytest.mark.parametrize("advance", [1, 4])
+def test_an_action_changes_its_own_step_and_none_before_it(any_pipe, advance):
+    given = actions(3 * advance)
+    changed = given.clone()
+    changed[:, advance] += 3  # the first action of the second step
+    one, other = play(start(any_pipe, advance), given), play(start(any_pipe, advance), changed)
+    assert torch.equal(one[:, :, :advance], other[:, :, :advance])
+    if any_pipe.ego.config.injection != "none":
+        assert not torch.equal(one[:, :, advance : 2 * advance], other[:, :, advance : 2 * advance])
+    else:
+        assert torch.equal(one, other)
+
+
+class Forgetful(Rollout):
+    """Gives the whole window anew in every step, as a model without memory has to."""
+
+    def _keep(self, latent, frame):
+        super()._keep(latent, frame)
+        self._cache = None
+
+
+@pytest.mark.parametrize("advance", [1, 4])
+def test_what_is_remembered_changes_nothing(independent, advance):
+    given = actions(4 * advance)
+    remembered, anew = (play(start(independent, advance, cls=cls), given) for cls in (Rollout, Forgetful))
+    torch.testing.assert_close(remembered, anew, atol=1e-4, rtol=1e-4)
+
+
+def test_the_window_holds_the_latest_frames_and_no_more(independent):
+    rollout = start(independent, 4, count=9)
+    for _ in range(3):
+        rollout.step(actions(4))
+        assert len(rollout._cache) == len(rollout._history) == 2
+        assert rollout._cache.t.tolist() == [[rollout.now / 4 - 1, rollout.now / 4]]
+        assert rollout._actions.arrivals.min() > rollout.now - 4 - 8
+
+
+def test_history_starts_with_frames_one_advance_apart(pipe):
+    rollout = start(pipe, 4, count=9)
+    latents = [pipe.codec.encode_image(seen(9)[:, :, frame]) for frame in (4, 8)]
+    for kept, latent, t in zip(rollout._history, latents, (-1.0, 0.0), strict=True):
+        assert torch.equal(kept.latent, latent) and kept.t.tolist() == [[t]]
+
+
+def test_a_goal_counts_until_it_is_reached(pipe):
+    image, mask = seen()[:, :, :1].transpose(1, 2), torch.ones(1, 1, 1, *SIZE)
+    goal = encode_frames(pipe.codec, -image, mask, torch.tensor([[8]]))
+    given = actions(12)
+    without, rollout = start(pipe), start(pipe, goals=[goal])
+    first = [each.step(given[:, :4]) for each in (without, rollout)]
+    assert not torch.equal(*first) and rollout.goals
+    rollout.step(given[:, 4:8])
+    rollout.step(given[:, 8:])
+    assert not rollout.goals
+
+
+def test_guidance_over_actions_is_none_at_one_and_counts_beyond(pipe):
+    given, videos = actions(4), []
+    for guidance in (1.0, 1.0 + 1e-6, 3.0):
+        settings = RolloutSettings(window=2, steps=2, guidance=guidance)
+        rollout = Rollout(pipe, seen(), ["a cat"], LAYOUT, settings, generator=torch.Generator().manual_seed(0))
+        videos.append(rollout.step(given))
+    torch.testing.assert_close(videos[0], videos[1], atol=1e-4, rtol=1e-4)
+    assert (videos[0] - videos[2]).abs().max() > 1e-3
+
+
+def test_the_folder_stays_a_wan_folder_and_loads_again(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "saved")
+    assert "ego" not in json.loads((tmp_path / "saved/model_index.json").read_text())
+    WanPipeline.from_pretrained(tmp_path / "saved")
+    again = load(tmp_path / "saved")
+    given = actions(4)
+    assert torch.equal(start(again).step(given), start(pipe).step(given))
+
+
+def test_the_world_normalises_actions_and_gives_frames(folder):
+    world = EgoWorld.from_pretrained(folder, settings=RolloutSettings(steps=2))
+    assert (world.layout, world.form, world.rate) == (LAYOUT, "absolute", 10.0)
+    frame = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    rows = np.random.default_rng(1).normal(size=(2, 8, WIDTH))
+    world.reset(frame, "a cat", past=rows[0, :1], futures=2, seed=3)
+    both = world.step(rows)
+    assert both.shape == (2, 8, *SIZE, 3) and both.dtype == np.uint8 and not np.array_equal(both[0], both[1])
+    world.reset(frame, "a cat", past=rows[0, :1], seed=3)
+    one = world.step(rows[0])
+    world.reset(frame, "a cat", past=rows[0, :1], seed=3)
+    assert np.array_equal(one, world.step(rows[0])) and one.shape == (8, *SIZE, 3)
+
+
+def test_the_world_is_a_gymnasium_environment(folder):
+    gymnasium = pytest.importorskip("gymnasium")
+    frame = np.zeros((*SIZE, 3), np.uint8)
+    env = environment(EgoWorld.from_pretrained(folder, settings=RolloutSettings(steps=1)), frame, "a cat")
+    assert isinstance(env, gymnasium.Env)
+    first, _ = env.reset(seed=0)
+    assert np.array_equal(first, frame)
+    observation, reward, terminated, truncated, info = env.step(np.zeros((4, WIDTH), np.float32))
+    assert env.observation_space.contains(observation) and (reward, terminated, truncated) == (0.0, False, False)
+    assert np.array_equal(info["frames"][-1], observation)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"advance": 3}, r"advance=3 is neither 1 nor a multiple of 4; nearest: 4"),
+        ({"advance": 0}, r"advance=0 .* nearest: 4"),
+        ({"window": 0}, r"window=0 must keep 1 frame or more"),
+    ],
+)
+def test_settings_that_cannot_be(pipe, settings, message):
+    with pytest.raises(InputError, match=message):
+        Rollout(pipe, seen(), [""], LAYOUT, RolloutSettings(**settings))
+
+
+FRAME = np.zeros((*SIZE, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda world: world.step(np.zeros((4, WIDTH))), r"no frame yet; call reset"),
+        (lambda world: world.reset(FRAME.astype(float)), r"frames are float64 .* must be uint8"),
+        (lambda world: world.reset(FRAME[..., :1]), r"must be uint8 \[H, W, 3\]"),
+        (lambda world: world.reset(FRAME[:0][None][:0]), r"must be uint8"),
+        (lambda world: world.reset(np.zeros((30, 64, 3), np.uint8)), r"30x64"),
+        (lambda world: (world.reset(FRAME), world.step(np.zeros((3, WIDTH)))), r"actions of shape \[3, 4\] do not fit advance=4; nearest: 4"),
+        (lambda world: (world.reset(FRAME), world.step(np.zeros((4, 3)))), r"3 columns; layout position4 has 4"),
+        (lambda world: (world.reset(FRAME), world.step(np.full((4, WIDTH), np.nan))), r"values\[0, 0\].* is nan"),
+        (lambda world: EgoWorld(world.pipe, "position5"), r"position4"),
+    ],
+)
+def test_what_a_world_refuses(folder, call, message):
+    with pytest.raises(InputError, match=message):
+        call(EgoWorld.from_pretrained(folder, settings=RolloutSettings(steps=1)))
+
+
+def test_a_model_without_a_front_end_says_so(tiny_model):
+    with pytest.raises(InputError, match=r"has no ego front-end"):
+        EgoPipeline.from_pretrained(tiny_model)

@@ -1,0 +1,203 @@
+"""Training both front-ends together: what a batch of a body holds, and that the canvas is as it was."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tiny_wan import save_tiny_wan
+
+from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.video import to_unit
+from vgen.ego.adapter import EgoAdapter
+from vgen.ego.normalise import Statistics
+from vgen.ego.pipeline import EgoPipeline
+from vgen.errors import InputError
+from vgen.train.config import load_config
+from vgen.train.loop import train
+from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
+from vgen.train.objectives.data import DataConfig
+from vgen.train.objectives.ego import EgoConfig, EgoObjective
+from vgen.train.objectives.ego_data import BodyConfig, Question
+
+T = 14  # frames of an episode
+CAMERA = "observation.images.main"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A tiny Wan, and 4 episodes in which every frame and every state says its own number."""
+    folder = tmp_path_factory.mktemp("ego")
+    save_tiny_wan(folder / "wan")
+    writer = LeRobotWriter(folder / "hands", 10, {"observation.state": ["x", "y", "z", "gripper"]}, [CAMERA])
+    for episode in range(4):
+        time = np.arange(T, dtype=np.float32)
+        state = np.stack([time, -time, np.full(T, episode), time % 2], 1).astype(np.float32)
+        video = np.broadcast_to((15 * time).astype(np.uint8)[:, None, None, None], (T, 16, 32, 3)).copy()
+        writer.add_episode({"observation.state": state}, {CAMERA: video}, f"episode {episode}")
+    writer.finish()
+    return folder
+
+
+@pytest.fixture
+def config(root):
+    data = DataConfig(dataset=str(root / "hands"), camera="main", cache=str(root / "cache"), held_out=0.25)
+    return EgoConfig(
+        data=data,
+        latents=str(root / "latents"),
+        latent_workers=1,
+        pretrained=str(root / "wan"),
+        adapter={"width": 16, "heads": 2},
+        frames=9,
+        batch=2,
+        ego_batch=3,
+        history_noise=0.2,
+        validation_clips=2,
+        bodies=[BodyConfig(data=data, layout="position4")],
+    )
+
+
+@pytest.fixture
+def objective(config):
+    return prepared(config)
+
+
+def prepared(config):
+    objective = EgoObjective(config, seed=3)
+    objective.prepare()
+    return objective
+
+
+IDENTITY = Statistics("position4", "absolute", "mean_std", np.zeros(4), np.ones(4))
+
+
+def ask(objective, start, question, form="absolute"):
+    """The batch of one clip that starts at a frame of the first episode, its actions not normalised."""
+    body = objective.bodies[0]
+    body.encode([body.clips.number(0, start)], objective.codec_folder, objective.config.latents, 1, None, 1, 0)
+    return body.batch(0, [0], question, dataclasses.replace(IDENTITY, form=form))
+
+
+@pytest.mark.parametrize("start", [0, 3, 5])
+def test_actions_arrive_with_the_frames_that_they_lead_to(objective, start):
+    batch = ask(objective, start, Question(2, 4, 2, None))
+    (rows,), (arrivals,) = batch["actions"], batch["arrivals"]
+    assert arrivals.tolist() == list(range(-16, 9)) and batch["valid"].all()
+    assert rows[:, 0].tolist() == [max(0, start + arrival) for arrival in arrivals]  # stands still before it begins
+
+
+def test_steps_arrive_with_the_frames_that_they_lead_to(config):
+    config.bodies[0].form = "delta"
+    batch = ask(prepared(config), 3, Question(1, 4, 1, None), "delta")
+    assert batch["arrivals"][0].tolist() == list(range(-15, 9))
+    assert batch["actions"][0, :, 0].tolist() == [float(arrival > -3) for arrival in batch["arrivals"][0]]
+
+
+def test_known_frames_lie_before_the_clip_and_targets_in_it(objective):
+    batch = ask(objective, 5, Question(3, 4, 2, 8))
+    assert batch["frames"].tolist() == [[-8, -4, 0, 8]] and batch["t"].tolist() == [[1.0, 2.0]]
+    shown = batch["pixels"][0, :, 0, 0, 0].float() / 15
+    torch.testing.assert_close(shown, torch.tensor([0.0, 1, 5, 13]), atol=0.3, rtol=0)
+    clip = to_unit(torch.from_numpy(objective.bodies[0].clips.pixels(5))).permute(3, 0, 1, 2)
+    whole = objective.codec.encode_video(clip[None])
+    torch.testing.assert_close(batch["latent"].float(), whole[:, :, 1:], atol=2e-2, rtol=0)  # kept in half precision
+
+
+def test_a_single_frame_is_the_next_one_encoded_alone(objective):
+    batch = ask(objective, 5, Question(2, 1, 0, None))
+    assert batch["frames"].tolist() == [[-1, 0]] and batch["latent"].shape[2] == 0
+    asked = objective._with_target(batch)
+    image = to_unit(torch.from_numpy(objective.bodies[0].clips.pixels(5, [1]))).permute(0, 3, 1, 2)
+    assert torch.equal(asked["latent"], objective.codec.encode_image(image)) and asked["t"].tolist() == [[0.25]]
+
+
+def test_one_question_for_all_ranks_and_the_same_again(objective):
+    kinds = set()
+    for step in range(24):
+        first, again, other = (objective.batch(step, part, 2, 0.0)["ego"] for part in (0, 0, 1))
+        assert first["frames"].tolist() == again["frames"].tolist() and first["t"].equal(other["t"])
+        assert torch.equal(first["pixels"], again["pixels"]) and torch.equal(first["drop"], again["drop"])
+        assert len(first["text"]) == 3
+        kinds.add((first["t"].shape[1], first["frames"].shape[1]))
+    assert {chunks for chunks, _ in kinds} == {0, 1, 2} and {known for _, known in kinds} >= {1, 2, 3, 4}
+
+
+def test_an_untrained_front_end_leaves_the_canvas_as_it_was(config, objective):
+    shared = {f.name: getattr(config, f.name) for f in dataclasses.fields(CanvasConfig)} | {"name": "canvas"}
+    canvas = CanvasObjective(CanvasConfig(**shared), seed=3)
+    canvas.prepare()
+    batch = objective.batch(4, 0, 1, 0.0)
+    torch.manual_seed(0)
+    alone, _ = canvas(batch["canvas"])
+    torch.manual_seed(0)
+    both, metrics = objective(batch)
+    assert torch.equal(both[:2], alone) and len(both) == 5
+    assert torch.equal(metrics["loss/canvas"], alone.detach()) and metrics["loss/ego"].shape == (3,)
+
+
+def test_the_loss_teaches_backbone_and_front_end(objective):
+    with torch.no_grad():
+        for parameter in objective.ego.injections.parameters():
+            parameter.normal_(std=0.1)
+    step = next(n for n in range(20) if not objective.batch(n, 0, 1, 0.0)["ego"]["drop"].all())
+    objective(objective.batch(step, 0, 1, 0.0))[0].mean().backward()
+    for part in (objective.transformer.blocks, objective.ego.injections, objective.ego.fuse.projections):
+        assert any(p.grad is not None and p.grad.abs().max() > 0 for p in part.parameters())
+    assert all(p.grad is None for p in objective.vae.parameters())
+
+
+def test_held_out_losses_are_told_with_actions_and_without(objective):
+    results = objective.validate(0, 1)
+    assert results.keys() == {"loss", "loss_ego", "loss_ego_without_actions"}
+    assert results["loss_ego"] == results["loss_ego_without_actions"]  # untrained, actions change nothing
+    with torch.no_grad():
+        for parameter in objective.ego.injections.parameters():
+            parameter.normal_(std=0.5)
+    changed = objective.validate(0, 1)
+    assert changed["loss"] == results["loss"] and changed["loss_ego"] != changed["loss_ego_without_actions"]
+
+
+def test_a_run_exports_a_folder_that_goes_on_with_one_more_layout(config, root, tmp_path):
+    recipe = {"steps": 2, "run": str(tmp_path / "run"), "validate_minutes": 0, "objective": dataclasses.asdict(config)}
+    path = tmp_path / "recipe.yaml"
+    OmegaConf.save(OmegaConf.create(recipe), path)
+    model = train(load_config(path)) / "model"
+    ego = EgoPipeline.from_pretrained(model).ego
+    kept = Statistics.from_json(ego.statistics_of("position4"))
+    assert kept.form == "absolute" and ego.config.rates == {"position4": 10}
+    assert any(p.abs().max() > 0 for p in ego.injections[0].parameters())
+
+    body = dataclasses.replace(config.bodies[0], layout="position4")
+    again = EgoObjective(dataclasses.replace(config, pretrained=str(model), bodies=[body]), seed=0)
+    assert torch.equal(again.ego.fuse.null, ego.fuse.null)
+    assert again.ego.config.statistics == ego.config.statistics and isinstance(again.ego, EgoAdapter)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bodies": []}, r"objective\.bodies is empty"),
+        ({"pretrained": None, "codec": "x"}, r"objective\.pretrained: the ego front-end needs"),
+        ({"frames": [5, 9]}, r"takes one length"),
+        ({"bodies": [BodyConfig(layout="position5")]}, r"position4"),
+        ({"adapter": {"injection": "cross", "width": 16, "heads": 2}}, r"cross_attention"),
+    ],
+)
+def test_what_is_refused(config, change, message):
+    with pytest.raises(InputError, match=message):
+        EgoObjective(dataclasses.replace(config, **change), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"column": "observation.stat"}, r"observation\.state"),
+        ({"form": "absolut"}, r"absolute"),
+        ({"layout": "pose7"}, r"observation\.state is no trajectory of layout pose7"),
+    ],
+)
+def test_bodies_that_do_not_fit_their_data(config, change, message):
+    config.bodies = [dataclasses.replace(config.bodies[0], **change)]
+    with pytest.raises(InputError, match=message):
+        prepared(config)

@@ -1,0 +1,187 @@
+"""A world model as an environment: `reset` to what is seen, `step` with actions, and get the frames that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgen.backbone.encoding import encode_frames
+from vgen.backbone.segments import Segment
+from vgen.data.video import to_uint8, to_unit
+from vgen.ego.normalise import Statistics
+from vgen.ego.pipeline import EgoPipeline
+from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
+from vgen.ego.trajectory import Trajectory
+from vgen.errors import InputError
+
+
+class EgoWorld:
+    """`world.reset(frame, text)`, then `world.step(actions) -> frames`.
+
+    Actions are rows of the layout in the form that the model was trained on (`form`): "absolute": where the hand is
+    when it arrives; "delta": the step that it makes. Row k leads from frame k to frame k + 1. They are in the layout's
+    own units; the model's statistics normalise them.
+
+    Args:
+        pipe: the model.
+        layout: of the actions; None where the model knows one alone.
+        settings: of the rollout.
+
+    Attributes:
+        layout, form: of the actions.
+        rate: frames, and so actions, per second.
+
+    Raises:
+        InputError: the layout is unknown, or is to be chosen among several.
+    """
+
+    def __init__(self, pipe: EgoPipeline, layout: str | None = None, settings: RolloutSettings | None = None) -> None:
+        self.pipe, self.settings = pipe, settings or RolloutSettings()
+        known = sorted(pipe.ego.config.layouts)
+        if layout is None and len(known) > 1:
+            raise InputError(f"the model knows {len(known)} layouts; choose one of: {', '.join(known)}")
+        self.layout = layout or known[0]
+        self.statistics = Statistics.from_json(pipe.ego.statistics_of(self.layout))
+        self.form = self.statistics.form
+        self.rate = float((pipe.ego.config.rates or {}).get(self.layout, 0.0))
+        self._rollout: Rollout | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | PathLike,
+        layout: str | None = None,
+        settings: RolloutSettings | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Loads "nano" or a local folder; keywords as in `EgoPipeline.from_pretrained`."""
+        pipe = EgoPipeline.from_pretrained(model, **kwargs)
+        pipe.set_progress_bar_config(disable=True)
+        return cls(pipe, layout, settings)
+
+    def reset(
+        self,
+        frames: np.ndarray,
+        text: str = "",
+        past: np.ndarray | None = None,
+        goals: Sequence[tuple[np.ndarray, np.ndarray | None, float]] = (),
+        futures: int = 1,
+        seed: int = 0,
+    ) -> None:
+        """Begins anew.
+
+        Args:
+            frames: what was seen: uint8 [H, W, 3], or [K, H, W, 3] with the present frame last.
+            text: what is being done.
+            past: the actions that led there, [P, D], the last of which arrived at the present frame. In absolute form
+                the last row is the present state.
+            goals: known images ahead: (uint8 [H, W, 3], mask bool [H, W] or None for all of it, how many frames ahead).
+            futures: B, how many rollouts go on side by side, each with actions of its own.
+            seed: of the noise.
+
+        Raises:
+            InputError: frames or actions of a shape, size or type that cannot be used.
+        """
+        seen = _frames(frames)
+        video = to_unit(torch.from_numpy(seen)).permute(3, 0, 1, 2).expand(futures, -1, -1, -1, -1)
+        device = self.pipe.transformer.device
+        self._rollout = Rollout(
+            self.pipe,
+            video.to(device),
+            [text] * futures,
+            self.layout,
+            self.settings,
+            None if past is None else self._past(past, futures),
+            [self._goal(*goal, futures) for goal in goals],
+            torch.Generator().manual_seed(seed),
+        )
+
+    def step(self, actions: np.ndarray) -> np.ndarray:
+        """The frames that follow.
+
+        Args:
+            actions: [A, D], or [B, A, D] for several futures; A is a multiple of `settings.advance`.
+
+        Returns:
+            uint8 [A, H, W, 3], or [B, A, H, W, 3].
+
+        Raises:
+            InputError: the world was not reset, or actions that do not fit the layout or the advance.
+        """
+        if self._rollout is None:
+            raise InputError("the world has no frame yet; call reset first")
+        advance, batched = self.settings.advance, np.ndim(actions) == 3
+        rows = np.asarray(actions) if batched else np.asarray(actions)[None]
+        if rows.ndim != 3 or rows.shape[1] == 0 or rows.shape[1] % advance:
+            nearest = max(1, round(rows.shape[1] / advance)) * advance if rows.ndim == 3 else advance
+            raise InputError(
+                f"actions of shape {list(np.shape(actions))} do not fit advance={advance}; nearest: {nearest}"
+            )
+        ready = self._normalised(rows)
+        parts = [self._rollout.step(part) for part in ready.split(advance, dim=1)]
+        video = to_uint8(torch.cat(parts, dim=2)).permute(0, 2, 3, 4, 1).cpu().numpy()
+        return video if batched else video[0]
+
+    def _normalised(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.stack([self.statistics.normalise(self._trajectory(each)) for each in rows]))
+
+    def _trajectory(self, rows: np.ndarray) -> Trajectory:
+        return Trajectory(rows, np.arange(len(rows)) / (self.rate or 1.0), None, self.layout, self.form)
+
+    def _past(self, rows: np.ndarray, futures: int) -> TimedActions:
+        values = self._normalised(np.asarray(rows)[None]).expand(futures, -1, -1)
+        arrivals = torch.arange(1 - values.shape[1], 1, dtype=torch.float64)
+        return TimedActions(values, torch.ones(values.shape[:2], dtype=torch.bool), arrivals)
+
+    def _goal(self, image: np.ndarray, mask: np.ndarray | None, frame: float, futures: int) -> Segment:
+        pixels = to_unit(torch.from_numpy(_frames(image))).permute(0, 3, 1, 2).expand(futures, 1, -1, -1, -1)
+        given = torch.ones(pixels.shape[-2:], dtype=torch.bool) if mask is None else torch.from_numpy(mask)
+        place = torch.full((futures, 1), float(frame), dtype=torch.float64)
+        return encode_frames(self.pipe.codec, pixels, given.expand(futures, 1, 1, -1, -1), place)
+
+
+def _frames(frames: np.ndarray) -> np.ndarray:
+    """As uint8 [K, H, W, 3]."""
+    frames = np.asarray(frames)
+    frames = frames[None] if frames.ndim == 3 else frames
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
+        raise InputError(f"frames are {frames.dtype} {list(frames.shape)} and must be uint8 [H, W, 3] or [K, H, W, 3]")
+    return np.ascontiguousarray(frames)
+
+
+def environment(world: EgoWorld, frames: np.ndarray, text: str = "") -> Any:
+    """The world as a gymnasium environment: an action is `settings.advance` rows, an observation the last frame.
+
+    There is no reward, and no end but the caller's.
+
+    Raises:
+        InputError: gymnasium is not installed.
+    """
+    try:
+        import gymnasium
+    except ImportError as error:
+        raise InputError("gymnasium is not installed; run: pip install gymnasium") from error
+
+    class EgoEnvironment(gymnasium.Env):
+        """See `environment`."""
+
+        observation_space = gymnasium.spaces.Box(0, 255, _frames(frames).shape[1:], np.uint8)
+        action_space = gymnasium.spaces.Box(
+            -np.inf, np.inf, (world.settings.advance, len(world.statistics.centre)), np.float32
+        )
+
+        def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+            super().reset(seed=seed)
+            world.reset(frames, text, seed=seed or 0)
+            return _frames(frames)[-1], {}
+
+        def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+            made = world.step(action)
+            return made[-1], 0.0, False, False, {"frames": made}
+
+    return EgoEnvironment()
