@@ -33,7 +33,7 @@ def main() -> None:
     except OSError as error:
         raise InputError(f"--report {args.report}: {error.strerror}") from error
 
-    from vgen.canvas.runtime import DTYPES
+    from vgen.backbone.runtime import DTYPES
     from vgen.train.export import export, export_lora
 
     if args.lora:

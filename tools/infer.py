@@ -69,7 +69,8 @@ def read_canvas(options: dict) -> Canvas:
     if "spec" in options:
         return Canvas.from_yaml(options["spec"], **given).add(*patches)
     if not {"frames", "size"} <= given.keys():
-        from vgen.canvas.runtime import Settings, read_limits
+        from vgen.backbone.runtime import read_limits
+        from vgen.canvas.runtime import Settings
 
         limits = read_limits(options.get("model", Settings.model))
         given = {"frames": limits.frames, "size": f"{limits.height}x{limits.width}"} | given

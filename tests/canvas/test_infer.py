@@ -133,7 +133,7 @@ BAD = [
 
 @pytest.mark.parametrize("options, names", BAD, ids=range(len(BAD)))
 def test_what_is_wrong_is_said_in_one_line_before_the_model_is_loaded(run, monkeypatch, capsys, options, names):
-    monkeypatch.setattr(make, "load_pipeline", lambda settings: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(make, "load_pipeline", lambda kind, settings: pytest.fail("the model was loaded"))
     with pytest.raises(SystemExit) as stop:
         exit_on_input_error(lambda: run(*TINY, "--out", "out", *options))
     error = capsys.readouterr().err

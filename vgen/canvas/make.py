@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 
+from vgen.backbone.runtime import check_settings, load_pipeline, read_limits
 from vgen.canvas.extend import check_length
 from vgen.canvas.media import Placed, place
 from vgen.canvas.record import describe_run, write_record
 from vgen.canvas.report import Fidelity, contact_sheet, fidelity, given_frames, sheet_frames
-from vgen.canvas.runtime import Settings, check_settings, generate, load_pipeline, read_limits
+from vgen.canvas.runtime import Settings, generate
 from vgen.canvas.spec import Canvas, validate
 from vgen.data.output import whole_folder, write_frames
 
@@ -52,7 +53,9 @@ def make(canvas: Canvas, settings: Settings, out: str | PathLike) -> Made:
     with whole_folder(out) as folder:
         run = describe_run(canvas, settings, out)
         began, seconds = time.perf_counter(), {}
-        pipe = load_pipeline(settings)
+        from vgen.canvas.pipeline import CanvasPipeline  # late, so that a wrong canvas is refused at once
+
+        pipe = load_pipeline(CanvasPipeline, settings)
         seconds["load"] = time.perf_counter() - began
         frames, digest = write_frames(
             generate(pipe, canvas, settings, seconds), folder / "video.mp4", canvas.fps, keep, total

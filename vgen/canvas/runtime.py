@@ -1,45 +1,29 @@
-"""How a pipeline is run: which model, with what it is loaded, and how many frames it makes."""
+"""How a canvas is completed: the settings of a run, and its frames as they come."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from vgen import checks
+from vgen.backbone.runtime import RunSettings
 from vgen.canvas.extend import MAX_TOTAL, extend, loop
 from vgen.canvas.spec import Canvas
-from vgen.errors import InputError, unknown_key
-from vgen.weights import is_hub_id, read_config, resolve
+from vgen.errors import InputError
 
 if TYPE_CHECKING:
     from vgen.canvas.pipeline import CanvasOutput, CanvasPipeline
 
-SCHEDULERS = ("euler", "unipc", "dpm++")
-OFFLOADS = ("none", "model", "sequential")
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# Of each attention kernel, the package that brings it to CUDA devices; None comes with torch and runs anywhere.
-ATTENTIONS = {"native": None, "flex": None, "xformers": "xformers", "flash": "flash_attn", "sage": "sageattention"}
-
 
 @dataclass(frozen=True)
-class Settings:
-    """All but the canvas that decides on a video; what `tools/infer.py` takes.
+class Settings(RunSettings):
+    """All but the canvas that decides on a video; what `tools/infer.py` takes. The guidance is that of the text.
 
     Attributes:
-        model: "nano", a diffusers folder or a hub id.
-        lora: A LoRA file, folder or hub id.
-        steps: Denoising steps; None is the model's own choice.
-        guidance: Classifier-free guidance of the text, 1 is none; None is the model's own choice.
-        scheduler: "euler", "unipc" or "dpm++"; None is the model's own.
-        attention: "native", "xformers", "flash", "sage" or "flex".
-        offload: What waits in the CPU's memory: "none", a "model" not in use, or "sequential", every layer.
-        dtype: "fp32", "bf16" or "fp16"; "auto" is bf16 on an accelerator and fp32 on the CPU.
         extend_to: Frames of the whole video, made segment by segment; None is one pass over the canvas.
         loop: Closes the extended video on its beginning.
 
@@ -47,127 +31,15 @@ class Settings:
         InputError: a value breaks its rule.
     """
 
-    model: str = "nano"
-    lora: str | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    scheduler: str | None = None
-    attention: str = "native"
-    offload: str = "none"
-    dtype: str = "auto"
     extend_to: int | None = None
     loop: bool = False
 
     def __post_init__(self) -> None:
-        checks.text("model", self.model)
-        if self.lora is not None:
-            checks.text("lora", self.lora)
-        if self.steps is not None:
-            checks.whole("steps", self.steps, 1, 1000)
-        if self.guidance is not None:
-            checks.real("guidance", self.guidance, 0, 100)
-        if self.scheduler is not None:
-            checks.choice("scheduler", self.scheduler, SCHEDULERS)
-        checks.choice("attention", self.attention, ATTENTIONS)
-        checks.choice("offload", self.offload, OFFLOADS)
-        checks.choice("dtype", self.dtype, ("auto", *DTYPES))
+        super().__post_init__()
         if self.extend_to is not None:
             checks.whole("extend-to", self.extend_to, 1, MAX_TOTAL)
         if self.loop and self.extend_to is None:
             raise InputError("loop=True needs extend-to; or put one image at frames 0 and -1 of the canvas")
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Settings:
-        """The inverse of `dataclasses.asdict`.
-
-        Raises:
-            InputError: a key is unknown or a value breaks its rule.
-        """
-        known = [field.name for field in fields(cls)]
-        for key in data:
-            if key not in known:
-                raise unknown_key(key, known, "the settings")
-        return cls(**data)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a model asks of a canvas, and the canvas that it was made for."""
-
-    temporal_stride: int
-    size_multiple: int
-    frames: int
-    height: int
-    width: int
-
-
-def read_limits(model: str) -> Limits:
-    """The limits of a model from its configuration files, without loading it.
-
-    Args:
-        model: "nano", a diffusers folder or a hub id.
-
-    Raises:
-        InputError: there is no such model.
-    """
-    folder = resolve(model)
-    codec = read_config(folder, "vae/config.json")
-    patch = read_config(folder, "transformer/config.json").get("patch_size", (1, 2, 2))
-    index = read_config(folder, "model_index.json")
-    return Limits(
-        codec.get("scale_factor_temporal", 4),
-        codec.get("scale_factor_spatial", 8) * patch[1],
-        index.get("default_frames", 77),
-        index.get("default_height", 384),
-        index.get("default_width", 672),
-    )
-
-
-def check_settings(settings: Settings) -> None:
-    """Refuses what this machine cannot do, before anything is loaded.
-
-    Raises:
-        InputError: it names what can be done.
-    """
-    if settings.lora is not None and not Path(settings.lora).exists() and not is_hub_id(settings.lora):
-        raise InputError(f"lora={checks.show(settings.lora)} is no file, no folder and no hub id as owner/name")
-    accelerated = torch.cuda.is_available()
-    package = ATTENTIONS[settings.attention]
-    if package and not accelerated:
-        raise InputError(
-            f"attention={settings.attention} has kernels for CUDA devices only and there is none; use native"
-        )
-    if package and find_spec(package) is None:
-        raise InputError(f"attention={settings.attention} needs the package {package}; install it, or use native")
-    if settings.offload != "none" and not accelerated:
-        raise InputError(f"offload={settings.offload} needs an accelerator to load to and there is none; use none")
-
-
-def load_pipeline(settings: Settings) -> CanvasPipeline:
-    """Loads the model and makes it ready to run as the settings say.
-
-    Raises:
-        InputError: the model or LoRA cannot be loaded, or the machine cannot run it so.
-    """
-    from vgen.canvas.pipeline import CanvasPipeline
-
-    check_settings(settings)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = ("bf16" if device == "cuda" else "fp32") if settings.dtype == "auto" else settings.dtype
-    pipe = CanvasPipeline.from_pretrained(settings.model, dtype=DTYPES[dtype])
-    if settings.scheduler is not None:
-        pipe.scheduler = _scheduler(settings.scheduler, pipe.scheduler.config)
-    if settings.lora is not None:
-        _load_lora(pipe, settings.lora)
-    if settings.offload == "model":
-        pipe.enable_model_cpu_offload()
-    elif settings.offload == "sequential":
-        pipe.enable_sequential_cpu_offload()
-    else:
-        pipe.to(device)
-    if settings.attention != "native":  # which it is from the start
-        pipe.transformer.set_attention_backend(settings.attention)
-    return pipe
 
 
 def generate(
@@ -176,7 +48,7 @@ def generate(
     """The frames of the whole video, as they come: uint8 `[t, H, W, 3]`, in one piece or segment by segment.
 
     Args:
-        pipe: As `load_pipeline` returns it.
+        pipe: As `vgen.backbone.runtime.load_pipeline` returns it.
         canvas: What to complete; its seed makes the noise.
         settings: Steps, guidance, length.
         timings: The seconds of each stage are added to it.
@@ -194,23 +66,3 @@ def generate(
         return iter([complete(canvas, generator=generator).video])
     lengthen = loop if settings.loop else extend
     return lengthen(complete, canvas, settings.extend_to, generator=generator)
-
-
-def _scheduler(name: str, config: Mapping[str, Any]) -> Any:
-    """A scheduler for flow matching, with the time shift of the model's own."""
-    import diffusers
-
-    shift = config.get("shift", config.get("flow_shift", 1.0))
-    if name == "euler":
-        return diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
-    solver = {"unipc": diffusers.UniPCMultistepScheduler, "dpm++": diffusers.DPMSolverMultistepScheduler}[name]
-    return solver(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)
-
-
-def _load_lora(pipe: CanvasPipeline, lora: str) -> None:
-    try:
-        pipe.load_lora_weights(lora)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"lora={lora} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-    if not pipe.get_active_adapters():  # diffusers only warns
-        raise InputError(f"lora={lora} has no weight for this model's transformer; use one made for it")
