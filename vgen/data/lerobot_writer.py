@@ -31,6 +31,7 @@ class LeRobotWriter:
         robot_type: a name for the robot or the hand.
         data_file_mb, video_file_mb: a file is closed when it has grown past this size, 1 or more. Small video files
             open fast.
+        layouts: which trajectory layout a column has, by the column's name; told in the `info` of its feature.
 
     Raises:
         InputError: `path` exists, its folder cannot be written to, or a size is below 1.
@@ -45,6 +46,7 @@ class LeRobotWriter:
         robot_type: str | None = None,
         data_file_mb: int = 100,
         video_file_mb: int = 50,
+        layouts: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
         check_free(self.path)
@@ -53,6 +55,7 @@ class LeRobotWriter:
         self._work = self.path.with_name(self.path.name + ".writing")
         self._fps, self._names, self._cameras, self._robot_type = fps, dict(names), list(cameras), robot_type
         self._data_mb, self._video_mb = data_file_mb, video_file_mb
+        self._layouts = dict(layouts or {})
         self._tasks: dict[str, int] = {}
         self._episodes: list[dict] = []
         self._frames = 0
@@ -154,7 +157,10 @@ class LeRobotWriter:
         for name, values in table.items():
             labels = self._names.get(name)
             shape = [1] if labels is None else list(values.shape[1:])
-            self._features.setdefault(name, {"dtype": str(values.dtype), "shape": shape, "names": labels})
+            feature = {"dtype": str(values.dtype), "shape": shape, "names": labels}
+            if name in self._layouts:
+                feature["info"] = {"layout": self._layouts[name]}
+            self._features.setdefault(name, feature)
             self._stats.setdefault(name, _Stats()).add(values.reshape(len(values), -1))
             arrays[name] = pa.array(values if values.ndim == 1 else list(values))
         self._tables.append(pa.table(arrays))

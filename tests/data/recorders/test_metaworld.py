@@ -12,10 +12,12 @@ if importlib.util.find_spec("metaworld") is None:  # importorskip would import m
     pytest.skip("metaworld is not installed", allow_module_level=True)
 
 from vgen.data.lerobot import LeRobotDataset
-from vgen.data.recorders import metaworld, metaworld_env
+from vgen.data.recorders import metaworld_env, recording
 from vgen.data.recorders.metaworld import record
-from vgen.data.recorders.metaworld_plan import CAMERAS, Recording, check, shots
+from vgen.data.recorders.metaworld_plan import CAMERAS, MetaworldRecording
 from vgen.data.recorders.metaworld_tasks import SENTENCES, UNSEEN_TASKS
+from vgen.data.recorders.plan import check, shots
+from vgen.data.recorders.studio import Studio
 from vgen.errors import InputError
 
 TASK = "reach-v3"  # the shortest episodes
@@ -23,21 +25,21 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory):
+def settings(tmp_path_factory):
     out = tmp_path_factory.mktemp("metaworld") / "set"
-    return Recording(out, tasks=[TASK], train_seeds=1, test_seeds=0, size=64, cameras=["first_person"])
+    return MetaworldRecording(out, tasks=[TASK], train_seeds=1, test_seeds=0, size=64, cameras=["first_person"])
 
 
 @pytest.fixture(scope="module")
-def dataset(recording):
-    return LeRobotDataset(record(recording))
+def dataset(settings):
+    return LeRobotDataset(record(settings))
 
 
 @pytest.fixture(scope="module")
 def scene():
     """An environment, its studio at 32 x 32 and one rollout."""
     env = metaworld_env.make_env(TASK)
-    studio = metaworld_env.Studio(env, 32)
+    studio = Studio(env.model, env.data, 32, metaworld_env.CAMERAS)
     yield env, studio, metaworld_env.roll_out(env, TASK, seed=0, max_steps=150)
     studio.close()
 
@@ -54,6 +56,7 @@ def test_a_recorded_episode_holds_pictures_and_the_motion_that_they_show(dataset
     assert episode.extra | {"noise": None} == {"env": TASK, "seed": 0, "success": True, "noise": None}
     assert frames.shape == (episode.length, 64, 64, 3) and 20 < episode.length <= 150
     assert frames[0].std() > 20  # something is seen
+    assert dataset.info["features"]["observation.state"]["info"] == {"layout": "position4"}
     state, action = episode.columns["observation.state"], episode.columns["action"]
     moved = np.linalg.norm(np.diff(state[:, :3], axis=0), axis=1)
     changed = np.abs(np.diff(frames.astype(int), axis=0)).mean((1, 2, 3))
@@ -73,7 +76,7 @@ def test_the_first_person_camera_looks_forward_and_down_at_the_table(dataset):
 
 def test_action_k_leads_from_row_k_to_row_k_plus_1(scene):
     _, _, rollout = scene
-    commanded = np.diff(rollout.mocap[:, 0], axis=0) * 100  # an action of 1 moves the control body by 1 cm
+    commanded = np.diff(rollout.mocap, axis=0) * 100  # an action of 1 moves the control body by 1 cm
     inside = np.abs(commanded - rollout.action[:-1, :3]).max(axis=1) < 1e-4  # not stopped at the workspace's limits
     assert inside.mean() > 0.8
     assert (np.abs(commanded - rollout.action[1:, :3]).max(axis=1) < 1e-4).mean() < 0.2
@@ -91,17 +94,17 @@ def test_frames_drawn_afterwards_are_those_of_the_simulation(scene, monkeypatch)
 
     monkeypatch.setattr(env, "step", filmed_step)
     metaworld_env.roll_out(env, TASK, seed=0, max_steps=150)
-    afterwards = studio.film(rollout, "first_person")
+    afterwards = studio.film(rollout.physics, "first_person")
     assert np.array_equal(afterwards, np.stack(live[-len(afterwards) :]))
 
 
 def test_leaving_out_what_is_not_in_view_changes_no_pixel(scene, monkeypatch):
     _, studio, rollout = scene
-    short = replace(rollout, qpos=rollout.qpos[::20], mocap=rollout.mocap[::20])
-    culled = {camera: studio.film(short, camera) for camera in CAMERAS}
+    states = rollout.physics[::20]
+    culled = {camera: studio.film(states, camera) for camera in CAMERAS}
     monkeypatch.setattr(studio, "_in_view", lambda *_: np.ones_like(studio._groups, dtype=bool))
     for camera in CAMERAS:
-        assert np.array_equal(culled[camera], studio.film(short, camera))
+        assert np.array_equal(culled[camera], studio.film(states, camera))
     assert culled["eye_in_hand"].std() > 10 and culled["third_person"].std() > 10
 
 
@@ -122,26 +125,26 @@ def test_noise_is_correlated_in_time_and_spares_the_gripper():
     assert 0.3 < present.std() < 0.5 and np.corrcoef(present[:-1], present[1:])[0, 1] > 0.7
 
 
-def test_an_interrupted_recording_goes_on_where_it_stopped(recording, tmp_path, monkeypatch, dataset):
-    again = replace(recording, out=tmp_path / "set")
-    monkeypatch.setattr(metaworld, "_assemble", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+def test_an_interrupted_recording_goes_on_where_it_stopped(settings, tmp_path, monkeypatch, dataset):
+    again = replace(settings, out=tmp_path / "set")
+    monkeypatch.setattr(recording, "_assemble", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(InputError, match="No space left"):
         record(again)
     monkeypatch.undo()
     with pytest.raises(InputError, match="interrupted recording with other settings"):
         record(replace(again, size=32))
-    monkeypatch.setattr(metaworld, "_film_task", None)  # nothing is left to film
+    monkeypatch.setattr(recording, "_film_shots", None)  # nothing is left to film
     copy = LeRobotDataset(record(again))
     assert np.array_equal(copy.frames(0, "first_person"), dataset.frames(0, "first_person"))
 
 
-def test_an_existing_dataset_is_left_alone(recording, dataset):
+def test_an_existing_dataset_is_left_alone(settings, dataset):
     with pytest.raises(InputError, match="exists already"):
-        record(recording)
+        record(settings)
 
 
 def test_the_plan_keeps_unseen_tasks_and_seeds_apart():
-    plan = list(shots(Recording(Path("x"), tasks=[TASK, UNSEEN_TASKS[0]], train_seeds=2, unseen_seeds=1)))
+    plan = list(shots(MetaworldRecording(Path("x"), tasks=[TASK, UNSEEN_TASKS[0]], train_seeds=2, unseen_seeds=1)))
     listed = [(shot.split, shot.task, shot.seed) for shot in plan]
     assert listed == [
         ("train", TASK, 0),
@@ -161,12 +164,14 @@ def test_the_plan_keeps_unseen_tasks_and_seeds_apart():
         ({"size": 65}, "nearest: 66"),
         ({"workers": 0}, "workers=0"),
         ({"train_seeds": -1}, "train_seeds=-1"),
+        ({"counterfactuals": 1}, "counterfactuals=1 is not 0 or 2 to 8; nearest: 2"),
+        ({"counterfactuals": 9}, "nearest: 8"),
         ({"train_seeds": 0, "test_seeds": 0, "unseen_seeds": 0}, "no episode to record"),
     ],
 )
 def test_settings_that_cannot_be_recorded_are_input_errors(changes, message):
     with pytest.raises(InputError, match=message):
-        check(replace(Recording(Path("x")), **changes))
+        check(replace(MetaworldRecording(Path("x")), **changes))
 
 
 def test_the_command_reports_a_mistake_on_one_line(tmp_path):

@@ -3,145 +3,77 @@
 Cameras: `first_person` looks down at the table from where the robot's head is, `eye_in_hand` moves with the gripper,
 `third_person` stands at the side. First and third person have a vertical field of view of 45 degrees, eye in hand 90.
 Goals are not drawn.
+
+`observation.state` is the hand's trajectory (layout `position4`), one row per frame: action k, and the step from row k
+to row k + 1, lead from frame k to frame k + 1.
 """
 
-import json
-import logging
-import multiprocessing
-import os
-import shutil
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
-from tqdm import tqdm
 
-from vgen.data.lerobot import CAMERA_PREFIX
-from vgen.data.lerobot_writer import LeRobotWriter, check_free, disk_errors
+from vgen.data.recorders import recording
+from vgen.data.recorders.counterfactual import BRANCH_FRAME
 from vgen.data.recorders.metaworld_env import (
     ACTION_NAMES,
-    FPS,
+    CAMERAS,
     POSE_NAMES,
     STATE_NAMES,
-    SawyerXYZEnv,
-    Studio,
+    Rollout,
     make_env,
     roll_out,
+    roll_out_branches,
 )
-from vgen.data.recorders.metaworld_plan import Recording, Shot, check, shots
+from vgen.data.recorders.metaworld_plan import MetaworldRecording
 from vgen.data.recorders.metaworld_tasks import SENTENCES
-from vgen.data.video import write_video
-from vgen.errors import InputError
-
-logger = logging.getLogger(__name__)
-
-NAMES = {"observation.state": STATE_NAMES, "action": ACTION_NAMES, "observation.camera_pose": POSE_NAMES}
+from vgen.data.recorders.recording import Take
+from vgen.data.recorders.studio import Studio
 
 
-@dataclass(frozen=True)
-class _Job:
-    """The episodes of one task, which share an environment, and where to put them."""
+class MetaworldStage:
+    """One Meta-World task and its cameras; a `vgen.data.recorders.recording.Stage`."""
 
-    recording: Recording
-    staging: Path
-    shots: list[Shot]
+    names: ClassVar[Mapping[str, Sequence[str]]] = {
+        "observation.state": STATE_NAMES,
+        "action": ACTION_NAMES,
+        "observation.camera_pose": POSE_NAMES,
+    }
+    layouts: ClassVar[Mapping[str, str]] = {"observation.state": "position4"}
+    robot_type: ClassVar[str] = "sawyer"
 
+    def __init__(self, task: str, size: int) -> None:
+        self._task, self._env = task, make_env(task)
+        self._studio = Studio(self._env.model, self._env.data, size, CAMERAS)
 
-def record(recording: Recording) -> Path:
-    """Record a dataset; a recording that was broken off goes on where it stopped.
+    def play(self, seed: int, max_steps: int, counterfactuals: int) -> list[Take]:
+        """The expert's episode, or a group of `counterfactuals` branches; empty without success."""
+        if counterfactuals:
+            group = roll_out_branches(self._env, self._task, seed, max_steps, counterfactuals)
+            name = f"{self._task}-{seed}"
+            return [
+                self._take(rollout, seed, group=name, branch=i, trajectory=kind, branch_frame=BRANCH_FRAME)
+                for i, (kind, rollout) in enumerate(group)
+            ]
+        rollout = roll_out(self._env, self._task, seed, max_steps)
+        return [] if rollout is None else [self._take(rollout, seed)]
 
-    Finished episodes wait in `<out>.recording`, and the dataset appears at `out` when it is whole. An episode whose
-    expert never succeeds is left out, with a warning.
+    def film(self, take: Take, camera: str) -> np.ndarray:
+        """The frames of a take: uint8 [T, size, size, 3]."""
+        return self._studio.film(take.physics, camera)
 
-    Returns:
-        The dataset folder.
+    def close(self) -> None:
+        """Free the drawing context."""
+        self._studio.close()
 
-    Raises:
-        InputError: settings that `check` refuses, an existing `out`, an interrupted recording with other settings, no
-            expert that succeeds, or a disk error.
-    """
-    check(recording)
-    check_free(recording.out)
-    staging = recording.out.with_name(recording.out.name + ".recording")
-    with disk_errors(staging):
-        _claim(staging, recording)
-        _film_all(recording, staging)
-        _assemble(recording, staging)
-        shutil.rmtree(staging)
-    return recording.out
-
-
-def _claim(staging: Path, recording: Recording) -> None:
-    """Make the staging folder, or go on with one that was left by a recording with the same pictures."""
-    settings = json.dumps(
-        {"size": recording.size, "cameras": list(recording.cameras), "max_steps": recording.max_steps}
-    )
-    file = staging / "settings.json"
-    if file.exists() and file.read_text() != settings:
-        raise InputError(f"{staging} holds an interrupted recording with other settings; use those, or remove it")
-    staging.mkdir(parents=True, exist_ok=True)
-    file.write_text(settings)
-
-
-def _film_all(recording: Recording, staging: Path) -> None:
-    by_task = {task: _Job(recording, staging, []) for task in recording.tasks}
-    for shot in shots(recording):
-        if not _folder(staging, shot).exists():
-            by_task[shot.task].shots.append(shot)
-    jobs = [job for job in by_task.values() if job.shots]
-    spawn = multiprocessing.get_context("spawn")  # a drawing context does not survive a fork
-    try:
-        with ProcessPoolExecutor(recording.workers, mp_context=spawn) as pool:
-            list(tqdm(pool.map(_film_task, jobs), total=len(jobs), desc="tasks"))
-    except BrokenProcessPool as error:
-        raise InputError(f"{staging}: a recording process was killed; start again to go on from here") from error
-
-
-def _film_task(job: _Job) -> None:
-    """Record the episodes of one task, in a worker process."""
-    env = make_env(job.shots[0].task)
-    studio = Studio(env, job.recording.size)
-    try:
-        for shot in job.shots:
-            _film_shot(job, shot, env, studio)
-    finally:
-        studio.close()
-
-
-def _film_shot(job: _Job, shot: Shot, env: SawyerXYZEnv, studio: Studio) -> None:
-    """Write one episode aside and move it in place; an episode without success leaves an empty folder."""
-    folder = _folder(job.staging, shot)
-    aside = folder.with_name(f"{folder.name}.{os.getpid()}")
-    aside.mkdir(exist_ok=True)
-    rollout = roll_out(env, shot.task, shot.seed, job.recording.max_steps)
-    if rollout is not None:
-        for camera in job.recording.cameras:
-            write_video(aside / f"{camera}.mp4", studio.film(rollout, camera), FPS)
-        pose = studio.pose(rollout, "first_person")
+    def _take(self, rollout: Rollout, seed: int, **group: object) -> Take:
+        pose = self._studio.pose(rollout.physics, "first_person")
         columns = {"observation.state": rollout.state, "action": rollout.action, "observation.camera_pose": pose}
-        np.savez(aside / "columns.npz", noise=rollout.noise, **columns)
-    aside.rename(folder)
+        extra = {"env": self._task, "seed": seed, "success": rollout.success is not None, "noise": rollout.noise}
+        return Take(columns, rollout.physics, SENTENCES[self._task], extra | group)
 
 
-def _assemble(recording: Recording, staging: Path) -> None:
-    cameras = [CAMERA_PREFIX + camera for camera in recording.cameras]
-    writer = LeRobotWriter(recording.out, FPS, NAMES, cameras, robot_type="sawyer")
-    splits: dict[str, tuple[int, int]] = {}
-    for shot in tqdm(list(shots(recording)), desc="episodes"):
-        folder = _folder(staging, shot)
-        if not (folder / "columns.npz").exists():
-            logger.warning("%s, seed %d: the expert did not succeed; left out", shot.task, shot.seed)
-            continue
-        with np.load(folder / "columns.npz") as stored:
-            columns = {name: stored[name] for name in NAMES}
-            extra = {"env": shot.task, "seed": shot.seed, "success": True, "noise": float(stored["noise"])}
-        videos = {CAMERA_PREFIX + camera: folder / f"{camera}.mp4" for camera in recording.cameras}
-        index = writer.add_episode(columns, videos, SENTENCES[shot.task], extra)
-        splits[shot.split] = (splits.get(shot.split, (index,))[0], index + 1)
-    writer.finish(splits)
-
-
-def _folder(staging: Path, shot: Shot) -> Path:
-    return staging / f"{shot.task}-{shot.seed}"
+def record(settings: MetaworldRecording) -> Path:
+    """Record a Meta-World dataset; see `vgen.data.recorders.recording.record`."""
+    return recording.record(settings, MetaworldStage)

@@ -1,61 +1,64 @@
-"""Meta-World simulation: seeded environments, noisy experts and headless cameras."""
+"""Meta-World simulation: seeded environments, noisy experts, and what could have happened instead."""
 
-import os
 import warnings
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from vgen.data.recorders.counterfactual import FUTURE, HISTORY, Scene, branch_point, branches, edits
+from vgen.data.recorders.metaworld_plan import FPS
+from vgen.data.recorders.motion import bursts
 from vgen.errors import InputError
 
-os.environ.setdefault("MUJOCO_GL", "egl")  # read by mujoco when it is imported
-
 try:
-    import mujoco
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS
     from metaworld.policies import ENV_POLICY_MAP
     from metaworld.policies.policy import Policy
     from metaworld.sawyer_xyz_env import SawyerXYZEnv
+
+    from vgen.data.recorders.studio import free_camera, physics, restore
 except ImportError as error:
     raise InputError(
         f"recording Meta-World needs its package ({error}); install it with: pip install metaworld"
     ) from error
 
-FPS = 80  # one frame per control step of 5 x 2.5 ms
 STATE_NAMES = ["x", "y", "z", "gripper"]
 ACTION_NAMES = ["dx", "dy", "dz", "gripper"]
 POSE_NAMES = ["x", "y", "z", "qw", "qx", "qy", "qz"]
 
 NOISE_LEVELS = (0.0, 0.15, 0.4)  # of the largest action, one of them per episode
-NOISE_MEMORY = 0.9  # correlation between the noise of two consecutive actions
 ATTEMPTS = 8
 STEPS_AFTER_SUCCESS = 6
+STEP = 0.01  # metres that the control body moves in a step under an action of 1
+SCENE = Scene(np.array([-0.25, 0.45, 0.08]), np.array([0.25, 0.75, 0.3]), STEP)
 
-FREE_CAMERAS = {
-    "first_person": {"lookat": (0.0, 0.65, 0.1), "distance": 0.85, "azimuth": 90, "elevation": -42},
-    "third_person": {"lookat": (0.0, 0.55, 0.1), "distance": 1.3, "azimuth": 135, "elevation": -30},
+CAMERAS = {
+    "first_person": free_camera((0.0, 0.65, 0.1), 0.85, 90, -42),
+    "third_person": free_camera((0.0, 0.55, 0.1), 1.3, 135, -30),
+    "eye_in_hand": "gripperPOV",
 }
-MODEL_CAMERAS = {"eye_in_hand": "gripperPOV"}
-HIDDEN_GROUP = 5  # a geometry group that MuJoCo leaves out by default
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One successful episode of T steps; row k is what was before action k.
+    """One episode of T steps; row k is what was before action k.
 
     state: float32 [T, 4], hand position x, y, z in metres in the world frame and gripper opening (0 shut, 1 open).
     action: float32 [T, 4], in [-1, 1]: hand displacement in units of 1 cm, and gripper effort (1 shuts).
-    qpos, mocap: the simulator's joint positions and control-body positions, from which each frame is drawn.
+    physics: [T, S], the simulator's whole state, from which each frame is drawn and any step can be gone on from.
+    mocap: [T, 3], where the control body is, which pulls the hand along, in metres.
     noise: noise level that the expert's actions were disturbed with.
+    success: the first step whose action succeeds; None where none does.
     """
 
     state: np.ndarray
     action: np.ndarray
-    qpos: np.ndarray
+    physics: np.ndarray
     mocap: np.ndarray
     noise: float
+    success: int | None
 
 
 def make_env(task: str) -> SawyerXYZEnv:
@@ -70,8 +73,10 @@ def make_env(task: str) -> SawyerXYZEnv:
     return env
 
 
-def roll_out(env: SawyerXYZEnv, task: str, seed: int, max_steps: int) -> Rollout | None:
-    """Simulate the episode of (task, seed) with its noisy expert until shortly after success.
+def roll_out(
+    env: SawyerXYZEnv, task: str, seed: int, max_steps: int, after: int = STEPS_AFTER_SUCCESS
+) -> Rollout | None:
+    """Simulate the episode of (task, seed) with its noisy expert until `after` steps after success.
 
     A failed attempt is followed by another with a new layout and less noise; the last ones have none.
 
@@ -83,130 +88,92 @@ def roll_out(env: SawyerXYZEnv, task: str, seed: int, max_steps: int) -> Rollout
     for attempt in range(ATTEMPTS):
         noise = level * max(0.0, 1 - 2 * attempt / ATTEMPTS)
         env.seed(int(rng.integers(2**31)))
-        rollout = _attempt(env, ENV_POLICY_MAP[task](), _noise(rng, noise, max_steps), noise)
+        rollout = _attempt(env, ENV_POLICY_MAP[task](), _noise(rng, noise, max_steps), noise, after)
         if rollout is not None:
             return rollout
     return None
 
 
+def roll_out_branches(env: SawyerXYZEnv, task: str, seed: int, max_steps: int, count: int) -> list[tuple[str, Rollout]]:
+    """Simulate a group: the episode of (task, seed), and `count` - 1 others that part from it in its middle.
+
+    Returns:
+        Kind and rollout of 1 + HISTORY + FUTURE steps; empty where the expert fails or the branches do not part.
+    """
+    expert = roll_out(env, task, seed, max_steps + FUTURE, after=FUTURE)
+    if expert is None:
+        return []
+    rng = np.random.default_rng([zlib.crc32(task.encode()), seed, count])
+    at = min(branch_point(rng, expert.success), len(expert.action) - FUTURE - 1)
+    if at < HISTORY:
+        return []
+    past, ahead = _cut(expert, at - HISTORY, at), _cut(expert, at, at + 1 + FUTURE)
+    others = edits(rng, ahead.mocap, ahead.action[:, 3], SCENE)
+    chosen = branches(ahead, others, partial(_follow, env, ahead, at), _hand, count)
+    return [(kind, _join(past, rollout)) for kind, rollout in chosen]
+
+
 def _noise(rng: np.random.Generator, level: float, steps: int) -> np.ndarray:
-    """Temporally correlated noise [steps, 4] that comes and goes; the gripper is left alone."""
-    white = rng.standard_normal((steps, 4)) * np.sqrt(1 - NOISE_MEMORY**2)
-    noise = np.zeros((steps, 4))
-    for k in range(1, steps):
-        noise[k] = NOISE_MEMORY * noise[k - 1] + white[k]
-    present = noise[:, 3:] > 0
-    noise[:, 3] = 0.0
-    return level * present * noise
+    """Noise of the actions [steps, 4]; the gripper is left alone."""
+    return np.pad(bursts(rng, level, steps, 3), ((0, 0), (0, 1)))
 
 
-def _attempt(env: SawyerXYZEnv, expert: Policy, noise: np.ndarray, level: float) -> Rollout | None:
+def _attempt(env: SawyerXYZEnv, expert: Policy, noise: np.ndarray, level: float, after: int) -> Rollout | None:
     observation, _ = env.reset()
-    rows, left = [], None
-    for disturbance in noise:
+    rows, success = [], None
+    for k, disturbance in enumerate(noise):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # experts ask for more than the largest action
             wanted = expert.get_action(observation)
         action = np.clip(np.clip(wanted, -1, 1) + disturbance, -1, 1).astype(np.float32)
-        rows.append((observation[:4], action, env.data.qpos.copy(), env.data.mocap_pos.copy()))
+        rows.append(_row(env, observation, action))
         observation, _, _, _, info = env.step(action)
-        if left is None and info["success"]:
-            left = STEPS_AFTER_SUCCESS
-        elif left is not None:
-            left -= 1
-        if left == 0:
+        if success is None and info["success"]:
+            success = k
+        if success is not None and k == success + after:
             break
-    if left is None:
-        return None
-    state, action, qpos, mocap = (np.stack(column) for column in zip(*rows, strict=True))
-    return Rollout(state.astype(np.float32), action, qpos, mocap, level)
+    return None if success is None else _stack(rows, level, success)
 
 
-class Studio:
-    """Draws frames of one environment from its cameras, as fast as software rendering allows.
-
-    Args:
-        env: an environment from `make_env`.
-        size: height and width of the frames in pixels.
-    """
-
-    def __init__(self, env: SawyerXYZEnv, size: int) -> None:
-        self.model, self.data = env.model, env.data
-        quality = self.model.vis.quality
-        quality.offsamples, quality.shadowsize = 0, 1024
-        self._renderer = mujoco.Renderer(self.model, size, size)
-        self._option = mujoco.MjvOption()
-        self._option.sitegroup[:] = 0  # sites mark the goals
-        self._groups = self.model.geom_group.copy()
-        self._cameras = {name: _free_camera(**place) for name, place in FREE_CAMERAS.items()} | MODEL_CAMERAS
-
-    def close(self) -> None:
-        """Free the drawing context."""
-        self._renderer.close()
-
-    def film(self, rollout: Rollout, camera: str) -> np.ndarray:
-        """Draw every frame of a rollout from one camera: uint8 [T, size, size, 3]."""
-        images = []
-        for _ in self._replay(rollout):
-            self._aim(camera)
-            images.append(self._renderer.render())
-        return np.stack(images)
-
-    def pose(self, rollout: Rollout, camera: str) -> np.ndarray:
-        """Where a camera is at every frame of a rollout.
-
-        Returns:
-            float32 [T, 7]: position in metres, and the quaternion (w first) that turns camera axes (x right, y down,
-            z forward) into world axes.
-        """
-        poses = []
-        for _ in self._replay(rollout):
-            position, axes = self._view(camera)
-            quaternion = np.empty(4)
-            mujoco.mju_mat2Quat(quaternion, axes.T.ravel())
-            poses.append(np.concatenate([position, quaternion]))
-        return np.stack(poses).astype(np.float32)
-
-    def _replay(self, rollout: Rollout) -> Iterator[None]:
-        """Put the simulator into each state of a rollout in turn."""
-        for qpos, mocap in zip(rollout.qpos, rollout.mocap, strict=True):
-            self.data.qpos[:], self.data.mocap_pos[:] = qpos, mocap
-            mujoco.mj_kinematics(self.model, self.data)
-            mujoco.mj_comPos(self.model, self.data)
-            mujoco.mj_camlight(self.model, self.data)
-            yield
-
-    def _view(self, camera: str) -> tuple[np.ndarray, np.ndarray]:
-        """Put a camera into the scene; its position [3] and its right, down and forward axes as rows [3, 3]."""
-        self._renderer.update_scene(self.data, self._cameras[camera], self._option)
-        left, right = self._renderer.scene.camera  # the two eyes of a stereo camera
-        forward, up = left.forward.astype(np.float64), left.up.astype(np.float64)
-        return (left.pos + right.pos) / 2.0, np.stack([np.cross(forward, up), -up, forward])
-
-    def _aim(self, camera: str) -> None:
-        """Prepare the scene for a camera, leaving out what lies outside its view: that halves the drawing time."""
-        position, axes = self._view(camera)
-        self.model.geom_group[:] = np.where(self._in_view(position, axes), self._groups, HIDDEN_GROUP)
-        self._view(camera)
-        self.model.geom_group[:] = self._groups
-        flags = self._renderer.scene.flags
-        flags[mujoco.mjtRndFlag.mjRND_SHADOW] = flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-
-    def _in_view(self, position: np.ndarray, axes: np.ndarray) -> np.ndarray:
-        """Which geoms' bounding spheres touch the view pyramid: bool [geoms]. A plane has no sphere: always."""
-        eye = self._renderer.scene.camera[0]
-        slope = eye.frustum_top / eye.frustum_near
-        x, y, z = axes @ (self.data.geom_xpos - position).T
-        radius = self.model.geom_rbound
-        reach = radius * np.hypot(1, slope)
-        inside = (z > -radius) & (np.abs(x) - slope * z <= reach) & (np.abs(y) - slope * z <= reach)
-        return inside | (radius == 0)
+def _follow(env: SawyerXYZEnv, expert: Rollout, at: int, path: np.ndarray, grip: np.ndarray) -> Rollout:
+    """Lead the control body along a path [F, 3] with a grip [F], from the first state of `expert`, its step `at`."""
+    restore(env.model, env.data, expert.physics[0])
+    env.curr_path_length = at
+    observation, rows, success = expert.state[0], [], None
+    for k, effort in enumerate(grip):
+        wanted = path[min(k + 1, len(path) - 1)] - env.data.mocap_pos[0]
+        action = np.clip(np.append(wanted / STEP, effort), -1, 1).astype(np.float32)
+        rows.append(_row(env, observation, action))
+        observation, _, _, _, info = env.step(action)
+        if success is None and info["success"]:
+            success = k
+    return _stack(rows, expert.noise, success)
 
 
-def _free_camera(
-    lookat: tuple[float, float, float], distance: float, azimuth: float, elevation: float
-) -> mujoco.MjvCamera:
-    camera = mujoco.MjvCamera()
-    camera.lookat[:] = lookat
-    camera.distance, camera.azimuth, camera.elevation = distance, azimuth, elevation
-    return camera
+def _row(env: SawyerXYZEnv, observation: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, ...]:
+    return observation[:4], action, physics(env.model, env.data), env.data.mocap_pos[0].copy()
+
+
+def _stack(rows: list[tuple[np.ndarray, ...]], level: float, success: int | None) -> Rollout:
+    state, action, states, mocap = (np.stack(column) for column in zip(*rows, strict=True))
+    return Rollout(state.astype(np.float32), action, states, mocap, level, success)
+
+
+def _hand(rollout: Rollout) -> np.ndarray:
+    return rollout.state[:, :3]
+
+
+def _cut(rollout: Rollout, start: int, stop: int) -> Rollout:
+    """Some steps of a rollout, which count their success from `start`."""
+    rows = {name: getattr(rollout, name)[start:stop] for name in ("state", "action", "physics", "mocap")}
+    success = rollout.success
+    inside = success is not None and start <= success < stop
+    return replace(rollout, **rows, success=success - start if inside else None)
+
+
+def _join(past: Rollout, ahead: Rollout) -> Rollout:
+    rows = {
+        name: np.concatenate([getattr(past, name), getattr(ahead, name)])
+        for name in ("state", "action", "physics", "mocap")
+    }
+    return replace(ahead, **rows, success=None if ahead.success is None else ahead.success + len(past.state))

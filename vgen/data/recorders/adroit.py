@@ -1,0 +1,88 @@
+"""Records the Adroit hand as a LeRobot v3.0 dataset.
+
+Cameras: `first_person` looks down over the forearm from where the head would be, `third_person` stands at the left.
+Both have a vertical field of view of 45 degrees. Goals are not drawn.
+
+`observation.state` is the hand's trajectory (layout `adroit_hand`), one row per frame: action k, and the step from row
+k to row k + 1, lead from frame k to frame k + 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from vgen.data.recorders import recording
+from vgen.data.recorders.adroit_env import CAMERAS, Rollout, make_env, roll_out, roll_out_branches
+from vgen.data.recorders.adroit_hand import LAYOUT, LAYOUT_NAMES
+from vgen.data.recorders.adroit_plan import AdroitRecording, relocation
+from vgen.data.recorders.counterfactual import BRANCH_FRAME
+from vgen.data.recorders.recording import Take
+from vgen.data.recorders.studio import Studio
+
+ACTUATORS = ["ARTx", "ARTy", "ARTz", "ARRx", "ARRy", "ARRz", "WRJ1", "WRJ0"]
+ACTUATORS += [f"{finger}J{i}" for finger in ("FF", "MF", "RF") for i in (3, 2, 1, 0)]
+ACTUATORS += [f"{finger}J{i}" for finger in ("LF", "TH") for i in (4, 3, 2, 1, 0)]
+POSE_NAMES = ["x", "y", "z", "qw", "qx", "qy", "qz"]
+
+
+class AdroitStage:
+    """Adroit's relocation and its cameras; a `vgen.data.recorders.recording.Stage`."""
+
+    names: ClassVar[Mapping[str, Sequence[str]]] = {
+        "observation.state": LAYOUT_NAMES,
+        "action": ACTUATORS,
+        "observation.joints": ACTUATORS,
+        "observation.object_pose": POSE_NAMES,
+        "observation.camera_pose": POSE_NAMES,
+    }
+    layouts: ClassVar[Mapping[str, str]] = {"observation.state": LAYOUT}
+    robot_type: ClassVar[str] = "adroit"
+
+    def __init__(self, task: str, size: int) -> None:
+        self._task = task
+        self._env, self._hand = make_env()
+        self._studio = Studio(self._env.model, self._env.data, size, CAMERAS)
+
+    def play(self, seed: int, max_steps: int, counterfactuals: int) -> list[Take]:
+        """The scripted episode, or a group of `counterfactuals` branches; empty without success."""
+        if counterfactuals:
+            group = roll_out_branches(self._env, self._hand, seed, max_steps, counterfactuals)
+            name = f"{self._task}-{seed}"
+            return [
+                self._take(rollout, seed, group=name, branch=i, trajectory=kind, branch_frame=BRANCH_FRAME)
+                for i, (kind, rollout) in enumerate(group)
+            ]
+        rollout = roll_out(self._env, self._hand, seed, max_steps)
+        return [] if rollout is None else [self._take(rollout, seed)]
+
+    def film(self, take: Take, camera: str) -> np.ndarray:
+        """The frames of a take: uint8 [T, size, size, 3]."""
+        return self._studio.film(take.physics, camera)
+
+    def close(self) -> None:
+        """Free the drawing context."""
+        self._studio.close()
+
+    def _take(self, rollout: Rollout, seed: int, **group: object) -> Take:
+        columns = {
+            "observation.state": rollout.state,
+            "action": rollout.action,
+            "observation.joints": rollout.joints,
+            "observation.object_pose": rollout.ball,
+            "observation.camera_pose": self._studio.pose(rollout.physics, "first_person"),
+        }
+        extra = {"env": self._task, "seed": seed, "success": rollout.success is not None, "noise": rollout.noise}
+        extra["goal"] = rollout.goal.tolist()
+        sentence = relocation(self._start(), rollout.goal)
+        return Take(columns, rollout.physics, sentence, extra | group)
+
+    def _start(self) -> np.ndarray:
+        """Where the ball lies when an episode begins."""
+        return self._env.model.body_pos[self._env.obj_body_id].copy()
+
+
+def record(settings: AdroitRecording) -> Path:
+    """Record an Adroit dataset; see `vgen.data.recorders.recording.record`."""
+    return recording.record(settings, AdroitStage)
