@@ -22,11 +22,11 @@ try:
     from vgen.data.recorders.studio import free_camera, physics, restore
 except ImportError as error:
     raise InputError(
-        f"recording Adroit needs its package ({error}); install it with: pip install gymnasium-robotics"
+        f"recording Adroit needs its package ({error}); install it with: pip install gymnasium-robotics==1.4.2 mujoco==3.3.0"
     ) from error
 
 CAMERAS = {
-    "first_person": free_camera((0.0, 0.05, 0.1), 1.0, 90, -52),
+    "first_person": free_camera((-0.02, 0.05, 0.12), 0.85, 90, -55),
     "third_person": free_camera((0.0, 0.0, 0.1), 1.2, 145, -30),
 }
 SUBSTEPS = 10  # of 2 ms per control step
