@@ -22,7 +22,7 @@ try:
     from vgen.data.recorders.studio import free_camera, physics, restore
 except ImportError as error:
     raise InputError(
-        f"recording Adroit needs its package ({error}); install it with: pip install gymnasium-robotics==1.4.2 mujoco==3.3.0"
+        f"recording Adroit needs its package ({error}); install it with: pip install gymnasium-robotics==1.4.2"
     ) from error
 
 CAMERAS = {
