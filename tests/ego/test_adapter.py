@@ -188,9 +188,11 @@ def test_a_new_layout_is_one_projection_more(backbone, scene, tmp_path):
 
 def test_what_cannot_be_is_refused_in_one_line(backbone, scene):
     ego = front_end(backbone, "none")
+    ego.add_layout("position", 4, {})
     for changes, message in (
         ({"layout": "poses"}, "'poses' is not in the layouts of this model; nearest: 'pose'"),
         ({"layout": "boxes"}, "layout 'boxes' has no statistics in this model; layouts that have: pose"),
+        ({"layout": "position"}, "layout 'position' has no statistics in this model; layouts that have: pose"),
         ({"actions": torch.randn(2, 8, 6)}, "actions have 6 columns; layout 'pose' has 7"),
     ):
         with pytest.raises(InputError, match=message):

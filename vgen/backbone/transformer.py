@@ -127,7 +127,7 @@ class VideoTransformer(WanTransformer3DModel):
                 block.attn1.set_processor(IndependentProcessor())
         self.sequence_group: ProcessGroup | None = None
 
-    @staticmethod
+    @staticmethod  # what diffusers reads of a configuration; a stock Wan configuration has one key less
     def _get_init_keys(input_class: type) -> set[str]:
         return WanTransformer3DModel._get_init_keys(input_class) | {"condition_attention"}
 
