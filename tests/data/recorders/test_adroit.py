@@ -97,7 +97,7 @@ def test_the_palm_follows_its_path(scene):
     for k in range(0, len(rollout.physics), 8):
         restore(env.model, env.data, rollout.physics[k])
         hand.settle()
-        assert np.linalg.norm(hand.palm() - rollout.plan.path[k]) < 0.04
+        assert np.linalg.norm(hand.palm() - rollout.path[k]) < 0.04
 
 
 def test_inverse_kinematics_reaches_points_above_the_table(scene):

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from vgen.data.recorders.adroit_plan import FPS
-from vgen.data.recorders.counterfactual import FUTURE, HISTORY, Scene, branch_point, branches, edits
+from vgen.data.recorders.counterfactual import FUTURE, HISTORY, Scene, branch_point, branches, cut, edits, join
 from vgen.data.recorders.motion import bursts, glide, wandering
 from vgen.errors import InputError
 
@@ -29,6 +29,7 @@ CAMERAS = {
     "first_person": free_camera((-0.02, 0.05, 0.12), 0.85, 90, -55),
     "third_person": free_camera((0.0, 0.0, 0.1), 1.2, 145, -30),
 }
+ROWS = ("state", "action", "joints", "ball", "physics", "path", "grip")  # of a Rollout
 SUBSTEPS = 10  # of 2 ms per control step
 NOISE_LEVELS = (0.0, 0.05, 0.12)  # of the largest action, one of them per episode
 NOISE_SHARES = np.array([1.0] * 3 + [0.12] * 3 + [1.0] * 2 + [4.0] * 22)  # slides, hinges, wrist, fingers
@@ -60,7 +61,7 @@ class Rollout:
     joints: float32 [T, 30], positions of the hand's joints in the actuators' order, metres and radians.
     ball: float32 [T, 7], position in metres and quaternion (w first), in the world's frame.
     physics: [T, S], the simulator's whole state, from which each frame is drawn and any step can be gone on from.
-    plan: what the hand was to do.
+    path, grip: [T, 3] and [T], what the hand was to do.
     goal: [3], where the ball was to be held.
     noise: level of the noise of its actions.
     success: the first step whose action brings the ball near the goal; None where none does.
@@ -71,7 +72,8 @@ class Rollout:
     joints: np.ndarray
     ball: np.ndarray
     physics: np.ndarray
-    plan: Plan
+    path: np.ndarray
+    grip: np.ndarray
     goal: np.ndarray
     noise: float
     success: int | None
@@ -123,11 +125,11 @@ def roll_out_branches(
         return []
     rng = np.random.default_rng([zlib.crc32(b"relocate"), seed, count])
     at = branch_point(rng, expert.success)
-    past, ahead = _cut(expert, at - HISTORY, at), _cut(expert, at, at + 1 + FUTURE)
-    start = hand.reach(expert.plan.path[: at + 1], expert.joints[0, :8].astype(np.float64))[-1]
-    others = edits(rng, ahead.plan.path, ahead.plan.grip, SCENE)
+    past, ahead = cut(expert, ROWS, at - HISTORY, at), cut(expert, ROWS, at, at + 1 + FUTURE)
+    start = hand.reach(expert.path[: at + 1], expert.joints[0, :8].astype(np.float64))[-1]
+    others = edits(rng, ahead.path, ahead.grip, SCENE)
     chosen = branches(ahead, others, partial(_follow, env, hand, ahead, start), _wrist, count)
-    return [(kind, _join(past, rollout)) for kind, rollout in chosen]
+    return [(kind, join(past, rollout, ROWS)) for kind, rollout in chosen]
 
 
 def _plan(rng: np.random.Generator, palm: np.ndarray, ball: np.ndarray, goal: np.ndarray, level: float) -> Plan:
@@ -201,7 +203,7 @@ def _play(
             success = k
     state, action, qpos, ball, states = (np.stack(column) for column in zip(*rows, strict=True))
     qpos, ball = qpos.astype(np.float32), ball.astype(np.float32)
-    return Rollout(state, action, qpos, ball, states, plan, _goal(env), level, success)
+    return Rollout(state, action, qpos, ball, states, plan.path, plan.grip, _goal(env), level, success)
 
 
 def _follow(
@@ -224,20 +226,3 @@ def _goal(env: AdroitHandRelocateEnv) -> np.ndarray:
 
 def _wrist(rollout: Rollout) -> np.ndarray:
     return rollout.state[:, :3]
-
-
-ROWS = ("state", "action", "joints", "ball", "physics")
-
-
-def _cut(rollout: Rollout, start: int, stop: int) -> Rollout:
-    """Some steps of a rollout, which count their success from `start`."""
-    plan = Plan(*(part[start:stop] for part in vars(rollout.plan).values()))
-    rows = {name: getattr(rollout, name)[start:stop] for name in ROWS}
-    inside = rollout.success is not None and start <= rollout.success < stop
-    return replace(rollout, **rows, plan=plan, success=rollout.success - start if inside else None)
-
-
-def _join(past: Rollout, ahead: Rollout) -> Rollout:
-    rows = {name: np.concatenate([getattr(past, name), getattr(ahead, name)]) for name in ROWS}
-    plan = Plan(*(np.concatenate(p) for p in zip(vars(past.plan).values(), vars(ahead.plan).values(), strict=True)))
-    return replace(ahead, **rows, plan=plan, success=None if ahead.success is None else ahead.success + HISTORY)

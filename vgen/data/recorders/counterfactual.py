@@ -11,8 +11,8 @@ Branch 0 is the expert's; the others follow edits of its path:
 An edit whose hand stays too near to that of another branch tells nothing, and another takes its place.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -27,7 +27,7 @@ LEAST_MOVE = 0.12  # metres to the point of a redirected hand
 WANDERING = 0.06  # metres, deviation of each coordinate of a noisy path
 TRIES = 24
 
-Played = TypeVar("Played")
+Played = TypeVar("Played")  # a dataclass with arrays of T rows and `success`: the first step that succeeds, or None
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,20 @@ def branches(
         if len(chosen) == count:
             return chosen
     return []
+
+
+def cut(rollout: Played, rows: Sequence[str], start: int, stop: int) -> Played:
+    """Steps `start` to `stop` of a rollout, whose `success` is counted from `start`; `rows` are its arrays [T, ...]."""
+    parts = {name: getattr(rollout, name)[start:stop] for name in rows}
+    inside = rollout.success is not None and start <= rollout.success < stop
+    return replace(rollout, **parts, success=rollout.success - start if inside else None)
+
+
+def join(past: Played, ahead: Played, rows: Sequence[str]) -> Played:
+    """A rollout after its past; `rows` are their arrays [T, ...]."""
+    parts = {name: np.concatenate([getattr(past, name), getattr(ahead, name)]) for name in rows}
+    success = None if ahead.success is None else ahead.success + len(getattr(past, rows[0]))
+    return replace(ahead, **parts, success=success)
 
 
 def _mirrored(path: np.ndarray) -> np.ndarray:

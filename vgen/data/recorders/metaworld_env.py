@@ -2,12 +2,12 @@
 
 import warnings
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from vgen.data.recorders.counterfactual import FUTURE, HISTORY, Scene, branch_point, branches, edits
+from vgen.data.recorders.counterfactual import FUTURE, HISTORY, Scene, branch_point, branches, cut, edits, join
 from vgen.data.recorders.metaworld_plan import FPS
 from vgen.data.recorders.motion import bursts
 from vgen.errors import InputError
@@ -31,6 +31,7 @@ POSE_NAMES = ["x", "y", "z", "qw", "qx", "qy", "qz"]
 NOISE_LEVELS = (0.0, 0.15, 0.4)  # of the largest action, one of them per episode
 ATTEMPTS = 8
 STEPS_AFTER_SUCCESS = 6
+ROWS = ("state", "action", "physics", "mocap")  # of a Rollout
 STEP = 0.01  # metres that the control body moves in a step under an action of 1
 SCENE = Scene(np.array([-0.25, 0.45, 0.08]), np.array([0.25, 0.75, 0.3]), STEP)
 
@@ -107,10 +108,10 @@ def roll_out_branches(env: SawyerXYZEnv, task: str, seed: int, max_steps: int, c
     at = min(branch_point(rng, expert.success), len(expert.action) - FUTURE - 1)
     if at < HISTORY:
         return []
-    past, ahead = _cut(expert, at - HISTORY, at), _cut(expert, at, at + 1 + FUTURE)
+    past, ahead = cut(expert, ROWS, at - HISTORY, at), cut(expert, ROWS, at, at + 1 + FUTURE)
     others = edits(rng, ahead.mocap, ahead.action[:, 3], SCENE)
     chosen = branches(ahead, others, partial(_follow, env, ahead, at), _hand, count)
-    return [(kind, _join(past, rollout)) for kind, rollout in chosen]
+    return [(kind, join(past, rollout, ROWS)) for kind, rollout in chosen]
 
 
 def _noise(rng: np.random.Generator, level: float, steps: int) -> np.ndarray:
@@ -161,19 +162,3 @@ def _stack(rows: list[tuple[np.ndarray, ...]], level: float, success: int | None
 
 def _hand(rollout: Rollout) -> np.ndarray:
     return rollout.state[:, :3]
-
-
-def _cut(rollout: Rollout, start: int, stop: int) -> Rollout:
-    """Some steps of a rollout, which count their success from `start`."""
-    rows = {name: getattr(rollout, name)[start:stop] for name in ("state", "action", "physics", "mocap")}
-    success = rollout.success
-    inside = success is not None and start <= success < stop
-    return replace(rollout, **rows, success=success - start if inside else None)
-
-
-def _join(past: Rollout, ahead: Rollout) -> Rollout:
-    rows = {
-        name: np.concatenate([getattr(past, name), getattr(ahead, name)])
-        for name in ("state", "action", "physics", "mocap")
-    }
-    return replace(ahead, **rows, success=None if ahead.success is None else ahead.success + len(past.state))
