@@ -215,7 +215,7 @@ FRAME = np.zeros((*SIZE, 3), np.uint8)
         (lambda world: world.reset(FRAME[..., :1]), r"must be uint8 \[H, W, 3\]"),
         (lambda world: world.reset(FRAME[:0][None][:0]), r"must be uint8"),
         (lambda world: world.reset(np.zeros((30, 64, 3), np.uint8)), r"30x64"),
-        (lambda world: (world.reset(FRAME), world.step(np.zeros((3, WIDTH)))), r"actions of shape \[3, 4\] do not fit advance=4; nearest: 4"),
+        (lambda world: (world.reset(FRAME), world.step(np.zeros((3, WIDTH)))), r"do not fit advance=4; nearest: 4"),
         (lambda world: (world.reset(FRAME), world.step(np.zeros((4, 3)))), r"3 columns; layout position4 has 4"),
         (lambda world: (world.reset(FRAME), world.step(np.full((4, WIDTH), np.nan))), r"values\[0, 0\].* is nan"),
         (lambda world: EgoWorld(world.pipe, "position5"), r"position4"),
