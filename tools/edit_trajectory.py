@@ -18,7 +18,6 @@ parquet file the one episode); it is written aside and then moved, and never ove
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
@@ -26,15 +25,7 @@ from vgen.ego.edits import parse_edit
 from vgen.ego.files import Source, read_trajectory, write_trajectory
 from vgen.ego.layouts import table
 from vgen.ego.trajectory import Trajectory
-from vgen.errors import InputError, exit_on_input_error
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong option as any other wrong input: in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Called by argparse."""
-        raise InputError(message)
+from vgen.errors import InputError, Parser, exit_on_input_error
 
 
 def read_options() -> argparse.Namespace:

@@ -15,23 +15,15 @@ from __future__ import annotations
 import argparse
 import logging
 from dataclasses import fields
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from vgen.canvas.spec import Canvas, parse_patch
-from vgen.errors import InputError, exit_on_input_error
+from vgen.errors import InputError, Parser, exit_on_input_error
 
 if TYPE_CHECKING:
     from vgen.canvas.make import Made
 
 CANVAS_OPTIONS = ("frames", "size", "prompt", "negative_prompt", "seed", "fps")
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong option as any other wrong input: in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Called by argparse."""
-        raise InputError(message)
 
 
 def read_options() -> dict:

@@ -1,10 +1,12 @@
 """The error types that a user meets, and the one place where commands report them."""
 
+import argparse
 import difflib
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 
 class InputError(ValueError):
@@ -41,6 +43,14 @@ def unknown_key(key: str, known: Iterable[str], where: str) -> InputError:
     else:
         hint = "there are none"
     return InputError(f"{key!r} is not in {where}; {hint}")
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong option of a command as any other wrong input: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse."""
+        raise InputError(message)
 
 
 def exit_on_input_error(main: Callable[[], object]) -> None:

@@ -201,3 +201,8 @@ def test_bodies_that_do_not_fit_their_data(config, change, message):
     config.bodies = [dataclasses.replace(config.bodies[0], **change)]
     with pytest.raises(InputError, match=message):
         prepared(config)
+
+
+def test_a_run_that_cannot_be_planned_says_so(config):
+    with pytest.raises(InputError, match=r"objective\.name=ego cannot be planned; leave out --dry-run"):
+        EgoObjective.outline(config)

@@ -25,6 +25,7 @@ from vgen.train.objectives.base import Batch
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise
 from vgen.train.objectives.data import TrainingData, open_data
 from vgen.train.objectives.ego_data import Body, BodyConfig, Question
+from vgen.train.objectives.outline import Outline
 from vgen.weights import resolve
 
 
@@ -71,6 +72,11 @@ class EgoObjective(CanvasObjective):
         for name in widths.keys() - ego.config.layouts.keys():
             ego.add_layout(name, widths[name], {})
         return ego
+
+    @classmethod
+    def outline(cls, config: EgoConfig) -> Outline:
+        """Refused: the plan knows canvases alone."""
+        raise InputError(f"objective.name={config.name} cannot be planned; leave out --dry-run")
 
     def prepare(self) -> None:
         """As in the base class; and the clips and trajectories of every body."""

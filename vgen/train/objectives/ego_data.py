@@ -15,10 +15,11 @@ from vgen.data.lerobot import LeRobotDataset
 from vgen.ego.convert import convert
 from vgen.ego.normalise import Statistics
 from vgen.ego.trajectory import FORMS, Trajectory
-from vgen.errors import InputError, unknown_key
+from vgen.errors import unknown_key
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.data import DataConfig, TrainingData
 from vgen.train.objectives.encoded import EncodedClips
+from vgen.train.objectives.recorded import recorded_trajectory
 
 
 @dataclass
@@ -73,23 +74,15 @@ class Body:
             raise unknown_key(config.form, FORMS, "the forms of a trajectory")
         self.config, self.clips, self._reach = config, clips, reach
         dataset = LeRobotDataset(config.data.dataset, config.data.split)
-        self._absolute = [self._read(dataset, data.footage.source(place)) for place in clips.places]
+        self._absolute = [
+            recorded_trajectory(dataset, data.footage.source(place), config.column, config.layout)
+            for place in clips.places
+        ]
 
     @property
     def fps(self) -> float:
         """Frames per second of the clips."""
         return self.clips.fps or self.clips.footage.episodes[self.clips.places[0]].fps
-
-    def _read(self, dataset: LeRobotDataset, number: int) -> Trajectory:
-        episode, column = dataset.episode(number), self.config.column
-        if column not in episode.columns:
-            raise unknown_key(column, sorted(episode.columns), f"the columns of {dataset.path}")
-        values = np.asarray(episode.columns[column], dtype=np.float32).reshape(episode.length, -1)
-        times = np.arange(episode.length, dtype=np.float64)
-        try:
-            return Trajectory(values, times, np.isfinite(values).all(1), self.config.layout, "absolute")
-        except InputError as error:
-            raise InputError(f"column {column} is no trajectory of layout {self.config.layout}: {error}") from error
 
     def encode(
         self, numbers: Sequence[int], codec: Path, root: str, workers: int, bad: BadData, batch: int, seed: int
