@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import socket
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from vgen.errors import InputError
 from vgen.train.config import TrainConfig
 from vgen.train.objectives import Batch, Objective
 
+LAST_MOMENT = 0.5  # seconds
 WAIT = timedelta(hours=4)  # of ranks for each other: rank 0 may decode a whole data set meanwhile
 
 
@@ -116,16 +118,20 @@ def start(threads: int, sequence: int = 1) -> Ranks:
     if not dist.is_initialized():
         deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo", verbose=False, timeout=WAIT)
         if device.type == "cpu":
-            # Gloo's threads may still hold tensors when the interpreter goes down, and then abort the process. NCCL has
-            # no such trouble, and would make a rank that ends with an error wait for the others.
+            # NCCL has no such trouble, and would make a rank that ends with an error wait for the others.
             atexit.register(leave)
     return Ranks(dist.get_rank(), dist.get_world_size(), device, sequence)
 
 
 def leave() -> None:
-    """Leaves the ranks that `start` joined; at the process's end by itself."""
+    """Leaves the ranks that `start` joined; at the process's end by itself.
+
+    Gloo's threads let go of the last tensors a moment after the last exchange is over. Where the interpreter goes down
+    meanwhile, that aborts the process ("terminate called without an active exception"), so they are given a moment.
+    """
     if dist.is_initialized():
         dist.destroy_process_group()
+        time.sleep(LAST_MOMENT)
 
 
 def engine_for(
