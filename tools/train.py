@@ -33,11 +33,13 @@ def main() -> None:
         if first:
             print_plan(config, args.gpus)
         return
-    from vgen.train.loop import train  # late, so that a wrong recipe is refused at once
+    from vgen.train.distributed import end_rank  # late, so that a wrong recipe is refused at once
+    from vgen.train.loop import train
 
     run = train(config)
     if first:
         print(f"done: {run}")
+    end_rank()
 
 
 def print_plan(config: TrainConfig, gpus: int | None) -> None:

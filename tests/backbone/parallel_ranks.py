@@ -9,7 +9,7 @@ from vgen.backbone.parallel import TokenSplit
 from vgen.backbone.segments import Places, condition, target
 from vgen.backbone.transformer import VideoTransformer
 from vgen.errors import InputError
-from vgen.train.distributed import leave
+from vgen.train.distributed import end_rank
 
 TINY = {"attention_head_dim": 16, "in_channels": 4, "out_channels": 4, "text_dim": 24, "freq_dim": 32, "ffn_dim": 64}
 
@@ -80,4 +80,4 @@ for given in ((), (1, 1), (1, 1, 2), (2, 5)):
 split.enable_gradient_checkpointing()
 split.set_attention_backend("_native_math")
 compare(whole, split, (1, 1, 1))
-leave()
+end_rank()

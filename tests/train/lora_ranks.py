@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vgen.train import loop
 from vgen.train.config import load_config
+from vgen.train.distributed import end_rank
 
 recipe, folder = sys.argv[1], Path(sys.argv[2])
 loop.start(1)
@@ -25,3 +26,4 @@ loop.Trainer._step = stopped
 loop.train(load_config(recipe, [f"run={folder / 'broken3'}", *split]))
 loop.Trainer._step = step
 loop.train(load_config(recipe, [f"run={folder / 'broken3'}", *split]))
+end_rank()

@@ -74,4 +74,7 @@ def main(recipe: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    from vgen.train.distributed import end_rank
+
     main(sys.argv[1], Path(sys.argv[2]))
+    end_rank()

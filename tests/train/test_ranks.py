@@ -65,7 +65,7 @@ def test_ranks_and_zero_stages_are_one_training(recipe, tmp_path):
         train(load_config(path, [*one, "objective.stop_at=7"]))
     run_ranks(2, HERE / "toy_ranks.py", path, tmp_path, "launch/deepspeed/offload.json")
 
-    assert [(tmp_path / f"left{rank}").read_text() for rank in range(2)] == ["True", "True"]  # of their group, at exit
+    assert all((tmp_path / f"ended{rank}").exists() for rank in range(2))  # what was registered for the end has run
     plain, averaged = plain_loop()
     for name in ("whole0", "whole1", "whole2", "whole3", "offload2", "offload3"):
         torch.testing.assert_close(losses(tmp_path / name), plain, atol=1e-5, rtol=0)

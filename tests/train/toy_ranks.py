@@ -5,18 +5,16 @@ import atexit
 import sys
 from pathlib import Path
 
-import torch.distributed as dist
 from toy_objective import INTERRUPTIONS
 
 from vgen.train import config, loop
 from vgen.train.checkpoint import checkpoints
+from vgen.train.distributed import end_rank
 from vgen.train.objectives import OBJECTIVES
 
 OBJECTIVES["toy"] = "toy_objective:ToyObjective"
 config.MAY_CHANGE += INTERRUPTIONS
 recipe, folder, offload = sys.argv[1], Path(sys.argv[2]), f"deepspeed={sys.argv[3]}"
-# Registered first, so it runs after all that `start` leaves for the end.
-atexit.register(lambda: (folder / f"left{ranks.rank}").write_text(str(not dist.is_initialized())))
 ranks = loop.start(1)
 
 
@@ -36,3 +34,5 @@ for stage in range(4):
     train(f"from_one{stage}", zero)
 for stage in (2, 3):
     train(f"offload{stage}", f"zero_stage={stage}", offload)
+atexit.register((folder / f"ended{ranks.rank}").touch)
+end_rank()
