@@ -155,7 +155,8 @@ def _frame_tile(pixels: np.ndarray, index: int, masks: Mapping[float, Tensor], s
     picture = picture_of(pixels, size)
     for frame in near:
         picture = _outlined(picture, masks[frame])
-    note = "given" if index in near else f"given at {near[0]:g}" if near else ""
+    given = "given" if all(masks[frame].all() for frame in near) else "part given"
+    note = given if index in near else f"{given} at {near[0]:g}" if near else ""
     return Tile(picture, str(index), note, given=bool(near))
 
 
