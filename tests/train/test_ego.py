@@ -10,7 +10,6 @@ from tiny_wan import save_tiny_wan
 
 from vgen.data.lerobot_writer import LeRobotWriter
 from vgen.data.video import to_unit
-from vgen.ego.adapter import EgoAdapter
 from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
@@ -168,10 +167,13 @@ def test_a_run_exports_a_folder_that_goes_on_with_one_more_layout(config, root, 
     assert kept.form == "absolute" and ego.config.rates == {"position4": 10}
     assert any(p.abs().max() > 0 for p in ego.injections[0].parameters())
 
-    body = dataclasses.replace(config.bodies[0], layout="position4")
+    body = dataclasses.replace(config.bodies[0], layout="pose7")
     again = EgoObjective(dataclasses.replace(config, pretrained=str(model), bodies=[body]), seed=0)
-    assert torch.equal(again.ego.fuse.null, ego.fuse.null)
-    assert again.ego.config.statistics == ego.config.statistics and isinstance(again.ego, EgoAdapter)
+    assert again.ego.config.layouts == {"position4": 4, "pose7": 7}
+    assert again.ego.statistics_of("position4") == ego.statistics_of("position4")
+    kept = ego.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in again.ego.state_dict().items() if name in kept)
+    assert set(again.ego.state_dict()) - set(kept) == {f"fuse.projections.pose7.{part}" for part in ("weight", "bias")}
 
 
 @pytest.mark.parametrize(
