@@ -17,7 +17,7 @@ from vgen.data.recorders import recording
 from vgen.data.recorders.adroit_env import CAMERAS, Rollout, make_env, roll_out, roll_out_branches
 from vgen.data.recorders.adroit_hand import LAYOUT, LAYOUT_NAMES
 from vgen.data.recorders.adroit_plan import AdroitRecording, relocation
-from vgen.data.recorders.counterfactual import BRANCH_FRAME
+from vgen.data.recorders.filmed import FilmedStage
 from vgen.data.recorders.recording import Take
 from vgen.data.recorders.studio import Studio
 
@@ -27,7 +27,7 @@ ACTUATORS += [f"{finger}J{i}" for finger in ("LF", "TH") for i in (4, 3, 2, 1, 0
 POSE_NAMES = ["x", "y", "z", "qw", "qx", "qy", "qz"]
 
 
-class AdroitStage:
+class AdroitStage(FilmedStage[Rollout]):
     """Adroit's relocation and its cameras; a `vgen.data.recorders.recording.Stage`."""
 
     names: ClassVar[Mapping[str, Sequence[str]]] = {
@@ -41,29 +41,14 @@ class AdroitStage:
     robot_type: ClassVar[str] = "adroit"
 
     def __init__(self, task: str, size: int) -> None:
-        self._task = task
         self._env, self._hand = make_env()
-        self._studio = Studio(self._env.model, self._env.data, size, CAMERAS)
+        super().__init__(task, Studio(self._env.model, self._env.data, size, CAMERAS))
 
-    def play(self, seed: int, max_steps: int, counterfactuals: int) -> list[Take]:
-        """The scripted episode, or a group of `counterfactuals` branches; empty without success."""
-        if counterfactuals:
-            group = roll_out_branches(self._env, self._hand, seed, max_steps, counterfactuals)
-            name = f"{self._task}-{seed}"
-            return [
-                self._take(rollout, seed, group=name, branch=i, trajectory=kind, branch_frame=BRANCH_FRAME)
-                for i, (kind, rollout) in enumerate(group)
-            ]
-        rollout = roll_out(self._env, self._hand, seed, max_steps)
-        return [] if rollout is None else [self._take(rollout, seed)]
+    def _roll_out(self, seed: int, max_steps: int) -> Rollout | None:
+        return roll_out(self._env, self._hand, seed, max_steps)
 
-    def film(self, take: Take, camera: str) -> np.ndarray:
-        """The frames of a take: uint8 [T, size, size, 3]."""
-        return self._studio.film(take.physics, camera)
-
-    def close(self) -> None:
-        """Free the drawing context."""
-        self._studio.close()
+    def _branches(self, seed: int, max_steps: int, count: int) -> Sequence[tuple[str, Rollout]]:
+        return roll_out_branches(self._env, self._hand, seed, max_steps, count)
 
     def _take(self, rollout: Rollout, seed: int, **group: object) -> Take:
         columns = {

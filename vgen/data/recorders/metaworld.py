@@ -12,10 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from vgen.data.recorders import recording
-from vgen.data.recorders.counterfactual import BRANCH_FRAME
+from vgen.data.recorders.filmed import FilmedStage
 from vgen.data.recorders.metaworld_env import (
     ACTION_NAMES,
     CAMERAS,
@@ -32,7 +30,7 @@ from vgen.data.recorders.recording import Take
 from vgen.data.recorders.studio import Studio
 
 
-class MetaworldStage:
+class MetaworldStage(FilmedStage[Rollout]):
     """One Meta-World task and its cameras; a `vgen.data.recorders.recording.Stage`."""
 
     names: ClassVar[Mapping[str, Sequence[str]]] = {
@@ -44,28 +42,14 @@ class MetaworldStage:
     robot_type: ClassVar[str] = "sawyer"
 
     def __init__(self, task: str, size: int) -> None:
-        self._task, self._env = task, make_env(task)
-        self._studio = Studio(self._env.model, self._env.data, size, CAMERAS)
+        self._env = make_env(task)
+        super().__init__(task, Studio(self._env.model, self._env.data, size, CAMERAS))
 
-    def play(self, seed: int, max_steps: int, counterfactuals: int) -> list[Take]:
-        """The expert's episode, or a group of `counterfactuals` branches; empty without success."""
-        if counterfactuals:
-            group = roll_out_branches(self._env, self._task, seed, max_steps, counterfactuals)
-            name = f"{self._task}-{seed}"
-            return [
-                self._take(rollout, seed, group=name, branch=i, trajectory=kind, branch_frame=BRANCH_FRAME)
-                for i, (kind, rollout) in enumerate(group)
-            ]
-        rollout = roll_out(self._env, self._task, seed, max_steps)
-        return [] if rollout is None else [self._take(rollout, seed)]
+    def _roll_out(self, seed: int, max_steps: int) -> Rollout | None:
+        return roll_out(self._env, self._task, seed, max_steps)
 
-    def film(self, take: Take, camera: str) -> np.ndarray:
-        """The frames of a take: uint8 [T, size, size, 3]."""
-        return self._studio.film(take.physics, camera)
-
-    def close(self) -> None:
-        """Free the drawing context."""
-        self._studio.close()
+    def _branches(self, seed: int, max_steps: int, count: int) -> Sequence[tuple[str, Rollout]]:
+        return roll_out_branches(self._env, self._task, seed, max_steps, count)
 
     def _take(self, rollout: Rollout, seed: int, **group: object) -> Take:
         pose = self._studio.pose(rollout.physics, "first_person")
