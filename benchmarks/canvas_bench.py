@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import platform
 import time
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
+from bench_common.report import plain_args, versions, write_json
 from canvas_suite import alignment
 from canvas_suite.clips import ClipPlace, choose_from, load
 from canvas_suite.evaluation import ClipBatch, Evaluation, evaluate
-from canvas_suite.report import table, write_json
+from canvas_suite.report import table
 from canvas_suite.sampler import Sampler
 from canvas_suite.sheets import ContactSheets
 from canvas_suite.tasks import REGION_FRAME_STEP, Layout
@@ -36,7 +35,6 @@ from vgen.data.lerobot import LeRobotDataset
 from vgen.errors import InputError, exit_on_input_error
 from vgen.metrics import CENTROID_WINDOW_DB, MOVING_THRESHOLD, PSNR_CAP
 
-PACKAGES = ("torch", "diffusers", "transformers", "torchmetrics", "numpy")
 SHEET_CLIPS = 4
 
 
@@ -106,7 +104,7 @@ def run(args: argparse.Namespace) -> dict:
     sheets = ContactSheets(args.contact_sheets, SHEET_CLIPS) if args.contact_sheets else _unseen
     evaluation = evaluate(sampler, batches, layout, args.seed, sheets)
     aligned = measure_alignment(sampler, clips, layout, args.alignment_clips, args.seed)
-    settings = {**_plain_args(args), "steps": steps, "guidance": guidance, "fps": clips.fps}
+    settings = {**plain_args(args), "steps": steps, "guidance": guidance, "fps": clips.fps}
     return _results(settings, clips, evaluation, aligned, time.perf_counter() - began)
 
 
@@ -120,7 +118,7 @@ def _results(settings: dict, clips: ClipSet, evaluation: Evaluation, aligned: di
             f"seed {settings['seed']}, {seconds:.0f} s"
         ),
         "settings": settings,
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "versions": versions(),
         "seconds": seconds,
         "definitions": {
             "psnr_cap_db": PSNR_CAP,
@@ -133,10 +131,6 @@ def _results(settings: dict, clips: ClipSet, evaluation: Evaluation, aligned: di
         "tasks": {task: {"means": s.means(), "per_clip": s.per_clip()} for task, s in evaluation.tasks.items()},
         "alignment": aligned,
     }
-
-
-def _plain_args(args: argparse.Namespace) -> dict:
-    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
 
 
 def _unseen(*_: object) -> None:

@@ -7,24 +7,15 @@ of possible starts, then three quarters, then eighths, and so on.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from bench_common.episodes import EpisodeInfo, by_turn, episode_infos
 from torch import Tensor
 
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.video import to_unit
-
-
-@dataclass(frozen=True)
-class EpisodeInfo:
-    """An episode's number in its split, its frames and its sentence."""
-
-    number: int
-    length: int
-    task: str
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,7 @@ def choose(episodes: Sequence[EpisodeInfo], count: int, span: int) -> list[ClipP
 
     Episodes shorter than `span` give none; no clip is chosen twice.
     """
-    turns = [episode for episode in _by_turn(episodes) if episode.length >= span]
+    turns = [episode for episode in by_turn(episodes) if episode.length >= span]
     chosen: dict[ClipPlace, None] = {}
     longest = max((episode.length - span for episode in turns), default=0)
     for fraction in _fractions(longest):
@@ -54,8 +45,7 @@ def choose(episodes: Sequence[EpisodeInfo], count: int, span: int) -> list[ClipP
 
 def choose_from(dataset: LeRobotDataset, count: int, span: int) -> list[ClipPlace]:
     """`choose` among the episodes of a data set's split."""
-    episodes = (dataset.episode(number) for number in range(len(dataset)))
-    return choose([EpisodeInfo(number, e.length, e.task) for number, e in enumerate(episodes)], count, span)
+    return choose(episode_infos(dataset), count, span)
 
 
 def load(dataset: LeRobotDataset, camera: str, places: Sequence[ClipPlace], frames: int, stride: int) -> Tensor:
@@ -67,15 +57,6 @@ def load(dataset: LeRobotDataset, camera: str, places: Sequence[ClipPlace], fram
     numbers = range(0, frames * stride, stride)
     clips = [dataset.frames(place.episode, camera, [place.start + n for n in numbers]) for place in places]
     return torch.stack([to_unit(clip).permute(3, 0, 1, 2) for clip in clips])
-
-
-def _by_turn(episodes: Sequence[EpisodeInfo]) -> list[EpisodeInfo]:
-    seen: dict[str, int] = defaultdict(int)
-    turns = []
-    for episode in sorted(episodes, key=lambda episode: episode.number):
-        turns.append((seen[episode.task], episode.task, episode))
-        seen[episode.task] += 1
-    return [episode for _, _, episode in sorted(turns, key=lambda turn: turn[:2])]
 
 
 def _fractions(longest: int) -> Iterator[float]:

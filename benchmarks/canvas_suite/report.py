@@ -1,10 +1,10 @@
-"""The results as a table to read and as JSON to keep."""
+"""The results as a table to read."""
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
+
+from bench_common.report import number, row
 
 BASELINES = ("copy", "blend", "edges")
 LEGEND = """\
@@ -16,6 +16,7 @@ TITLES = {
     "ssim": "SSIM of the whole video",
 }
 GIVEN_COLUMNS = ("model", "codec_video", "codec_image")
+DIGITS = {"ssim": 3}
 
 
 def table(results: dict) -> str:
@@ -24,26 +25,15 @@ def table(results: dict) -> str:
     lines = [results["title"], ""]
     for metric, title in TITLES.items():
         rows = [
-            _row(task, _marked(entry["means"], metric), _number(codec["video"][metric], metric))
+            row(task, [*_marked(entry["means"], metric), _number(codec["video"][metric], metric)])
             for task, entry in results["tasks"].items()
         ]
-        lines += [_row(title, ["model", *BASELINES], "codec"), *rows, ""]
-    lines.append(_row("PSNR of the given pixels, dB", ["model", "codec, video"], "codec, image"))
+        lines += [row(title, ["model", *BASELINES, "codec"]), *rows, ""]
+    lines.append(row("PSNR of the given pixels, dB", ["model", "codec, video", "codec, image"]))
     for task, entry in results["tasks"].items():
-        model, video, image = (_number(entry["means"][column]["psnr_given"], "psnr") for column in GIVEN_COLUMNS)
-        lines.append(_row(task, [model, video], image))
+        lines.append(row(task, [_number(entry["means"][column]["psnr_given"], "psnr") for column in GIVEN_COLUMNS]))
     lines += ["", *_codec_lines(codec), "", *_alignment_lines(results["alignment"]), ""]
     return "\n".join([*lines, LEGEND])
-
-
-def write_json(results: dict, path: Path) -> None:
-    """Writes results; nan, where a metric is not defined, becomes null.
-
-    Raises:
-        OSError: The path cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_plain(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _marked(means: dict, metric: str) -> list[str]:
@@ -54,11 +44,10 @@ def _marked(means: dict, metric: str) -> list[str]:
 
 
 def _codec_lines(codec: dict) -> list[str]:
-    lines = [_row("codec alone", ["PSNR", "moving"], "SSIM")]
-    for mode in ("video", "image"):
-        psnr, moving, ssim = (_number(codec[mode][metric], metric) for metric in TITLES)
-        lines.append(_row(f"{mode} mode", [psnr, moving], ssim))
-    return lines
+    return [
+        row("codec alone", ["PSNR", "moving", "SSIM"]),
+        *(row(f"{mode} mode", [_number(codec[mode][m], m) for m in TITLES]) for mode in ("video", "image")),
+    ]
 
 
 def _alignment_lines(alignment: dict) -> list[str]:
@@ -77,22 +66,5 @@ def _alignment_lines(alignment: dict) -> list[str]:
     ]
 
 
-def _row(head: str, cells: list[str], last: str) -> str:
-    padded = "".join(f"{cell:>13}" if cell.endswith(("*", " ")) else f"{cell + ' ':>13}" for cell in [*cells, last])
-    return f"{head:<30}{padded}".rstrip()
-
-
 def _number(value: float, metric: str) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:.3f}" if metric == "ssim" else f"{value:.2f}"
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return None if math.isnan(value) else round(value, 4)
-    return value
+    return number(value, DIGITS.get(metric, 2))

@@ -1,4 +1,5 @@
-from canvas_suite.clips import EpisodeInfo, choose
+from bench_common.episodes import EpisodeInfo
+from canvas_suite.clips import choose
 
 
 def episodes():

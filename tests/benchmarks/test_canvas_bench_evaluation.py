@@ -2,9 +2,10 @@ import json
 
 import pytest
 import torch
+from bench_common.report import write_json
 from canvas_bench_fakes import SIZE, BarSampler, BlendSampler, bar_clips
 from canvas_suite.evaluation import ClipBatch, evaluate
-from canvas_suite.report import table, write_json
+from canvas_suite.report import table
 from canvas_suite.scores import Scores
 from canvas_suite.sheets import ContactSheets
 from canvas_suite.tasks import TASKS, Layout

@@ -4,7 +4,7 @@ import torch
 
 from vgen.ego.convert import resample, to_delta
 from vgen.ego.normalise import Statistics
-from vgen.ego.predict import inverse_dynamics, policy
+from vgen.ego.predict import futures, inverse_dynamics, policy
 from vgen.ego.state_model import StateConfig, StateModel
 from vgen.ego.trajectory import Trajectory
 from vgen.ego.trunk import new_llama
@@ -70,6 +70,22 @@ def test_little_may_be_known(model, monkeypatch):
     assert seen[0].frame_times.tolist() == [0] and seen[0].actions.shape == (1, 0, 4)
     future, _ = policy(model, LAYOUT, FRAMES[:1], recorded().rows(0, 1))
     assert (future.form, len(future), seen[1].actions.shape[1]) == ("absolute", K + 1, 0)
+
+
+def test_futures_are_drawn_apart_from_one_present(codec):
+    config = StateConfig({LAYOUT: 4}, 2, 4, K, "flow", 16, 4, {LAYOUT: RATE})
+    statistics = {LAYOUT: Statistics.fit([to_delta(recorded())])}
+    model = StateModel(config, *new_llama(LLAMA), LatentVision(4, 2, codec), statistics).eval()
+    drawn, again = (
+        futures(model, LAYOUT, FRAMES, recorded(), "open it", 3, torch.Generator().manual_seed(seed)) for seed in (0, 0)
+    )
+    assert all(np.array_equal(one.values, other.values) for one, other in zip(drawn, again, strict=True))
+    assert [(future.form, len(future)) for future in drawn] == [("absolute", K + 1)] * 3
+    assert all(np.allclose(future.values[0], recorded().values[-1]) for future in drawn)
+    assert not np.allclose(drawn[0].values, drawn[1].values)
+    one = policy(model, LAYOUT, FRAMES, recorded(), "open it", generator=torch.Generator().manual_seed(5))[0]
+    same = futures(model, LAYOUT, FRAMES, recorded(), "open it", 1, torch.Generator().manual_seed(5))[0]
+    assert np.allclose(one.values, same.values, atol=1e-5)
 
 
 def test_a_video_is_explained_part_by_part(model, monkeypatch):

@@ -156,6 +156,31 @@ def test_guidance_over_actions_is_none_at_one_and_counts_beyond(pipe):
     assert (videos[0] - videos[2]).abs().max() > 1e-3
 
 
+def test_a_blind_rollout_feels_no_actions(pipe):
+    def blind(given, guidance=1.0):
+        settings = RolloutSettings(window=2, steps=2, guidance=guidance, blind=True)
+        return Rollout(pipe, seen(), ["a cat"], LAYOUT, settings, generator=torch.Generator().manual_seed(0)).step(
+            given
+        )
+
+    assert torch.equal(blind(actions(4)), blind(actions(4, seed=3)))
+    assert torch.equal(blind(actions(4)), blind(actions(4), guidance=3.0))
+    nothing = start(pipe).step(actions(4), torch.zeros(1, 4, dtype=torch.bool))  # the backbone as it is
+    assert not torch.equal(blind(actions(4)), nothing) and not torch.equal(
+        blind(actions(4)), start(pipe).step(actions(4))
+    )
+
+
+def test_with_generators_of_their_own_futures_do_not_depend_on_their_batch(pipe):
+    settings, given = RolloutSettings(window=2, steps=2), actions(4).expand(2, -1, -1)
+    apart = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+    both = Rollout(pipe, seen(batch=2), ["a cat"] * 2, LAYOUT, settings, generator=apart).step(given)
+    for place, seed in enumerate((3, 4)):
+        frames, own = seen(batch=2)[place : place + 1], [torch.Generator().manual_seed(seed)]
+        alone = Rollout(pipe, frames, ["a cat"], LAYOUT, settings, generator=own).step(given[:1])
+        torch.testing.assert_close(both[place : place + 1], alone, atol=1e-4, rtol=1e-4)
+
+
 def test_the_folder_stays_a_wan_folder_and_loads_again(pipe, tmp_path):
     pipe.save_pretrained(tmp_path / "saved")
     assert "ego" not in json.loads((tmp_path / "saved/model_index.json").read_text())

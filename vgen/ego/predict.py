@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -44,24 +46,30 @@ def policy(
     Raises:
         InputError: the model does not know the layout, or `past` is of another layout or form.
     """
-    rate = rate_of(model, layout)
-    _check_frames(frames, 1)
-    actions, valid = _past(model, layout, past, rate)
-    seen = _see(model, frames[-model.config.states :])
-    states = States(
-        seen,
-        torch.arange(1 - seen.shape[1], 1),
-        torch.ones(seen.shape[:2], dtype=torch.bool, device=seen.device),
-        actions.to(seen.device),
-        torch.arange(1 - actions.shape[1], 1),
-        valid.to(seen.device),
-        layout,
-    )
+    states = _present(model, layout, frames, past)
     predicted, (written,) = model.predict(states, [text], generator, count)
-    now = 0.0 if past is None else past.times[-1]
-    steps = _restored(model, layout, predicted, now, rate)
-    start = None if past is None or not past.valid[-1] else past.rows(len(past) - 1, len(past))
-    return (steps if start is None else to_absolute(steps, start)), written
+    return _coming(model, layout, predicted, past), written
+
+
+def futures(
+    model: StateModel,
+    layout: str,
+    frames: np.ndarray,
+    past: Trajectory | None = None,
+    text: str = "",
+    samples: int = 8,
+    generator: torch.Generator | None = None,
+) -> list[Trajectory]:
+    """Several futures of the hand, each drawn by itself, without the time that the text takes; else as `policy`.
+
+    Raises:
+        InputError: as `policy`.
+    """
+    one = _present(model, layout, frames, past)
+    parts = {name: getattr(one, name) for name in ("features", "frames_valid", "actions", "actions_valid")}
+    many = replace(one, **{name: part.expand(samples, *part.shape[1:]) for name, part in parts.items()})
+    drawn = model.predict_actions(many, [text] * samples, generator)
+    return [_coming(model, layout, steps, past) for steps in drawn.split(1)]
 
 
 def inverse_dynamics(
@@ -118,6 +126,31 @@ def rate_of(model: StateModel, layout: str) -> float:
     if layout not in model.config.rates:
         raise unknown_key(layout, model.config.rates, "the layouts of the state model")
     return model.config.rates[layout]
+
+
+def _present(model: StateModel, layout: str, frames: np.ndarray, past: Trajectory | None) -> States:
+    """What a policy knows: the latest frames, and the actions up to now."""
+    rate = rate_of(model, layout)
+    _check_frames(frames, 1)
+    actions, valid = _past(model, layout, past, rate)
+    seen = _see(model, frames[-model.config.states :])
+    return States(
+        seen,
+        torch.arange(1 - seen.shape[1], 1),
+        torch.ones(seen.shape[:2], dtype=torch.bool, device=seen.device),
+        actions.to(seen.device),
+        torch.arange(1 - actions.shape[1], 1),
+        valid.to(seen.device),
+        layout,
+    )
+
+
+def _coming(model: StateModel, layout: str, predicted: Tensor, past: Trajectory | None) -> Trajectory:
+    """Predicted steps [1, K, D] from the present on: absolute where the present is known."""
+    now = 0.0 if past is None else past.times[-1]
+    steps = _restored(model, layout, predicted, now, rate_of(model, layout))
+    start = None if past is None or not past.valid[-1] else past.rows(len(past) - 1, len(past))
+    return steps if start is None else to_absolute(steps, start)
 
 
 def _past(model: StateModel, layout: str, past: Trajectory | None, rate: float) -> tuple[Tensor, Tensor]:

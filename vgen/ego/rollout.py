@@ -30,12 +30,14 @@ class RolloutSettings:
         window: how many past frames are conditions, `advance` apart but no more than the stride; older ones go.
         steps: of denoising; the model's default when None.
         guidance: classifier-free guidance over the actions; 1 is none.
+        blind: without the actions: they become the learned null of the front-end, as training drops them.
     """
 
     advance: int = 4
     window: int = 4
     steps: int | None = None
     guidance: float = 1.0
+    blind: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Rollout:
         settings: see there.
         past: actions that arrived until frame 0: of a layout in absolute form, among them the state at frame 0.
         goals: conditions ahead in time, at positions counted from frame 0; each counts until its frame is reached.
-        generator: of the noise.
+        generator: of the noise; B of them, one for each future, make a future independent of its batch.
 
     Attributes:
         now: the latest frame.
@@ -88,7 +90,7 @@ class Rollout:
         settings: RolloutSettings,
         past: TimedActions | None = None,
         goals: Sequence[Segment] = (),
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
     ) -> None:
         self.pipe, self.layout, self.settings, self.generator = pipe, layout, settings, generator
         self.stride = pipe.temporal_stride
@@ -129,15 +131,15 @@ class Rollout:
         """Latents of the next step: one image-mode latent, or the chunks that follow on the latent grid."""
         ends = [self.now + 1] if self.settings.advance == 1 else self._chunk_ends()
         t = temporal_position(torch.tensor([ends]), self.stride).expand(len(self.text), -1).to(self.text.device)
-        guided = self.settings.guidance != 1
+        guidance = 1.0 if self.settings.blind else self.settings.guidance
         return self.pipe.predict(
             [*([] if self._cache is not None else self._history), *self.goals],
             self.text,
             t,
             self.size,
-            actions=self._bind(drop=False),
-            without=self._bind(drop=True) if guided else None,
-            guidance=self.settings.guidance,
+            actions=self._bind(drop=self.settings.blind),
+            without=self._bind(drop=True) if guidance != 1 else None,
+            guidance=guidance,
             cache=self._cache,
             generator=self.generator,
             steps=self.settings.steps,

@@ -1,0 +1,53 @@
+"""Results as JSON to keep, and the cells of a table to read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("torch", "diffusers", "transformers", "torchmetrics", "numpy")
+
+
+def write_json(results: dict, path: Path) -> None:
+    """Writes results; nan, where a metric is not defined, becomes null.
+
+    Raises:
+        OSError: The path cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_plain(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that make the numbers."""
+    return {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+
+
+def plain_args(args: argparse.Namespace) -> dict:
+    """The options as JSON can hold them."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+
+
+def row(head: str, cells: list[str]) -> str:
+    """A line of the table; a cell that ends in a mark or a space for one keeps its digits in line with the others."""
+    padded = "".join(f"{cell:>13}" if cell.endswith(("*", " ")) else f"{cell + ' ':>13}" for cell in cells)
+    return f"{head:<30}{padded}".rstrip()
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number, or a dash where it is not defined."""
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 4)
+    return value
