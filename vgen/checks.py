@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from reprlib import Repr
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from vgen.errors import InputError
+from vgen.errors import InputError, unknown_key
 
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 120
@@ -85,6 +86,16 @@ def frame_range(value: object) -> tuple[int, int]:
     if first > last:
         raise InputError(f"range={first}-{last} must not end before it begins; nearest: {last}-{first}")
     return first, last
+
+
+def known_keys(data: Mapping[str, Any], known: tuple[str, ...], where: str) -> dict[str, Any]:
+    """The keys that have a value, after all of them were checked."""
+    if not isinstance(data, Mapping):
+        raise InputError(f"{where} must be a mapping with the keys {', '.join(known)}, not {show(data)}")
+    for key in data:
+        if key not in known:
+            raise unknown_key(show(key), known, where)
+    return {key: value for key, value in data.items() if value is not None}
 
 
 def media(name: str, value: object, grey: bool = False) -> None:

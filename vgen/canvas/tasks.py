@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vgen import checks
-from vgen.canvas.media import grey_plane, media_length, read_media
-from vgen.canvas.spec import Canvas, Media, Mode, Patch
+from vgen.canvas.spec import Canvas, Patch
+from vgen.data.patch import Media, Mode
+from vgen.data.placing import grey_plane, media_length, read_media
 from vgen.errors import InputError
 
 Box = tuple[float, float, float, float]

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -88,18 +89,20 @@ def component_folder(model: str, name: str) -> Path:
     return folder / name
 
 
-def fingerprint(model: str) -> str:
+def fingerprint(model: str, beside: Sequence[str] = ()) -> str:
     """What tells a model from any other: the commit of a hub model, the SHA-256 of a folder's components.
 
     Args:
         model: As `resolve` returns it.
+        beside: Components that count too, where they are there, though the model's index does not name them.
 
     Raises:
         InputError: a file cannot be read.
     """
     if not Path(model).is_dir():
         return _download(model, "model_index.json").parent.name
-    parts = [name for name in read_config(model, "model_index.json") if Path(model, name).is_dir()]
+    named = [*read_config(model, "model_index.json"), *beside]
+    parts = [name for name in dict.fromkeys(named) if Path(model, name).is_dir()]
     files = sorted(file for part in parts for file in Path(model, part).rglob("*") if file.is_file())
     large = sum(file.stat().st_size for file in files) > 2**30
     digest = hashlib.sha256()

@@ -1,0 +1,191 @@
+"""A patch: an image or a clip, where it lies on a video, and its pixel frame; in Python, or in text as `cat.png@0`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike, path
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+from vgen import checks
+from vgen.errors import InputError
+
+Mode = Literal["frames", "clip"]
+Fit = Literal["cover", "contain", "stretch"]
+Media = str | PathLike | np.ndarray | Image.Image
+
+PATCH_KEYS = ("source", "frame", "box", "mask", "as", "range", "fit")
+
+
+@dataclass(frozen=True)
+class Patch:
+    """An image or a clip, where it lies on the canvas, and its pixel frame.
+
+    Attributes:
+        source: A path, a `PIL.Image`, or uint8 pixels `[H, W, 3 | 4]` (an image) or `[T, H, W, 3 | 4]` (a clip). A
+            fourth channel is alpha: where it is under one half, nothing is given.
+        frame: The pixel frame of the image, or of the clip's first frame. May be fractional (10.5 lies half-way
+            between two frames); negative counts from the end of the canvas, -1 is its last frame.
+        box: (x0, y0, x1, y1) relative to the canvas, each in 0..1; None is the whole canvas.
+        mask: A path, a `PIL.Image` or uint8 `[H, W]`, grey, stretched to the whole canvas: white is given. A clip,
+            uint8 `[T, H, W, 3]`, masks a clip of as many frames. Box, mask and alpha multiply.
+        mode: "frames": each frame is a condition of its own. "clip" (`as: clip` in YAML): the clip is encoded as a
+            clip of 1 + 4k frames, a quarter of the tokens.
+        range: First and last frame taken from a clip, both included; None is all of it.
+        fit: How pixels meet the box: "cover" fills it and crops, "contain" shows all and leaves the rest of the box
+            free, "stretch" changes the aspect.
+
+    Raises:
+        InputError: a value breaks its rule.
+    """
+
+    source: Media
+    frame: float = 0.0
+    box: tuple[float, float, float, float] | None = None
+    mask: Media | None = None
+    mode: Mode = "frames"
+    range: tuple[int, int] | None = None
+    fit: Fit = "cover"
+
+    def __post_init__(self) -> None:
+        checks.media("source", self.source)
+        if self.mask is not None:
+            checks.media("mask", self.mask, grey=True)
+        object.__setattr__(self, "frame", checks.real("frame", self.frame))
+        if self.box is not None:
+            object.__setattr__(self, "box", checks.box(self.box))
+        if self.range is not None:
+            object.__setattr__(self, "range", checks.frame_range(self.range))
+        checks.choice("as", self.mode, get_args(Mode))
+        checks.choice("fit", self.fit, get_args(Fit))
+
+    @property
+    def name(self) -> str:
+        """The patch in a message or a label, as `cat.png@0`."""
+        known = isinstance(self.source, str | PathLike)
+        source = Path(self.source).name if known else "clip" if np.ndim(self.source) == 4 else "image"
+        return f"{source}@{self.frame:g}"
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike = "") -> Patch:
+        """A patch from the fields of YAML, in which `mode` is called `as`; relative paths start at `base`.
+
+        Raises:
+            InputError: a key is unknown, the source is missing, or a value breaks its rule.
+        """
+        given = checks.known_keys(data, PATCH_KEYS, "a patch")
+        if "source" not in given:
+            raise InputError("a patch has no source; name the image or clip, such as source: cat.png")
+        for key in ("source", "mask"):
+            if key in given:
+                given[key] = _joined(given[key], base)
+        if isinstance(given.get("range"), str):
+            given["range"] = _parse_range(given["range"])
+        if "as" in given:
+            given["mode"] = given.pop("as")
+        return cls(**given)
+
+    def to_dict(self, relative_to: str | PathLike | None = None) -> dict[str, Any]:
+        """The inverse of `from_dict`, without defaults; paths relative to a folder if one is named.
+
+        Raises:
+            InputError: the source or the mask has no path.
+        """
+        given = {"source": _written("source", self.source, relative_to), "frame": self.frame}
+        if self.box is not None:
+            given["box"] = list(self.box)
+        if self.mask is not None:
+            given["mask"] = _written("mask", self.mask, relative_to)
+        if self.mode != "frames":
+            given["as"] = self.mode
+        if self.range is not None:
+            given["range"] = "{}-{}".format(*self.range)
+        if self.fit != "cover":
+            given["fit"] = self.fit
+        return given
+
+
+def position_of(patch: Patch, frames: int) -> float:
+    """The pixel frame of a patch on a canvas, 0..frames-1, with a negative one counted from the end.
+
+    Raises:
+        InputError: the patch lies outside the canvas.
+    """
+    last = frames - 1
+    frame = patch.frame + frames if patch.frame < 0 else patch.frame
+    if not 0 <= frame <= last:
+        near = -frames if patch.frame < -frames else last
+        raise InputError(
+            f"frame={patch.frame:g} of {checks.show(patch.name)} lies outside a canvas of {frames} frames, "
+            f"0 to {last} (or -{frames} to -1 from the end); nearest: {near}"
+        )
+    return frame
+
+
+def parse_patch(text: str, base: str | PathLike = "") -> Patch:
+    """Reads `SOURCE@FRAME[:option=value...]`, such as `dog.png@41:box=0.1,0.2,0.6,0.8` or `clip.mp4@60:mask=m.png`.
+
+    The options are `box`, `mask`, `as`, `range` and `fit`, as in `Patch`. The source may hold '@' and ':', since the
+    frame follows the last '@' that a number follows.
+
+    Raises:
+        InputError: the text does not have this form, or a value breaks its rule.
+    """
+    source, frame, *options = _split_patch(text)
+    given: dict[str, Any] = {"source": source}
+    try:
+        given["frame"] = float(frame)
+    except ValueError:
+        raise InputError(f"frame={checks.show(frame)} of patch {checks.show(text)} is not a number") from None
+    for option in options:
+        key, value = option.split("=", 1)
+        if key in given:
+            raise InputError(f"patch {checks.show(text)} gives {key} twice; keep one")
+        given[key] = _parse_box(value) if key == "box" else value
+    return Patch.from_dict(given, base)
+
+
+def _split_patch(text: str) -> list[str]:
+    """The source, the frame and the options of a patch, each as text."""
+    option = re.compile(r":(?=\w+=)")
+    splits = [[text[: at.start()], *option.split(text[at.end() :])] for at in re.finditer("@", text) if at.start()]
+    if not splits:
+        raise InputError(f"patch {checks.show(text)} must be SOURCE@FRAME[:option=value...], such as cat.png@0")
+    return ([split for split in splits if _is_number(split[1])] or splits)[-1]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse_box(text: str) -> list[float]:
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise InputError(f"box={checks.show(text)} must be four numbers, such as 0.1,0.2,0.6,0.8") from None
+
+
+def _parse_range(text: str) -> tuple[int, int]:
+    ends = re.fullmatch(r"(\d{1,9})-(\d{1,9})", text)
+    if ends is None:
+        raise InputError(f"range={checks.show(text)} must be FIRST-LAST, two frames of the clip, such as 10-40")
+    return int(ends[1]), int(ends[2])
+
+
+def _joined(value: object, base: str | PathLike) -> object:
+    return path.join(base, value) if isinstance(value, str | PathLike) and str(value) else value
+
+
+def _written(key: str, value: Media, relative_to: str | PathLike | None) -> str:
+    if not isinstance(value, str | PathLike):
+        raise InputError(f"the {key} of a patch is in memory, {checks.show(value)}; save it to a file and name that")
+    return str(value) if relative_to is None else Path(path.relpath(value, relative_to)).as_posix()

@@ -1,0 +1,288 @@
+"""From patches to pixels: reads images, clips and masks, and places them on what they are patches of."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image, ImageChops, ImageOps
+from torch import Tensor
+
+from vgen.checks import show
+from vgen.data.patch import Media, Patch, position_of
+from vgen.data.video import read_image, read_video, to_unit, video_info
+from vgen.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".gif"})
+GIVEN = 0.5  # box x mask x alpha from which a pixel counts as given
+
+
+@dataclass(frozen=True)
+class PlacedFrame:
+    """One given image on the canvas: a condition of its own, encoded in image mode.
+
+    Attributes:
+        pixels: float32 `[3, H, W]` in [-1, 1], zeros outside the mask.
+        mask: bool `[1, H, W]`, True where the canvas is given.
+        frame: Pixel frame, 0..T-1, may be fractional.
+        patch: Index of the patch on its canvas.
+        name: The patch in a label, as `cat.png@0`.
+    """
+
+    pixels: Tensor
+    mask: Tensor
+    frame: float
+    patch: int = 0
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class PlacedClip:
+    """A given clip on the canvas, encoded as a clip.
+
+    Attributes:
+        pixels: float32 `[3, T, H, W]` in [-1, 1], zeros outside the mask; T = 1 + N·k for the temporal stride N.
+        mask: bool `[1, T, H, W]`.
+        frame: Pixel frame of the clip's first frame, may be fractional.
+        patch: Index of the patch on its canvas.
+        name: The patch in a label, as `clip.mp4@0`.
+    """
+
+    pixels: Tensor
+    mask: Tensor
+    frame: float
+    patch: int = 0
+    name: str = ""
+
+
+Placed = PlacedFrame | PlacedClip
+
+
+class Ground(Protocol):
+    """What patches lie on: a video of so many pixel frames, of a size in pixels, at so many frames per second."""
+
+    frames: int
+    height: int
+    width: int
+    fps: float
+
+
+def place_all(patches: Iterable[Patch], ground: Ground, temporal_stride: int = 4) -> list[Placed]:
+    """All patches, in their order, not composited; each names the index of its patch.
+
+    Raises:
+        InputError: as `load_patch`; the message starts with the patch.
+    """
+    return [
+        replace(placed, patch=index)
+        for index, patch in enumerate(patches)
+        for placed in load_patch(patch, ground, temporal_stride)
+    ]
+
+
+def load_patch(patch: Patch, canvas: Ground, temporal_stride: int = 4) -> list[Placed]:
+    """Reads a patch and places it: one `PlacedFrame` per image, or one `PlacedClip` for a patch of mode "clip".
+
+    A single image is encoded alone either way, so it is a `PlacedFrame` in both modes.
+
+    Args:
+        patch: Its frame is counted on the canvas.
+        canvas: Gives the size, the number of frames and the frame rate.
+        temporal_stride: N of the codec; a clip encoded as a clip has 1 + N·k frames.
+
+    Raises:
+        InputError: a file is missing, corrupt, of another kind or too large; the clip runs past the end of the
+            canvas or has no legal length; or box, mask and alpha leave nothing.
+    """
+    start = position_of(patch, canvas.frames)
+    try:
+        chosen = _chosen_frames(patch, canvas, start, temporal_stride)
+        greys = _read_mask(patch, canvas, chosen)
+        frames = read_media(patch.source, chosen)
+        images = [_on_canvas(patch, frame, grey, canvas) for frame, grey in zip(frames, greys, strict=True)]
+        if not any(mask.any() for _, mask in images):
+            raise InputError("box, mask and alpha leave no pixel of it; white in the mask is what is given")
+    except InputError as error:
+        raise InputError(f"{show(patch.name)}: {error}") from error
+    if len(images) > 1:
+        _warn_of_speed(patch, canvas)
+    if patch.mode == "clip" and len(images) > 1:
+        pixels, masks = (torch.stack(planes, dim=1) for planes in zip(*images, strict=True))
+        return [PlacedClip(pixels, masks, start, name=patch.name)]
+    given = [(index, pixels, mask) for index, (pixels, mask) in enumerate(images) if mask.any()]
+    return [PlacedFrame(pixels, mask, start + index, name=patch.name) for index, pixels, mask in given]
+
+
+def composite(placed: Iterable[Placed]) -> list[Placed]:
+    """Merges what lies at the same frame, later over earlier, so that each place in time is one condition.
+
+    Images merge with images at exactly the same (maybe fractional) frame, clips with clips of the same start and
+    length; the rest stays as it is. The order of first appearance is kept.
+    """
+    merged: dict[tuple[float, torch.Size], Placed] = {}
+    for new in placed:
+        key = (new.frame, new.pixels.shape)
+        old = merged.get(key)
+        if old is not None:
+            pixels = torch.where(new.mask, new.pixels, old.pixels)
+            new = replace(new, pixels=pixels, mask=new.mask | old.mask, name=f"{old.name} + {new.name}")
+        merged[key] = new
+    return list(merged.values())
+
+
+def media_length(source: Media) -> int:
+    """Number of frames of an image (1) or a clip.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if isinstance(source, str | PathLike):
+        return video_info(source).frames if is_clip_file(source) else 1
+    return len(source) if np.ndim(source) == 4 else 1
+
+
+def read_media(source: Media, frames: Sequence[int] | None = None) -> np.ndarray:
+    """The pixels of an image, which has one frame, or of a clip.
+
+    Args:
+        source: What a `Patch` takes.
+        frames: Which frames of it, None for all.
+
+    Returns:
+        uint8 `[T, H, W, 3 | 4]`.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if isinstance(source, str | PathLike) and is_clip_file(source):
+        return read_video(source, frames)
+    if isinstance(source, str | PathLike):
+        pixels = read_image(source)
+    elif isinstance(source, Image.Image):
+        pixels = np.asarray(source.convert("RGBA" if source.has_transparency_data else "RGB"))
+    else:
+        pixels = source
+    pixels = pixels if pixels.ndim == 4 else pixels[None]
+    return pixels if frames is None else pixels[list(frames)]
+
+
+def grey_plane(pixels: np.ndarray) -> np.ndarray:
+    """The grey of a mask, uint8 `[H, W]`, times its alpha, from uint8 `[H, W]` or `[H, W, 3 | 4]`."""
+    return np.asarray(ImageChops.multiply(*Image.fromarray(pixels).convert("LA").split()))
+
+
+def fit_image(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
+    """Resizes an image to meet a box of (width, height); only "contain" may leave it smaller than the box."""
+    if fit == "cover":
+        return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
+    if fit == "contain":
+        scale = min(size[0] / image.width, size[1] / image.height)
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def is_clip_file(file: str | PathLike) -> bool:
+    """Whether an existing file is a clip, and not an image, by its suffix.
+
+    Raises:
+        InputError: there is no such file, or it is neither.
+    """
+    file = Path(file)
+    if not file.is_file():
+        state = "is a folder, not a file" if file.is_dir() else "does not exist"
+        near = difflib.get_close_matches(file.name, _names_beside(file), n=1)
+        raise InputError(f"{show(file)} {state}" + (f"; did you mean {show(near[0])}?" if near else ""))
+    if file.suffix.lower() not in IMAGE_SUFFIXES | CLIP_SUFFIXES:
+        known = " ".join(sorted(IMAGE_SUFFIXES)), " ".join(sorted(CLIP_SUFFIXES))
+        raise InputError(f"{show(file)} is neither an image ({known[0]}) nor a clip ({known[1]})")
+    return file.suffix.lower() in CLIP_SUFFIXES
+
+
+def _names_beside(file: Path) -> list[str]:
+    try:
+        return [other.name for other in file.parent.iterdir() if other.is_file()]
+    except OSError:
+        return []
+
+
+def _chosen_frames(patch: Patch, canvas: Ground, start: float, temporal_stride: int) -> range:
+    """Which frames of its source a patch takes: those of its range, if they fit the canvas and the codec."""
+    length = media_length(patch.source)
+    first, last = patch.range or (0, length - 1)
+    if last >= length:
+        near = f"{min(first, length - 1)}-{length - 1}"
+        raise InputError(f"range={first}-{last} is not in its frames 0 to {length - 1}; nearest: range={near}")
+    count = last - first + 1
+    room = int(canvas.frames - 1 - start) + 1
+    step = temporal_stride if patch.mode == "clip" else 1
+    legal = 1 + (min(count, room) - 1) // step * step
+    if count > room:
+        raise InputError(
+            f"its {count} frames from frame {start:g} on run past the end of a canvas of {canvas.frames} frames; "
+            f"nearest: range={first}-{first + legal - 1}"
+        )
+    if count != legal:
+        more = f" or {first}-{first + legal + step - 1}" if first + legal + step <= length else ""
+        raise InputError(
+            f"as=clip needs 1 + {step}k frames, and range={first}-{last} has {count}; "
+            f"nearest: range={first}-{first + legal - 1}{more}, or as=frames"
+        )
+    return range(first, last + 1)
+
+
+def _warn_of_speed(patch: Patch, canvas: Ground) -> None:
+    if isinstance(patch.source, str | PathLike):
+        fps = video_info(patch.source).fps
+        if abs(fps / canvas.fps - 1) > 0.01:
+            speed = canvas.fps / fps
+            logger.warning(
+                "%s has %g fps, the canvas %g: it plays %.2g times as fast", patch.name, fps, canvas.fps, speed
+            )
+
+
+def _read_mask(patch: Patch, canvas: Ground, chosen: range) -> list[np.ndarray]:
+    """The grey mask of each chosen frame, `[H, W]` in 0..1."""
+    if patch.mask is None:
+        return [np.ones((canvas.height, canvas.width), np.float32)] * len(chosen)
+    name = patch.mask if isinstance(patch.mask, str | PathLike) else "in memory"
+    try:
+        still = media_length(patch.mask) == 1
+        if not still and media_length(patch.mask) != media_length(patch.source):
+            raise InputError("a mask is an image, or a clip of as many frames as the clip it masks")
+        masks = [Image.fromarray(grey_plane(pixels)) for pixels in read_media(patch.mask, [0] if still else chosen)]
+    except InputError as error:
+        raise InputError(f"mask={show(name)}: {error}") from error
+    size = canvas.width, canvas.height
+    planes = [np.asarray(mask.resize(size, Image.Resampling.NEAREST)) / np.float32(255) for mask in masks]
+    return planes * len(chosen) if still else planes
+
+
+def _on_canvas(patch: Patch, pixels: np.ndarray, grey: np.ndarray, canvas: Ground) -> tuple[Tensor, Tensor]:
+    """One frame in its box: pixels `[3, H, W]`, zeros where it is not given, and its mask `[1, H, W]`."""
+    left, top, right, bottom = _box_pixels(patch, canvas)
+    image = fit_image(Image.fromarray(pixels), (right - left, bottom - top), patch.fit)
+    rgba = Image.new("RGBA", (canvas.width, canvas.height))
+    rgba.paste(image, (left + (right - left - image.width) // 2, top + (bottom - top - image.height) // 2))
+    rgba = np.array(rgba)
+    mask = torch.from_numpy(rgba[..., 3] / np.float32(255) * grey >= GIVEN)[None]
+    return to_unit(rgba[..., :3]).permute(2, 0, 1) * mask, mask
+
+
+def _box_pixels(patch: Patch, canvas: Ground) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = patch.box or (0, 0, 1, 1)
+    left, right = round(x0 * canvas.width), round(x1 * canvas.width)
+    top, bottom = round(y0 * canvas.height), round(y1 * canvas.height)
+    if left == right or top == bottom:
+        box = ",".join(f"{end:g}" for end in patch.box)
+        raise InputError(f"box={box} is under one pixel of a canvas of {canvas.height}x{canvas.width}; make it larger")
+    return left, top, right, bottom
