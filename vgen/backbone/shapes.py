@@ -42,3 +42,14 @@ def check_size(height: int, width: int, multiple: int) -> None:
     if height < 1 or width < 1 or height % multiple or width % multiple:
         near = "x".join(str(max(1, round(side / multiple)) * multiple) for side in (height, width))
         raise InputError(f"size={height}x{width} is not a multiple of {multiple} in height and width; nearest: {near}")
+
+
+def check_advance(advance: int, stride: int) -> None:
+    """Refuses a step of a rollout, in pixel frames, that a codec of this temporal stride cannot decode.
+
+    Raises:
+        InputError: it names the nearest that it can.
+    """
+    if advance != 1 and (advance < 1 or advance % stride):
+        nearest = max(1, round(advance / stride)) * stride
+        raise InputError(f"advance={advance} is neither 1 nor a multiple of {stride}; nearest: {nearest}")

@@ -15,7 +15,7 @@ from torch import Tensor
 from vgen.backbone.cache import ConditionCache
 from vgen.backbone.rope import temporal_position
 from vgen.backbone.segments import Segment, condition
-from vgen.backbone.shapes import check_size
+from vgen.backbone.shapes import check_advance, check_size
 from vgen.ego.adapter import BoundActions
 from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
@@ -186,9 +186,6 @@ class Rollout:
 
 
 def _check(settings: RolloutSettings, stride: int) -> None:
-    advance = settings.advance
-    if advance != 1 and (advance < 1 or advance % stride):
-        nearest = max(1, round(advance / stride)) * stride
-        raise InputError(f"advance={advance} is neither 1 nor a multiple of {stride}; nearest: {nearest}")
+    check_advance(settings.advance, stride)
     if settings.window < 1:
         raise InputError(f"window={settings.window} must keep 1 frame or more; nearest: 1")
