@@ -18,7 +18,7 @@ from vgen.train.loop import train
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
 from vgen.train.objectives.data import DataConfig
 from vgen.train.objectives.ego import EgoConfig, EgoObjective
-from vgen.train.objectives.ego_data import BodyConfig, Question
+from vgen.train.objectives.ego_data import EgoBodyConfig, Question
 
 T = 14  # frames of an episode
 CAMERA = "observation.images.main"
@@ -53,7 +53,7 @@ def config(root):
         ego_batch=3,
         history_noise=0.2,
         validation_clips=2,
-        bodies=[BodyConfig(data=data, layout="position4")],
+        bodies=[EgoBodyConfig(data=data, layout="position4")],
     )
 
 
@@ -182,7 +182,7 @@ def test_a_run_exports_a_folder_that_goes_on_with_one_more_layout(config, root, 
         ({"bodies": []}, r"objective\.bodies is empty"),
         ({"pretrained": None, "codec": "x"}, r"objective\.pretrained: the ego front-end needs"),
         ({"frames": [5, 9]}, r"takes one length"),
-        ({"bodies": [BodyConfig(layout="position5")]}, r"position4"),
+        ({"bodies": [EgoBodyConfig(layout="position5")]}, r"position4"),
         ({"adapter": {"injection": "cross", "width": 16, "heads": 2}}, r"cross_attention"),
     ],
 )

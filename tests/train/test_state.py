@@ -20,10 +20,10 @@ from vgen.ego.trajectory import LAYOUTS, Trajectory
 from vgen.errors import InputError
 from vgen.train.config import load_config
 from vgen.train.loop import train
+from vgen.train.objectives.bodies import BodyConfig
 from vgen.train.objectives.data import DataConfig
-from vgen.train.objectives.state import StateObjective, StateObjectiveConfig
-from vgen.train.objectives.state_data import StateEpisode
-from vgen.train.objectives.state_scores import Scores
+from vgen.train.objectives.state import StateObjective, StateObjectiveConfig, _rates
+from vgen.train.objectives.state_scores import Future, Scores
 
 LLAMA = {
     "hidden_size": 32,
@@ -33,14 +33,24 @@ LLAMA = {
     "num_key_value_heads": 2,
 }
 T = 11
+LONG = 25  # frames of the second body's episodes, two for each step
 CAMERA = "observation.images.main"
+POSE = ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
+QUESTIONS = ("policy", "inverse_dynamics")
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A data set of 6 episodes, in which the hand goes right or left and the picture grows brighter or darker; and a
-    tiny codec."""
+    """A data set of 6 episodes, in which the hand goes right or left and the picture grows brighter or darker; one of 3
+    episodes of another body, at twice the rate; and a tiny codec."""
     folder = tmp_path_factory.mktemp("state")
+    poses = LeRobotWriter(folder / "poses", 20, {"observation.state": POSE}, [CAMERA])
+    for episode in range(3):
+        rows = np.zeros((LONG, 7), np.float32)
+        rows[:, episode] = 0.05 * np.arange(LONG)
+        video = np.full((LONG, 16, 16, 3), 40 * episode, np.uint8)
+        poses.add_episode({"observation.state": rows}, {CAMERA: video}, "turn")
+    poses.finish()
     writer = LeRobotWriter(folder / "hands", 10, {"observation.state": ["x", "y", "z", "gripper"]}, [CAMERA])
     for episode in range(6):
         way = 1 if episode % 2 else -1
@@ -70,8 +80,7 @@ def root(tmp_path_factory):
 def config(root):
     data = DataConfig(dataset=str(root / "hands"), cache=str(root / "cache"), held_out=0.34)
     return StateObjectiveConfig(
-        data=data,
-        layout="position4",
+        bodies=[BodyConfig(data=data, layout="position4")],
         codec=str(root / "vae"),
         latents=str(root / "cache"),
         latent_workers=1,
@@ -93,14 +102,30 @@ def objective(config):
     return objective
 
 
+@pytest.fixture
+def two(config, root):
+    """The objective with a second body, of 20 fps taken at 10."""
+    data = DataConfig(dataset=str(root / "poses"), cache=str(root / "cache"), held_out=0.34, fps=10)
+    config.bodies.append(BodyConfig(data=data, layout="pose7", share=2))
+    objective = StateObjective(config, seed=3)
+    objective.prepare()
+    return objective
+
+
+def ask(objective, numbers, question, mute=False):
+    body = objective.bodies[0]
+    return objective._ask(body, body.trained, numbers, question, mute)
+
+
 def batch_of(objective, question, number):
-    return objective._batch(objective.trained, objective.windows, [number], question, [False])
+    return ask(objective, [number], question)
 
 
 @pytest.mark.parametrize("present", [0, 1, 5, 9])
 def test_a_policy_is_told_of_the_past_and_asked_for_what_follows(objective, root, present):
     batch = batch_of(objective, "policy", 10 + present)  # of the second trained episode: each has 10 windows
-    place = objective.data.footage.source(objective.data.train.places[1])
+    assert batch["next"].shape[1] == min(4, T - 1 - present)  # nothing is asked for that no sample has
+    place = [0, 2, 3, 5][1]  # two of six episodes are held out, evenly spread: 1 and 4
     dataset = LeRobotDataset(root / "hands")
     state = dataset.episode(place).columns["observation.state"]
     statistics = objective.model.statistics["position4"]
@@ -109,7 +134,8 @@ def test_a_policy_is_told_of_the_past_and_asked_for_what_follows(objective, root
     for name, times in (("past", [-2, -1, 0]), ("next", [1, 2, 3, 4])):
         for i, time in enumerate(times):
             step = present + time - 1  # leads from frame present + time - 1 to the next one
-            assert batch[f"{name}_valid"][0, i].item() == (0 <= step < T - 1)
+            if i < batch[name].shape[1]:
+                assert batch[f"{name}_valid"][0, i].item() == (0 <= step < T - 1)
             if 0 <= step < T - 1:
                 assert np.allclose(batch[name][0, i], moves[step], atol=1e-5)
     codec = WanCodec(AutoencoderKLWan.from_pretrained(root / "vae").eval())
@@ -128,27 +154,58 @@ def test_inverse_dynamics_sees_the_frames_and_is_told_of_no_action(objective):
     assert batch["frame_times"].tolist() == [0, 1, 2, 3, 4]
     assert batch["frames_valid"].tolist() == [[True, True, True, True, False]]
     assert batch["past"].shape == (1, 0, 4)
-    assert batch["next_valid"].tolist() == [[True, True, True, False]]
+    assert batch["next_valid"].tolist() == [[True, True, True]]
     assert torch.equal(batch["latents"][0, 3], batch["latents"][0, 4])  # the last frame stands in
 
 
 def test_batches_are_repeatable_and_ask_one_question_on_every_rank(objective):
-    questions = set()
+    questions, mute = set(), set()
     for step in range(20):
         first, again, other = (objective.batch(step, rank, 2, 0.0) for rank in (0, 0, 1))
         assert all(torch.equal(first[key], again[key]) for key in first if torch.is_tensor(first[key]))
         assert first["prompt"] == again["prompt"]
         assert first["past"].shape == other["past"].shape and not torch.equal(first["next"], other["next"])
         questions.add(first["past"].shape[1])
-        assert all(prompt in ("", text) for prompt, text in zip(first["prompt"], first["text"], strict=True))
-    assert questions == {0, 3}
+        assert first["prompt"] in ([""] * 4, first["text"])
+        mute.add(first["prompt"][0] == "")
+    assert (questions, mute) == ({0, 3}, {True, False})
+
+
+def test_bodies_take_turns_each_with_its_own_layout_rate_and_statistics(two):
+    seen = [two.batch(step, rank, 2, 0.0) for step in range(60) for rank in (0, 1)]
+    names = [batch["layout"] for batch in seen]
+    assert names[::2] == names[1::2] and 0.5 < np.mean([name == "pose7" for name in names]) < 0.85  # 2 of 3
+    widths = {"position4": 4, "pose7": 7}
+    for batch in seen[:20]:
+        assert batch["next"].shape[-1] == batch["past"].shape[-1] == widths[batch["layout"]]
+        loss, _ = two(batch)
+        assert loss.shape == (4,) and loss.isfinite().all()
+    assert two.model.config.layouts == widths and two.model.config.rates == {"position4": 10, "pose7": 10}
+    assert two.model.statistics.keys() == widths.keys()
+    assert len(two.bodies[1].trained.windows) == 2 * (LONG // 2)  # every other frame of two episodes
+    scores = two.validate(0, 1)
+    assert {"displacement/position4/policy", "displacement/pose7/policy", "text_accuracy"} <= scores.keys()
+    two.bodies[1].rate = 20.0
+    two.bodies[1].config.layout = "position4"
+    with pytest.raises(InputError, match="position4 comes at 10 and 20 fps"):
+        _rates(two.bodies)
+
+
+def test_inverse_dynamics_may_look_less_far_than_a_policy(config):
+    config.inverse_horizon = 2
+    objective = StateObjective(config, seed=3)
+    objective.prepare()
+    assert objective.model.config.inverse_steps == 2
+    assert batch_of(objective, "inverse_dynamics", 0)["frame_times"].tolist() == [0, 1, 2]
+    assert batch_of(objective, "inverse_dynamics", 0)["next"].shape == (1, 2, 4)
+    assert batch_of(objective, "policy", 0)["next"].shape == (1, 4, 4)
 
 
 def test_the_loss_is_per_sample_and_reaches_all_but_the_codec(objective):
     for question in ("policy", "inverse_dynamics"):
-        batch = objective._batch(objective.trained, objective.windows, [0, 5, 9], question, [True] * 3)
+        batch = ask(objective, [0, 5, 9], question, True)
         loss, metrics = objective(batch)
-        assert loss.shape == (3,) and set(metrics) == {f"loss/action_{question}", "loss/text"}
+        assert loss.shape == (3,) and set(metrics) == {f"loss/position4/{question}", "loss/text"}
         loss.mean().backward()
         assert objective.tokens(batch) == 3 * {"policy": 2 * 1 + 3 + 4, "inverse_dynamics": 5 * 1 + 4}[question]
     grads = {name: weight.grad is not None for name, weight in objective.named_parameters() if weight.requires_grad}
@@ -157,15 +214,41 @@ def test_the_loss_is_per_sample_and_reaches_all_but_the_codec(objective):
 
 
 def test_held_out_episodes_are_not_trained_on(objective):
-    assert (len(objective.windows), len(objective.held_windows)) == (4 * (T - 1), 2 * (T - 1))
+    body = objective.bodies[0]
+    assert (len(body.trained.windows), len(body.held_out.windows)) == (4 * (T - 1), 2 * (T - 1))
     scores = objective.validate(0, 2) | objective.validate(1, 2)
     assert scores.keys() == {"text_accuracy"} | {
-        f"{error}/{question}{baseline}"
+        f"{error}/position4/{answer}"
         for error in ("displacement", "final_displacement")
-        for question in ("policy", "inverse_dynamics")
-        for baseline in ("", "_stay_put", "_constant_velocity")
+        for answer in ("policy_mean8", *(f"{q}{b}" for q in QUESTIONS for b in ("", "_stay_put", "_constant_velocity")))
     }
-    assert scores["final_displacement/policy_stay_put"] > scores["displacement/policy_stay_put"] > 0
+    at_rest = [scores[f"{error}/position4/policy_stay_put"] for error in ("final_displacement", "displacement")]
+    assert at_rest[0] > at_rest[1] > 0
+
+
+def test_the_mean_of_draws_is_scored_beside_one_of_them(objective, monkeypatch):
+    """Where draws lie evenly to both sides of the truth, their mean is right and each is not."""
+    objective.model.statistics["position4"] = dataclasses.replace(
+        objective.model.statistics["position4"], centre=np.zeros(4), spread=np.ones(4)
+    )
+    body = objective.bodies[0]
+
+    def draw(known, prompts, draws, generator, count):
+        steps = [body.held_out.windows.present(n) for n in numbers]
+        truth = [body.held_out.episodes[e].steps.values[p : p + count] for e, p in steps]
+        rows = torch.zeros(draws, len(truth), count, 4)
+        for i, row in enumerate(truth):
+            rows[:, i, : len(row)] = torch.from_numpy(np.asarray(row))
+        rows[::2] += 0.1
+        rows[1::2] -= 0.1
+        return rows
+
+    monkeypatch.setattr(objective.model, "draw", draw)
+    scores, numbers = Scores(), [0, 4, 12]
+    objective._score(scores, body, numbers, 0)
+    means = scores.means()
+    assert means["displacement/position4/policy_mean8"] == pytest.approx(0, abs=1e-5)
+    assert means["displacement/position4/policy"] > 0.1
 
 
 def test_displacement_errors_are_those_of_geometry():
@@ -174,11 +257,13 @@ def test_displacement_errors_are_those_of_geometry():
     rows[:, 0] = np.arange(5)
     truth = Trajectory(rows, np.arange(5) / 10, None, "position4", "absolute")
     statistics = Statistics.fit([to_delta(truth)], "mean_std")
-    scores = Scores([StateEpisode([0] * 5, truth, to_delta(truth), "")], statistics, 3)
+    scores, present, first = Scores(), Future(truth, 1), Future(truth, 0)
     true_steps = statistics.normalise(to_delta(truth))[1:4]
-    scores.add_actions("policy", [(0, 1)], true_steps[None])
-    scores.add_actions("late", [(0, 1)], (true_steps + np.float32([[0.5, 0, 0, 0]]))[None])  # half a metre a step
-    scores.add_actions("start", [(0, 0)], true_steps[None])
+    late = (true_steps + np.float32([[0.5, 0, 0, 0]]))[None]  # half a metre a step
+    scores.add_actions("policy", [present], true_steps[None], statistics)
+    scores.add_actions("late", [present], late, statistics)
+    scores.add_baselines("policy", [present], 3)
+    scores.add_baselines("start", [first], 3)
     scores.add_texts(["go", "stop"], ["go", "go"])
     means = scores.means()
     assert means["displacement/policy"] == pytest.approx(0, abs=1e-5)
@@ -194,7 +279,7 @@ def test_a_clip_tower_sees_pixels(config, root):
     config.codec, config.clip, config.clip_side = None, str(root / "clip"), 2
     objective = StateObjective(config, seed=3)
     objective.prepare()
-    batch = objective._batch(objective.trained, objective.windows, [0, 5], "policy", [True] * 2)
+    batch = ask(objective, [0, 5], "policy", True)
     assert batch["pixels"].shape == (2, 2, 3, 16, 16) and batch["pixels"].dtype == torch.uint8
     loss, _ = objective(batch)
     assert loss.isfinite().all()
@@ -206,17 +291,32 @@ def test_a_clip_tower_sees_pixels(config, root):
     [
         ({"codec": None}, "objective.codec and objective.clip"),
         ({"llama": {}}, "objective.trunk and objective.llama"),
-        ({"layout": "position5"}, "nearest: 'position4'"),
-        ({"layout": "pose7"}, "column observation.state is no trajectory of layout pose7: .*4 columns"),
-        ({"column": "observation.stat"}, "nearest: 'observation.state'"),
+        ({"bodies": []}, "objective.bodies is empty"),
+        ({"inverse_horizon": 0}, "inverse_horizon=0 is not positive"),
         ({"trained": "some"}, "choose one of: all, lora, none"),
-        ({"data": DataConfig(cache="cache")}, "objective.data.dataset"),
         ({"codec": "absent"}, "no folder of an AutoencoderKLWan"),
     ],
 )
 def test_what_is_refused(config, change, message):
     for key, value in change.items():
         setattr(config, key, value)
+    with pytest.raises(InputError, match=message):
+        StateObjective(config, 0).prepare()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layout": "position5"}, "nearest: 'position4'"),
+        ({"layout": "pose7"}, "column observation.state is no trajectory of layout pose7: .*4 columns"),
+        ({"column": "observation.stat"}, "nearest: 'observation.state'"),
+        ({"share": 0}, r"the shares \[0.0\] must be positive"),
+        ({"normalisation": "mean"}, "nearest"),
+        ({"data": DataConfig(cache="cache")}, "data.dataset of each is needed"),
+    ],
+)
+def test_what_is_refused_of_a_body(config, change, message):
+    config.bodies[0] = dataclasses.replace(config.bodies[0], **change)
     with pytest.raises(InputError, match=message):
         StateObjective(config, 0).prepare()
 
@@ -237,11 +337,11 @@ def test_the_recipe_trains_and_its_model_goes_on(config, root, tmp_path, new_lay
     first, *_, last = [record for record in log if record["kind"] == "train"]
     assert last["loss"] < 0.85 * first["loss"]
     assert last["loss/text"] < 0.6 * first["loss/text"]
-    assert any("displacement/policy" in record for record in log)
+    assert any("displacement/position4/policy" in record for record in log)
     state = run / "model" / "state"
     model = StateModel.from_pretrained(state, WanCodec(AutoencoderKLWan.from_pretrained(root / "vae").eval()))
     assert model.see(torch.zeros(1, 2, 3, 16, 16)).shape == (1, 2, 1, 16)
-    config.llama, config.pretrained, config.horizon, config.layout = {}, str(state), 3, "other4"
+    config.llama, config.pretrained, config.horizon, config.bodies[0].layout = {}, str(state), 3, "other4"
     again = StateObjective(config, 0)
     kept, before = again.model.state_dict(), model.state_dict()
     assert all(torch.equal(kept[name], weight) for name, weight in before.items())

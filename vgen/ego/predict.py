@@ -80,7 +80,7 @@ def inverse_dynamics(
     text: str = "",
     generator: torch.Generator | None = None,
 ) -> Trajectory:
-    """The trajectory that explains a video, K steps at a time.
+    """The trajectory that explains a video, as many steps at a time as in training.
 
     Args:
         model: of Stage I.
@@ -98,7 +98,7 @@ def inverse_dynamics(
     """
     rate = rate_of(model, layout)
     _check_frames(frames, 2)
-    horizon, parts = model.config.horizon, []
+    horizon, parts = model.config.inverse_steps, []
     for first in range(0, len(frames) - 1, horizon):
         seen = _see(model, frames[first : first + horizon + 1])
         count = seen.shape[1] - 1

@@ -51,6 +51,7 @@ class StateConfig:
         head_width: width of the head and of the action embedding, a multiple of 4.
         text_tokens: the longest text of an action, as well as the longest prompt, in tokens.
         rates: steps per second of each layout, as in training.
+        inverse_horizon: actions that inverse dynamics tells at once, with a frame for each of them; None: K.
     """
 
     layouts: dict[str, int]
@@ -61,15 +62,22 @@ class StateConfig:
     head_width: int = 128
     text_tokens: int = 64
     rates: dict[str, float] = field(default_factory=dict)
+    inverse_horizon: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("states", "horizon", "text_tokens"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} is not positive; the smallest is 1")
+        sizes = {name: getattr(self, name) for name in ("states", "horizon", "text_tokens")}
+        for name, size in (sizes | {"inverse_horizon": self.inverse_steps}).items():
+            if size < 1:
+                raise InputError(f"{name}={size} is not positive; the smallest is 1")
         if self.history < self.states:
             raise InputError(f"history={self.history} is less than states={self.states}, each with its action")
         if self.head_width < 4 or self.head_width % 4:
             raise InputError(f"head_width={self.head_width} is not 4k; nearest: {max(4, self.head_width // 4 * 4)}")
+
+    @property
+    def inverse_steps(self) -> int:
+        """How many actions inverse dynamics tells at once."""
+        return self.horizon if self.inverse_horizon is None else self.inverse_horizon
 
 
 @dataclass(frozen=True)
@@ -218,9 +226,22 @@ class StateModel(nn.Module):
         count: int | None = None,
     ) -> Tensor:
         """The actions of `predict` alone, without the time that the text takes."""
+        return self.draw(states, prompts, 1, generator, count)[0]
+
+    @torch.no_grad()
+    def draw(
+        self,
+        states: States,
+        prompts: Sequence[str],
+        draws: int,
+        generator: torch.Generator | None = None,
+        count: int | None = None,
+    ) -> Tensor:
+        """Several futures of each sample, [draws, B, count, D], each drawn by itself; see `predict`."""
         sequence, asked = self._question(states, prompts, count or self.config.horizon)
-        hidden = self._read(sequence).last_hidden_state
-        return self.head.sample(hidden[:, asked].float(), states.layout, generator)
+        hidden = self._read(sequence).last_hidden_state[:, asked].float()
+        drawn = self.head.sample(hidden.repeat(draws, 1, 1), states.layout, generator)
+        return drawn.unflatten(0, (draws, -1))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes config.json (with the statistics), the model's own weights, and trunk, tokenizer and vision as folders

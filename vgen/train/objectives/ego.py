@@ -22,9 +22,10 @@ from vgen.ego.normalise import Statistics
 from vgen.ego.trajectory import layout
 from vgen.errors import InputError
 from vgen.train.objectives.base import Batch
+from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise
 from vgen.train.objectives.data import TrainingData, open_data
-from vgen.train.objectives.ego_data import Body, BodyConfig, Question
+from vgen.train.objectives.ego_data import Body, EgoBodyConfig, Question
 from vgen.train.objectives.outline import Outline
 from vgen.weights import resolve
 
@@ -34,7 +35,7 @@ class EgoConfig(CanvasConfig):
     """A canvas run of a pretrained folder, and the bodies whose hands drive it."""
 
     name: str = "ego"
-    bodies: list[BodyConfig] = field(default_factory=list)
+    bodies: list[EgoBodyConfig] = field(default_factory=list)
     adapter: dict[str, Any] = field(default_factory=dict)  # of a new front-end: injection, fusion, width, heads
     ego_batch: int = 16  # clips of a body per rank, beside the canvas's `batch`
     history: int = 4  # known frames at most, the present one among them
@@ -55,9 +56,8 @@ class EgoObjective(CanvasObjective):
     def __init__(self, config: EgoConfig, seed: int) -> None:
         if config.pretrained is None:
             raise InputError("objective.pretrained: the ego front-end needs a trained canvas model; name its folder")
-        if not config.bodies:
-            raise InputError("objective.bodies is empty; name 1 or more, each with data and a layout")
         super().__init__(config, seed)
+        self._shares = body_shares(config.bodies)
         if len(self.lengths) != 1:
             raise InputError(f"objective.frames={config.frames}: the ego objective takes one length, such as 17")
         self.ego = self._front_end()
@@ -89,10 +89,8 @@ class EgoObjective(CanvasObjective):
             self.prompts |= body.encoded.captions
         super().prepare()
         self._measure()
-        weights = np.array([body.config.share for body in self.bodies])
-        self._shares = weights / weights.sum()
 
-    def _body(self, config: BodyConfig, data: TrainingData, clips: Clips, count: int | None) -> Body:
+    def _body(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, count: int | None) -> Body:
         own = self.config
         body = Body(config, data, clips, own.history * self.codec.temporal_stride)
         numbers = clips.windows() if count is None else clips.spread(count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +17,18 @@ from vgen.ego.normalise import Statistics
 from vgen.ego.trajectory import FORMS, Trajectory
 from vgen.errors import unknown_key
 from vgen.train.objectives.base import Batch
-from vgen.train.objectives.data import DataConfig, TrainingData
+from vgen.train.objectives.bodies import BodyConfig
+from vgen.train.objectives.data import TrainingData
 from vgen.train.objectives.encoded import EncodedClips
 from vgen.train.objectives.recorded import recorded_trajectory
 
 
 @dataclass
-class BodyConfig:
-    """One body's episodes: where they are, and what its trajectory means."""
+class EgoBodyConfig(BodyConfig):
+    """As in the base class, and how its trajectory drives a video."""
 
-    data: DataConfig = field(default_factory=DataConfig)
-    layout: str = ""  # of the trajectory, by name
-    column: str = "observation.state"  # of the data set: the absolute trajectory, a row for each frame
     form: str = "absolute"  # in which it enters the model: absolute, relative or delta
     clips: int | None = None  # as in the canvas objective
-    share: float = 1.0  # of the batches, against that of the other bodies
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Body:
         InputError: the data set has no such column, or it does not fit the layout; an unknown form.
     """
 
-    def __init__(self, config: BodyConfig, data: TrainingData, clips: Clips, reach: int) -> None:
+    def __init__(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, reach: int) -> None:
         if config.form not in FORMS:
             raise unknown_key(config.form, FORMS, "the forms of a trajectory")
         self.config, self.clips, self._reach = config, clips, reach
@@ -92,7 +89,8 @@ class Body:
 
     def fit(self, count: int = 2000) -> Statistics:
         """Statistics of the actions of clips spread over all of them, in the form in which they enter."""
-        return Statistics.fit([self._actions(number) for number in self.clips.spread(count)])
+        actions = [self._actions(number) for number in self.clips.spread(count)]
+        return Statistics.fit(actions, self.config.normalisation)
 
     def batch(self, bucket: int, clips: Sequence[int], question: Question, statistics: Statistics) -> Batch:
         """{"latent": [B, C, F, h, w] of the chunks (or "next": uint8 [B, 3, H, W] to encode), "t": [B, F] float64,

@@ -13,25 +13,22 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from vgen.backbone.codec import WanCodec
-from vgen.data.lerobot import LeRobotDataset
-from vgen.data.schedule import BucketSchedule
 from vgen.data.shares import worker_count
 from vgen.data.video import to_unit
-from vgen.data.windows import Windows
-from vgen.ego.normalise import Statistics
 from vgen.ego.state_model import StateConfig, StateModel, States
 from vgen.ego.trajectory import layout
 from vgen.ego.trunk import choose_trained, load_tokenizer, load_trunk, new_llama
 from vgen.ego.vision import LatentVision, load_clip
 from vgen.errors import InputError
 from vgen.train.objectives.base import Batch, Objective
-from vgen.train.objectives.data import DataConfig, open_data
-from vgen.train.objectives.state_data import StateEpisodes
-from vgen.train.objectives.state_scores import Scores, spread
+from vgen.train.objectives.bodies import BodyConfig, body_shares
+from vgen.train.objectives.state_data import StateBody, StateEpisodes
+from vgen.train.objectives.state_scores import Future, Scores, spread
 
 POLICY, INVERSE = "policy", "inverse_dynamics"
-TIMES = ("states", "history", "horizon", "text_tokens")  # sizes that a trained model can change
+TIMES = ("states", "history", "horizon", "inverse_horizon", "text_tokens")  # sizes that a trained model can change
 FIXED = ("head", "head_width")
+DRAWS = 8  # futures of a policy whose mean is scored
 
 
 @dataclass
@@ -40,9 +37,7 @@ class StateObjectiveConfig:
     or `pretrained` in place of `clip`, `trunk` and `llama`."""
 
     name: str = "state"
-    data: DataConfig = field(default_factory=DataConfig)
-    layout: str = ""  # of the trajectory, by name
-    column: str = "observation.state"  # of the data set: the absolute trajectory, a row for each frame
+    bodies: list[BodyConfig] = field(default_factory=list)
     pretrained: str | None = None  # a state folder to go on from; a layout that is new to it is added
     codec: str | None = None  # folder of an AutoencoderKLWan, whose latents are seen
     latent_patch: int = 2  # side of a token in latent pixels
@@ -58,6 +53,9 @@ class StateObjectiveConfig:
     states: int = 2  # consecutive frames that a policy sees
     history: int = 8  # past actions that it is told of, `states` or more
     horizon: int = 16  # next actions that it predicts
+    inverse_horizon: int | None = (
+        None  # actions that inverse dynamics tells at once, with a frame for each; None: as many
+    )
     head: str = "flow"  # flow | regression
     head_width: int = 128
     text_tokens: int = 64  # of the longest prompt and the longest text of an action
@@ -76,18 +74,17 @@ class StateObjective(Objective):
 
     def __init__(self, config: StateObjectiveConfig, seed: int) -> None:
         super().__init__()
-        if config.data.dataset is None:
-            raise InputError("objective.data.dataset: a LeRobot folder is needed, which is where trajectories are")
         self.config, self.seed = config, seed
-        columns = layout(config.layout).width
+        self._shares = body_shares(config.bodies)
+        widths = {body.layout: layout(body.layout).width for body in config.bodies}
         torch.manual_seed(seed)
         self.codec = None if config.codec is None else _load_codec(config.codec)
-        self.model = self._begin(columns) if config.pretrained is None else self._adopt(columns)
+        self.model = self._begin(widths) if config.pretrained is None else self._adopt(widths)
         choose_trained(self.model.trunk, config.trained, config.lora_rank)
         if config.activation_checkpointing:
             self.model.trunk.gradient_checkpointing_enable()
 
-    def _begin(self, columns: int) -> StateModel:
+    def _begin(self, widths: dict[str, int]) -> StateModel:
         config = self.config
         if (config.codec is None) == (config.clip is None):
             raise InputError("objective.codec and objective.clip: give one of the two")
@@ -101,10 +98,10 @@ class StateObjective(Objective):
             vision = load_clip(config.clip, config.clip_side)
         else:
             vision = LatentVision(self.codec.channels, config.latent_patch, self.codec)
-        sizes = StateConfig({config.layout: columns}, **{name: getattr(config, name) for name in (*TIMES, *FIXED)})
+        sizes = StateConfig(widths, **{name: getattr(config, name) for name in (*TIMES, *FIXED)})
         return StateModel(sizes, trunk, tokenizer, vision, {})  # `prepare` measures the statistics
 
-    def _adopt(self, columns: int) -> StateModel:
+    def _adopt(self, widths: dict[str, int]) -> StateModel:
         config = self.config
         for name, value in (("clip", config.clip), ("trunk", config.trunk), ("llama", config.llama)):
             if value:
@@ -119,32 +116,21 @@ class StateObjective(Objective):
             needed = "needed: it sees with its latents" if latent else "not used: it sees with CLIP"
             raise InputError(f"objective.codec={config.codec} of {config.pretrained} is {needed}")
         model.config = replace(model.config, **{name: getattr(config, name) for name in TIMES})
-        if config.layout not in model.config.layouts:
-            model.add_layout(config.layout, columns)
+        for name in widths.keys() - model.config.layouts.keys():
+            model.add_layout(name, widths[name])
         return model
 
     def prepare(self) -> None:
-        """Opens the data, measures the statistics of the trained episodes, and encodes the frames."""
-        config = self.config
-        self.data = open_data(config.data, [1], self._multiple(), report=self.bad_data)
-        dataset = LeRobotDataset(config.data.dataset, config.data.split)
-        self.trained, self.held_out = (
-            StateEpisodes(self.data, clips, dataset, config.column, config.layout)
-            for clips in (self.data.train, self.data.held_out)
-        )
-        if self.codec is not None:
-            for part in (self.trained, self.held_out):
-                part.encode(Path(config.codec), config.latents, worker_count(config.latent_workers))
-        if not self.trained.episodes:
-            raise InputError(f"no episode of {dataset.path} is left to train on: {self.data.bad.summary()}")
-        if config.layout not in self.model.statistics:  # a pretrained model keeps those that it has learned with
-            steps = [episode.steps for episode in self.trained.episodes]
-            self.model.statistics[config.layout] = Statistics.fit(steps)
-        statistics = self.model.statistics[config.layout]
-        rates = self.model.config.rates | {config.layout: config.data.fps or dataset.fps}
-        self.model.config = replace(self.model.config, rates=rates)
-        self.windows, self.held_windows = (part.windows(statistics) for part in (self.trained, self.held_out))
-        self._schedule = BucketSchedule([len(self.windows)], config.batch, self.seed)
+        """Opens the data of every body, encodes its frames, and measures the statistics of its trained episodes."""
+        config, model = self.config, self.model
+        self.bodies = [StateBody(body, self._multiple(), self.bad_data) for body in config.bodies]
+        rates = model.config.rates | _rates(self.bodies)
+        for body in self.bodies:
+            if self.codec is not None:
+                body.encode(Path(config.codec), config.latents, worker_count(config.latent_workers))
+            name = body.config.layout  # a pretrained model keeps the statistics that it has learned with
+            model.statistics[name] = body.normalise(model.statistics.get(name), config.batch, self.seed)
+        model.config = replace(model.config, rates=rates)
 
     def _multiple(self) -> int:
         """Of which both sides of a frame must be multiples."""
@@ -152,45 +138,34 @@ class StateObjective(Objective):
 
     def data_summary(self) -> str:
         """As in the base class."""
-        return self.data.bad.summary()
+        return "; ".join(filter(None, (body.bad.summary() for body in self.bodies)))
 
     def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
-        """Windows of one question, the same on every rank, as their sequences are of one length; see `_batch`."""
-        question = INVERSE if np.random.default_rng((self.seed, step)).random() < self.config.inverse else POLICY
-        _, numbers = self._schedule.rows(step, part, parts)
-        rng = np.random.default_rng((self.seed, step, part + 1))
-        mute = rng.random(len(numbers)) < self.config.prompt_dropout
-        return self._batch(self.trained, self.windows, numbers, question, mute)
+        """Windows of one body and one question, the same on every rank, as their sequences are of one length; for the
+        same reason their prompts all say something or all say nothing."""
+        rng = np.random.default_rng((self.seed, step))
+        body = self.bodies[rng.choice(len(self.bodies), p=self._shares)]
+        question = INVERSE if rng.random() < self.config.inverse else POLICY
+        mute = rng.random() < self.config.prompt_dropout
+        _, numbers = body.schedule.rows(step, part, parts)
+        return self._ask(body, body.trained, numbers, question, mute)
 
-    def _batch(
-        self, episodes: StateEpisodes, windows: Windows, numbers: Sequence[int], question: str, mute: Sequence[bool]
+    def _ask(
+        self, body: StateBody, episodes: StateEpisodes, numbers: Sequence[int], question: str, mute: bool
     ) -> Batch:
-        """{"latents" [B, S, C, h, w] or "pixels" uint8 [B, S, 3, H, W], "frames_valid" [B, S], "frame_times" [S],
-        "past" [B, A, D], "past_valid" [B, A], "past_times" [A], "next" [B, K, D], "next_valid" [B, K], "prompt" and
-        "text": B sentences}. A policy is told of the past; inverse dynamics sees the frames between the actions."""
-        frame_times, past_times = self._times(question)
-        following = range(1, self.config.horizon + 1)
-        seen, there = zip(*(windows.frames(number, frame_times) for number in numbers), strict=True)
-        past, past_valid = zip(*(windows.steps(number, past_times) for number in numbers), strict=True)
-        coming, coming_valid = zip(*(windows.steps(number, following) for number in numbers), strict=True)
-        places = [windows.present(number)[0] for number in numbers]
-        captions = [episodes.episodes[place].caption for place in places]
-        name, read = ("pixels", episodes.pixels) if self.codec is None else ("latents", episodes.latents)
-        looks = [read(place, frames) for place, frames in zip(places, seen, strict=True)]
-        arrays = {name: looks, "frames_valid": there, "past": past, "past_valid": past_valid}
-        arrays |= {"next": coming, "next_valid": coming_valid}
-        return {key: torch.from_numpy(np.stack(rows)) for key, rows in arrays.items()} | {
-            "frame_times": torch.tensor(list(frame_times)),
-            "past_times": torch.tensor(list(past_times), dtype=torch.long),
-            "prompt": ["" if silent else caption for silent, caption in zip(mute, captions, strict=True)],
-            "text": captions,
-        }
-
-    def _times(self, question: str) -> tuple[range, range]:
-        """Times of the frames, and arrivals of the actions, that are known."""
+        """See `StateEpisodes.batch`; and "prompt", B sentences, "layout" and "question". A policy is told of the past;
+        inverse dynamics sees the frames between the actions."""
+        config = self.config
         if question == INVERSE:
-            return range(self.config.horizon + 1), range(0)
-        return range(1 - self.config.states, 1), range(1 - self.config.history, 1)
+            batch = episodes.batch(numbers, range(self._horizon(INVERSE) + 1), range(0), self._horizon(INVERSE))
+        else:
+            known = range(1 - config.states, 1), range(1 - config.history, 1)
+            batch = episodes.batch(numbers, *known, self._horizon(POLICY))
+        prompt = [""] * len(numbers) if mute else batch["text"]
+        return batch | {"prompt": prompt, "layout": body.config.layout, "question": question}
+
+    def _horizon(self, question: str) -> int:
+        return self.model.config.inverse_steps if question == INVERSE else self.config.horizon
 
     def tokens(self, batch: Batch) -> int:
         """Of frames and actions; sentences come on top."""
@@ -207,9 +182,9 @@ class StateObjective(Objective):
         action, text = self.model(
             self._states(batch), batch["prompt"], batch["next"], batch["next_valid"], batch["text"]
         )
-        question = POLICY if batch["past"].shape[1] else INVERSE
         loss = self.config.action_weight * action + self.config.text_weight * text
-        return loss, {f"loss/action_{question}": action.detach(), "loss/text": text.detach()}
+        name = f"loss/{batch['layout']}/{batch['question']}"
+        return loss, {name: action.detach(), "loss/text": text.detach()}
 
     def _states(self, batch: Batch) -> States:
         if "pixels" in batch:
@@ -224,32 +199,44 @@ class StateObjective(Objective):
             batch["past"],
             batch["past_times"],
             batch["past_valid"],
-            self.config.layout,
+            batch["layout"],
         )
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
-        """On held-out episodes, in the units of the trajectory: how far the predicted places of the hand lie from the
-        true ones, of a policy and of inverse dynamics, each a single drawn future, beside what constant velocity and
-        staying put reach; and the share of texts that are right where the prompt says nothing."""
-        config, windows = self.config, self.held_windows
-        per_rank = max(1, min(config.validation_windows, len(windows)) // world)
-        numbers = spread(len(windows), per_rank * world)[rank::world]
-        scores = Scores(self.held_out.episodes, self.model.statistics[config.layout], config.horizon)
-        for start in range(0, len(numbers), config.batch):
-            chosen = numbers[start : start + config.batch]
-            for question in (POLICY, INVERSE):
-                batch = self._batch(self.held_out, windows, chosen, question, [True] * len(chosen))
-                moved = {k: v.to(self._device()) if isinstance(v, Tensor) else v for k, v in batch.items()}
-                generator = torch.Generator().manual_seed(self.seed + start)
-                known, prompts = self._states(moved), batch["prompt"]
-                if question == POLICY:
-                    actions, texts = self.model.predict(known, prompts, generator)
-                    scores.add_texts(texts, batch["text"])
-                else:
-                    actions = self.model.predict_actions(known, prompts, generator)
-                scores.add_actions(question, [windows.present(n) for n in chosen], actions.float().cpu().numpy())
+        """On held-out episodes of each body, in the units of its trajectory: how far the predicted places of the hand
+        lie from the true ones, of a policy and of inverse dynamics, beside what constant velocity and staying put
+        reach; and the share of texts, over all bodies, that are right where the prompt says nothing.
+
+        A head that draws is scored by one drawn future, and a policy also by the mean of several (`_mean8`): one draw
+        adds its own spread to that of the truth. Even a perfect one is further away than the mean is, and than staying
+        put where less than half of the variance can be foreseen."""
+        scores = Scores()
+        for body in self.bodies:
+            windows = body.held_out.windows
+            per_rank = max(1, min(self.config.validation_windows, len(windows)) // world)
+            numbers = spread(len(windows), per_rank * world)[rank::world]
+            for start in range(0, len(numbers), self.config.batch):
+                self._score(scores, body, numbers[start : start + self.config.batch], self.seed + start)
         return scores.means()
+
+    def _score(self, scores: Scores, body: StateBody, numbers: Sequence[int], seed: int) -> None:
+        episodes, generator = body.held_out, torch.Generator().manual_seed(seed)
+        statistics, layout = self.model.statistics[body.config.layout], body.config.layout
+        places = [episodes.windows.present(number) for number in numbers]
+        truth = [Future(episodes.episodes[place].absolute, present) for place, present in places]
+        for question in (POLICY, INVERSE):
+            name, count = f"{layout}/{question}", self._horizon(question)
+            batch = self._ask(body, episodes, numbers, question, True)
+            known = self._states({k: v.to(self._device()) if isinstance(v, Tensor) else v for k, v in batch.items()})
+            if question == POLICY:
+                scores.add_texts(self.model.predict(known, batch["prompt"], generator)[1], batch["text"])
+            draws = DRAWS if question == POLICY and self.config.head == "flow" else 1
+            drawn = self.model.draw(known, batch["prompt"], draws, generator, count).float().cpu().numpy()
+            scores.add_actions(name, truth, drawn[0], statistics)
+            if draws > 1:
+                scores.add_actions(f"{name}_mean{draws}", truth, drawn.mean(0), statistics)
+            scores.add_baselines(name, truth, count)
 
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -265,3 +252,19 @@ def _load_codec(folder: str) -> WanCodec:
     except OSError as error:
         raise InputError(f"objective.codec={folder} is no folder of an AutoencoderKLWan") from error
     return WanCodec(vae.requires_grad_(False).eval())
+
+
+def _rates(bodies: Sequence[StateBody]) -> dict[str, float]:
+    """Steps per second of each layout.
+
+    Raises:
+        InputError: two bodies of one layout differ.
+    """
+    rates: dict[str, float] = {}
+    for body in bodies:
+        name, rate = body.config.layout, body.rate
+        if rates.setdefault(name, rate) != rate:
+            raise InputError(
+                f"objective.bodies: {name} comes at {rates[name]:g} and {rate:g} fps; give both one data.fps"
+            )
+    return rates

@@ -1,4 +1,4 @@
-"""What Stage I is trained on: the steps of every episode's trajectory, and what its frames show."""
+"""What Stage I is trained on: of every body the steps of its trajectories, and what its frames show."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vgen.data.buckets import clip_frames, frame_step
 from vgen.data.clips import Clips, read_or_next
 from vgen.data.latents import LatentCache
 from vgen.data.lerobot import LeRobotDataset
+from vgen.data.schedule import BucketSchedule
 from vgen.data.windows import Windows
 from vgen.ego.convert import to_delta
 from vgen.ego.normalise import Statistics
 from vgen.ego.trajectory import Trajectory
-from vgen.train.objectives.data import TrainingData
+from vgen.errors import InputError
+from vgen.train.objectives.base import Batch
+from vgen.train.objectives.bodies import BodyConfig
+from vgen.train.objectives.data import TrainingData, open_data
 from vgen.train.objectives.recorded import recorded_trajectory
 
 
@@ -48,10 +53,13 @@ class StateEpisodes:
 
     Attributes:
         episodes: those that can be used.
+        windows: all of theirs, once `normalise` has cut them.
 
     Raises:
         InputError: the data set has no such column, or it does not fit the layout.
     """
+
+    windows: Windows
 
     def __init__(self, data: TrainingData, clips: Clips, dataset: LeRobotDataset, column: str, layout: str) -> None:
         self._clips, self._bad = clips, data.bad
@@ -74,10 +82,39 @@ class StateEpisodes:
             numbers = [clips.number(place, int(frame)) for frame in frames]
             self.episodes.append(StateEpisode(numbers, absolute, to_delta(absolute), dataset.summary(source)[2]))
 
-    def windows(self, statistics: Statistics) -> Windows:
-        """All windows, their steps normalised."""
+    def normalise(self, statistics: Statistics) -> None:
+        """Cuts the windows, their steps normalised."""
         steps = [episode.steps for episode in self.episodes]
-        return Windows([statistics.normalise(part) for part in steps], [part.valid for part in steps])
+        self.windows = Windows([statistics.normalise(part) for part in steps], [part.valid for part in steps])
+
+    def batch(self, numbers: Sequence[int], frames: Sequence[int], past: Sequence[int], count: int) -> Batch:
+        """Windows as Stage I is asked with them.
+
+        Args:
+            numbers: B windows.
+            frames: times of the S frames that are known.
+            past: arrivals of the A actions that are known.
+            count: of the actions that follow; K is less where all B episodes end before.
+
+        Returns:
+            {"latents" [B, S, C, h, w] or "pixels" uint8 [B, S, 3, H, W], "frames_valid" [B, S], "frame_times" [S],
+            "past" [B, A, D], "past_valid" [B, A], "past_times" [A], "next" [B, K, D], "next_valid" [B, K] and
+            "text", B sentences}.
+        """
+        windows = self.windows
+        seen, there = zip(*(windows.frames(number, frames) for number in numbers), strict=True)
+        known, known_valid = map(np.stack, zip(*(windows.steps(number, past) for number in numbers), strict=True))
+        coming = [windows.steps(number, range(1, count + 1)) for number in numbers]
+        steps, valid = map(np.stack, zip(*coming, strict=True))
+        length = max(1, int(valid.any(0).nonzero()[0].max(initial=0)) + 1)
+        places = [windows.present(number)[0] for number in numbers]
+        name, read = ("pixels", self.pixels) if self._latents is None else ("latents", self.latents)
+        arrays = {name: np.stack([read(place, rows) for place, rows in zip(places, seen, strict=True)])}
+        arrays |= {"frames_valid": np.stack(there), "past": known, "past_valid": known_valid}
+        arrays |= {"next": steps[:, :length], "next_valid": valid[:, :length]}
+        arrays |= {"frame_times": np.array(frames), "past_times": np.array(past, dtype=np.int64)}
+        tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
+        return tensors | {"text": [self.episodes[place].caption for place in places]}
 
     def encode(self, codec: Path, root: str, workers: int) -> None:
         """Encodes every frame alone, unless a cache holds them, and drops the episodes that cannot be decoded.
@@ -109,3 +146,64 @@ class StateEpisodes:
         clips = [self.episodes[place].clips[frame] for frame in frames]
         read = [read_or_next(self._clips, [clip], 0, self._bad)[1][0] for clip in clips]
         return np.stack(read).transpose(0, 3, 1, 2)
+
+
+class StateBody:
+    """One body: its trained and its held-out episodes, and the order in which windows of the first are trained on.
+
+    Args:
+        config: see there.
+        multiple: of which both sides of a frame must be multiples.
+        report: see `open_data`.
+
+    Attributes:
+        rate: steps per second.
+        trained, held_out: its episodes.
+        bad: those that cannot be used.
+        schedule: of the trained windows, once `normalise` has cut them.
+
+    Raises:
+        InputError: no data set is named, or see `StateEpisodes` and `open_data`.
+    """
+
+    schedule: BucketSchedule
+
+    def __init__(self, config: BodyConfig, multiple: int, report: Path | None = None) -> None:
+        if config.data.dataset is None:
+            raise InputError("objective.bodies: data.dataset of each is needed, a LeRobot folder with its trajectories")
+        self.config = config
+        data = open_data(config.data, [1], multiple, report=report)
+        dataset = LeRobotDataset(config.data.dataset, config.data.split)
+        self.rate, self.bad = config.data.fps or dataset.fps, data.bad
+        self.trained, self.held_out = (
+            StateEpisodes(data, clips, dataset, config.column, config.layout) for clips in (data.train, data.held_out)
+        )
+
+    def encode(self, codec: Path, root: str, workers: int) -> None:
+        """See `StateEpisodes.encode`."""
+        for part in (self.trained, self.held_out):
+            part.encode(codec, root, workers)
+
+    def normalise(self, statistics: Statistics | None, batch: int, seed: int) -> Statistics:
+        """Cuts the windows; from now on `schedule` deals those of the trained episodes in batches.
+
+        Args:
+            statistics: of the steps; None: those of all trained episodes.
+            batch, seed: of the schedule.
+
+        Returns:
+            The statistics.
+
+        Raises:
+            InputError: no episode is left to train on.
+        """
+        episodes = self.trained.episodes
+        if not episodes:
+            data = self.config.data.dataset
+            raise InputError(f"no episode of {data} is left to train on: {self.bad.summary()}")
+        if statistics is None:
+            statistics = Statistics.fit([episode.steps for episode in episodes], self.config.normalisation)
+        for part in (self.trained, self.held_out):
+            part.normalise(statistics)
+        self.schedule = BucketSchedule([len(self.trained.windows)], batch, seed)
+        return statistics

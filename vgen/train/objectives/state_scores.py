@@ -4,51 +4,57 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from vgen.ego.convert import to_absolute
 from vgen.ego.normalise import Statistics
+from vgen.ego.trajectory import Trajectory
 from vgen.metrics import body_places, constant_velocity
-from vgen.train.objectives.state_data import StateEpisode
+
+
+class Future(NamedTuple):
+    """What follows a frame of an episode: its absolute trajectory, and the row of the present."""
+
+    trajectory: Trajectory
+    present: int
+
+    def coming(self, count: int) -> Trajectory | None:
+        """The present row and up to `count` after it; None where there is nothing to compare with."""
+        rows = self.trajectory.rows(self.present, min(self.present + count + 1, len(self.trajectory)))
+        return rows if rows.valid[0] and rows.valid[1:].any() else None
 
 
 class Scores:
-    """Scores of one validation.
+    """Scores of one validation, by name."""
 
-    Args:
-        episodes: where the truth is.
-        statistics: by which actions were normalised.
-        horizon: K, the most steps that count; an episode may end before.
-    """
-
-    def __init__(self, episodes: Sequence[StateEpisode], statistics: Statistics, horizon: int) -> None:
-        self._episodes, self._statistics, self._horizon = episodes, statistics, horizon
+    def __init__(self) -> None:
         self._values: dict[str, list[float]] = defaultdict(list)
 
-    def add_actions(self, question: str, places: Sequence[tuple[int, int]], actions: np.ndarray) -> None:
+    def add_actions(self, name: str, truth: Sequence[Future], actions: np.ndarray, statistics: Statistics) -> None:
         """Scores predicted actions.
 
         Args:
-            question: what they answer; the name of the score.
-            places: of each sample the episode and its present frame.
-            actions: [B, K, D], normalised.
+            name: of what is scored, such as position4/policy.
+            truth: what came, B futures.
+            actions: [B, K, D], normalised by `statistics`; K steps count, or as many as the episode has.
         """
-        for (number, present), predicted in zip(places, actions, strict=True):
-            truth = self._episodes[number].absolute
-            coming = truth.rows(present, min(present + self._horizon + 1, len(truth)))
-            if not coming.valid[0] or not coming.valid[1:].any():
-                continue
-            steps = self._statistics.restore(predicted[: len(coming) - 1], coming.times[1:])
-            answers = {
-                question: body_places(to_absolute(steps, coming.rows(0, 1))),
-                f"{question}_stay_put": np.repeat(body_places(coming)[:1], len(coming), axis=0),
-                f"{question}_constant_velocity": constant_velocity(truth, present, len(coming)),
-            }
-            for name, answer in answers.items():
-                errors = np.linalg.norm(answer - body_places(coming), axis=-1).mean(1)[1:][coming.valid[1:]]
-                self._values[f"displacement/{name}"].append(errors.mean())
-                self._values[f"final_displacement/{name}"].append(errors[-1])
+        for future, predicted in zip(truth, actions, strict=True):
+            coming = future.coming(len(predicted))
+            if coming is not None:
+                steps = statistics.restore(predicted[: len(coming) - 1], coming.times[1:])
+                self._add(name, body_places(to_absolute(steps, coming.rows(0, 1))), coming)
+
+    def add_baselines(self, name: str, truth: Sequence[Future], count: int) -> None:
+        """Scores what needs no model on as many steps: staying put, and constant velocity."""
+        for future in truth:
+            coming = future.coming(count)
+            if coming is not None:
+                still = np.repeat(body_places(coming)[:1], len(coming), axis=0)
+                self._add(f"{name}_stay_put", still, coming)
+                straight = constant_velocity(future.trajectory, future.present, len(coming))
+                self._add(f"{name}_constant_velocity", straight, coming)
 
     def add_texts(self, written: Sequence[str], truth: Sequence[str]) -> None:
         """Scores the texts of actions: right or wrong as a whole."""
@@ -57,6 +63,11 @@ class Scores:
     def means(self) -> dict[str, float]:
         """The mean of each score."""
         return {name: float(np.mean(values)) for name, values in self._values.items()}
+
+    def _add(self, name: str, places: np.ndarray, coming: Trajectory) -> None:
+        errors = np.linalg.norm(places - body_places(coming), axis=-1).mean(1)[1:][coming.valid[1:]]
+        self._values[f"displacement/{name}"].append(errors.mean())
+        self._values[f"final_displacement/{name}"].append(errors[-1])
 
 
 def spread(total: int, count: int) -> list[int]:

@@ -1,0 +1,36 @@
+"""The bodies that a run learns to move, or whose motion it predicts: what every objective names in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vgen.errors import InputError
+from vgen.train.objectives.data import DataConfig
+
+
+@dataclass
+class BodyConfig:
+    """One body's episodes: where they are, and what its trajectory means."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    layout: str = ""  # of the trajectory, by name
+    column: str = "observation.state"  # of the data set: the absolute trajectory, a row for each frame
+    normalisation: str = "quantile"  # or mean_std, which clamps nothing; where the model has no statistics yet
+    share: float = 1.0  # of the batches, against that of the other bodies
+
+
+def body_shares(bodies: Sequence[BodyConfig]) -> np.ndarray:
+    """The chance of each body to be the one of a batch: float64, their sum 1.
+
+    Raises:
+        InputError: there is no body, or the shares are not positive.
+    """
+    if not bodies:
+        raise InputError("objective.bodies is empty; name 1 or more, each with data and a layout")
+    shares = np.array([body.share for body in bodies], dtype=np.float64)
+    if not (np.isfinite(shares).all() and (shares > 0).all()):
+        raise InputError(f"objective.bodies: the shares {shares.tolist()} must be positive numbers, such as 1")
+    return shares / shares.sum()
