@@ -1,7 +1,6 @@
 """Statistics belong to a layout and a form, and travel as JSON."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -79,12 +78,14 @@ def test_another_kind_of_trajectory_is_refused():
         Statistics.fit([sample("pose7"), sample("position4")])
 
 
-def test_much_clamping_is_told(caplog):
-    fitted = Statistics.fit([sample("position4")])
-    far = Trajectory(sample("position4").values + 9, sample("position4").times, layout="position4")
-    with caplog.at_level(logging.WARNING):
-        assert np.abs(fitted.normalise(far)).max() == 1.0
-    assert "outside the statistics" in caplog.text
+@pytest.mark.parametrize("method", ["quantile", "mean_std"])
+def test_what_is_unlike_the_fit_is_told_and_only_quantiles_clamp(method):
+    kept = sample("position4")
+    fitted = Statistics.fit([kept], method)
+    far = Trajectory(kept.values + 99, kept.times, layout="position4")
+    assert fitted.outside(kept) < 0.1
+    assert fitted.outside(far) == 1.0
+    assert (np.abs(fitted.normalise(far)).max() == 1.0) == (method == "quantile")
 
 
 GOOD = {"layout": "position4", "form": "delta", "method": "quantile", "centre": [0.0] * 4, "spread": [1.0] * 4}

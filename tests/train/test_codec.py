@@ -25,14 +25,18 @@ MODEL = {
 }
 
 
-@pytest.fixture
-def config(tmp_path):
+def frame_cache(folder, top=255):
     def read(episode):
-        pixels = np.random.default_rng(episode).integers(0, 255, (9, 16, 16, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(episode).integers(0, top, (9, 16, 16, 3), dtype=np.uint8)
         return EpisodeFrames(pixels, f"episode {episode}")
 
-    FrameCache.write(tmp_path / "cache", range(4), [9] * 4, read, (16, 16), 10.0)
-    data = DataConfig(cache=str(tmp_path / "cache"))
+    FrameCache.write(folder, range(4), [9] * 4, read, (16, 16), 10.0)
+    return DataConfig(cache=str(folder))
+
+
+@pytest.fixture
+def config(tmp_path):
+    data = frame_cache(tmp_path / "cache")
     return CodecConfig(data=data, model=MODEL, frames=5, clips_per_batch=1, images_per_batch=2, statistics_clips=3)
 
 
@@ -70,8 +74,8 @@ def test_loss_is_per_sample_and_reaches_the_weights(objective, mode, frames):
 
 
 def test_held_out_episodes_are_not_trained_on(objective):
-    trained = {objective.clips.episode(n).name for n in range(len(objective.clips))}
-    held_out = {objective.held_out.episode(n).name for n in range(len(objective.held_out))}
+    data = objective.sets[0].data
+    trained, held_out = ({clips.episode(n).name for n in range(len(clips))} for clips in (data.train, data.held_out))
     assert len(trained) == 3
     assert len(held_out) == 1
     assert not trained & held_out
@@ -93,7 +97,8 @@ def test_export_measures_the_latents(objective, tmp_path):
     objective.eval()
     objective.export(tmp_path / "model")
     codec = AutoencoderKLWan.from_pretrained(tmp_path / "model" / "vae")
-    clips = [objective.clips.pixels(n) for n in objective.clips.spread(3)]
+    trained = objective.sets[0].data.train
+    clips = [trained.pixels(n) for n in trained.spread(3)]
     video = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
     with torch.no_grad():
         latent = codec.encode(video).latent_dist.mode().transpose(0, 1).flatten(1)
@@ -107,9 +112,37 @@ def test_validation_is_shared_by_ranks(objective):
     assert 0 < scores["psnr/video"] < 30
 
 
+def test_batches_come_from_all_data_sets_and_each_is_validated(config, tmp_path):
+    config.more_data = [frame_cache(tmp_path / "dark", top=20)]
+    objective = CodecObjective(config, seed=3)
+    objective.prepare()
+    brightest = [objective.batch(index, 0, 1, 0.9)["video"].max().item() for index in range(40)]
+    assert 8 < sum(value < 20 for value in brightest) < 32
+    assert set(objective.validate(0, 1)) == {"psnr/video", "psnr/image", "psnr/video/dark", "psnr/image/dark"}
+
+
+def test_a_decoder_alone_leaves_the_latents_as_they_were(objective, config, tmp_path):
+    objective.export(tmp_path / "model")
+    config.model, config.pretrained, config.decoder_only = {}, str(tmp_path / "model" / "vae"), True
+    config.data = frame_cache(tmp_path / "dark", top=20)  # whose latents have other statistics
+    adapted = CodecObjective(config, seed=3)
+    adapted.prepare()
+    loss, _ = adapted(adapted.batch(0, 0, 1, 1.0))
+    loss.mean().backward()
+    assert adapted.vae.decoder.conv_in.weight.grad.abs().sum() > 0
+    assert all(
+        weight.grad is None for weight in (*adapted.vae.encoder.parameters(), *adapted.vae.quant_conv.parameters())
+    )
+    adapted.export(tmp_path / "adapted")
+    before, after = (AutoencoderKLWan.from_pretrained(tmp_path / name / "vae") for name in ("model", "adapted"))
+    assert after.config.latents_mean == before.config.latents_mean
+    assert after.config.latents_std == before.config.latents_std
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"decoder_only": True}, "decoder_only=true needs objective.pretrained"),
         ({"frames": 6}, "nearest: 5, 9"),
         ({"model": {}}, "pretrained"),
         ({"model": {"base_dimm": 8}}, "'base_dimm'.*'base_dim'"),

@@ -4,7 +4,6 @@ They belong to one layout and one form, and travel in the model's folder as JSON
 refused, so that they are neither missing nor mixed up in silence.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,12 +13,10 @@ from vgen.ego.layouts import layout
 from vgen.ego.trajectory import FORMS, Trajectory
 from vgen.errors import InputError, unknown_key
 
-logger = logging.getLogger(__name__)
-
 METHODS = ("quantile", "mean_std")
 QUANTILE = 0.01  # and 1 - 0.01: the range that becomes [-1, 1]
 STILL = 1e-6  # a column that spreads less than this is taken for constant
-CLAMPED_SHARE = 0.1  # above this share of clamped values there is a warning
+FAR = 4.0  # deviations from the mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,19 +84,18 @@ class Statistics:
         Raises:
             InputError: the trajectory has another layout or form.
         """
-        if (trajectory.layout, trajectory.form) != (self.layout, self.form):
-            raise InputError(
-                f"the trajectory is {trajectory.layout} ({trajectory.form}); the statistics are of {self.layout}"
-                f" ({self.form}): convert it first"
-            )
-        rows = (trajectory.values.astype(np.float64) - self.centre) / self.spread
-        rows[~trajectory.valid] = 0.0
-        if self.method == "quantile":
-            share = (np.abs(rows[trajectory.valid]) > 1).mean() if trajectory.valid.any() else 0.0
-            if share > CLAMPED_SHARE:
-                logger.warning("%.0f %% of a %s trajectory lie outside the statistics", 100 * share, self.layout)
-            rows = rows.clip(-1, 1)
-        return rows.astype(np.float32)
+        rows = self._rows(trajectory)
+        return (rows.clip(-1, 1) if self.method == "quantile" else rows).astype(np.float32)
+
+    def outside(self, trajectory: Trajectory) -> float:
+        """The share of its values that are unlike those of the fit: beyond the quantiles, or more than four standard
+        deviations from the mean. A model is hardly at home there.
+
+        Raises:
+            InputError: as `normalise`.
+        """
+        rows = self._rows(trajectory)[trajectory.valid]
+        return float((np.abs(rows) > (1.0 if self.method == "quantile" else FAR)).mean()) if len(rows) else 0.0
 
     def restore(self, rows: np.ndarray, times: np.ndarray, valid: np.ndarray | None = None) -> Trajectory:
         """The trajectory of normalised rows [A, D], such as a model predicts; the inverse of `normalise` within the
@@ -129,3 +125,13 @@ class Statistics:
         if not isinstance(kept, Mapping) or set(kept) != set(names):
             raise InputError(f"statistics hold {sorted(kept)}; they must hold {', '.join(names)}")
         return cls(**kept)
+
+    def _rows(self, trajectory: Trajectory) -> np.ndarray:
+        if (trajectory.layout, trajectory.form) != (self.layout, self.form):
+            raise InputError(
+                f"the trajectory is {trajectory.layout} ({trajectory.form}); the statistics are of {self.layout}"
+                f" ({self.form}): convert it first"
+            )
+        rows = (trajectory.values.astype(np.float64) - self.centre) / self.spread
+        rows[~trajectory.valid] = 0.0
+        return rows

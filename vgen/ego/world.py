@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Self
@@ -18,6 +19,10 @@ from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+UNLIKE = 0.5  # above this share of values outside the statistics there is a warning, once
 
 
 class EgoWorld:
@@ -50,6 +55,7 @@ class EgoWorld:
         self.form = self.statistics.form
         self.rate = float((pipe.ego.config.rates or {}).get(self.layout, 0.0))
         self._rollout: Rollout | None = None
+        self._warned = False
 
     @classmethod
     def from_pretrained(
@@ -128,7 +134,13 @@ class EgoWorld:
         return video if batched else video[0]
 
     def _normalised(self, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.stack([self.statistics.normalise(self._trajectory(each)) for each in rows]))
+        trajectories = [self._trajectory(each) for each in rows]
+        outside = max(map(self.statistics.outside, trajectories))
+        if outside > UNLIKE and not self._warned:
+            rule = f"of the actions are unlike what the model has seen of {self.layout}; check their unit and form"
+            logger.warning("%.0f %% %s", 100 * outside, rule)
+            self._warned = True
+        return torch.from_numpy(np.stack([self.statistics.normalise(each) for each in trajectories]))
 
     def _trajectory(self, rows: np.ndarray) -> Trajectory:
         return Trajectory(rows, np.arange(len(rows)) / (self.rate or 1.0), None, self.layout, self.form)

@@ -15,7 +15,7 @@ from torch import Tensor
 from vgen.data.clips import Clips, read_or_next
 from vgen.errors import InputError, unknown_key
 from vgen.train.objectives.base import Batch, Objective
-from vgen.train.objectives.data import ClipBatches, DataConfig, open_data, parse_lengths
+from vgen.train.objectives.data import ClipBatches, DataConfig, TrainingData, open_data, parse_lengths
 from vgen.train.objectives.outline import Outline, codec_outline
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,10 @@ class CodecConfig:
 
     name: str = "codec"
     data: DataConfig = field(default_factory=DataConfig)
+    more_data: list[DataConfig] = field(default_factory=list)  # further sets, as often as the first; batches are of one
     model: dict[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
+    decoder_only: bool = False  # of a pretrained codec: the latents stay what they are, for models that know them
     frames: int = 17  # of a clip, 1 + 4k
     clips_per_batch: int = 2  # per rank
     images_per_batch: int = 16  # per rank
@@ -56,9 +58,14 @@ class CodecObjective(Objective):
         super().__init__()
         if bool(config.model) == bool(config.pretrained):
             raise InputError("objective.model and objective.pretrained: give one of the two")
+        if config.decoder_only and not config.pretrained:
+            raise InputError("objective.decoder_only=true needs objective.pretrained; or train the whole codec")
         self.config, self.seed = config, seed
         torch.manual_seed(seed)
         self.vae = AutoencoderKLWan.from_pretrained(config.pretrained) if config.pretrained else _build(config.model)
+        if config.decoder_only:
+            self.vae.encoder.requires_grad_(False)
+            self.vae.quant_conv.requires_grad_(False)
         self.lengths = parse_lengths(config.frames, self.vae.config.scale_factor_temporal)
 
     @classmethod
@@ -68,25 +75,25 @@ class CodecObjective(Objective):
 
     def prepare(self) -> None:
         """Opens the data, trained and held-out episodes apart."""
-        config = self.config
-        multiple = self.vae.config.scale_factor_spatial
-        self.data = open_data(config.data, self.lengths, multiple, captions=False, report=self.bad_data)
-        self.clips, self.held_out, bad = self.data.train, self.data.held_out, self.data.bad
-        self.clip_batches = ClipBatches(self.clips, config.clips_per_batch, self.seed, bad)
-        stills = self.data.stills(self.clips)
-        self.still_batches = ClipBatches(stills, config.images_per_batch, self.seed + 1, bad)
+        sets = [self.config.data, *self.config.more_data]
+        self.sets = [CodecData(self._open(data), self.config, self.seed) for data in sets]
+
+    def _open(self, config: DataConfig) -> TrainingData:
+        return open_data(
+            config, self.lengths, self.vae.config.scale_factor_spatial, captions=False, report=self.bad_data
+        )
 
     def data_summary(self) -> str:
         """As in the base class."""
-        return self.data.bad.summary()
+        return "; ".join(filter(None, (each.data.bad.summary() for each in self.sets)))
 
     def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
-        """{"video": uint8 [B, 3, T, H, W]}, T = 1 in image mode."""
+        """{"video": uint8 [B, 3, T, H, W]} of one data set, T = 1 in image mode."""
         config = self.config
-        chance = np.random.default_rng((self.seed, step)).random()
-        images = progress < config.image_share or chance < config.image_probability
-        batches = self.still_batches if images else self.clip_batches
-        return {"video": _video(batches.pixels(step, part, parts))}
+        rng = np.random.default_rng((self.seed, step))
+        images = progress < config.image_share or rng.random() < config.image_probability
+        chosen = self.sets[rng.integers(len(self.sets))]
+        return {"video": _video((chosen.stills if images else chosen.clips).pixels(step, part, parts))}
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] of `batch["video"]` uint8 [B, 3, T, H, W], and the PSNR in dB."""
@@ -104,38 +111,66 @@ class CodecObjective(Objective):
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
-        """PSNR in dB of held-out clips: as clips, and frame by frame (the middle frame of each, alone)."""
-        device = next(self.parameters()).device
-        per_rank = max(1, min(self.config.validation_clips, len(self.held_out)) // world)
-        numbers = self.held_out.spread(per_rank * world)[rank::world]
+        """PSNR in dB of held-out clips: as clips, and frame by frame (the middle frame of each, alone). Of further data
+        sets it has their names."""
+        results: dict[str, float] = {}
+        for place, each in enumerate(self.sets):
+            suffix = f"/{each.data.footage.name}" if place else ""
+            results |= {name + suffix: value for name, value in self._scores(each, rank, world).items()}
+        return results
+
+    def _scores(self, of: CodecData, rank: int, world: int) -> dict[str, float]:
+        device, clips = next(self.parameters()).device, of.data.held_out
+        per_rank = max(1, min(self.config.validation_clips, len(clips)) // world)
+        numbers = clips.spread(per_rank * world)[rank::world]
         if not numbers:
             return {}
         scores: dict[str, list[float]] = {"psnr/video": [], "psnr/image": []}
         for number in numbers:
-            video = _unit(self._clip(self.held_out, number).to(device))
+            video = _unit(of.clip(clips, number).to(device))
             middle = video[:, :, video.shape[2] // 2].unsqueeze(2)
             for name, pixels in (("psnr/video", video), ("psnr/image", middle)):
                 output = self.vae.decode(self.vae.encode(pixels).latent_dist.mode()).sample.float()
                 scores[name].append(_psnr(output - pixels).item())
         return {name: float(np.mean(values)) for name, values in scores.items()}
 
-    def _clip(self, clips: Clips, number: int) -> Tensor:
-        """One clip as a batch, or the one that stands in for it."""
-        return _video(read_or_next(clips, range(len(clips)), number, self.data.bad)[1][None])
-
     @torch.no_grad()
     def export(self, folder: Path) -> None:
-        """Writes `folder`/vae with the mean and deviation of each latent channel, measured on training clips."""
-        device = next(self.parameters()).device
+        """Writes `folder`/vae with the mean and deviation of each latent channel, measured on training clips; where the
+        encoder was not trained, they are those that it had."""
+        if not self.config.decoder_only:
+            mean, deviation = self._latent_statistics()
+            self.vae.register_to_config(latents_mean=mean.tolist(), latents_std=deviation.tolist())
+        self.vae.save_pretrained(folder / "vae")
+
+    def _latent_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation [C] of the latents of clips spread over the first data set."""
+        device, first = next(self.parameters()).device, self.sets[0]
         total, squares, count = 0.0, 0.0, 0
-        for number in self.clips.spread(self.config.statistics_clips):
-            video = _unit(self._clip(self.clips, number).to(device))
+        for number in first.data.train.spread(self.config.statistics_clips):
+            video = _unit(first.clip(first.data.train, number).to(device))
             latent = self.vae.encode(video).latent_dist.mode().double().transpose(0, 1).flatten(1)
             total, squares, count = total + latent.sum(1), squares + latent.square().sum(1), count + latent.shape[1]
         mean = total / count
-        deviation = (squares / count - mean.square()).clamp(min=1e-12).sqrt()
-        self.vae.register_to_config(latents_mean=mean.tolist(), latents_std=deviation.tolist())
-        self.vae.save_pretrained(folder / "vae")
+        return mean, (squares / count - mean.square()).clamp(min=1e-12).sqrt()
+
+
+class CodecData:
+    """One data set of a codec run.
+
+    Attributes:
+        data: as it was opened.
+        clips, stills: its training batches, of clips and of single frames.
+    """
+
+    def __init__(self, data: TrainingData, config: CodecConfig, seed: int) -> None:
+        self.data = data
+        self.clips = ClipBatches(data.train, config.clips_per_batch, seed, data.bad)
+        self.stills = ClipBatches(data.stills(data.train), config.images_per_batch, seed + 1, data.bad)
+
+    def clip(self, clips: Clips, number: int) -> Tensor:
+        """One clip as a batch, uint8 [1, 3, T, H, W], or the one that stands in for it."""
+        return _video(read_or_next(clips, range(len(clips)), number, self.data.bad)[1][None])
 
 
 def moving_pixels(video: Tensor, threshold: float) -> Tensor:
