@@ -131,6 +131,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         context: Sequence[Segment],
         text: Tensor,
         drop: Tensor | None = None,
+        now: float = 0.0,
     ) -> BoundActions:
         """The backbone's adapter for one trajectory, good for all denoising steps of a call.
 
@@ -144,6 +145,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
             text: text embeddings [B, Lt, text_width].
             drop: [B] bool, samples whose actions become the learned null: the unconditional side of classifier-free
                 guidance over actions, and what training drops.
+            now: the present pixel frame; what arrived there is what later actions are compared with.
 
         Raises:
             InputError: the layout is unknown, has no statistics, or has another number of columns.
@@ -153,7 +155,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         if actions.shape[-1] != columns:
             raise InputError(f"actions have {actions.shape[-1]} columns; layout {layout!r} has {columns}")
         assert actions.shape[:2] == times.shape == valid.shape, "an action has one time and is valid or not"
-        fused = self.fuse(actions, times.double(), valid, layout, context, text, drop)
+        fused = self.fuse(actions, times.double(), valid, layout, context, text, drop, now)
         return BoundActions(self, fused)
 
 

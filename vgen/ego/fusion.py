@@ -16,7 +16,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from vgen.backbone.segments import Segment
-from vgen.ego.attention import TimedAttention, rotation_at, seen
+from vgen.ego.attention import SAME_TIME, TimedAttention, rotation_at, seen
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class ContextSizes:
 class ActionFusion(nn.Module):
     """Actions of any known layout to fused tokens of width W.
 
-    Each layout has one linear projection of its own, chosen by name; everything else is shared.
+    Each layout has one linear projection of its own, chosen by name; everything else is shared. What is projected is an
+    action, and how it differs from the one that led to the present: where the hand goes, as well as where it is.
 
     Args:
         layouts: number of columns of each layout.
@@ -66,7 +67,7 @@ class ActionFusion(nn.Module):
     def __init__(self, layouts: Mapping[str, int], width: int, heads: int, context: ContextSizes | None) -> None:
         super().__init__()
         self.width, self.context = width, context
-        self.projections = nn.ModuleDict({name: nn.Linear(columns, width) for name, columns in layouts.items()})
+        self.projections = nn.ModuleDict({name: nn.Linear(2 * columns, width) for name, columns in layouts.items()})
         self.null = nn.Parameter(0.02 * torch.randn(width))
         if context is not None:
             self.patches = nn.Linear(context.channels * context.patch**2, width)
@@ -80,7 +81,7 @@ class ActionFusion(nn.Module):
 
     def add_layout(self, name: str, columns: int) -> None:
         """A projection for one more layout."""
-        self.projections[name] = nn.Linear(columns, self.width).to(self.null)
+        self.projections[name] = nn.Linear(2 * columns, self.width).to(self.null)
 
     def forward(
         self,
@@ -91,6 +92,7 @@ class ActionFusion(nn.Module):
         context: Sequence[Segment],
         text: Tensor,
         drop: Tensor | None = None,
+        now: float = 0.0,
     ) -> ActionTokens:
         """Fuses normalised actions.
 
@@ -102,9 +104,11 @@ class ActionFusion(nn.Module):
             context: conditions: what the actions see.
             text: text embeddings [B, Lt, text_width], zero past their end.
             drop: [B] bool, samples whose actions all become the learned null (classifier-free guidance).
+            now: the pixel frame of the present.
         """
         known = torch.where(valid.unsqueeze(-1), actions, torch.zeros_like(actions))
-        tokens = self.projections[layout](known.to(self.null))
+        ahead = displacement(known, times, valid, now)
+        tokens = self.projections[layout](torch.cat([known, ahead], dim=-1).to(self.null))
         if drop is not None:
             tokens = torch.where(drop.view(-1, 1, 1), self.null, tokens)
         if self.context is not None:
@@ -135,3 +139,12 @@ class ActionFusion(nn.Module):
             tokens.append((self.patches(patches) + place.view(h, w, -1)).flatten(1, 3))
             times.append(repeat(self.context.stride * segment.t, "b f -> b (f n)", n=h * w))
         return torch.cat(tokens, dim=1), torch.cat(times, dim=1)
+
+
+def displacement(actions: Tensor, times: Tensor, valid: Tensor, now: float) -> Tensor:
+    """Each action [B, A, D] minus the latest valid one that arrived until `now`; zero where there is none."""
+    arrived = valid & (times <= now + SAME_TIME)
+    latest = torch.where(arrived, times, -torch.inf).argmax(1)
+    present = actions[torch.arange(len(actions), device=actions.device), latest].unsqueeze(1)
+    counts = arrived.any(1, keepdim=True) & valid
+    return torch.where(counts.unsqueeze(-1), actions - present, torch.zeros_like(actions))

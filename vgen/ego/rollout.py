@@ -125,7 +125,7 @@ class Rollout:
         arrivals = self.now + 1 + torch.arange(actions.shape[1], dtype=torch.float64)
         newer = TimedActions(actions, valid.to(actions.device), arrivals)
         known = newer if self._actions is None else self._actions.then(newer)
-        self._actions = known.after(self.now - self.settings.window * self._spacing)
+        self._actions = known.after(self.now - self.settings.window * self.stride)
 
     def _predict(self) -> Tensor:
         """Latents of the next step: one image-mode latent, or the chunks that follow on the latent grid."""
@@ -149,8 +149,9 @@ class Rollout:
         known, device = self._actions, self.text.device
         dropped = torch.full((len(self.text),), drop, device=device) if drop else None
         times = known.arrivals.expand(len(self.text), -1).to(device)
+        valid = known.valid.to(device)
         return self.pipe.ego.bind(
-            known.values.to(device), times, known.valid.to(device), self.layout, self._history, self.text, dropped
+            known.values.to(device), times, valid, self.layout, self._history, self.text, dropped, self.now
         )
 
     def _chunk_ends(self) -> list[int]:

@@ -235,13 +235,15 @@ class CanvasObjective(Objective):
         return self.velocity_loss(batch, time, torch.randn_like(latent)), time
 
     def velocity_loss(self, batch: Batch, time: Tensor, noise: Tensor) -> Tensor:
-        """Mean squared error [B] of the predicted velocity at diffusion times [B], on target tokens alone."""
+        """Mean squared error [B] of the predicted velocity at diffusion times [B], on target tokens alone, weighted
+        where the batch has weights."""
         latent = batch["latent"].float()
         noisy = target(interpolate(latent, noise, time), time, batch.get("t"))
         conditions, text = self._conditions(batch), self._text(batch["text"])
         adapter = self._adapter(batch, conditions, text)
         (velocity,) = self.transformer([*conditions, noisy], text, adapter=adapter)
-        return (velocity.float() - (noise - latent)).square().flatten(1).mean(1)
+        error = (velocity.float() - (noise - latent)).square()
+        return (error * batch["weight"] if "weight" in batch else error).flatten(1).mean(1)
 
     def _conditions(self, batch: Batch) -> list[Segment]:
         if "pixels" not in batch:

@@ -41,6 +41,8 @@ class EgoConfig(CanvasConfig):
     history: int = 4  # known frames at most, the present one among them
     history_noise: float = 0.0  # at most this share of a known frame's latent is noise, so that errors do not compound
     single: float = 0.25  # chance of a batch that asks for the next frame alone, rather than for chunks
+    whole: float = 0.0  # chance of a batch that asks for all chunks of a clip, rather than for some
+    moving: float = 0.0  # extra weight in the loss of what differs from the present frame
     goal: float = 0.15  # chance of a batch that is given a frame ahead
     action_dropout: float = 0.1  # share of samples without actions, for classifier-free guidance over them
 
@@ -124,7 +126,9 @@ class EgoObjective(CanvasObjective):
     def _question(self, rng: np.random.Generator) -> Question:
         stride, frames = self.codec.temporal_stride, self.lengths[0]
         single = rng.random() < self.config.single
-        chunks = 0 if single else int(rng.integers(1, latent_frames(frames, stride)))
+        most = latent_frames(frames, stride) - 1
+        least = most if rng.random() < self.config.whole else 1
+        chunks = 0 if single else int(rng.integers(least, most + 1))
         first = 2 if single else stride * chunks  # the last frame that is predicted may itself be the goal
         goal = int(rng.integers(first, frames)) if rng.random() < self.config.goal else None
         return Question(int(rng.integers(1, self.config.history + 1)), 1 if single else stride, chunks, goal)
@@ -149,7 +153,12 @@ class EgoObjective(CanvasObjective):
         return torch.cat([canvas, ego]), metrics | by_noise(canvas, time)
 
     def _with_target(self, batch: Batch) -> Batch:
-        """A single next frame is encoded alone, as a rollout that goes frame by frame needs it."""
+        """The batch with its target and the weights of the loss. A single next frame is encoded alone, as a rollout
+        that goes frame by frame needs it."""
+        batch = self._encoded_target(batch)
+        return batch | {"weight": moving_weight(batch["latent"].float(), batch["present"].float(), self.config.moving)}
+
+    def _encoded_target(self, batch: Batch) -> Batch:
         if "next" not in batch:
             return batch
         latent = self.codec.encode_image(to_unit(batch["next"]))
@@ -189,3 +198,17 @@ class EgoObjective(CanvasObjective):
         """As in the base class, and the front-end beside it."""
         super().export(folder)
         self.ego.save_pretrained(folder / FOLDER)
+
+
+def moving_weight(latent: Tensor, present: Tensor, extra: float) -> Tensor:
+    """Weights [B, 1, F, h, w] of mean 1 in each sample: 1 + extra · the squared change against the present frame, as a
+    share of its mean. Most of a scene stands still, and tells nothing of what the actions did.
+
+    Args:
+        latent: [B, C, F, h, w] of the frames ahead.
+        present: [B, C, 1, h, w].
+    """
+    change = (latent - present).square().mean(1, keepdim=True)
+    share = change / change.mean(dim=(1, 2, 3, 4), keepdim=True).clamp(min=1e-6)
+    weight = 1 + extra * share
+    return weight / weight.mean(dim=(1, 2, 3, 4), keepdim=True)

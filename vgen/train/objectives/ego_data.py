@@ -94,6 +94,7 @@ class Body:
 
     def batch(self, bucket: int, clips: Sequence[int], question: Question, statistics: Statistics) -> Batch:
         """{"latent": [B, C, F, h, w] of the chunks (or "next": uint8 [B, 3, H, W] to encode), "t": [B, F] float64,
+        "present": [B, C, 1, h, w] of the latest known frame,
         "pixels": uint8 [B, K, 3, H, W], "masks", "frames": [B, K], "as_clip", "text", and "actions" [B, A, D] with
         "arrivals" [B, A] and "valid" [B, A]}."""
         wanted = question.known if question.chunks else [*question.known, 1]
@@ -103,6 +104,7 @@ class Body:
         latent = torch.from_numpy(np.stack([sample.latent for sample in samples]))
         batch: Batch = {
             "latent": latent[:, :, 1 : 1 + question.chunks],
+            "present": latent[:, :, :1],
             "t": torch.arange(1, 1 + question.chunks, dtype=torch.float64).expand(count, -1),
             "pixels": known,
             "masks": torch.ones(count, known.shape[1], 1, *known.shape[-2:], dtype=torch.bool),
