@@ -6,7 +6,7 @@ import torch
 
 from vgen.backbone.segments import condition
 from vgen.ego.attention import rotation_at
-from vgen.ego.fusion import ActionFusion, ContextSizes
+from vgen.ego.fusion import ActionFusion, ContextSizes, displacement
 
 LAYOUTS = {"pose": 7, "boxes": 8}
 SIZES = ContextSizes(channels=4, patch=2, text_width=6, stride=4)
@@ -146,3 +146,17 @@ def test_the_place_embedding_tells_rows_from_columns(fusion):
     tokens, times = fusion._visual([condition(latent, torch.tensor([[2.5]]).double())])
     assert tokens.shape == (1, 6, WIDTH) and np.unique(tokens[0].detach().numpy().round(4), axis=0).shape[0] == 6
     assert times.tolist() == [[10.0] * 6]
+
+
+def test_actions_are_told_against_the_latest_valid_one_until_now():
+    actions = torch.arange(10.0).view(1, 5, 2)
+    times = torch.tensor([[0, 1, 2, 3, 4]]).double()
+    valid = torch.tensor([[True, True, False, True, True]])
+    ahead = displacement(actions, times, valid, now=2.0)  # row 2 is not valid: row 1 led to the present
+    assert ahead[0, :, 0].tolist() == [-2.0, 0.0, 0.0, 4.0, 6.0]
+    assert displacement(actions, times, valid, now=-1.0).abs().max() == 0
+
+
+def test_what_is_told_against_the_present_changes_with_it(fusion, inputs):
+    early, late = (fusion(**inputs, now=now).tokens for now in (1.0, 8.0))
+    assert not torch.allclose(early[0], late[0])

@@ -17,7 +17,7 @@ from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
 from vgen.train.objectives.data import DataConfig
-from vgen.train.objectives.ego import EgoConfig, EgoObjective
+from vgen.train.objectives.ego import EgoConfig, EgoObjective, moving_weight
 from vgen.train.objectives.ego_data import EgoBodyConfig, Question
 
 T = 14  # frames of an episode
@@ -109,6 +109,24 @@ def test_a_single_frame_is_the_next_one_encoded_alone(objective):
     asked = objective._with_target(batch)
     image = to_unit(torch.from_numpy(objective.bodies[0].clips.pixels(5, [1]))).permute(0, 3, 1, 2)
     assert torch.equal(asked["latent"], objective.codec.encode_image(image)) and asked["t"].tolist() == [[0.25]]
+
+
+def test_what_moves_weighs_more_and_the_mean_stays():
+    present = torch.zeros(2, 3, 1, 2, 2)
+    latent = torch.zeros(2, 3, 2, 2, 2)
+    latent[0, :, 1, 0, 0] = 1.0  # the second sample stands still
+    weight = moving_weight(latent, present, extra=2.0)
+    assert weight.shape == (2, 1, 2, 2, 2)
+    torch.testing.assert_close(weight.mean(dim=(1, 2, 3, 4)), torch.ones(2))
+    assert weight[0, 0, 1, 0, 0] == pytest.approx(17 / 3) and weight[0, 0, 0, 0, 0] == pytest.approx(1 / 3)
+    assert torch.equal(weight[1], torch.ones_like(weight[1]))
+    assert torch.equal(moving_weight(latent, present, extra=0.0), torch.ones_like(weight))
+
+
+def test_whole_clips_are_asked_for_as_often_as_the_config_says(config):
+    config.whole, config.single = 1.0, 0.0
+    objective = prepared(config)
+    assert {objective.batch(step, 0, 1, 0.0)["ego"]["t"].shape[1] for step in range(8)} == {2}
 
 
 def test_one_question_for_all_ranks_and_the_same_again(objective):
