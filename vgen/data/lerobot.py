@@ -85,7 +85,7 @@ class LeRobotDataset:
         """
         row = self._row(i)
         index = row["episode_index"]
-        table = _read_table(self._file("data_path", row, "data"))
+        table = _read_table(self.data_file(i))
         table = table.filter(pc.equal(table["episode_index"], index))
         columns = {}
         for name in table.column_names:
@@ -113,6 +113,14 @@ class LeRobotDataset:
         row, key = self._row(i), self._camera_key(camera)
         file = self._file("video_path", row, f"videos/{key}", video_key=key)
         return file, round(row[f"videos/{key}/from_timestamp"] * self.fps)
+
+    def data_file(self, i: int) -> Path:
+        """The file that holds the columns of episode i of the split.
+
+        Raises:
+            InputError: i is outside the split.
+        """
+        return self._file("data_path", self._row(i), "data")
 
     def frames(self, i: int, camera: str, indices: Sequence[int] | None = None) -> np.ndarray:
         """Decode frames of episode i of the split.

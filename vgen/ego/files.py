@@ -2,8 +2,8 @@
 
 .npz and .json hold `values` [A, D], `times` [A] in seconds, `layout`, and, where they are not the usual, `form` and
 `valid` [A]. In .json a row that is not valid may be null. A parquet file holds one absolute row per frame in a column
-of lists; its layout is in the file's metadata (as `write_trajectory` leaves it), or is the one whose column names
-`meta/info.json` of its data set gives.
+of lists; its layout is in the file's metadata (as `write_trajectory` leaves it), or is the one that `meta/info.json` of
+its data set says.
 """
 
 import json
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -99,6 +100,20 @@ def write_trajectory(path: str | Path, trajectory: Trajectory, like: Source | No
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def layout_of_feature(feature: Mapping[str, Any], column: str) -> str:
+    """The layout of a column, from what `meta/info.json` of its data set says of it: its name in `info`, or else the
+    names of all dimensions.
+
+    Raises:
+        InputError: it says none that is known.
+    """
+    said = (feature.get("info") or {}).get("layout")
+    for name, kind in LAYOUTS.items():
+        if name == said or (said is None and kind.names == feature.get("names")):
+            return name
+    raise InputError(f"its data set does not say the layout of {column}; give one: {', '.join(LAYOUTS)}")
 
 
 @contextmanager
@@ -212,21 +227,18 @@ def _layout_of(source: Source, table: pa.Table) -> str:
     marks = table.schema.metadata or {}
     if LAYOUT_MARK in marks:
         return marks[LAYOUT_MARK].decode(errors="replace")
-    names = _names_of(source)
-    for name, kind in LAYOUTS.items():
-        if kind.names == names:
-            return name
-    raise InputError(f"its data set does not say the layout of {source.column}; give one: {', '.join(LAYOUTS)}")
+    return layout_of_feature(_feature_of(source), source.column)
 
 
-def _names_of(source: Source) -> object:
-    """The names of the column's dimensions in a LeRobot folder's `meta/info.json`; None where there is none."""
+def _feature_of(source: Source) -> Mapping[str, Any]:
+    """What a LeRobot folder's `meta/info.json` says of the column; nothing where there is none."""
     folders = source.path.resolve().parents
     info = folders[2] / "meta" / "info.json" if len(folders) > 2 else None
     try:
-        return json.loads(info.read_text())["features"][source.column]["names"]
+        feature = json.loads(info.read_text())["features"][source.column]
     except (AttributeError, OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}
+    return feature if isinstance(feature, dict) else {}
 
 
 def _write_parquet(path: Path, trajectory: Trajectory, like: Source | None) -> None:

@@ -74,7 +74,7 @@ class EgoWorld:
         self,
         frames: np.ndarray,
         text: str = "",
-        past: np.ndarray | None = None,
+        past: np.ndarray | Trajectory | None = None,
         goals: Sequence[tuple[np.ndarray, np.ndarray | None, float]] = (),
         futures: int = 1,
         seed: int = 0,
@@ -85,7 +85,7 @@ class EgoWorld:
             frames: what was seen: uint8 [H, W, 3], or [K, H, W, 3] with the present frame last.
             text: what is being done.
             past: the actions that led there, [P, D], the last of which arrived at the present frame. In absolute form
-                the last row is the present state.
+                the last row is the present state. A trajectory says also which rows are valid.
             goals: known images ahead: (uint8 [H, W, 3], mask bool [H, W] or None for all of it, how many frames ahead).
             futures: B, how many rollouts go on side by side, each with actions of its own.
             seed: of the noise.
@@ -107,11 +107,12 @@ class EgoWorld:
             torch.Generator().manual_seed(seed),
         )
 
-    def step(self, actions: np.ndarray) -> np.ndarray:
+    def step(self, actions: np.ndarray | Trajectory) -> np.ndarray:
         """The frames that follow.
 
         Args:
-            actions: [A, D], or [B, A, D] for several futures; A is a multiple of `settings.advance`.
+            actions: [A, D], or [B, A, D] for several futures; A is a multiple of `settings.advance`. A trajectory says
+                also which rows are valid.
 
         Returns:
             uint8 [A, H, W, 3], or [B, A, H, W, 3].
@@ -121,34 +122,40 @@ class EgoWorld:
         """
         if self._rollout is None:
             raise InputError("the world has no frame yet; call reset first")
-        advance, batched = self.settings.advance, np.ndim(actions) == 3
-        rows = np.asarray(actions) if batched else np.asarray(actions)[None]
-        if rows.ndim != 3 or rows.shape[1] == 0 or rows.shape[1] % advance:
-            nearest = max(1, round(rows.shape[1] / advance)) * advance if rows.ndim == 3 else advance
-            raise InputError(
-                f"actions of shape {list(np.shape(actions))} do not fit advance={advance}; nearest: {nearest}"
-            )
-        ready = self._normalised(rows)
-        parts = [self._rollout.step(part) for part in ready.split(advance, dim=1)]
+        advance = self.settings.advance
+        rows = actions.values if isinstance(actions, Trajectory) else np.asarray(actions)
+        batched = rows.ndim == 3
+        if rows.ndim not in (2, 3) or rows.shape[-2] == 0 or rows.shape[-2] % advance:
+            nearest = max(1, round(rows.shape[-2] / advance)) * advance if rows.ndim in (2, 3) else advance
+            raise InputError(f"actions of shape {list(rows.shape)} do not fit advance={advance}; nearest: {nearest}")
+        ready = self._normalised(actions)
+        parts = [
+            self._rollout.step(*part) for part in zip(*(each.split(advance, dim=1) for each in ready), strict=True)
+        ]
         video = to_uint8(torch.cat(parts, dim=2)).permute(0, 2, 3, 4, 1).cpu().numpy()
         return video if batched else video[0]
 
-    def _normalised(self, rows: np.ndarray) -> Tensor:
-        trajectories = [self._trajectory(each) for each in rows]
+    def _normalised(self, actions: np.ndarray | Trajectory) -> tuple[Tensor, Tensor]:
+        """Actions [B, A, D] as the model takes them, and whether each is valid [B, A]."""
+        trajectories = [actions] if isinstance(actions, Trajectory) else self._trajectories(np.asarray(actions))
         outside = max(map(self.statistics.outside, trajectories))
         if outside > UNLIKE and not self._warned:
             rule = f"of the actions are unlike what the model has seen of {self.layout}; check their unit and form"
             logger.warning("%.0f %% %s", 100 * outside, rule)
             self._warned = True
-        return torch.from_numpy(np.stack([self.statistics.normalise(each) for each in trajectories]))
+        values = np.stack([self.statistics.normalise(each) for each in trajectories])
+        return torch.from_numpy(values), torch.from_numpy(np.stack([each.valid for each in trajectories]))
 
-    def _trajectory(self, rows: np.ndarray) -> Trajectory:
-        return Trajectory(rows, np.arange(len(rows)) / (self.rate or 1.0), None, self.layout, self.form)
+    def _trajectories(self, rows: np.ndarray) -> list[Trajectory]:
+        """One for each future: [B, A, D], or a single [A, D]."""
+        times = np.arange(rows.shape[-2]) / (self.rate or 1.0)
+        return [
+            Trajectory(each, times, None, self.layout, self.form) for each in (rows if rows.ndim == 3 else rows[None])
+        ]
 
-    def _past(self, rows: np.ndarray, futures: int) -> TimedActions:
-        values = self._normalised(np.asarray(rows)[None]).expand(futures, -1, -1)
-        arrivals = torch.arange(1 - values.shape[1], 1, dtype=torch.float64)
-        return TimedActions(values, torch.ones(values.shape[:2], dtype=torch.bool), arrivals)
+    def _past(self, rows: np.ndarray | Trajectory, futures: int) -> TimedActions:
+        values, valid = (each.expand(futures, *each.shape[1:]) for each in self._normalised(rows))
+        return TimedActions(values, valid, torch.arange(1 - values.shape[1], 1, dtype=torch.float64))
 
     def _goal(self, image: np.ndarray, mask: np.ndarray | None, frame: float, futures: int) -> Segment:
         pixels = to_unit(torch.from_numpy(_frames(image))).permute(0, 3, 1, 2).expand(futures, 1, -1, -1, -1)

@@ -1,0 +1,145 @@
+"""Roll a video out: what follows from a start frame under a trajectory of the hand, or under the one that is predicted.
+
+    python tools/rollout.py --start frame.png --trajectory hand.npz --text "open the drawer" --frames 120 --out out/open
+    python tools/rollout.py --start data/metaworld_cf:episode=3:split=test:frame=16 --edit mirror --out out/mirrored
+    python tools/rollout.py --start clip.mp4@16 --trajectory hand.json --goal end.png@96:box=0.2,0.4,0.7,0.9 --out out/e
+    python tools/rollout.py --mode policy --start data/adroit:episode=2:split=test --text "pick it up" --out out/policy
+    python tools/rollout.py --mode inverse --video clip.mp4 --out out/explained
+    python tools/rollout.py --from out/open/run.json --out out/again
+
+Modes: forward (the default), the video under a given trajectory; policy, the trajectory, its text and the video that
+follows from it; inverse, the trajectory that explains a video. Each writes trajectory.mp4 (the trajectory drawn over
+the frames), contact_sheet.png, trajectory.npz, trajectory.json and run.json; forward and policy write video.mp4, the
+start frame first.
+
+A start is an image, a video (CLIP@FRAME; what comes before the frame is history; its last one by default) or an episode
+of a LeRobot v3 folder, FOLDER:episode=N[:frame=K][:split=NAME][:camera=NAME], which also gives text, past and, where no
+trajectory is named, the recorded one. Time 0 is the start frame: the first row of a trajectory is the state there
+(of a policy's past the last one), or the row --at says, and action k leads from frame k to frame k + 1. Edits are those
+of tools/edit_trajectory.py, of the future, and count their seconds from the start frame. A goal is a patch as
+tools/infer.py takes it, at a frame counted from the start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from vgen.ego.question import MODES, STATE_COLUMN, Question, parse_start
+from vgen.errors import InputError, Parser, exit_on_input_error
+
+if TYPE_CHECKING:
+    from vgen.ego.answer import Made
+
+ASKED = ("mode", "text", "frames", "fps", "seed", "trajectory", "at", "layout", "column", "episode")
+
+
+def read_options() -> dict:
+    """The options that were given, by name; those that were not are absent."""
+    hide = argparse.SUPPRESS
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = Parser(description=__doc__, formatter_class=raw, argument_default=hide, allow_abbrev=False)
+    parser.add_argument("--mode", choices=MODES, help="forward (default), policy or inverse")
+    parser.add_argument("--start", "--video", metavar="START", help="an image, CLIP[@FRAME] or FOLDER:episode=N")
+    parser.add_argument("--trajectory", metavar="FILE", help=".npz, .json or .parquet")
+    parser.add_argument("--at", type=float, metavar="SECONDS", help="of the start frame, on the trajectory's clock")
+    parser.add_argument("--episode", type=int, metavar="N", help="of a parquet file with several")
+    parser.add_argument("--column", help=f"of a parquet file or an episode, default {STATE_COLUMN}")
+    parser.add_argument("--layout", help="of the trajectory, where file, data set and model leave a choice")
+    parser.add_argument("--edit", action="append", metavar="EDIT", help="of the trajectory; may be repeated")
+    parser.add_argument("--goal", action="append", metavar="PATCH", help="a patch ahead in time; may be repeated")
+    parser.add_argument("--text", help="what is done; default: what the episode says")
+    parser.add_argument("--frames", type=int, help="of the future; default: all that the trajectory is enough for")
+    parser.add_argument("--fps", type=float, help="frames per second of the files; default: the model's rate")
+    parser.add_argument("--seed", type=int, help="of the noise, default 0")
+    parser.add_argument("--advance", type=int, help="frames per step: 1, or a multiple of the codec's 4; default 4")
+    parser.add_argument("--window", type=int, help="past frames that are kept in view, default 4")
+    parser.add_argument("--model", help="nano (default), a diffusers folder or a hub id")
+    parser.add_argument("--lora", help="a LoRA file, folder or hub id")
+    parser.add_argument("--steps", type=int, help="denoising steps; default: the model's own")
+    parser.add_argument("--guidance", type=float, help="weight of the actions, 1 (default) is none")
+    parser.add_argument("--scheduler", help="euler, unipc or dpm++; default: the model's own")
+    parser.add_argument("--attention", help="native (default), xformers, flash, sage or flex")
+    parser.add_argument("--offload", help="none (default), model or sequential: to the CPU's memory")
+    parser.add_argument("--dtype", help="auto (default: bf16 on an accelerator, fp32 on the CPU), fp32, bf16 or fp16")
+    parser.add_argument("--from", metavar="run.json", help="make an earlier run again, bit for bit")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    return vars(parser.parse_args())
+
+
+def read_question(options: dict) -> Question:
+    """What the options ask."""
+    from vgen.data.patch import parse_patch
+
+    if "start" not in options:
+        raise InputError("--start is missing; name an image, a video or an episode as FOLDER:episode=N")
+    given = {name: options[name] for name in ASKED if name in options}
+    goals = tuple(parse_patch(text) for text in options.get("goal", []))
+    return Question(parse_start(options["start"]), edits=tuple(options.get("edit", [])), goals=goals, **given)
+
+
+def make_anew(options: dict) -> None:
+    """Answers what the options ask."""
+    question = read_question(options)
+    from vgen.ego.runtime import Settings  # late, so that a wrong question is refused at once
+
+    settings = Settings(**{field.name: options[field.name] for field in fields(Settings) if field.name in options})
+    make(question, settings, options["out"])
+
+
+def make_again(options: dict) -> None:
+    """Answers the question of an earlier run, with nothing changed."""
+    if others := sorted(options.keys() - {"from", "out"}):
+        flags = ", ".join("--" + name for name in others)
+        raise InputError(f"--from makes an earlier run again as it was; leave out {flags}")
+    import torch
+
+    from vgen.ego.record import read_record
+
+    earlier = read_record(options["from"])
+    torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
+    made = make(earlier.question, earlier.settings, options["out"])
+    same = all(earlier.data.get(name) == getattr(made, name) for name in ("frames_sha256", "trajectory_sha256"))
+    print("all is as in the earlier run" if same else "the results DIFFER from those of the earlier run")
+
+
+def make(question: Question, settings: object, out: str) -> Made:
+    """Answers a question, and prints what came of it."""
+    from vgen.ego.make import make
+
+    made = make(question, settings, out)
+    report(made)
+    files = ["contact_sheet.png", "trajectory.npz", "trajectory.json", "run.json"]
+    videos = ["trajectory.mp4"] if made.mode == "inverse" else ["video.mp4", "trajectory.mp4"]
+    print(f"wrote {out}/{', '.join(videos + files[:-1])} and {files[-1]}")
+    return made
+
+
+def report(made: Made) -> None:
+    """Prints what was made, and the time it took."""
+    lasts, what = made.frames / made.rate, f"{made.layout} at {made.rate:g} per second"
+    if made.mode == "inverse":
+        known = {"absolute": "absolute: the start is known", "delta": "steps (delta): the start is not known"}
+        print(f"inverse: {what}; {made.frames} steps, {lasts:.2f} s, {known[made.form]}")
+    else:
+        print(f"{made.mode}: {what}; {made.frames} frames of future, {lasts:.2f} s, after the start frame")
+        for turn, text in enumerate(dict.fromkeys(made.texts)):
+            print(f"text{'' if turn == 0 else ', later'}: {text}")
+        took = made.seconds
+        print(
+            f"first frames after {took['first']:.2f} s; {made.frames / took['rollout']:.2f} frames per second, "
+            "decoding included"
+        )
+    print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.seconds.items()))
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    options = read_options()
+    make_again(options) if "from" in options else make_anew(options)
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)

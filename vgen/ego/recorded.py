@@ -1,0 +1,33 @@
+"""Trajectories as they are recorded in a data set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vgen.data.lerobot import LeRobotDataset
+from vgen.ego.files import layout_of_feature
+from vgen.ego.trajectory import Trajectory
+from vgen.errors import InputError, unknown_key
+
+
+def recorded_trajectory(dataset: LeRobotDataset, number: int, column: str, layout: str | None = None) -> Trajectory:
+    """The absolute trajectory of episode `number` of a split: a row for each frame, with its time in seconds; a row
+    is valid where all of it is finite.
+
+    Args:
+        column: of the data set.
+        layout: what it means; None: the data set says.
+
+    Raises:
+        InputError: the data set has no such column, or it does not fit the layout.
+    """
+    episode = dataset.episode(number)
+    if column not in episode.columns:
+        raise unknown_key(column, sorted(episode.columns), f"the columns of {dataset.path}")
+    values = np.asarray(episode.columns[column], dtype=np.float32).reshape(episode.length, -1)
+    times = np.arange(episode.length, dtype=np.float64) / episode.fps
+    layout = layout or layout_of_feature(dataset.info["features"].get(column, {}), column)
+    try:
+        return Trajectory(values, times, np.isfinite(values).all(1), layout, "absolute")
+    except InputError as error:
+        raise InputError(f"column {column} is no trajectory of layout {layout}: {error}") from error

@@ -1,0 +1,48 @@
+"""What came out, to look at: the contact sheet of a rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+
+import numpy as np
+
+from vgen.data.sheet import COLUMNS, Tile, draw_sheet, picture_of, spread, tile_size
+
+ROWS = 1  # of the sheet for each section, so that what belongs together lies one below the other
+
+
+def sheet_frames(total: int) -> list[int]:
+    """Which of the frames 0..total-1 a contact sheet shows: the start and, evenly, others up to the last."""
+    return sorted(set(spread(total, min(total, ROWS * COLUMNS))))
+
+
+def contact_sheet(
+    file: str | PathLike,
+    title: str,
+    sections: Sequence[tuple[str, Mapping[int, np.ndarray]]],
+    rate: float,
+    goals: Mapping[float, np.ndarray],
+) -> None:
+    """Draws one PNG: goals that were given, then every section of frames with their times in seconds.
+
+    Args:
+        file: Where the PNG is written.
+        title: One line above, such as the sentence.
+        sections: What each shows, and its frames uint8 `[H, W, 3]` by number, 0 the start frame; all of one aspect
+            ratio.
+        rate: Frames per second.
+        goals: Images uint8 `[H, W, 3]` by their frame.
+    """
+    size = tile_size(*next(iter(sections[0][1].values())).shape[:2])
+    given = [_tile(pixels, frame, rate, size, given=True) for frame, pixels in sorted(goals.items())]
+    rows = [
+        (name, [_tile(pixels, number, rate, size, given=number == 0) for number, pixels in sorted(frames.items())])
+        for name, frames in sections
+    ]
+    draw_sheet(title, [("Goals", given), *rows] if given else rows, size).save(file, format="PNG")
+
+
+def _tile(pixels: np.ndarray, frame: float, rate: float, size: tuple[int, int], given: bool) -> Tile:
+    note = "start" if frame == 0 else f"frame {frame:g}"
+    return Tile(picture_of(pixels, size), f"{frame / rate:.2f} s", note, given)

@@ -1,0 +1,31 @@
+"""The settings of a rollout's run: what `tools/rollout.py` takes of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vgen import checks
+from vgen.backbone.runtime import RunSettings
+
+MAX_ADVANCE, MAX_WINDOW = 1024, 256
+
+
+@dataclass(frozen=True)
+class Settings(RunSettings):
+    """How a model is run on a question. The guidance is that of the actions; 1 where it is None.
+
+    Attributes:
+        advance: Pixel frames per step of the rollout: 1, or a multiple of the codec's temporal stride.
+        window: How many past frames are conditions.
+
+    Raises:
+        InputError: a value breaks its rule.
+    """
+
+    advance: int = 4
+    window: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.whole("advance", self.advance, 1, MAX_ADVANCE)
+        checks.whole("window", self.window, 1, MAX_WINDOW)

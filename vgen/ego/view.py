@@ -1,0 +1,154 @@
+"""What a rollout starts from, opened: frames at any time around the present one, and what is known of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vgen.data.lerobot import LeRobotDataset
+from vgen.data.placing import fit_image, is_clip_file, read_media
+from vgen.data.video import VideoFile
+from vgen.ego.question import Start
+from vgen.ego.recorded import recorded_trajectory
+from vgen.ego.trajectory import Trajectory
+from vgen.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+NEARLY = 1e-6  # of a frame: rounding of times
+
+
+@dataclass(frozen=True)
+class View:
+    """An image, a video or an episode, seen from one of its frames.
+
+    Attributes:
+        name: in messages and labels.
+        read: frames by number, uint8 [T, H, W, 3].
+        frame: the present one.
+        count: of its frames.
+        fps: frames per second; of an image it does not matter.
+        size: (H, W) in which frames are given.
+        text: what the data set says is done; "" where nothing is known.
+        recorded: the trajectory, absolute, on a clock that is 0 at the present frame; None where there is none.
+    """
+
+    name: str
+    read: Callable[[Sequence[int]], np.ndarray]
+    frame: int
+    count: int
+    fps: float
+    size: tuple[int, int]
+    text: str = ""
+    recorded: Trajectory | None = None
+
+    def back(self, rate: float, most: int) -> int:
+        """How many frames there are at a rate up to the present one, itself included; at most so many."""
+        return min(most, int(self.frame / self.fps * rate + NEARLY) + 1)
+
+    def ahead(self, rate: float) -> int:
+        """How many frames there are at a rate after the present one."""
+        return int((self.count - 1 - self.frame) / self.fps * rate + NEARLY)
+
+    def frames(self, first: int, last: int, rate: float) -> np.ndarray:
+        """Frames first..last of a video at a rate whose frame 0 is the present one, each the nearest that there is.
+
+        Returns:
+            uint8 [last - first + 1, H, W, 3] of the view's size; the sides of others are cut as little as may be.
+        """
+        return self.at(np.arange(first, last + 1) / rate)
+
+    def at(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
+        """As `frames`, at times in seconds from the present one."""
+        numbers = np.rint(self.frame + np.asarray(seconds) * self.fps).astype(int).clip(0, self.count - 1)
+        return np.stack([self._fitted(pixels) for pixels in self.read(numbers.tolist())])
+
+    def _fitted(self, pixels: np.ndarray) -> np.ndarray:
+        if pixels.shape[:2] == self.size:
+            return pixels
+        return np.asarray(fit_image(Image.fromarray(pixels), self.size[::-1], "cover"))
+
+
+def open_view(start: Start, size: tuple[int, int], layout: str | None, column: str) -> View:
+    """Opens what a question starts from.
+
+    Args:
+        start: see there.
+        size: (H, W) of the model's frames; others are resized, which is logged.
+        layout, column: of an episode's trajectory; a layout of None is what the data set says.
+
+    Raises:
+        InputError: a file, data set, episode, frame or camera that is not there or cannot be read.
+    """
+    view = _open_file(start, size) if start.episode is None else _open_episode(start, size, layout, column)
+    if not 0 <= view.frame < view.count:
+        raise InputError(f"frame={view.frame} is not in {view.name}; it has frames 0 to {view.count - 1}")
+    _tell_of_size(view)
+    return view
+
+
+def start_files(start: Start) -> list[Path]:
+    """The files that a start stands on.
+
+    Raises:
+        InputError: as `open_view`, of what is not there.
+    """
+    if start.episode is None:
+        return [Path(start.path)]
+    dataset, camera = _open_dataset(start)
+    index = dataset.path / "meta" / "info.json"
+    return [index, dataset.data_file(start.episode), dataset.video(start.episode, camera)[0]]
+
+
+def _open_file(start: Start, size: tuple[int, int]) -> View:
+    path = Path(start.path)
+    if is_clip_file(path):
+        file = VideoFile(path)
+        frame = file.info.frames - 1 if start.frame is None else start.frame
+        return View(start.name, file.read, frame, file.info.frames, file.info.fps, size)
+    if start.frame:
+        raise InputError(f"{start.name} is an image and has no frame {start.frame}; leave out @{start.frame}")
+    pixels = read_media(path)[..., :3]
+    return View(start.name, lambda numbers: pixels[numbers], 0, 1, 1.0, size)
+
+
+def _open_episode(start: Start, size: tuple[int, int], layout: str | None, column: str) -> View:
+    dataset, camera = _open_dataset(start)
+    _, length, text = dataset.summary(start.episode)
+    recorded = recorded_trajectory(dataset, start.episode, column, layout)
+    frame = start.frame or 0
+    return View(
+        start.name,
+        lambda numbers: dataset.frames(start.episode, camera, numbers),
+        frame,
+        length,
+        dataset.fps,
+        size,
+        text,
+        replace(recorded, times=recorded.times - frame / dataset.fps),
+    )
+
+
+def _open_dataset(start: Start) -> tuple[LeRobotDataset, str]:
+    """The data set of an episode, and the camera that is seen."""
+    dataset = LeRobotDataset(start.path, start.split)
+    camera = start.camera
+    if camera is None:
+        if len(dataset.cameras) != 1:
+            names = ", ".join(dataset.cameras) or "none"
+            raise InputError(f"{start.path} has {len(dataset.cameras)} cameras; choose one with :camera=, of: {names}")
+        camera = dataset.cameras[0]
+    return dataset, camera
+
+
+def _tell_of_size(view: View) -> None:
+    height, width = view.read([view.frame])[0].shape[:2]
+    if (height, width) != view.size:
+        cut = "" if height * view.size[1] == width * view.size[0] else ", and cut to keep its aspect ratio"
+        given, made = f"{height}x{width}", "{}x{}".format(*view.size)
+        logger.warning("%s is of %s; it is resized to the model's %s%s", view.name, given, made, cut)
