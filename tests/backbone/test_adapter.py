@@ -52,6 +52,8 @@ def test_it_is_called_after_every_block_with_the_place_of_every_token(model, seg
     expected = torch.tensor([[0.25, 1.5, 0, 1, 2], [2.0, 7.75, 0, 1, 2]]).double()
     assert torch.equal(places.t, expected.repeat_interleave(6, dim=1)) and places.t.dtype == torch.float64
     assert torch.equal(places.target, torch.arange(30) >= 12)
+    spots = torch.tensor([(y, x) for y in (1 / 4, 3 / 4) for x in (1 / 6, 1 / 2, 5 / 6)])
+    torch.testing.assert_close(places.spot, spots.repeat(5, 1))
     assert (with_it - model(segments, text)[0]).abs().max() > 1e-3
 
 

@@ -10,6 +10,7 @@ VIDEO, WIDTH, HEADS = 20, 16, 2
 HEAD = WIDTH // HEADS
 FRAME_TIMES = torch.tensor([[0.0, 4.0, 6.5, 8.0], [0.5, 2.0, 12.0, 3.0]]).double()
 FRAME = torch.arange(4).repeat_interleave(3)
+SPOT = torch.rand(3, 2).repeat(4, 1)  # three tokens in every frame
 FEELS = [name for name in INJECTIONS if name != "none"]
 
 
@@ -31,8 +32,9 @@ def actions():
     return ActionTokens(torch.randn(2, 6, WIDTH), times, torch.ones(2, 6, dtype=torch.bool))
 
 
-def update(module, tokens, actions, frame_times=FRAME_TIMES, frame=FRAME):
-    return module(tokens, reach_of(frame_times, frame, actions, HEAD), module.prepare(actions))
+def update(module, tokens, actions, frame_times=FRAME_TIMES, frame=FRAME, spot=SPOT):
+    reach = reach_of(frame_times, frame, spot[: len(frame)], actions, HEAD)
+    return module(tokens, reach, module.prepare(actions))
 
 
 @pytest.mark.parametrize("name", INJECTIONS)
@@ -119,3 +121,11 @@ def test_film_and_adaln_are_what_they_say(tokens, actions):
     shift = update(film, torch.zeros_like(tokens), actions)
     scaled = update(film, tokens, actions) - shift
     torch.testing.assert_close(update(film, 2 * tokens, actions) - shift, 2 * scaled)
+
+
+@pytest.mark.parametrize("name", FEELS)
+def test_what_a_token_feels_depends_on_where_it_lies(name, tokens, actions):
+    module = trained(name)
+    before, after = update(module, tokens, actions), update(module, tokens, actions, spot=1 - SPOT)
+    late = slice(9, 12)  # of a frame that sees several actions
+    assert not torch.allclose(before[0, late], after[0, late], atol=1e-3)

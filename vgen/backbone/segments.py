@@ -44,11 +44,13 @@ class Places:
         frames: [B, F] float64, temporal positions of the latent frames in latent units.
         frame: [L], of each token the latent frame that it belongs to.
         target: [L] bool, whether a token is a target's.
+        spot: [L, 2] float32, (y, x) of the middle of its patch as shares of the height and the width.
     """
 
     frames: Tensor
     frame: Tensor
     target: Tensor
+    spot: Tensor
 
     @property
     def t(self) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
@@ -270,12 +271,24 @@ class VideoTransformer(WanTransformer3DModel):
         frame = torch.arange(len(per_frame), device=device).repeat_interleave(torch.tensor(per_frame, device=device))
         role = is_target.repeat_interleave(torch.tensor(split.whole, device=device))
         mine = split.take(torch.stack([frame, role.long()], dim=-1).unsqueeze(0))[0]
-        return Places(torch.cat([segment.t for segment in segments], dim=1).to(device), mine[:, 0], mine[:, 1].bool())
+        spot = split.take(torch.cat([self._spots(segment) for segment in segments]).unsqueeze(0))[0]
+        times = torch.cat([segment.t for segment in segments], dim=1).to(device)
+        return Places(times, mine[:, 0], mine[:, 1].bool(), spot)
+
+    def _spots(self, segment: Segment) -> Tensor:
+        """(y, x) of each token of a segment, [L, 2], as shares of the image."""
+        frames, *sides = self._grid(segment)
+        rows, columns = ((torch.arange(side, device=segment.latent.device) + 0.5) / side for side in sides)
+        return torch.cartesian_prod(rows, columns).repeat(frames, 1)
 
     def _tokens(self, segment: Segment) -> int:
+        return math.prod(self._grid(segment))
+
+    def _grid(self, segment: Segment) -> tuple[int, int, int]:
+        """Tokens of a segment in time, height and width."""
         _, height, width = self.config.patch_size
         *_, frames, h, w = segment.latent.shape
-        return frames * (h // height) * (w // width)
+        return frames, h // height, w // width
 
     def _embed(self, segment: Segment) -> Tensor:
         return rearrange(
@@ -284,10 +297,9 @@ class VideoTransformer(WanTransformer3DModel):
         ).contiguous()
 
     def _rotation(self, segment: Segment) -> Rotation:
-        depth, height, width = self.config.patch_size
-        assert depth == 1, "positions are per latent frame, so a token spans one"
-        *_, h, w = segment.latent.shape
-        return rotary_embedding(segment.t, h // height, w // width, self.config.attention_head_dim)
+        assert self.config.patch_size[0] == 1, "positions are per latent frame, so a token spans one"
+        _, rows, columns = self._grid(segment)
+        return rotary_embedding(segment.t, rows, columns, self.config.attention_head_dim)
 
     def _modulation(self, segments: Sequence[Segment], text: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Of each segment, the embedded diffusion time [B, D] and its projection [B, 6, D]; and the text states."""
@@ -313,8 +325,7 @@ class VideoTransformer(WanTransformer3DModel):
 
     def _unpatchify(self, tokens: Tensor, segment: Segment) -> Tensor:
         _, height, width = self.config.patch_size
-        *_, frames, h, w = segment.latent.shape
-        grid = {"f": frames, "h": h // height, "w": w // width, "p": height, "q": width}
+        grid = dict(zip("fhw", self._grid(segment), strict=True)) | {"p": height, "q": width}
         return rearrange(tokens, "b (f h w) (p q c) -> b c f (h p) (w q)", **grid)
 
 

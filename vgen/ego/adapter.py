@@ -181,6 +181,6 @@ class BoundActions:
             targets = places.target.nonzero().squeeze(1)
             times = self.ego.config.temporal_stride * places.frames
             head_width = self.ego.config.width // self.ego.config.heads
-            reach = reach_of(times, places.frame[targets], self.actions, head_width)
+            reach = reach_of(times, places.frame[targets], places.spot[targets], self.actions, head_width)
             self._last = (places, targets, reach)
         return self._last[1:]

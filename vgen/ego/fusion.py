@@ -17,6 +17,10 @@ from torch import Tensor, nn
 
 from vgen.backbone.segments import Segment
 from vgen.ego.attention import SAME_TIME, TimedAttention, rotation_at, seen
+from vgen.ego.waves import waves
+
+ACTION_OCTAVES = 3
+ACTION_WIDTH = 2 * (1 + 2 * ACTION_OCTAVES)  # numbers that stand for a column
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class ActionFusion(nn.Module):
     """Actions of any known layout to fused tokens of width W.
 
     Each layout has one linear projection of its own, chosen by name; everything else is shared. What is projected is an
-    action, and how it differs from the one that led to the present: where the hand goes, as well as where it is.
+    action, and how it differs from the one that led to the present: where the hand goes, as well as where it is; both
+    as they are and as waves.
 
     Args:
         layouts: number of columns of each layout.
@@ -67,7 +72,9 @@ class ActionFusion(nn.Module):
     def __init__(self, layouts: Mapping[str, int], width: int, heads: int, context: ContextSizes | None) -> None:
         super().__init__()
         self.width, self.context = width, context
-        self.projections = nn.ModuleDict({name: nn.Linear(2 * columns, width) for name, columns in layouts.items()})
+        self.projections = nn.ModuleDict(
+            {name: nn.Linear(ACTION_WIDTH * columns, width) for name, columns in layouts.items()}
+        )
         self.null = nn.Parameter(0.02 * torch.randn(width))
         if context is not None:
             self.patches = nn.Linear(context.channels * context.patch**2, width)
@@ -81,7 +88,7 @@ class ActionFusion(nn.Module):
 
     def add_layout(self, name: str, columns: int) -> None:
         """A projection for one more layout."""
-        self.projections[name] = nn.Linear(2 * columns, self.width).to(self.null)
+        self.projections[name] = nn.Linear(ACTION_WIDTH * columns, self.width).to(self.null)
 
     def forward(
         self,
@@ -108,7 +115,8 @@ class ActionFusion(nn.Module):
         """
         known = torch.where(valid.unsqueeze(-1), actions, torch.zeros_like(actions))
         ahead = displacement(known, times, valid, now)
-        tokens = self.projections[layout](torch.cat([known, ahead], dim=-1).to(self.null))
+        both = torch.cat([known, ahead], dim=-1).to(self.null)
+        tokens = self.projections[layout](torch.cat([both, waves(both, ACTION_OCTAVES)], dim=-1))
         if drop is not None:
             tokens = torch.where(drop.view(-1, 1, 1), self.null, tokens)
         if self.context is not None:

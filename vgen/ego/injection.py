@@ -1,7 +1,8 @@
 """Injection: how the fused actions enter the video tokens after a block of the backbone. Which way is a choice.
 
 All are causal: a token of latent time t feels the actions whose time is at most N·t. All start at zero, so that an
-untrained front-end changes nothing, and give exactly zero to a token that sees no action.
+untrained front-end changes nothing, and give exactly zero to a token that sees no action. All know where in the image a
+token lies, which self-attention, whose positions are relative, tells only by the way.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from vgen.backbone.attention import KeysValues
 from vgen.backbone.rope import Rotation
 from vgen.ego.attention import TimedAttention, rotation_at, seen
 from vgen.ego.fusion import ActionTokens
+from vgen.ego.waves import waves
+
+SPOT_OCTAVES = 6  # the shortest wave is an eighth of the image
+SPOT_WIDTH = 2 * 2 * SPOT_OCTAVES
 
 
 @dataclass(frozen=True)
@@ -27,17 +32,29 @@ class Reach:
         frame: [L], of each video token its latent frame.
         visible: [B, F, A] bool, which actions a frame sees.
         rotation: cos and sin of the frames' times.
+        spot: [L, SPOT_WIDTH], where in the image each video token lies.
     """
 
     frame: Tensor
     visible: Tensor
     rotation: Rotation
+    spot: Tensor
+
+    @property
+    def token_rotation(self) -> Rotation:
+        """cos and sin of the times of all video tokens."""
+        return tuple(table[:, self.frame] for table in self.rotation)
+
+    @property
+    def token_visible(self) -> Tensor:
+        """[B, L, A] bool, which actions a video token sees."""
+        return self.visible[:, self.frame]
 
 
-def reach_of(frame_times: Tensor, frame: Tensor, actions: ActionTokens, head_width: int) -> Reach:
-    """From the times of latent frames [B, F] in pixel frames, and the frame [L] of each token."""
+def reach_of(frame_times: Tensor, frame: Tensor, spot: Tensor, actions: ActionTokens, head_width: int) -> Reach:
+    """From the times of latent frames [B, F] in pixel frames, and of each token the frame [L] and the spot [L, 2]."""
     visible = seen(actions.times, frame_times) & actions.valid.unsqueeze(1)
-    return Reach(frame, visible, rotation_at(frame_times, head_width))
+    return Reach(frame, visible, rotation_at(frame_times, head_width), waves(spot, SPOT_OCTAVES))
 
 
 class Injection(nn.Module, ABC):
@@ -59,6 +76,7 @@ class CrossAttention(Injection):
     def __init__(self, video_width: int, width: int, heads: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(video_width)
+        self.spot = nn.Linear(SPOT_WIDTH, video_width, bias=False)
         self.attention = TimedAttention(video_width, width, width, heads)
         nn.init.zeros_(self.attention.to_out.weight)
 
@@ -68,17 +86,17 @@ class CrossAttention(Injection):
 
     def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
-        rotation = tuple(table[:, reach.frame] for table in reach.rotation)
-        queries = self.norm(tokens.type_as(self.norm.weight))
-        return self.attention(queries, rotation, prepared, reach.visible[:, reach.frame])
+        queries = self.norm(tokens.type_as(self.norm.weight)) + self.spot(reach.spot.type_as(self.spot.weight))
+        return self.attention(queries, reach.token_rotation, prepared, reach.token_visible)
 
 
 class Modulation(Injection):
-    """A learned query pools the actions that a latent frame sees; a scale and a shift of its tokens come of it."""
+    """A query of a token's time and spot alone pools the actions that it sees; its scale and shift come of that."""
 
     def __init__(self, video_width: int, width: int, heads: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.randn(width))
+        self.spot = nn.Linear(SPOT_WIDTH, width, bias=False)
         self.pool = TimedAttention(width, width, width, heads)
         self.to_scale_shift = nn.Linear(width, 2 * video_width, bias=False)
         nn.init.zeros_(self.to_scale_shift.weight)
@@ -89,9 +107,9 @@ class Modulation(Injection):
 
     def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
-        query = self.query.expand(*reach.visible.shape[:2], -1)
-        pooled = self.pool(query, reach.rotation, prepared, reach.visible)
-        scale, shift = self.to_scale_shift(functional.silu(pooled))[:, reach.frame].chunk(2, dim=-1)
+        query = (self.query + self.spot(reach.spot.type_as(self.query))).expand(len(tokens), -1, -1)
+        pooled = self.pool(query, reach.token_rotation, prepared, reach.token_visible)
+        scale, shift = self.to_scale_shift(functional.silu(pooled)).chunk(2, dim=-1)
         return self._scaled(tokens.type_as(scale)) * scale + shift
 
     @abstractmethod
