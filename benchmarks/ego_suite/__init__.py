@@ -1,0 +1,1 @@
+"""The parts of ego_bench.py: bodies, cases, rollouts, the sections, contact sheets and the report."""

@@ -1,0 +1,78 @@
+"""Whose hands the benchmark looks at, and where their recordings are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vgen.errors import InputError, unknown_key
+
+SPLITS = {"metaworld": ("test", "unseen"), "adroit": ("test",)}
+
+
+@dataclass(frozen=True)
+class Body:
+    """One body.
+
+    Attributes:
+        name: by which options and results speak of it.
+        data: LeRobot v3 folder of its episodes.
+        counterfactuals: folder of groups of episodes that part from one state.
+        layout: of its trajectory.
+        record: the commands that record the two folders, without `--out`.
+        camera: whose video is looked at.
+        column: of both folders, the absolute trajectory.
+    """
+
+    name: str
+    data: Path
+    counterfactuals: Path
+    layout: str
+    record: tuple[str, str]
+    camera: str = "first_person"
+    column: str = "observation.state"
+
+
+def all_bodies(metaworld: Path, metaworld_cf: Path, adroit: Path, adroit_cf: Path) -> list[Body]:
+    """Both bodies of the benchmark, each with its two folders."""
+    groups = "--counterfactuals 4 --train-seeds 0 --test-seeds 1"
+    tools = {name: f"python tools/record_{name}.py" for name in SPLITS}
+    commands = {name: (tool, f"{tool} {groups}") for name, tool in tools.items()}
+    return [
+        Body("metaworld", metaworld, metaworld_cf, "position4", commands["metaworld"]),
+        Body("adroit", adroit, adroit_cf, "adroit_hand", commands["adroit"]),
+    ]
+
+
+def choose_bodies(bodies: Sequence[Body], names: str | None, split: str, groups: bool) -> list[Body]:
+    """The bodies of a run: the named ones (separated by commas), or all that have the split.
+
+    Args:
+        groups: whether their counterfactuals are needed.
+
+    Raises:
+        InputError: an unknown name, a body without that split, or a folder that is not there; the message says how to
+            record it.
+    """
+    known = {body.name: body for body in bodies}
+    chosen = [name for name in known if split in SPLITS[name]] if names is None else names.split(",")
+    if not chosen:
+        raise InputError(f"split={split} is of no body; known: test, unseen")
+    for name in chosen:
+        if name not in known:
+            raise unknown_key(name, known, "the bodies")
+        if split not in SPLITS[name]:
+            raise InputError(f"body {name} has no split {split}; it has: {', '.join(SPLITS[name])}")
+        _check_folders(known[name], groups, [other for other in known if other != name])
+    return [known[name] for name in chosen]
+
+
+def _check_folders(body: Body, groups: bool, others: Sequence[str]) -> None:
+    needed = ((body.data, body.record[0]), (body.counterfactuals, body.record[1]))
+    for folder, command in needed[: 1 + groups]:
+        if not folder.exists():
+            raise InputError(
+                f"{folder} is not there; record it with: {command} --out {folder}, or leave {body.name} out: "
+                f"--bodies {','.join(others)}"
+            )

@@ -1,0 +1,100 @@
+"""The model under test: rollouts of many cases at once, with their actions and without, and its codec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ego_suite.cases import START, Case, made_frames
+from vgen.data.video import to_unit
+from vgen.ego.convert import convert
+from vgen.ego.normalise import Statistics
+from vgen.ego.pipeline import EgoPipeline
+from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
+from vgen.ego.trajectory import Trajectory
+
+
+class Roller:
+    """A pipeline with fixed settings.
+
+    Args:
+        pipe: the pipeline.
+        settings: of every rollout.
+        bf16: computes matrix products in bfloat16 over the weights as they are.
+    """
+
+    def __init__(self, pipe: EgoPipeline, settings: RolloutSettings, bf16: bool = False) -> None:
+        self.pipe, self.settings = pipe, settings
+        self.precision = partial(torch.autocast, pipe.transformer.device.type, torch.bfloat16, enabled=bf16)
+
+    @torch.inference_mode()
+    def roll(self, cases: Sequence[Case], blind: bool = False) -> Tensor:
+        """Videos [B, 3, 1 + reach, H, W] in [-1, 1]: the recorded frame START, and what the model makes of the rest.
+
+        Every case draws its noise from its own seed, so a result does not depend on the batch it came in.
+
+        Args:
+            cases: of one body and one reach.
+            blind: without the actions.
+        """
+        reach = cases[0].reach
+        with self.precision():
+            rollout, actions = self.begin(cases, replace(self.settings, blind=blind))
+            made = made_frames(reach, self.settings.advance)
+            parts = actions.values[:, :made].split(self.settings.advance, dim=1)
+            valid = actions.valid[:, :made].split(self.settings.advance, dim=1)
+            video = torch.cat([rollout.step(*part).cpu() for part in zip(parts, valid, strict=True)], dim=2)
+        start = torch.stack([to_unit(case.video[:, START : START + 1]) for case in cases])
+        return torch.cat([start, video[:, :, :reach]], dim=2)
+
+    def begin(self, cases: Sequence[Case], settings: RolloutSettings) -> tuple[Rollout, TimedActions]:
+        """A rollout at frame START of some cases, and the actions that lead on."""
+        layout = cases[0].trajectory.layout
+        statistics = Statistics.from_json(self.pipe.ego.statistics_of(layout))
+        actions = _stack([_timed(case, statistics) for case in cases])
+        history = torch.stack([to_unit(case.video[:, : START + 1]) for case in cases])
+        rollout = Rollout(
+            self.pipe,
+            history.to(self.pipe.transformer.device),
+            [case.text for case in cases],
+            layout,
+            settings,
+            _part(actions, actions.arrivals <= 0),
+            generator=[torch.Generator().manual_seed(case.seed) for case in cases],
+        )
+        return rollout, _part(actions, actions.arrivals > 0)
+
+    @torch.inference_mode()
+    def reconstruct(self, frames: Tensor) -> Tensor:
+        """What the codec makes of frames [B, 3, K, H, W] that it encodes alone, in image mode."""
+        images = frames.transpose(1, 2)
+        codec = self.pipe.codec
+        with self.precision():
+            rebuilt = codec.decode(codec.encode_image(images.flatten(0, 1)))[:, :, 0].cpu()
+        return rebuilt.unflatten(0, images.shape[:2]).transpose(1, 2)
+
+
+def _timed(case: Case, statistics: Statistics) -> TimedActions:
+    """Actions of one case [1, A, D], in the form that the model takes; they arrive at frames counted from START."""
+    whole = case.trajectory
+    frames = np.arange(len(whole), dtype=np.float64) - START
+    actions = convert(Trajectory(whole.values, frames, whole.valid, whole.layout, whole.form), statistics.form)
+    return TimedActions(
+        torch.from_numpy(statistics.normalise(actions))[None],
+        torch.from_numpy(actions.valid)[None],
+        torch.from_numpy(actions.times),
+    )
+
+
+def _stack(parts: Sequence[TimedActions]) -> TimedActions:
+    values, valid = (torch.cat([getattr(part, name) for part in parts]) for name in ("values", "valid"))
+    return TimedActions(values, valid, parts[0].arrivals)
+
+
+def _part(actions: TimedActions, kept: Tensor) -> TimedActions:
+    return TimedActions(actions.values[:, kept], actions.valid[:, kept], actions.arrivals[kept])
