@@ -179,7 +179,7 @@ BAD = [
     ({"--start": "media/episodes:episod=0"}, "nearest: 'episode'"),
     ({"--start": "media/episodes:episode=0:episode=1"}, "gives episode twice"),
     ({"--start": "media:episode=0"}, "has no meta/info.json"),
-    ({"--start": EPISODES, "--trajectory": None, "--column": "state"}, "nearest: 'observation.state'"),
+    ({"--start": EPISODES, "--trajectory": None, "--column": "observation.sate"}, "nearest: 'observation.state'"),
     ({"--start": "media/unnamed:episode=0", "--trajectory": None}, "does not say the layout of observation.state"),
     ({"--start": EPISODES, "--trajectory": None, "--layout": "pose7"}, "4 columns; layout pose7 has 7"),
     ({"--start": EPISODES, "--trajectory": None, "--layout": "position5"}, "nearest: 'position4'"),

@@ -1,0 +1,117 @@
+"""Which row of a trajectory becomes which action: against plain interpolation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ego_models import hand
+from trajectory_samples import sample, with_gap
+
+from vgen.ego.convert import convert, to_delta
+from vgen.ego.drive import Led, drive_by, drive_by_steps, enough, future_of, past_of, read_known, state_at_start
+from vgen.ego.edits import mirror
+from vgen.ego.files import Source, write_trajectory
+from vgen.ego.normalise import Statistics
+from vgen.errors import InputError
+
+RATE = 20.0
+
+
+def column(trajectory, seconds, number=0):
+    """A column at some times, straight from the rows."""
+    return np.interp(seconds, trajectory.times, trajectory.values[:, number])
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Writes a trajectory, and says where."""
+
+    def write(trajectory):
+        (tmp_path / "hand.npz").unlink(missing_ok=True)
+        write_trajectory(tmp_path / "hand.npz", trajectory)
+        return Source(tmp_path / "hand.npz")
+
+    return write
+
+
+def test_the_first_row_is_the_start_frame_and_action_k_leads_to_frame_k_plus_1(source):
+    given = hand(rows=9, rate=4.0, began=3.0)  # of another rate, on a clock of its own
+    known = read_known(source(given), None, None)
+    assert known.times[0] == 0 and enough(known, RATE) == 40
+    drive = drive_by(future_of(known, RATE), None, "absolute")
+    seconds = 3.0 + np.arange(41) / RATE
+    assert np.allclose(drive.used.values[:, 0], column(given, seconds), atol=1e-6)
+    assert np.allclose(drive.actions.values[:, 0], column(given, seconds[1:]), atol=1e-6)
+    assert np.allclose(drive.past.values[:, 0], column(given, seconds[:1]), atol=1e-6) and len(drive.past) == 1
+
+
+def test_another_row_may_be_the_start_frame(source):
+    given = hand(rows=41, began=1.0)
+    known = read_known(source(given), 2.0, None)
+    drive = drive_by(future_of(known, RATE), past_of(known, RATE, 8), "absolute")
+    assert len(drive.actions) == 20 and len(drive.past) == 9
+    assert np.allclose(drive.actions.values[0, 0], column(given, 2.0 + 1 / RATE), atol=1e-6)
+    assert np.allclose(drive.past.values[:, 0], column(given, 2.0 + np.arange(-8, 1) / RATE), atol=1e-6)
+    last = read_known(source(given), None, None, last=True)
+    assert last.times[-1] == 0 and np.allclose(state_at_start(last).values, given.values[-1:])
+
+
+@pytest.mark.parametrize("form", ["delta", "relative"])
+def test_actions_of_other_forms_are_steps_or_against_the_start(form):
+    known = hand()
+    whole = future_of(known, RATE)
+    drive = drive_by(whole, None, form)
+    steps = drive.actions.values[:, :3]
+    path = steps.cumsum(0) if form == "delta" else steps
+    assert len(steps) == 40 and np.allclose(path, whole.values[1:, :3] - whole.values[0, :3], atol=1e-5)
+    assert (drive.past is None) == (form == "delta")
+
+
+@pytest.mark.parametrize("form", ["absolute", "delta", "relative"])
+def test_turn_by_turn_gives_the_same_actions_as_at_once(form):
+    whole = future_of(hand(), RATE)
+    led = Led(whole.rows(0, 1), form)
+    parts = [led.go_on(whole.rows(first, first + 8)) for first in range(1, 41, 8)]
+    at_once = drive_by(whole, None, form).actions
+    assert np.allclose(np.concatenate([part.values for part in parts]), at_once.values, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["delta", "relative"])
+def test_a_file_of_another_form_goes_on_from_a_known_start(source, form):
+    given = hand()
+    known = read_known(source(convert(given, form)), None, given.rows(0, 1))
+    assert (known.form, len(known)) == ("absolute", 41)
+    assert np.allclose(known.values, given.values, atol=1e-5) and np.allclose(known.times, given.times)
+
+
+def test_steps_drive_a_model_of_steps_without_a_start(source):
+    steps = read_known(source(to_delta(hand())), None, None)
+    assert steps.form == "delta" and np.isclose(steps.times[0], 1 / RATE)
+    drive = drive_by_steps(steps, "delta", RATE, 8)
+    assert len(drive.actions) == 8 and drive.past is None
+    with pytest.raises(InputError, match="at other times than the model's 10 rows per second"):
+        drive_by_steps(steps, "delta", 10.0, 8)
+
+
+def test_edits_are_of_the_future_and_count_from_the_start_frame():
+    known = replace(hand(), times=hand().times - 1.0)  # the start frame is in the middle
+    edited = future_of(known, RATE, ["mirror"])
+    plain = future_of(known, RATE)
+    assert np.allclose(edited.values, mirror(plain).values) and np.allclose(edited.values[0], plain.values[0])
+    held = future_of(known, RATE, ["stop@0.5"])
+    assert np.allclose(held.values[10:], plain.values[10]) and np.allclose(held.values[:11], plain.values[:11])
+
+
+def test_rows_that_are_not_valid_stay_so():
+    known = with_gap(hand(), 7)
+    drive = drive_by(future_of(known, RATE), None, "absolute")
+    assert np.flatnonzero(~drive.actions.valid).tolist() == [6]
+    assert state_at_start(with_gap(hand(), 0)) is None
+
+
+def test_what_has_led_here_matches_how_statistics_are_fit():
+    rows = sample("adroit_hand", rows=12, rate=RATE)
+    rows = replace(rows, times=rows.times - rows.times[0])
+    drive = drive_by(rows, None, "delta")
+    Statistics.fit([drive.actions]).normalise(drive.actions)
+    assert np.allclose(drive.actions.values, to_delta(rows).values, atol=1e-5)
