@@ -1,7 +1,8 @@
 #!/usr/bin/env python
-"""Makes a model folder of a canvas run, or a file of its LoRA.
+"""Makes a model folder of a canvas or ego run, or a file of its LoRA.
 
     python tools/export.py runs/nano_canvas --out my_model
+    python tools/export.py runs/nano_ego --with runs/nano_decoder runs/nano_state --out my_model
     python tools/export.py runs/wan21_1.3b_lora --lora comfyui --out my_lora.safetensors
 
 The folder is a diffusers folder (safetensors) with a model card; tools/infer.py --model my_model takes it. A LoRA is
@@ -19,12 +20,21 @@ from vgen.errors import InputError, exit_on_input_error
 def main() -> None:
     """Parses the command line and exports."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of a canvas run")
+    parser.add_argument("run", type=Path, help="folder of a canvas or ego run")
     parser.add_argument("--out", type=Path, required=True, help="model folder to make; with --lora, the file")
     parser.add_argument("--lora", choices=("diffusers", "comfyui", "kohya"), help="write its LoRA alone, so named")
     parser.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), default="bf16", help="type of the weights")
     parser.add_argument(
         "--after", type=Path, nargs="*", default=[], help="earlier runs to name in the card: the codec's"
+    )
+    parser.add_argument(
+        "--with",
+        dest="parts",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="RUN",
+        help="runs whose models become parts of it: a codec with the same latents, Stage I",
     )
     parser.add_argument("--report", type=Path, help="text file with measured results, for the card")
     args = parser.parse_args()
@@ -39,7 +49,7 @@ def main() -> None:
     if args.lora:
         export_lora(args.run, args.out, args.lora, DTYPES[args.dtype])
     else:
-        export(args.run, args.out, DTYPES[args.dtype], args.after, report)
+        export(args.run, args.out, DTYPES[args.dtype], args.after, report, args.parts)
     print(f"wrote {args.out}")
 
 

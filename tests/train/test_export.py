@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
@@ -9,13 +10,25 @@ from test_lora import as_if_trained, velocity
 from tiny_wan import save_clips, save_tiny_wan
 from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
+from vgen.backbone.codec import WanCodec
 from vgen.backbone.transformer import VideoTransformer
 from vgen.canvas.pipeline import CanvasPipeline
+from vgen.ego.adapter import EgoAdapter
+from vgen.ego.convert import to_delta
+from vgen.ego.normalise import Statistics
+from vgen.ego.pipeline import EgoPipeline
+from vgen.ego.state_model import StateConfig, StateModel
+from vgen.ego.trajectory import Trajectory
+from vgen.ego.trunk import new_llama
+from vgen.ego.vision import LatentVision
 from vgen.errors import InputError
 from vgen.train.export import export, export_lora
 from vgen.train.lora import LoraConfig
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
 from vgen.train.objectives.data import DataConfig
+
+LLAMA = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+LLAMA |= {"num_attention_heads": 2, "num_key_value_heads": 2}
 
 
 @pytest.fixture
@@ -77,6 +90,40 @@ def test_the_card_tells_how_it_was_made_and_nothing_of_the_machine(run, tmp_path
         assert words in card
     assert "private" not in card and "deepspeed" not in card
     assert not any(str(tmp_path) in file.read_text() for file in (tmp_path / "model").rglob("*.json"))
+
+
+def as_run(folder, like):
+    """A run's records around the model in it."""
+    folder.mkdir(exist_ok=True)
+    for name in ("run.json", "log.jsonl"):
+        (folder / name).write_text((like / name).read_text())
+    return folder
+
+
+def test_the_front_end_goes_along_and_other_runs_give_parts(run, tmp_path):
+    pipe = CanvasPipeline.from_pretrained(run / "model")
+    EgoAdapter.for_backbone(pipe.transformer, 4, {"position4": 4}, {}, width=16, heads=2).save_pretrained(
+        run / "model" / "ego"
+    )
+    codec, state = as_run(tmp_path / "codec", run), as_run(tmp_path / "state", run)
+    torch.nn.init.constant_(pipe.vae.decoder.conv_in.bias, 0.5)
+    pipe.vae.save_pretrained(codec / "model" / "vae")
+    steps = to_delta(Trajectory(np.random.default_rng(0).random((6, 4)), np.arange(6.0), layout="position4"))
+    config = StateConfig({"position4": 4}, 2, 4, 3, "flow", 16, 4, {"position4": 10.0})
+    vision = LatentVision(4, 2, WanCodec(pipe.vae))
+    StateModel(config, *new_llama(LLAMA), vision, {"position4": Statistics.fit([steps])}).save_pretrained(
+        state / "model" / "state"
+    )
+    export(run, tmp_path / "model", torch.bfloat16, parts=[codec, state])
+    exported = EgoPipeline.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    assert exported.vae.decoder.conv_in.bias.unique().item() == 0.5
+    assert list(exported.ego.config.layouts) == ["position4"]
+    assert StateModel.from_pretrained(tmp_path / "model" / "state", exported.codec).config == config
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "## Training: codec" in card and "| ego |" in card and "| state |" in card
+    with pytest.raises(InputError, match="is no part of a model"):
+        export(run, tmp_path / "other", torch.bfloat16, parts=[run])
+    assert not (tmp_path / "other").exists()
 
 
 def test_nothing_is_overwritten_and_a_run_without_a_record_is_refused(run, tmp_path):

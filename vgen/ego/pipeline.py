@@ -70,7 +70,9 @@ class EgoPipeline(VideoPipeline):
         """
         if "ego" not in kwargs:
             try:
-                kwargs["ego"] = EgoAdapter.from_pretrained(resolve(model), subfolder=FOLDER)
+                kwargs["ego"] = EgoAdapter.from_pretrained(
+                    resolve(model), subfolder=FOLDER, torch_dtype=kwargs.get("dtype", kwargs.get("torch_dtype"))
+                )
             except OSError as error:
                 rule = f"it has no {FOLDER}/; train one with configs/train/nano_ego.yaml, or use tools/infer.py"
                 raise InputError(f"model {str(model)!r} has no ego front-end: {rule}") from error

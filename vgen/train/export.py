@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKLWan
 from omegaconf import OmegaConf
 
+from vgen.backbone.codec import WanCodec
 from vgen.canvas.pipeline import CanvasPipeline
+from vgen.ego.adapter import EgoAdapter
+from vgen.ego.limits import EGO, STATE
+from vgen.ego.state_model import StateModel
 from vgen.errors import InputError
 from vgen.train.lora import has_lora, rename_lora
 
@@ -19,34 +24,45 @@ from vgen.train.lora import has_lora, rename_lora
 PLACES = frozenset({"run", "dataset", "cache", "latents", "codec", "pretrained", "deepspeed"})
 
 
-def export(run: Path, folder: Path, dtype: torch.dtype, others: Sequence[Path] = (), report: str = "") -> None:
+def export(
+    run: Path,
+    folder: Path,
+    dtype: torch.dtype,
+    others: Sequence[Path] = (),
+    report: str = "",
+    parts: Sequence[Path] = (),
+) -> None:
     """Writes a run's model as a diffusers folder with a README.md; written aside and renamed last. A LoRA is added to
-    the weights that it was trained on.
+    the weights that it was trained on; the front-end of an ego run lies in `ego/`.
 
     Args:
-        run: the folder of a canvas run.
+        run: the folder of a canvas or ego run.
         folder: where the model goes; it must not exist.
         dtype: of the weights.
         others: runs that came before, such as the codec's, for the card.
         report: text of measured results, for the card.
+        parts: runs whose models become parts of this one: of a codec (it takes the place of the run's own) or Stage I.
 
     Raises:
-        InputError: the run has no model or record yet, what its LoRA adapts is gone, or the folder exists.
+        InputError: the run has no model or record yet, what its LoRA adapts is gone, a part is neither, or the folder
+            exists.
     """
     if folder.exists():
         raise InputError(f"{folder} exists; name a new folder")
-    records = [(part.name, read_record(part), read_curve(part)) for part in (*others, run)]
+    records = [(part.name, read_record(part), read_curve(part)) for part in (*others, run, *parts)]
     if has_lora(run / "model"):
-        base = records[-1][1]["config"]["objective"]["pretrained"]
+        base = records[len(others)][1]["config"]["objective"]["pretrained"]
         pipe = _with_lora(run / "model", base, dtype)
     else:
         pipe = CanvasPipeline.from_pretrained(run / "model", dtype=dtype)
+    states = _take_parts(pipe, parts, dtype)
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     pipe.save_pretrained(aside)
+    counts = sizes(pipe) | _save_beside(pipe, run / "model" / EGO, states, aside, dtype)
     for config in aside.rglob("*.json"):
         _forget_place(config)
-    (aside / "README.md").write_text(card(folder.name, sizes(pipe), records, report))
+    (aside / "README.md").write_text(card(folder.name, counts, records, report))
     aside.rename(folder)
 
 
@@ -71,6 +87,33 @@ def export_lora(run: Path, file: Path, naming: str, dtype: torch.dtype) -> None:
     rename_lora(run / "model", file, naming, dtype)
 
 
+def _take_parts(pipe: CanvasPipeline, parts: Sequence[Path], dtype: torch.dtype) -> list[Path]:
+    """Gives the pipeline the codec among the parts, and returns the folders of Stage I."""
+    states = []
+    for part in parts:
+        if (part / "model" / STATE).is_dir():
+            states.append(part / "model" / STATE)
+        elif (part / "model" / "vae").is_dir() and not (part / "model" / "transformer").is_dir():
+            pipe.register_modules(vae=AutoencoderKLWan.from_pretrained(part / "model" / "vae", torch_dtype=dtype))
+        else:
+            raise InputError(f"{part} is no part of a model; name runs of a codec or of Stage I (objective state)")
+    return states
+
+
+def _save_beside(
+    pipe: CanvasPipeline, ego: Path, states: Sequence[Path], folder: Path, dtype: torch.dtype
+) -> dict[str, int]:
+    """Writes what lies in a model folder beside the pipeline; returns the number of parameters of each."""
+    saved: dict[str, torch.nn.Module] = {}
+    if ego.is_dir():
+        saved[EGO] = EgoAdapter.from_pretrained(ego, torch_dtype=dtype)
+    for state in states:
+        saved[STATE] = StateModel.from_pretrained(state, WanCodec(pipe.vae)).to(dtype)
+    for name, module in saved.items():
+        module.save_pretrained(folder / name)
+    return {name: count_parameters(module) for name, module in saved.items()}
+
+
 def _with_lora(folder: Path, base: str, dtype: torch.dtype) -> CanvasPipeline:
     """A model with a LoRA added to its weights, and with the defaults of the run. Added in fp32: bf16 would lose the
     smaller part of the change."""
@@ -93,7 +136,12 @@ def _forget_place(config: Path) -> None:
 def sizes(pipe: CanvasPipeline) -> dict[str, int]:
     """The number of parameters of each component that has any."""
     modules = {name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
-    return {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
+    return {name: count_parameters(module) for name, module in modules.items()}
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    """Of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def read_record(run: Path) -> dict[str, Any]:
