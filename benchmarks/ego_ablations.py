@@ -1,0 +1,120 @@
+"""Short trainings side by side: a table with a line for each run folder, and in what their configurations differ.
+
+    python benchmarks/ego_ablations.py cross=runs/ego_cross_attention adaln=runs/ego_adaln --out ablations.json
+
+Of each run: steps, minutes of training, and the losses and scores of its last validation (log.jsonl, run.json). A run
+that is not over has no run.json: it is shown as far as it got, and its configuration is not compared. Runs that made
+different numbers of steps are no ablation; a line below the table says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench_common.report import number, write_json
+
+from vgen.errors import InputError, Parser, exit_on_input_error
+
+METRICS = ("loss", "displacement", "text_accuracy")  # parts of the names of what is shown
+OWN = ("run",)  # of every run its own, and so no difference
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its name in the table, how far it got, its last validation, and its configuration as dotted keys (None: it
+    is not over)."""
+
+    name: str
+    steps: int
+    minutes: float
+    metrics: dict[str, float]
+    config: dict[str, object] | None
+
+
+def read_run(text: str) -> Run:
+    """A run from NAME=FOLDER, or from FOLDER, whose last part is then the name.
+
+    Raises:
+        InputError: there is no log, or nothing was validated yet.
+    """
+    name, _, folder = text.rpartition("=")
+    path = Path(folder)
+    try:
+        lines = (path / "log.jsonl").read_text().splitlines(keepends=True)
+    except OSError as error:
+        raise InputError(f"{path} is no run folder: it has no log.jsonl") from error
+    records = [json.loads(line) for line in lines if line.endswith("\n")]  # a run that is killed breaks off its last
+    validations = [record for record in records if record["kind"] == "validation"]
+    if not validations:
+        raise InputError(f"{path} has no validation in its log.jsonl yet; wait for one (validate_minutes)")
+    about = json.loads((path / "run.json").read_text()) if (path / "run.json").exists() else {}
+    trained = [record for record in records if record["kind"] == "train"]
+    last = trained[-1] if trained else {}
+    return Run(
+        name or path.name,
+        about.get("steps", validations[-1]["step"]),
+        about.get("train_minutes", last.get("minutes", 0.0)),
+        {key: value for key, value in validations[-1].items() if any(part in key for part in METRICS)},
+        flat(about["config"]) if about else None,
+    )
+
+
+def flat(config: object, prefix: str = "") -> dict[str, object]:
+    """A nested configuration as dotted keys."""
+    if isinstance(config, dict) and config:
+        parts = [flat(value, f"{prefix}.{key}" if prefix else key) for key, value in config.items()]
+    elif isinstance(config, list) and any(isinstance(item, dict) for item in config):
+        parts = [flat(item, f"{prefix}.{place}") for place, item in enumerate(config)]
+    else:
+        return {prefix: config}
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def differences(runs: list[Run]) -> list[dict[str, object]]:
+    """Of each run the values of the keys in which the runs differ; "-" for a key that it lacks. Empty for a run that is
+    not over."""
+    known = [run.config for run in runs if run.config is not None]
+    keys = dict.fromkeys(key for config in known for key in config if key not in OWN)
+    differing = [key for key in keys if any(config.get(key, "-") != known[0].get(key, "-") for config in known)]
+    return [{} if run.config is None else {key: run.config.get(key, "-") for key in differing} for run in runs]
+
+
+def table(runs: list[Run]) -> str:
+    """A Markdown table, and a line where the steps are not equal."""
+    metrics = list(dict.fromkeys(name for run in runs for name in run.metrics))
+    head = ["run", "steps", "minutes", *metrics, "differs in"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for run, own in zip(runs, differences(runs), strict=True):
+        values = [number(run.metrics.get(name, float("nan")), 4) for name in metrics]
+        about = "not over" if run.config is None else ", ".join(f"{key}={value}" for key, value in own.items())
+        lines.append(_line([run.name, str(run.steps), f"{run.minutes:.1f}", *values, about]))
+    steps = sorted({run.steps for run in runs})
+    if len(steps) > 1:
+        lines += ["", f"Not at equal steps ({steps[0]} to {steps[-1]}): the runs cannot be compared line by line."]
+    return "\n".join(lines)
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER", help="run folders of tools/train.py")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    args = parser.parse_args()
+    runs = [read_run(text) for text in args.runs]
+    if args.out:
+        rows = [
+            {"name": run.name, "steps": run.steps, "minutes": run.minutes, "metrics": run.metrics, "differs": own}
+            for run, own in zip(runs, differences(runs), strict=True)
+        ]
+        write_json({"runs": rows}, args.out)
+    print(table(runs))
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)
