@@ -7,6 +7,7 @@ import math
 from bench_common.report import number, row
 
 from ego_suite.play import METHODS
+from ego_suite.stage_one import TIMES
 
 LEGEND = """\
 * better than copy (the start frame for ever) and than none (the same model with its actions dropped)
@@ -86,7 +87,10 @@ def _policy(section: dict) -> list[str]:
             for seconds, entry in rows.items():
                 cells = [number(entry[column], digits) for column in columns]
                 lines.append(row(f"  after {seconds} s (n = {entry['n']})", cells))
-    lines.append(f"  later times lie beyond the {section['horizon_s']:g} s that the model predicts, or have no cases")
+    if len(section["displacement"]) < len(TIMES):
+        lines.append(
+            f"  later times lie beyond the {section['horizon_s']:g} s that the model predicts, or have no cases"
+        )
     return lines
 
 
