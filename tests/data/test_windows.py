@@ -8,7 +8,7 @@ from vgen.data.windows import Windows
 def windows():
     """Two episodes of 4 and 3 frames; step k of an episode is 10 times its place, plus k."""
     steps = [np.array([[0.0], [1], [2]], np.float32), np.array([[10.0], [11]], np.float32)]
-    return Windows(steps, [np.ones(3, bool), np.array([True, False])])
+    return Windows(steps, [np.ones(3, bool), np.array([True, False])], [np.array([-1.0]), np.array([-2.0])])
 
 
 def test_every_frame_that_a_step_follows_is_a_present(windows):
@@ -25,6 +25,13 @@ def test_a_step_has_the_time_of_its_arrival(windows):
 def test_steps_of_other_episodes_and_invalid_ones_do_not_count(windows):
     steps, there = windows.steps(3, [-1, 0, 1, 2, 3])
     assert steps.ravel().tolist() == [0, 0, 10, 0, 0] and there.tolist() == [False, False, True, False, False]
+
+
+def test_after_the_end_a_body_rests_and_an_invalid_step_stays_so(windows):
+    steps, there = windows.future(1, 4)
+    assert steps.ravel().tolist() == [1, 2, -1, -1] and there.tolist() == [True, True, True, True]
+    steps, there = windows.future(3, 3)  # the second step of this episode is not valid
+    assert steps.ravel().tolist() == [10, 0, -2] and there.tolist() == [True, False, True]
 
 
 def test_frames_stay_in_their_episode(windows):

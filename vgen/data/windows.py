@@ -16,10 +16,11 @@ class Windows:
     Args:
         steps: of each episode float32 [T - 1, D]; whatever where not valid.
         valid: of each episode bool [T - 1].
+        rest: of each episode float32 [D], the step of a body that stays where the episode left it.
     """
 
-    def __init__(self, steps: Sequence[np.ndarray], valid: Sequence[np.ndarray]) -> None:
-        self._steps, self._valid = list(steps), list(valid)
+    def __init__(self, steps: Sequence[np.ndarray], valid: Sequence[np.ndarray], rest: Sequence[np.ndarray]) -> None:
+        self._steps, self._valid, self._rest = list(steps), list(valid), list(rest)
         self._first = np.concatenate([[0], np.cumsum([len(part) for part in steps])]).astype(np.int64)
 
     def __len__(self) -> int:
@@ -40,6 +41,14 @@ class Windows:
         rows = rows.clip(0, len(steps) - 1)
         there = there & valid[rows]
         return np.where(there[:, None], steps[rows], np.float32(0)), there
+
+    def future(self, number: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The next `count` steps, as `steps`, but after the episode's end the body rests, and that is valid. So whoever
+        learns them is not told when an episode ends, which nobody knows beforehand."""
+        steps, valid = self.steps(number, range(1, count + 1))
+        episode, present = self.present(number)
+        over = present + np.arange(count) >= len(self._steps[episode])
+        return np.where(over[:, None], self._rest[episode], steps), valid | over
 
     def frames(self, number: int, times: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """The frames of the episode at some times: int64 [S], the nearest one where the episode has none, and whether

@@ -153,14 +153,14 @@ class StateObjective(Objective):
     def _ask(
         self, body: StateBody, episodes: StateEpisodes, numbers: Sequence[int], question: str, mute: bool
     ) -> Batch:
-        """See `StateEpisodes.batch`; and "prompt", B sentences, "layout" and "question". A policy is told of the past;
-        inverse dynamics sees the frames between the actions."""
+        """See `StateEpisodes.batch`; and "prompt", B sentences, "layout" and "question". A policy is told of the past,
+        and to rest when all is done; inverse dynamics sees the frames between the actions."""
         config = self.config
         if question == INVERSE:
             batch = episodes.batch(numbers, range(self._horizon(INVERSE) + 1), range(0), self._horizon(INVERSE))
         else:
             known = range(1 - config.states, 1), range(1 - config.history, 1)
-            batch = episodes.batch(numbers, *known, self._horizon(POLICY))
+            batch = episodes.batch(numbers, *known, self._horizon(POLICY), rest=True)
         prompt = [""] * len(numbers) if mute else batch["text"]
         return batch | {"prompt": prompt, "layout": body.config.layout, "question": question}
 

@@ -40,6 +40,13 @@ class StateEpisode:
     steps: Trajectory
     caption: str
 
+    @property
+    def rest(self) -> Trajectory:
+        """The single step of a body that stays at its last valid row."""
+        last = int(self.absolute.valid.nonzero()[0][-1])
+        row = self.absolute.rows(last, last + 1)
+        return to_delta(replace(row, values=row.values[[0, 0]], times=row.times[0] + np.arange(2.0), valid=None))
+
 
 class StateEpisodes:
     """The trained or the held-out episodes of a data set.
@@ -85,9 +92,12 @@ class StateEpisodes:
     def normalise(self, statistics: Statistics) -> None:
         """Cuts the windows, their steps normalised."""
         steps = [episode.steps for episode in self.episodes]
-        self.windows = Windows([statistics.normalise(part) for part in steps], [part.valid for part in steps])
+        rest = [statistics.normalise(episode.rest)[0] for episode in self.episodes]
+        self.windows = Windows([statistics.normalise(part) for part in steps], [part.valid for part in steps], rest)
 
-    def batch(self, numbers: Sequence[int], frames: Sequence[int], past: Sequence[int], count: int) -> Batch:
+    def batch(
+        self, numbers: Sequence[int], frames: Sequence[int], past: Sequence[int], count: int, rest: bool = False
+    ) -> Batch:
         """Windows as Stage I is asked with them.
 
         Args:
@@ -95,6 +105,7 @@ class StateEpisodes:
             frames: times of the S frames that are known.
             past: arrivals of the A actions that are known.
             count: of the actions that follow; K is less where all B episodes end before.
+            rest: whether the body rests after the end of an episode, rather than that nothing is said of it.
 
         Returns:
             {"latents" [B, S, C, h, w] or "pixels" uint8 [B, S, 3, H, W], "frames_valid" [B, S], "frame_times" [S],
@@ -104,7 +115,8 @@ class StateEpisodes:
         windows = self.windows
         seen, there = zip(*(windows.frames(number, frames) for number in numbers), strict=True)
         known, known_valid = map(np.stack, zip(*(windows.steps(number, past) for number in numbers), strict=True))
-        coming = [windows.steps(number, range(1, count + 1)) for number in numbers]
+        following = windows.future if rest else lambda number, count: windows.steps(number, range(1, count + 1))
+        coming = [following(number, count) for number in numbers]
         steps, valid = map(np.stack, zip(*coming, strict=True))
         length = max(1, int(valid.any(0).nonzero()[0].max(initial=0)) + 1)
         places = [windows.present(number)[0] for number in numbers]
