@@ -30,10 +30,10 @@ from vgen.backbone.codec import Codec
 from vgen.data.buckets import clip_frames, frame_step
 from vgen.data.lerobot import LeRobotDataset
 from vgen.ego.predict import futures, inverse_dynamics, policy, rate_of
+from vgen.ego.recorded import recorded_trajectory
 from vgen.ego.state_model import StateModel
 from vgen.ego.trajectory import Trajectory
 from vgen.metrics import body_places, box_iou, constant_velocity
-from vgen.train.objectives.recorded import recorded_trajectory
 from vgen.weights import resolve
 
 TIMES = (0.5, 1.0, 2.0)

@@ -22,9 +22,9 @@ from tqdm import tqdm
 from ego_suite.bodies import Body
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.video import to_unit
+from vgen.ego.recorded import recorded_trajectory
 from vgen.errors import InputError
 from vgen.metrics import body_places
-from vgen.train.objectives.recorded import recorded_trajectory
 
 SIDE = 64
 FRAMES = 16000

@@ -14,13 +14,13 @@ from vgen.data.clips import Clips
 from vgen.data.lerobot import LeRobotDataset
 from vgen.ego.convert import convert
 from vgen.ego.normalise import Statistics
+from vgen.ego.recorded import recorded_trajectory
 from vgen.ego.trajectory import FORMS, Trajectory
 from vgen.errors import unknown_key
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import BodyConfig
 from vgen.train.objectives.data import TrainingData
 from vgen.train.objectives.encoded import EncodedClips
-from vgen.train.objectives.recorded import recorded_trajectory
 
 
 @dataclass

@@ -17,12 +17,12 @@ from vgen.data.schedule import BucketSchedule
 from vgen.data.windows import Windows
 from vgen.ego.convert import to_delta
 from vgen.ego.normalise import Statistics
+from vgen.ego.recorded import recorded_trajectory
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import BodyConfig
 from vgen.train.objectives.data import TrainingData, open_data
-from vgen.train.objectives.recorded import recorded_trajectory
 
 
 @dataclass(frozen=True)
