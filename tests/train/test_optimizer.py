@@ -61,3 +61,24 @@ def test_muon_moves_as_far_as_adamw():
 def test_muon_needs_hidden_matrices():
     with pytest.raises(InputError, match="adamw"):
         build_optimizer(nn.Linear(4, 4), OptimizerConfig(name="muon"))
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_parts_may_learn_faster(name):
+    """The rates that torch gets, against those of the same optimizer without factors."""
+    model = nn.ModuleDict({part: nn.ModuleList([nn.Linear(4, 4)]) for part in ("old", "new")})
+    rates = []
+    for factors in ({}, {"new": 5.0}):
+        optimizer = build_optimizer(model, OptimizerConfig(name=name, lr=1e-2, factors=factors))
+        rates.append({id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]})
+    for part, factor in (("old", 1), ("new", 5)):
+        for parameter in model[part].parameters():
+            assert rates[1][id(parameter)] == pytest.approx(factor * rates[0][id(parameter)])
+
+
+def test_factors_of_unknown_parts_and_wrong_ones_are_refused():
+    model = nn.ModuleDict({"ego": nn.Linear(4, 4)})
+    with pytest.raises(InputError, match=r"'eggo'.*'ego'"):
+        build_optimizer(model, OptimizerConfig(factors={"eggo": 5.0}))
+    with pytest.raises(InputError, match=r"factors\.ego=0\.0 must be positive"):
+        build_optimizer(model, OptimizerConfig(factors={"ego": 0.0}))

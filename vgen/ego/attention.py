@@ -40,10 +40,13 @@ class TimedAttention(nn.Module):
         query_width, context_width: channels of what asks and of what is asked.
         width: channels of all heads together.
         heads: their number; width / heads is even.
+        recent: whether, to begin with, the heads prefer what is recent, each within another span (as in ALiBi, but the
+            slopes are learned). Otherwise a query begins with the mean of all that it sees.
     """
 
-    def __init__(self, query_width: int, context_width: int, width: int, heads: int) -> None:
+    def __init__(self, query_width: int, context_width: int, width: int, heads: int, recent: bool = False) -> None:
         super().__init__()
+        self.slopes = nn.Parameter(2.0 ** -torch.arange(heads)) if recent else None
         self.head_width = width // heads
         self.to_q = nn.Linear(query_width, width, bias=False)
         self.to_k = nn.Linear(context_width, width, bias=False)
@@ -57,18 +60,29 @@ class TimedAttention(nn.Module):
         key = self.norm_k(self._heads(self.to_k(context)))
         return key if rotation is None else rotate(key, rotation), self._heads(self.to_v(context))
 
-    def forward(self, queries: Tensor, rotation: Rotation | None, context: KeysValues, visible: Tensor) -> Tensor:
+    def forward(
+        self,
+        queries: Tensor,
+        rotation: Rotation | None,
+        context: KeysValues,
+        visible: Tensor,
+        age: Tensor | None = None,
+    ) -> Tensor:
         """What the queries [B, Q, D] learn, of the same shape.
 
         Args:
             rotation: of the queries' times; None where the context stands at no time.
             context: keys and values.
             visible: bool [B, Q, K].
+            age: how long ago each key was, pixel frames [B, Q, K]; of an attention that prefers what is recent.
         """
         query = self.norm_q(self._heads(self.to_q(queries)))
         query = query if rotation is None else rotate(query, rotation)
         key, value = (functional.pad(x, (0, 0, 0, 0, 1, 0)) for x in context)
         mask = functional.pad(visible, (1, 0), value=True).unsqueeze(1)
+        if self.slopes is not None:
+            fading = functional.pad(self.slopes.view(-1, 1, 1) * age.unsqueeze(1).type_as(self.slopes), (1, 0))
+            mask = torch.where(mask, -fading, -torch.inf).type_as(query)
         update = functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value)), mask)
         return self.to_out(rearrange(update, "b h q d -> b q (h d)"))
 

@@ -31,12 +31,14 @@ class Reach:
     Attributes:
         frame: [L], of each video token its latent frame.
         visible: [B, F, A] bool, which actions a frame sees.
+        age: [B, F, A] float32, how many pixel frames before a frame each action arrived.
         rotation: cos and sin of the frames' times.
         spot: [L, SPOT_WIDTH], where in the image each video token lies.
     """
 
     frame: Tensor
     visible: Tensor
+    age: Tensor
     rotation: Rotation
     spot: Tensor
 
@@ -44,6 +46,11 @@ class Reach:
     def token_rotation(self) -> Rotation:
         """cos and sin of the times of all video tokens."""
         return tuple(table[:, self.frame] for table in self.rotation)
+
+    @property
+    def token_age(self) -> Tensor:
+        """[B, L, A], how long ago each action arrived for each video token."""
+        return self.age[:, self.frame]
 
     @property
     def token_visible(self) -> Tensor:
@@ -54,7 +61,8 @@ class Reach:
 def reach_of(frame_times: Tensor, frame: Tensor, spot: Tensor, actions: ActionTokens, head_width: int) -> Reach:
     """From the times of latent frames [B, F] in pixel frames, and of each token the frame [L] and the spot [L, 2]."""
     visible = seen(actions.times, frame_times) & actions.valid.unsqueeze(1)
-    return Reach(frame, visible, rotation_at(frame_times, head_width), waves(spot, SPOT_OCTAVES))
+    age = (frame_times.unsqueeze(2) - actions.times.unsqueeze(1)).clamp(min=0).float()
+    return Reach(frame, visible, age, rotation_at(frame_times, head_width), waves(spot, SPOT_OCTAVES))
 
 
 class Injection(nn.Module, ABC):
@@ -77,7 +85,7 @@ class CrossAttention(Injection):
         super().__init__()
         self.norm = nn.LayerNorm(video_width)
         self.spot = nn.Linear(SPOT_WIDTH, video_width, bias=False)
-        self.attention = TimedAttention(video_width, width, width, heads)
+        self.attention = TimedAttention(video_width, width, width, heads, recent=True)
         nn.init.zeros_(self.attention.to_out.weight)
 
     def prepare(self, actions: ActionTokens) -> KeysValues:
@@ -87,7 +95,7 @@ class CrossAttention(Injection):
     def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
         queries = self.norm(tokens.type_as(self.norm.weight)) + self.spot(reach.spot.type_as(self.spot.weight))
-        return self.attention(queries, reach.token_rotation, prepared, reach.token_visible)
+        return self.attention(queries, reach.token_rotation, prepared, reach.token_visible, reach.token_age)
 
 
 class Modulation(Injection):
@@ -97,7 +105,7 @@ class Modulation(Injection):
         super().__init__()
         self.query = nn.Parameter(torch.randn(width))
         self.spot = nn.Linear(SPOT_WIDTH, width, bias=False)
-        self.pool = TimedAttention(width, width, width, heads)
+        self.pool = TimedAttention(width, width, width, heads, recent=True)
         self.to_scale_shift = nn.Linear(width, 2 * video_width, bias=False)
         nn.init.zeros_(self.to_scale_shift.weight)
 
@@ -108,7 +116,7 @@ class Modulation(Injection):
     def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
         query = (self.query + self.spot(reach.spot.type_as(self.query))).expand(len(tokens), -1, -1)
-        pooled = self.pool(query, reach.token_rotation, prepared, reach.token_visible)
+        pooled = self.pool(query, reach.token_rotation, prepared, reach.token_visible, reach.token_age)
         scale, shift = self.to_scale_shift(functional.silu(pooled)).chunk(2, dim=-1)
         return self._scaled(tokens.type_as(scale)) * scale + shift
 

@@ -38,6 +38,7 @@ class OptimizerConfig:
 
     name: str = "adamw"  # adamw | muon
     lr: float = 1e-4
+    factors: dict[str, float] = field(default_factory=dict)  # of lr, for parts of the objective, such as {ego: 5}
     weight_decay: float = 0.01  # on parameters of two and more dimensions
     betas: tuple[float, float] = (0.9, 0.99)
     momentum: float = 0.95  # of Muon

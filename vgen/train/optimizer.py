@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
-from vgen.errors import InputError
+from vgen.errors import InputError, unknown_key
 from vgen.train.config import OptimizerConfig, ScheduleConfig
 
 
@@ -20,15 +20,42 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.O
     Raises:
         InputError: `muon` and no hidden matrix to train.
     """
+    rates = _rates(module, config)
     hidden = hidden_matrices(module) if config.name == "muon" else []
     taken = {id(p) for p in hidden}
     rest = [p for p in module.parameters() if p.requires_grad and id(p) not in taken]
     groups = [
-        {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": parameters, "lr": lr, "betas": tuple(config.betas), "weight_decay": decay}
+        for decay, dimensions in ((config.weight_decay, (2, 3, 4, 5)), (0.0, (0, 1)))
+        for lr, parameters in _by([p for p in rest if p.ndim in dimensions], rates).items()
     ]
-    groups = [{"lr": config.lr, "betas": tuple(config.betas), **group} for group in groups if group["params"]]
-    return _muon(hidden, groups, config) if config.name == "muon" else torch.optim.AdamW(groups, fused=True)
+    return _muon(hidden, groups, config, rates) if config.name == "muon" else torch.optim.AdamW(groups, fused=True)
+
+
+def _rates(module: nn.Module, config: OptimizerConfig) -> dict[int, float]:
+    """The learning rate of each parameter, by its id.
+
+    Raises:
+        InputError: a factor of a part that the objective does not have.
+    """
+    parts = [name for name, _ in module.named_children()]
+    for name, factor in config.factors.items():
+        if name not in parts:
+            raise unknown_key(name, parts, "the parts of the objective, in optimizer.factors")
+        if not factor > 0:
+            raise InputError(f"optimizer.factors.{name}={factor} must be positive; 1 leaves the rate as it is")
+    return {
+        id(parameter): config.lr * config.factors.get(name.split(".")[0], 1.0)
+        for name, parameter in module.named_parameters()
+    }
+
+
+def _by(parameters: Sequence[nn.Parameter], rates: Mapping[int, float]) -> dict[float, list[nn.Parameter]]:
+    """Parameters by their learning rate."""
+    groups = defaultdict(list)
+    for parameter in parameters:
+        groups[rates[id(parameter)]].append(parameter)
+    return groups
 
 
 def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
@@ -39,7 +66,9 @@ def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
     return [layer.weight for layer in layers.values() if layer.weight.requires_grad]
 
 
-def _muon(hidden: list[nn.Parameter], rest: list[dict], config: OptimizerConfig) -> torch.optim.Optimizer:
+def _muon(
+    hidden: list[nn.Parameter], rest: list[dict], config: OptimizerConfig, rates: Mapping[int, float]
+) -> torch.optim.Optimizer:
     """DeepSpeed's Muon, because it also runs under ZeRO. Its step is orthogonal, times sqrt(max(1, rows / columns));
     with 0.2 * sqrt(columns) on top, an entry moves by 0.2 * lr (root mean square), as it does in a usual step of
     AdamW, so that learning rates carry over (arXiv 2502.16982, eq. 4)."""
@@ -49,9 +78,9 @@ def _muon(hidden: list[nn.Parameter], rest: list[dict], config: OptimizerConfig)
         _uncompile_muon()
     from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
 
-    by_columns = defaultdict(list)
+    alike = defaultdict(list)
     for parameter in hidden:
-        by_columns[parameter.shape[1]].append(parameter)
+        alike[rates[id(parameter)], parameter.shape[1]].append(parameter)
     for parameter in (p for group in rest for p in group["params"]):
         parameter.use_muon = False  # the marks that ZeRO looks at
     for parameter in hidden:
@@ -60,12 +89,12 @@ def _muon(hidden: list[nn.Parameter], rest: list[dict], config: OptimizerConfig)
         {
             "params": parameters,
             "use_muon": True,
-            "lr": config.lr * 0.2 * math.sqrt(columns),
+            "lr": lr * 0.2 * math.sqrt(columns),
             "momentum": config.momentum,
             "weight_decay": config.weight_decay / (0.2 * math.sqrt(columns)),  # decays by lr * weight_decay, as AdamW
             "ns_method": "standard",
         }
-        for columns, parameters in by_columns.items()
+        for (lr, columns), parameters in alike.items()
     ]
     others = [{"eps": 1e-8, "use_muon": False, **group} for group in rest]
     return MuonWithAuxAdam(matrices + others, adam_optimizer=torch.optim.AdamW)

@@ -224,14 +224,14 @@ class CanvasObjective(Objective):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] at random diffusion times, and the losses of each band of noise."""
-        loss, time = self._random_loss(batch)
+        loss, time = self._random_loss(batch, self.config.time_mean)
         return loss, by_noise(loss, time)
 
-    def _random_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _random_loss(self, batch: Batch, time_mean: float) -> tuple[Tensor, Tensor]:
         """The loss [B] at random diffusion times, and these times."""
         latent = batch["latent"].float()
         normal = torch.randn(len(latent), device=latent.device)
-        time = torch.sigmoid(self.config.time_mean + self.config.time_scale * normal)
+        time = torch.sigmoid(time_mean + self.config.time_scale * normal)
         return self.velocity_loss(batch, time, torch.randn_like(latent)), time
 
     def velocity_loss(self, batch: Batch, time: Tensor, noise: Tensor) -> Tensor:

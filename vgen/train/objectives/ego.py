@@ -38,6 +38,7 @@ class EgoConfig(CanvasConfig):
     bodies: list[EgoBodyConfig] = field(default_factory=list)
     adapter: dict[str, Any] = field(default_factory=dict)  # of a new front-end: injection, fusion, width, heads
     ego_batch: int = 16  # clips of a body per rank, beside the canvas's `batch`
+    ego_time_mean: float = 0.0  # as time_mean; what the actions decide is decided at the noisy times
     history: int = 4  # known frames at most, the present one among them
     history_noise: float = 0.0  # at most this share of a known frame's latent is noise, so that errors do not compound
     single: float = 0.25  # chance of a batch that asks for the next frame alone, rather than for chunks
@@ -147,8 +148,8 @@ class EgoObjective(CanvasObjective):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The losses of both kinds, [B + B'], at random diffusion times."""
-        canvas, time = self._random_loss(batch["canvas"])
-        ego, _ = self._random_loss(self._with_target(batch["ego"]))
+        canvas, time = self._random_loss(batch["canvas"], self.config.time_mean)
+        ego, _ = self._random_loss(self._with_target(batch["ego"]), self.config.ego_time_mean)
         metrics = {"loss/canvas": canvas.detach(), "loss/ego": ego.detach()}
         return torch.cat([canvas, ego]), metrics | by_noise(canvas, time)
 
