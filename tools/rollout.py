@@ -8,9 +8,9 @@
     python tools/rollout.py --from out/open/run.json --out out/again
 
 Modes: forward (the default), the video under a given trajectory; policy, the trajectory, its text and the video that
-follows from it; inverse, the trajectory that explains a video. Each writes trajectory.mp4 (the trajectory drawn over
-the frames), contact_sheet.png, trajectory.npz, trajectory.json and run.json; forward and policy write video.mp4, the
-start frame first.
+follows from it; inverse, the trajectory that explains a video, from its first frame on. Each writes trajectory.mp4 (the
+trajectory drawn over the frames), contact_sheet.png, trajectory.npz, trajectory.json and run.json; forward and policy
+write video.mp4, the start frame first.
 
 A start is an image, a video (CLIP@FRAME; what comes before the frame is history; its last one by default) or an episode
 of a LeRobot v3 folder, FOLDER:episode=N[:frame=K][:split=NAME][:camera=NAME], which also gives text, past and, where no
@@ -32,6 +32,7 @@ from vgen.errors import InputError, Parser, exit_on_input_error
 
 if TYPE_CHECKING:
     from vgen.ego.answer import Made
+    from vgen.ego.runtime import Settings
 
 ASKED = ("mode", "text", "frames", "fps", "seed", "trajectory", "at", "layout", "column", "episode")
 
@@ -105,7 +106,7 @@ def make_again(options: dict) -> None:
     print("all is as in the earlier run" if same else "the results DIFFER from those of the earlier run")
 
 
-def make(question: Question, settings: object, out: str) -> Made:
+def make(question: Question, settings: Settings, out: str) -> Made:
     """Answers a question, and prints what came of it."""
     from vgen.ego.make import make
 

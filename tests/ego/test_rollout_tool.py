@@ -2,17 +2,20 @@
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ego_models import save_model
+from ego_models import hand, save_model
 from PIL import Image
 
 from vgen.data.video import read_video, video_info
 from vgen.ego import answer, draw
-from vgen.ego.files import Source, read_trajectory
+from vgen.ego.files import Source, read_trajectory, write_trajectory
 from vgen.errors import exit_on_input_error
 
 ROOT = Path(__file__).parents[2]
@@ -131,8 +134,7 @@ def test_a_policy_goes_on_in_turns(run, capsys):
     run("--from", "out/run.json", "--out", "again")
     assert recorded("again")["frames_sha256"] == record["frames_sha256"]
     run(*TINY, "--mode", "policy", "--start", "media/frame.png", "--trajectory", "media/hand.npz", "--out", "image")
-    hand = read_trajectory(Source(Path("media/hand.npz")))
-    assert recorded("image")["frames"] == 4 and np.allclose(used("image").values[0], hand.values[-1], atol=1e-6)
+    assert recorded("image")["frames"] == 4 and np.allclose(used("image").values[0], hand().values[-1], atol=1e-6)
 
 
 def test_a_video_is_explained(run, capsys):
@@ -301,3 +303,26 @@ def test_a_run_whose_media_changed_is_not_made_again(run, capsys, ego_media):
         with pytest.raises(SystemExit):
             exit_on_input_error(lambda: run("--from", "bad.json", "--out", "again"))
         assert names in capsys.readouterr().err
+
+
+def test_actions_that_the_model_has_not_seen_are_told_once_with_their_share(run, caplog):
+    path = hand()
+    write_trajectory("far.npz", replace(path, values=path.values * 1000))
+    run(*TINY, "--start", "media/frame.png", "--trajectory", "far.npz", "--frames", "8", "--out", "out")
+    assert caplog.text.count("% of the actions are unlike what the model has seen of position4") == 1
+
+
+def test_a_trajectory_that_begins_elsewhere_is_told(run, caplog):
+    write_trajectory("far.npz", replace(hand(), values=hand().values + 2))
+    run(*TINY, "--start", EPISODE, "--trajectory", "far.npz", "--frames", "4", "--out", "out")
+    assert "the trajectory begins at z=2.3, the hand is at 0.256" in caplog.text and "--at" in caplog.text
+
+
+@pytest.mark.parametrize("options, names", [((), "--out"), (("--out", "out"), "--start is missing")])
+def test_the_command_itself_says_one_line_and_exits_with_2(tmp_path, options, names):
+    command = [sys.executable, ROOT / "tools/rollout.py", *options]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and names in done.stderr

@@ -17,6 +17,7 @@ from vgen.backbone.segments import Places, Segment
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.fusion import ActionFusion, ActionTokens, ContextSizes
 from vgen.ego.injection import INJECTIONS, Reach, reach_of
+from vgen.ego.normalise import kept_statistics
 from vgen.errors import InputError, unknown_key
 
 FOLDER = "ego"  # of a model folder
@@ -109,7 +110,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
             layouts={**self.config.layouts, name: columns}, statistics={**self.config.statistics, name: statistics}
         )
 
-    def statistics_of(self, layout: str) -> dict[str, Any]:
+    def statistics_of(self, layout: str) -> Mapping[str, Any]:
         """How actions of a layout are normalised, as plain JSON.
 
         Raises:
@@ -117,10 +118,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         """
         if layout not in self.config.layouts:
             raise unknown_key(layout, self.config.layouts, "the layouts of this model")
-        if not self.config.statistics.get(layout):
-            known = ", ".join(sorted(name for name, kept in self.config.statistics.items() if kept)) or "none"
-            raise InputError(f"layout {layout!r} has no statistics in this model; layouts that have: {known}")
-        return self.config.statistics[layout]
+        return kept_statistics(self.config.statistics, layout)
 
     def bind(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 
 from vgen.backbone.runtime import Limits, read_limits
 from vgen.ego.layouts import LAYOUTS
-from vgen.ego.normalise import Statistics
+from vgen.ego.normalise import Statistics, kept_statistics
 from vgen.errors import InputError, unknown_key
 from vgen.weights import read_config, resolve
 
@@ -71,10 +71,7 @@ class EgoLimits:
         Raises:
             InputError: it has none.
         """
-        if not self.statistics.get(layout):
-            known = ", ".join(sorted(name for name, kept in self.statistics.items() if kept)) or "none"
-            raise InputError(f"layout {layout!r} has no statistics in this model; layouts that have: {known}")
-        return Statistics.from_json(self.statistics[layout])
+        return Statistics.from_json(kept_statistics(self.statistics, layout))
 
 
 def read_ego_limits(model: str, parts: tuple[str, ...]) -> EgoLimits:

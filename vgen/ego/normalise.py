@@ -6,6 +6,7 @@ refused, so that they are neither missing nor mixed up in silence.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -135,3 +136,15 @@ class Statistics:
         rows = (trajectory.values.astype(np.float64) - self.centre) / self.spread
         rows[~trajectory.valid] = 0.0
         return rows
+
+
+def kept_statistics(kept: Mapping[str, Mapping[str, Any]], layout: str) -> Mapping[str, Any]:
+    """The statistics of a layout among those that a model keeps of its layouts, as plain JSON.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not kept.get(layout):
+        known = ", ".join(sorted(name for name, each in kept.items() if each)) or "none"
+        raise InputError(f"layout {layout!r} has no statistics in this model; layouts that have: {known}")
+    return kept[layout]
