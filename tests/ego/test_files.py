@@ -11,7 +11,7 @@ from trajectory_samples import LAYOUT_NAMES, sample, with_gap
 
 from vgen.data.lerobot_writer import LeRobotWriter
 from vgen.ego.convert import to_delta
-from vgen.ego.files import Source, read_trajectory, write_trajectory
+from vgen.ego.files import Source, layout_of_feature, read_trajectory, write_trajectory
 from vgen.ego.layouts import layout
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
@@ -238,3 +238,12 @@ def test_what_cannot_be_written_is_refused(tmp_path, dataset):
         with pytest.raises(InputError, match=named):
             write_trajectory(path, given, like)
         assert not path.exists()
+
+
+def test_a_data_set_says_the_layout_of_a_column_by_name_or_by_its_dimensions():
+    names = layout("position4").names
+    assert layout_of_feature({"names": names}, "state") == "position4"
+    assert layout_of_feature({"names": ["a"], "info": {"layout": "adroit_hand"}}, "state") == "adroit_hand"
+    for feature in ({}, {"names": ["a"]}, {"names": names, "info": {"layout": "position5"}}):
+        with pytest.raises(InputError, match="does not say the layout of state; give one: hand_boxes"):
+            layout_of_feature(feature, "state")

@@ -118,3 +118,5 @@ def test_a_layout_is_chosen_only_where_there_is_a_choice():
         limits(("keypoints", "position4")).choose(None)
     with pytest.raises(InputError, match="layout 'position4' has no statistics"):
         limits(("position4",)).statistics_of("position4")
+    with pytest.raises(InputError, match="'position4' is not in the rates of Stage I of model tiny"):
+        limits(("position4",)).state_rate("position4")

@@ -233,6 +233,10 @@ BAD = [
     ({"--mode": "policy", "--frames": "6"}, "frames=6 is not a multiple of advance=4; nearest: 4, 8"),
     ({"--mode": "inverse", "--trajectory": None}, "has no two frames 0.1 s apart"),
     ({"--mode": "inverse", "--start": "media/clip.mp4", "--frames": "13"}, "nearest: 12"),
+    (
+        {"--mode": "inverse", "--start": "media/clip.mp4", "--layout": "pose7", "--trajectory": None},
+        "'pose7' is not in",
+    ),
     ({"--mode": "inverse", "--start": "media/clip.mp4@24"}, "has no two frames"),
     ({"--model": "lost"}, "model 'lost' is no installed model"),
     ({"--model": "media"}, "model 'media' is no diffusers folder"),

@@ -2,7 +2,7 @@ import pytest
 
 import vgen.weights
 from vgen.errors import InputError
-from vgen.weights import resolve
+from vgen.weights import fingerprint, resolve
 
 
 @pytest.fixture(autouse=True)
@@ -34,3 +34,14 @@ def test_installed_folders_and_hub_ids(tmp_path):
 def test_others_are_refused(name, message):
     with pytest.raises(InputError, match=message):
         resolve(name)
+
+
+def test_a_fingerprint_counts_what_lies_beside_the_named_components_where_asked(tmp_path):
+    for part in ("vae", "ego"):
+        (tmp_path / "model" / part).mkdir(parents=True)
+        (tmp_path / "model" / part / "weights").write_text("old")
+    (tmp_path / "model/model_index.json").write_text('{"vae": ["diffusers", "AutoencoderKLWan"]}')
+    before = [fingerprint("model", beside) for beside in ((), ("ego",), ("ego", "state"))]
+    (tmp_path / "model/ego/weights").write_text("new")
+    after = [fingerprint("model", beside) for beside in ((), ("ego",))]
+    assert before[0] == after[0] and before[1] == before[2] != after[1] and before[0] != before[1]

@@ -65,6 +65,16 @@ class EgoLimits:
         """Frames, and so actions, per second of the video; that of the layout's sources where the model is silent."""
         return float(self.rates.get(layout) or LAYOUTS[layout].rate)
 
+    def state_rate(self, layout: str) -> float:
+        """Steps per second of Stage I.
+
+        Raises:
+            InputError: it does not say.
+        """
+        if layout not in self.state_rates:
+            raise unknown_key(layout, self.state_rates, f"the rates of Stage I of model {self.model}")
+        return float(self.state_rates[layout])
+
     def statistics_of(self, layout: str) -> Statistics:
         """How actions of a layout of the model are normalised, and so in which form they enter.
 

@@ -27,11 +27,13 @@ from vgen.ego.drive import (
     tell_of_gap,
 )
 from vgen.ego.limits import EgoLimits, parts_of, read_ego_limits
-from vgen.ego.question import MAX_FRAMES, Question
+from vgen.ego.question import Question
 from vgen.ego.runtime import Settings
 from vgen.ego.trajectory import Trajectory
 from vgen.ego.view import View, open_view
 from vgen.errors import InputError
+
+MOST_STEPS = 10_000  # of a video that is explained: its frames are held in memory
 
 Goal = tuple[np.ndarray, np.ndarray, float]  # as `EgoWorld.reset` takes it
 
@@ -137,7 +139,7 @@ def _policy(question: Question, settings: Settings, limits: EgoLimits, view: Vie
     layout = limits.choose(known.layout)
     rate = limits.rate(layout)
     limits.statistics_of(layout)
-    advance, horizon = settings.advance, limits.horizon / limits.state_rates[layout]
+    advance, horizon = settings.advance, limits.horizon / limits.state_rate(layout)
     frames = question.frames or max(advance, int(horizon * rate + 1e-6) // advance * advance)
     check_multiple(frames, advance)
     scene = _scene(question, settings, limits, view, frames, rate, _sight(limits, layout))
@@ -147,18 +149,17 @@ def _policy(question: Question, settings: Settings, limits: EgoLimits, view: Vie
 def _inverse(question: Question, settings: Settings, limits: EgoLimits, view: View) -> Prepared:
     known = _start_known(question, view, last=False)
     layout = limits.choose(known.layout if known is not None else question.layout)
-    rate = limits.state_rates[layout]
+    rate = limits.state_rate(layout)
     most = view.ahead(rate)
     if most < 1:
         rule = f"has no two frames {1 / rate:.3g} s apart from frame {view.frame} on; give a longer video"
         raise InputError(f"{view.name} {rule}")
-    if question.frames is None and most > MAX_FRAMES:
-        raise InputError(f"{view.name} has {most} steps, more than {MAX_FRAMES} at once; say how many with --frames")
     frames = question.frames or most
     if frames > most:
-        raise InputError(
-            f"frames={frames} is more than {view.name} has: {most} at {rate:g} per second; nearest: {most}"
-        )
+        raise InputError(f"frames={frames} is more than {view.name} has at {rate:g} per second; nearest: {most}")
+    if frames > MOST_STEPS:
+        rule = f"{MOST_STEPS} are explained at once; say how many with --frames, and from where with CLIP@FRAME"
+        raise InputError(f"{view.name} has {frames} steps and no more than {rule}")
     scene = Scene(np.zeros((0, *view.size, 3), np.uint8), _text(question, view), (), question.seed)
     return Prepared(limits, view, layout, rate, frames, scene, known=known)
 
@@ -225,7 +226,7 @@ def _pixels(image: Tensor) -> np.ndarray:
 
 def _sight(limits: EgoLimits, layout: str) -> float:
     """Seconds between the first and the last of the frames that a policy looks at."""
-    return (limits.states - 1) / limits.state_rates[layout]
+    return (limits.states - 1) / limits.state_rate(layout)
 
 
 def _text(question: Question, view: View) -> str:

@@ -21,6 +21,7 @@ from vgen.errors import InputError
 logger = logging.getLogger(__name__)
 
 NEARLY = 1e-6  # of a frame: rounding of times
+AT_ONCE = 32  # frames read before they are resized: they may be far larger than those of a model
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class View:
     def at(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
         """As `frames`, at times in seconds from the present one."""
         numbers = np.rint(self.frame + np.asarray(seconds) * self.fps).astype(int).clip(0, self.count - 1)
-        return np.stack([self._fitted(pixels) for pixels in self.read(numbers.tolist())])
+        parts = (numbers[first : first + AT_ONCE].tolist() for first in range(0, len(numbers), AT_ONCE))
+        return np.stack([self._fitted(pixels) for part in parts for pixels in self.read(part)])
 
     def _fitted(self, pixels: np.ndarray) -> np.ndarray:
         if pixels.shape[:2] == self.size:
