@@ -32,9 +32,10 @@ def rotation_at(times: Tensor, head_width: int) -> Rotation:
 
 
 class TimedAttention(nn.Module):
-    """Multi-head cross-attention with one more key that is always seen: zero, with the value zero.
+    """Multi-head cross-attention, in which a query that sees nothing gets exactly zero: no bias is anywhere.
 
-    So a query that sees nothing gets exactly zero, and one that wants nothing may say so. No bias is anywhere.
+    There is no key to turn to instead of what is seen: with one, an attention that begins from nothing learned at once
+    to look away from the actions, and never came back.
 
     Args:
         query_width, context_width: channels of what asks and of what is asked.
@@ -78,13 +79,14 @@ class TimedAttention(nn.Module):
         """
         query = self.norm_q(self._heads(self.to_q(queries)))
         query = query if rotation is None else rotate(query, rotation)
-        key, value = (functional.pad(x, (0, 0, 0, 0, 1, 0)) for x in context)
-        mask = functional.pad(visible, (1, 0), value=True).unsqueeze(1)
+        key, value = context
+        sees = visible.any(2, keepdim=True)
+        mask = (visible | ~sees).unsqueeze(1)  # a softmax over nothing is not a number
         if self.slopes is not None:
-            fading = functional.pad(self.slopes.view(-1, 1, 1) * age.unsqueeze(1).type_as(self.slopes), (1, 0))
+            fading = self.slopes.view(-1, 1, 1) * age.unsqueeze(1).type_as(self.slopes)
             mask = torch.where(mask, -fading, -torch.inf).type_as(query)
         update = functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value)), mask)
-        return self.to_out(rearrange(update, "b h q d -> b q (h d)"))
+        return self.to_out(rearrange(update, "b h q d -> b q (h d)") * sees)
 
     def _heads(self, projected: Tensor) -> Tensor:
         return projected.unflatten(-1, (-1, self.head_width))

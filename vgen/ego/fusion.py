@@ -75,12 +75,15 @@ class ActionFusion(nn.Module):
         self.projections = nn.ModuleDict(
             {name: nn.Linear(ACTION_WIDTH * columns, width) for name, columns in layouts.items()}
         )
+        self.norm_in = nn.LayerNorm(width)
         self.null = nn.Parameter(0.02 * torch.randn(width))
         if context is not None:
             self.patches = nn.Linear(context.channels * context.patch**2, width)
             self.norm_look, self.norm_read = nn.LayerNorm(width), nn.LayerNorm(width)
             self.look = TimedAttention(width, width, width, heads)
             self.read = TimedAttention(width, context.text_width, width, heads)
+            for attention in (self.look, self.read):  # an action is itself, until there is something to learn around it
+                nn.init.zeros_(attention.to_out.weight)
         self.feed = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
         )
@@ -116,7 +119,7 @@ class ActionFusion(nn.Module):
         known = torch.where(valid.unsqueeze(-1), actions, torch.zeros_like(actions))
         ahead = displacement(known, times, valid, now)
         both = torch.cat([known, ahead], dim=-1).to(self.null)
-        tokens = self.projections[layout](torch.cat([both, waves(both, ACTION_OCTAVES)], dim=-1))
+        tokens = self.norm_in(self.projections[layout](torch.cat([both, waves(both, ACTION_OCTAVES)], dim=-1)))
         if drop is not None:
             tokens = torch.where(drop.view(-1, 1, 1), self.null, tokens)
         if self.context is not None:
