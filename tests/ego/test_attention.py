@@ -1,6 +1,7 @@
 """Attention in time against loops over what each query sees."""
 
 import numpy as np
+import pytest
 import torch
 
 from vgen.ego.attention import TimedAttention, rotation_at, seen
@@ -15,8 +16,8 @@ def turned(vector, time):
     return np.stack([pairs.real, pairs.imag], axis=1).ravel()
 
 
-def by_loops(attention, queries, when, context, times, sees):
-    """One query and one head at a time, over the context that it sees and the key that is zero."""
+def by_loops(attention, queries, when, context, times, sees, slopes=(0.0, 0.0)):
+    """One query and one head at a time, over the context that it sees."""
     heads = attention.to_q.weight.shape[0] // HEAD
     project = [w.weight.detach().double().numpy() for w in (attention.to_q, attention.to_k, attention.to_v)]
     gains = [norm.weight.detach().double().numpy() for norm in (attention.norm_q, attention.norm_k)]
@@ -25,10 +26,11 @@ def by_loops(attention, queries, when, context, times, sees):
         for h in range(heads):
             part = slice(h * HEAD, (h + 1) * HEAD)
             q = turned(normed(project[0][part] @ query) * gains[0], when[i])
-            logits, values = [0.0], [np.zeros(HEAD)]
+            logits, values = [], []
             for j, known in enumerate(context.double().numpy()):
                 if sees[i][j]:
-                    logits.append(q @ turned(normed(project[1][part] @ known) * gains[1], times[j]) / HEAD**0.5)
+                    logit = q @ turned(normed(project[1][part] @ known) * gains[1], times[j]) / HEAD**0.5
+                    logits.append(logit - slopes[h] * (when[i] - times[j]))
                     values.append(project[2][part] @ known)
             weights = np.exp(logits) / np.exp(logits).sum()
             out[i, part] = weights @ np.stack(values)
@@ -39,8 +41,9 @@ def normed(vector):
     return vector / np.sqrt((vector**2).mean() + torch.finfo(torch.float32).eps)
 
 
-def test_it_is_the_loops():
-    attention = TimedAttention(5, 7, 2 * HEAD, 2)
+@pytest.mark.parametrize("recent", [False, True])
+def test_it_is_the_loops(recent):
+    attention = TimedAttention(5, 7, 2 * HEAD, 2, recent)
     for norm in (attention.norm_q, attention.norm_k):
         torch.nn.init.normal_(norm.weight, mean=1.5, std=0.3)
     queries, context = torch.randn(1, 4, 5), torch.randn(1, 6, 7)
@@ -49,8 +52,10 @@ def test_it_is_the_loops():
     sees = seen(times, when)
     assert sees[0].sum(1).tolist() == [1, 4, 5, 6]
     heads = attention.keys_values(context, rotation_at(times, HEAD))
-    got = attention(queries, rotation_at(when, HEAD), heads, sees)
-    expected = by_loops(attention, queries[0], when[0].numpy(), context[0], times[0].numpy(), sees[0])
+    age = when.unsqueeze(2) - times.unsqueeze(1)
+    got = attention(queries, rotation_at(when, HEAD), heads, sees, age)
+    slopes = (1.0, 0.5) if recent else (0.0, 0.0)
+    expected = by_loops(attention, queries[0], when[0].numpy(), context[0], times[0].numpy(), sees[0], slopes)
     np.testing.assert_allclose(got[0].detach(), expected, atol=1e-5)
 
 

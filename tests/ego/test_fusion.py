@@ -16,7 +16,10 @@ TIMES = torch.tensor([[1.0, 2.0, 6.0, 8.0, 9.0], [1.0, 3.0, 4.0, 5.0, 20.0]]).do
 
 @pytest.fixture
 def fusion():
-    return ActionFusion(LAYOUTS, WIDTH, HEADS, SIZES).eval()
+    made = ActionFusion(LAYOUTS, WIDTH, HEADS, SIZES).eval()
+    for attention in (made.look, made.read):  # as if trained
+        torch.nn.init.normal_(attention.to_out.weight, std=0.3)
+    return made
 
 
 @pytest.fixture
@@ -109,6 +112,11 @@ def test_horizons_of_any_length_and_place(fusion, inputs):
     torch.testing.assert_close(moved, plain, atol=1e-5, rtol=1e-4)
     cos, _ = rotation_at(TIMES + 1000, WIDTH // HEADS)
     assert cos.shape == (2, 5, 1, WIDTH // HEADS)
+
+
+def test_untrained_an_action_is_itself(inputs):
+    fusion = ActionFusion(LAYOUTS, WIDTH, HEADS, SIZES)
+    assert torch.equal(fusion(**inputs).tokens, fusion(**{**inputs, "context": [], "text": inputs["text"] * 2}).tokens)
 
 
 def test_without_context_or_fusion(fusion, inputs):
