@@ -115,6 +115,16 @@ def test_an_episode_gives_text_past_and_trajectory(run):
     assert recorded("again")["frames_sha256"] == record["frames_sha256"]
 
 
+def test_the_episode_s_own_trajectory_from_its_file_is_the_same(run):
+    run(*TINY, "--start", EPISODE, "--out", "own")
+    parquet = ("--trajectory", "media/episodes/data/chunk-000/file-000.parquet", "--episode", "2", "--at", "0.4")
+    run(*TINY, "--start", EPISODE, *parquet, "--out", "file")
+    assert recorded("file")["frames"] == 12
+    assert np.abs(read_video("own/video.mp4").astype(int) - read_video("file/video.mp4")).max() < 4  # times are float32
+    run(*TINY, "--start", EPISODE, *parquet[:-1], "0.2", "--out", "late")
+    assert np.abs(read_video("own/video.mp4")[:12].astype(int) - read_video("late/video.mp4")[:12]).max() > 10
+
+
 def test_frame_by_frame_at_another_speed(run):
     run(*FORWARD, "--frames", "3", "--advance", "1", "--window", "2", "--fps", "5", "--out", "out")
     info = video_info("out/video.mp4")

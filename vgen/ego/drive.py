@@ -21,7 +21,8 @@ from vgen.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-NEARLY = 1e-6  # of a frame: rounding of times
+NEARLY = 1e-3  # of a frame, and
+MOMENT = 1e-4  # of a second: data sets keep times in float32
 APART = 0.25  # of the model's range, from which a trajectory does not begin where the hand is
 
 
@@ -59,13 +60,13 @@ def read_known(source: Source, at: float | None, start: Trajectory | None, last:
     given = read_trajectory(source)
     first, end = _begin(given), float(given.times[-1])
     now = at if at is not None else end if last else first
-    if not first - NEARLY <= now <= end + NEARLY:
+    if not first - MOMENT <= now <= end + MOMENT:
         nearest = first if now < first else end
         raise InputError(f"at={now:g} s is outside {source.path}, {first:g} to {end:g} s; nearest: {nearest:g}")
     moved = replace(given, times=given.times - now)
     if given.form == "absolute" or start is None or not start.valid.all():
         return moved
-    if now > first + NEARLY:
+    if now > first + MOMENT:
         raise InputError(f"at={now:g} lies within {source.path}, which is {given.form}; convert it to absolute form")
     if start.layout != given.layout:
         raise InputError(f"{source.path} has layout {given.layout}; the state at the start frame has {start.layout}")
@@ -74,7 +75,7 @@ def read_known(source: Source, at: float | None, start: Trajectory | None, last:
 
 def state_at_start(known: Trajectory | None) -> Trajectory | None:
     """The state at the start frame: one absolute row at time 0; None where it is not known."""
-    if known is None or known.form != "absolute" or not known.times[0] - NEARLY <= 0 <= known.times[-1] + NEARLY:
+    if known is None or known.form != "absolute" or not known.times[0] - MOMENT <= 0 <= known.times[-1] + MOMENT:
         return None
     row = _sampled(known, np.zeros(1))
     return row if row.valid.all() else None
@@ -82,7 +83,7 @@ def state_at_start(known: Trajectory | None) -> Trajectory | None:
 
 def enough(known: Trajectory, rate: float) -> int:
     """How many frames of future a trajectory drives."""
-    return int(known.times[-1] * rate + NEARLY * max(1.0, rate))
+    return int(known.times[-1] * rate + NEARLY)
 
 
 def check_frames(frames: int | None, known: Trajectory, rate: float, advance: int) -> int:
@@ -130,9 +131,9 @@ def future_of(known: Trajectory, rate: float, edits: Sequence[str] = ()) -> Traj
 
 def past_of(known: Trajectory | None, rate: float, most: int) -> Trajectory | None:
     """Up to so many rows at a rate before the start frame, oldest first, without the start itself; None for none."""
-    if known is None or known.form != "absolute" or known.times[0] > NEARLY:
+    if known is None or known.form != "absolute" or known.times[0] > MOMENT:
         return None
-    count = min(most, int(-known.times[0] * rate + NEARLY * max(1.0, rate)))
+    count = min(most, int(-known.times[0] * rate + NEARLY))
     return _sampled(known, np.arange(-count, 0) / rate) if count > 0 else None
 
 

@@ -13,6 +13,7 @@ from vgen.backbone.shapes import check_advance
 from vgen.data.placing import PlacedFrame, composite, place_all
 from vgen.data.video import to_uint8
 from vgen.ego.drive import (
+    MOMENT,
     Drive,
     Led,
     check_frames,
@@ -167,7 +168,7 @@ def _inverse(question: Question, settings: Settings, limits: EgoLimits, view: Vi
 def led_by(prepared: Prepared, settings: Settings) -> tuple[Trajectory, Led]:
     """What a policy is told of: the trajectory up to the start frame, and the same at the rate of the video."""
     start, rate = state_at_start(prepared.known), prepared.rate
-    earlier = prepared.known.times < -1e-6
+    earlier = prepared.known.times < -MOMENT
     past = joined(prepared.known.rows(0, int(earlier.sum())), start) if earlier.any() else start
     before = past_of(prepared.known, rate, _reach(settings, prepared.limits))
     form = prepared.limits.statistics_of(prepared.layout).form
