@@ -62,6 +62,9 @@ class ActionFusion(nn.Module):
     action, and how it differs from the one that led to the present: where the hand goes, as well as where it is; both
     as they are and as waves.
 
+    What is read is added, and nothing is normalised after that: what all actions have in common, such as the scene, would
+    otherwise grow until it drowned what they differ in.
+
     Args:
         layouts: number of columns of each layout.
         width: W, a multiple of 4.
@@ -75,7 +78,8 @@ class ActionFusion(nn.Module):
         self.projections = nn.ModuleDict(
             {name: nn.Linear(ACTION_WIDTH * columns, width) for name, columns in layouts.items()}
         )
-        self.norm_in = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width)
+        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         self.null = nn.Parameter(0.02 * torch.randn(width))
         if context is not None:
             self.patches = nn.Linear(context.channels * context.patch**2, width)
@@ -84,10 +88,6 @@ class ActionFusion(nn.Module):
             self.read = TimedAttention(width, context.text_width, width, heads)
             for attention in (self.look, self.read):  # an action is itself, until there is something to learn around it
                 nn.init.zeros_(attention.to_out.weight)
-        self.feed = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
-        )
-        self.norm_out = nn.LayerNorm(width)
 
     def add_layout(self, name: str, columns: int) -> None:
         """A projection for one more layout."""
@@ -119,13 +119,13 @@ class ActionFusion(nn.Module):
         known = torch.where(valid.unsqueeze(-1), actions, torch.zeros_like(actions))
         ahead = displacement(known, times, valid, now)
         both = torch.cat([known, ahead], dim=-1).to(self.null)
-        tokens = self.norm_in(self.projections[layout](torch.cat([both, waves(both, ACTION_OCTAVES)], dim=-1)))
+        tokens = self.norm(self.projections[layout](torch.cat([both, waves(both, ACTION_OCTAVES)], dim=-1)))
+        tokens = tokens + self.feed(tokens)
         if drop is not None:
             tokens = torch.where(drop.view(-1, 1, 1), self.null, tokens)
         if self.context is not None:
             tokens = tokens + self._look(tokens, times, context)
             tokens = tokens + self._read(tokens, text.to(self.null))
-        tokens = self.norm_out(tokens + self.feed(tokens))
         return ActionTokens(tokens * valid.unsqueeze(-1), times, valid)
 
     def _look(self, tokens: Tensor, times: Tensor, context: Sequence[Segment]) -> Tensor:
