@@ -62,8 +62,8 @@ class ActionFusion(nn.Module):
     action, and how it differs from the one that led to the present: where the hand goes, as well as where it is; both
     as they are and as waves.
 
-    What is read is added, and nothing is normalised after that: what all actions have in common, such as the scene, would
-    otherwise grow until it drowned what they differ in.
+    What is read is added, and nothing is normalised after that: what all actions have in common, such as the scene,
+    would otherwise grow until it drowned what they differ in.
 
     Args:
         layouts: number of columns of each layout.
