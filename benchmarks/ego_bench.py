@@ -38,6 +38,7 @@ from ego_suite.sheets import ForwardSheets, FutureSheets
 from ego_suite.tracker import Tracker, load_tracker
 from ego_suite.tracking import Tracking
 
+from vgen.backbone.shapes import check_advance
 from vgen.data.lerobot import LeRobotDataset
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
@@ -142,7 +143,7 @@ def load_roller(args: argparse.Namespace, bodies: Sequence[Body]) -> Roller:
     """The model, checked against the bodies whose videos it is to make.
 
     Raises:
-        InputError: it cannot be loaded, or does not know a body's layout or its rate.
+        InputError: it cannot be loaded, does not know a body's layout or its rate, or cannot advance so.
     """
     pipe = EgoPipeline.from_pretrained(args.model)
     pipe.set_progress_bar_config(disable=True)
@@ -158,6 +159,7 @@ def load_roller(args: argparse.Namespace, bodies: Sequence[Body]) -> Roller:
             raise InputError(f"the model was trained at {own}; {body.data} has {fps:g}: record it at that rate")
     advance = args.advance or min(ADVANCE, pipe.config.default_frames - 1)
     steps = args.steps or pipe.config.default_steps
+    check_advance(advance, pipe.temporal_stride)
     return Roller(pipe, RolloutSettings(advance, args.window, steps, args.guidance), args.bf16)
 
 

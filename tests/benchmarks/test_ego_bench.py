@@ -70,7 +70,7 @@ def test_results_do_not_depend_on_the_batch_and_without_actions_trajectories_do_
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
     blind = roller.roll(members, blind=True)
     torch.testing.assert_close(blind, blind[:1].expand_as(blind), atol=1e-4, rtol=1e-4)
-    assert (together - together[:1]).abs().max() > 1e-2 and (together - blind).abs().max() > 1e-2
+    assert (together - together[:1]).abs().max() > 2e-3 and (together - blind).abs().max() > 2e-3
 
 
 def test_the_codec_rebuilds_every_frame_alone(roller):
