@@ -12,7 +12,7 @@ dynamics (and of the counterfactuals, where that section is chosen), against the
 
 Cases: up to --clips episodes of the split, and a quarter as many groups of counterfactuals, taking turns by task; every
 rollout starts at frame 16 of a recording (cases.py). The split `unseen`, tasks that were never trained on, is
-Meta-World's alone. The tracker is trained on first use, two minutes for each body, and kept in --cache.
+Meta-World's alone. The tracker is trained on first use, some minutes for each body, and kept in --cache.
 """
 
 from __future__ import annotations
@@ -160,7 +160,8 @@ def load_roller(args: argparse.Namespace, bodies: Sequence[Body]) -> Roller:
     advance = args.advance or min(ADVANCE, pipe.config.default_frames - 1)
     steps = args.steps or pipe.config.default_steps
     check_advance(advance, pipe.temporal_stride)
-    return Roller(pipe, RolloutSettings(advance, args.window, steps, args.guidance), args.bf16)
+    window = args.window or pipe.ego.config.history
+    return Roller(pipe, RolloutSettings(advance, window, steps, args.guidance), args.bf16)
 
 
 def _described(args: argparse.Namespace, roller: Roller, results: dict, seconds: float) -> dict:
@@ -197,7 +198,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=64, help="of each body (default: 64)")
     parser.add_argument("--sections", default=",".join(SECTIONS), help=f"default: {','.join(SECTIONS)}")
     parser.add_argument("--advance", type=int, help="frames per step (default: 16, or the model's length less 1)")
-    parser.add_argument("--window", type=int, default=4, help="past frames that are conditions (default: 4)")
+    parser.add_argument("--window", type=int, help="past frames that are conditions (default: the model's own)")
     parser.add_argument("--steps", type=int, help="of denoising (default: the model's own)")
     parser.add_argument("--guidance", type=float, default=1.0, help="over the actions; 1 is none (default: 1)")
     parser.add_argument("--batch", type=int, default=16, help="rollouts at once; changes the speed and nothing else")
@@ -213,10 +214,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     args = parse_args()
-    for name in ("clips", "batch", "window"):
+    for name in ("clips", "batch"):
         if getattr(args, name) < 1:
             raise InputError(f"{name}={getattr(args, name)} must be 1 or more")
-    for name in ("advance", "steps"):
+    for name in ("advance", "steps", "window"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"{name}={getattr(args, name)} must be 1 or more")
     results = run(args)
