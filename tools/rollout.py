@@ -56,7 +56,9 @@ def read_options() -> dict:
     parser.add_argument("--fps", type=float, help="frames per second of the files; default: the model's rate")
     parser.add_argument("--seed", type=int, help="of the noise, default 0")
     parser.add_argument("--advance", type=int, help="frames per step: 1, or a multiple of the codec's 4; default 4")
-    parser.add_argument("--window", type=int, help="past frames that are kept in view, default 4")
+    parser.add_argument(
+        "--window", type=int, help="past frames that are kept in view; default: as the model was trained"
+    )
     parser.add_argument("--model", help="nano (default), a diffusers folder or a hub id")
     parser.add_argument("--lora", help="a LoRA file, folder or hub id")
     parser.add_argument("--steps", type=int, help="denoising steps; default: the model's own")

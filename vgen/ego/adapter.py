@@ -42,6 +42,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         width: W, channels of an action token, a multiple of 4 and of twice the heads.
         heads: of every attention here.
         rates: of each layout, the frames per second that it was trained at; a frame is one action.
+        history: known frames that it was trained with at most; a rollout keeps as many.
 
     Raises:
         InputError: an unknown injection, or a width that the heads do not divide.
@@ -63,6 +64,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         width: int = 128,
         heads: int = 4,
         rates: dict[str, float] | None = None,
+        history: int = 4,
     ) -> None:
         super().__init__()
         if injection not in INJECTIONS:

@@ -36,6 +36,7 @@ class EgoLimits:
         rates: frames, and so actions, per second of the video of each layout.
         statistics: of each layout, how its actions are normalised, as plain JSON.
         state_rates: steps per second of Stage I of each layout.
+        history: known frames that the front-end was trained with at most.
         horizon, states: how many steps Stage I predicts at once, from how many frames.
     """
 
@@ -45,6 +46,7 @@ class EgoLimits:
     rates: Mapping[str, float]
     statistics: Mapping[str, Mapping[str, Any]]
     state_rates: Mapping[str, float]
+    history: int = 4
     horizon: int = 0
     states: int = 0
 
@@ -104,6 +106,7 @@ def read_ego_limits(model: str, parts: tuple[str, ...]) -> EgoLimits:
         ego.get("rates") or {},
         ego.get("statistics", {}),
         state.get("rates", {}),
+        ego.get("history", 4),
         state.get("horizon", 0),
         state.get("states", 0),
     )

@@ -204,7 +204,7 @@ def _scene(
 ) -> Scene:
     """What a rollout begins with; its history goes back as far as the window, or some seconds, if further."""
     spacing = min(settings.advance, limits.base.temporal_stride)
-    most = max((settings.window - 1) * spacing, int(np.ceil(sight * rate - 1e-6))) + 1
+    most = max((_window(settings, limits) - 1) * spacing, int(np.ceil(sight * rate - 1e-6))) + 1
     history = view.frames(1 - view.back(rate, most), 0, rate)
     goals = _goals(question, _Ground(frames + 1, *view.size, rate), limits.base.temporal_stride)
     return Scene(history, _text(question, view), goals, question.seed)
@@ -236,4 +236,8 @@ def _text(question: Question, view: View) -> str:
 
 def _reach(settings: Settings, limits: EgoLimits) -> int:
     """How many rows before the start frame a rollout reads."""
-    return settings.window * limits.base.temporal_stride
+    return _window(settings, limits) * limits.base.temporal_stride
+
+
+def _window(settings: Settings, limits: EgoLimits) -> int:
+    return settings.window or limits.history

@@ -27,14 +27,15 @@ class RolloutSettings:
 
     Attributes:
         advance: pixel frames per step: 1, or a multiple of the codec's temporal stride.
-        window: how many past frames are conditions, `advance` apart but no more than the stride; older ones go.
+        window: how many past frames are conditions, `advance` apart but no more than the stride; older ones go. As many
+            as the model was trained with, when None.
         steps: of denoising; the model's default when None.
         guidance: classifier-free guidance over the actions; 1 is none.
         blind: without the actions: they become the learned null of the front-end, as training drops them.
     """
 
     advance: int = 4
-    window: int = 4
+    window: int | None = None
     steps: int | None = None
     guidance: float = 1.0
     blind: bool = False
@@ -100,6 +101,7 @@ class Rollout:
         self.text = pipe.embed(texts)
         self.goals = [goal for goal in goals if goal.t.max() > 0]
         self.now = 0
+        self._window = settings.window or pipe.ego.config.history
         self._spacing = min(settings.advance, self.stride)
         self._actions = past
         self._history: list[Segment] = []
@@ -125,7 +127,7 @@ class Rollout:
         arrivals = self.now + 1 + torch.arange(actions.shape[1], dtype=torch.float64)
         newer = TimedActions(actions, valid.to(actions.device), arrivals)
         known = newer if self._actions is None else self._actions.then(newer)
-        self._actions = known.after(self.now - self.settings.window * self.stride)
+        self._actions = known.after(self.now - self._window * self.stride)
 
     def _predict(self) -> Tensor:
         """Latents of the next step: one image-mode latent, or the chunks that follow on the latent grid."""
@@ -173,20 +175,20 @@ class Rollout:
 
     def _spaced(self, count: int) -> list[int]:
         """Of the frames 1 - count .. 0, those that the window holds, oldest first."""
-        return list(range(0, -count, -self._spacing))[: self.settings.window][::-1]
+        return list(range(0, -count, -self._spacing))[: self._window][::-1]
 
     def _keep(self, latent: Tensor, frame: int) -> None:
         """One more condition; the oldest one goes when the window is full."""
         t = temporal_position(torch.full((len(latent), 1), frame), self.stride).to(latent.device)
         newest = condition(latent, t)
-        self._history = [*self._history, newest][-self.settings.window :]
+        self._history = [*self._history, newest][-self._window :]
         if self.pipe.transformer.independent:
             kept = self.pipe.transformer.remember([newest], self.text)
             kept = kept if self._cache is None else self._cache.append(kept)
-            self._cache = kept.window(self.settings.window)
+            self._cache = kept.window(self._window)
 
 
 def _check(settings: RolloutSettings, stride: int) -> None:
     check_advance(settings.advance, stride)
-    if settings.window < 1:
+    if settings.window is not None and settings.window < 1:
         raise InputError(f"window={settings.window} must keep 1 frame or more; nearest: 1")

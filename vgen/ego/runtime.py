@@ -16,16 +16,17 @@ class Settings(RunSettings):
 
     Attributes:
         advance: Pixel frames per step of the rollout: 1, or a multiple of the codec's temporal stride.
-        window: How many past frames are conditions.
+        window: How many past frames are conditions; as many as the model was trained with, when None.
 
     Raises:
         InputError: a value breaks its rule.
     """
 
     advance: int = 4
-    window: int = 4
+    window: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.whole("advance", self.advance, 1, MAX_ADVANCE)
-        checks.whole("window", self.window, 1, MAX_WINDOW)
+        if self.window is not None:
+            checks.whole("window", self.window, 1, MAX_WINDOW)

@@ -108,7 +108,7 @@ class EgoObjective(CanvasObjective):
             if body.config.layout not in known:
                 known[body.config.layout] = body.fit().to_json()
         rates = (self.ego.config.rates or {}) | {body.config.layout: body.fps for body in self.bodies}
-        self.ego.register_to_config(statistics=known, rates=rates)
+        self.ego.register_to_config(statistics=known, rates=rates, history=self.config.history)
         self._statistics = {name: Statistics.from_json(kept) for name, kept in known.items()}
 
     def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
