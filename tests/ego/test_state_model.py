@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from vgen.ego.normalise import Statistics
-from vgen.ego.state_model import StateConfig, StateModel, States
+from vgen.ego.state_model import WEIGHTS, StateConfig, StateModel, States
 from vgen.ego.trajectory import Trajectory, layout
 from vgen.ego.trunk import choose_trained, decoder, load_tokenizer, load_trunk, new_llama
 from vgen.ego.vision import LatentVision, load_clip
@@ -320,6 +320,11 @@ def test_folders_that_are_refused(make, folders, tmp_path):
         load_trunk(folders / "clip")
     with pytest.raises(InputError, match="nearest: 'hidden_size'"):
         new_llama({"hiden_size": 8})
+    make().save_pretrained(tmp_path / "cut")
+    weights = tmp_path / "cut" / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match="holds no state model"):
+        StateModel.from_pretrained(tmp_path / "cut")
     make().save_pretrained(tmp_path / "state")
     about = json.loads((tmp_path / "state" / "config.json").read_text())
     del about["statistics"][LAYOUT]

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import torch
 from diffusers.models.embeddings import get_timestep_embedding
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -275,7 +276,7 @@ class StateModel(nn.Module):
             config = StateConfig(**{key: about[key] for key in StateConfig.__dataclass_fields__})
             statistics = {name: Statistics.from_json(about["statistics"][name]) for name in config.layouts}
             settings = about["vision"]
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise InputError(f"{folder} holds no state model: {' '.join(str(error).split())[:200]}") from error
         vision = load_vision(settings, folder / "vision", codec)
         model = cls(config, load_trunk(folder / "trunk"), load_tokenizer(folder / "tokenizer"), vision, statistics)
