@@ -2,7 +2,8 @@
 
 Policy: asked at a quarter and at half of each test episode, with the sentence; several futures are drawn. Displacement
 error at t is the distance between predicted and true place t seconds ahead (mean over bodies, units of the layout);
-`model` is the mean over the futures, `best of K` the nearest of them at that time, `no sentence` one future without a
+`model` is the mean over the futures, `mean of K` the error of their mean place (a single draw adds its own spread to
+that of the truth), `best of K` the nearest of them at that time, `no sentence` one future without a
 prompt, whose text, which the model then tells from what it sees, is compared with the episode's sentence: right or
 wrong as a whole. Only times within the horizon that the model was trained for count. Baselines: the last step for ever,
 and staying put. Where the layout holds boxes, their intersection over union with the true ones at the same times.
@@ -107,9 +108,11 @@ class PolicyScores:
         self, seconds: float, truth: Trajectory, present: int, ahead: int, drawn: list[Trajectory], alone: Trajectory
     ) -> None:
         true = body_places(truth)[present + ahead]
-        errors = [_distance(body_places(future)[ahead], true) for future in drawn]
+        places = np.stack([body_places(future)[ahead] for future in drawn])
+        errors = [_distance(place, true) for place in places]
         answers = {
             "model": float(np.mean(errors)),
+            f"mean of {SAMPLES}": _distance(places.mean(0), true),
             f"best of {SAMPLES}": min(errors),
             "no sentence": _distance(body_places(alone)[ahead], true),
             "constant velocity": _distance(constant_velocity(truth, present, ahead + 1)[ahead], true),
