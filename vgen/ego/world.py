@@ -170,7 +170,7 @@ def _frames(frames: np.ndarray) -> np.ndarray:
     frames = frames[None] if frames.ndim == 3 else frames
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
         raise InputError(f"frames are {frames.dtype} {list(frames.shape)} and must be uint8 [H, W, 3] or [K, H, W, 3]")
-    return np.ascontiguousarray(frames)
+    return np.require(frames, requirements=("C", "W"))  # torch warns of memory that it may not write
 
 
 def environment(world: EgoWorld, frames: np.ndarray, text: str = "") -> Any:
