@@ -81,7 +81,7 @@ def test_a_video_that_fails_in_training_is_replaced_alike_by_every_rank(config, 
     config.max_bad_share = 0.5
     codec = CodecConfig(data=config, model=MODEL, frames=5, clips_per_batch=2, images_per_batch=2, image_share=0.0)
     before = objective()
-    assert "5.mp4" not in before.data.bad
+    assert "5.mp4" not in before.sets[0].data.bad
     whole = [before.batch(step, 0, 2, 0.5)["video"] for step in range(12)]
     first, second = objective(), objective()
     (tmp_path / "videos" / "0.mp4").write_bytes(b"gone bad")
@@ -91,4 +91,4 @@ def test_a_video_that_fails_in_training_is_replaced_alike_by_every_rank(config, 
     assert all(torch.equal(one, other) for one, other in zip(batches, later, strict=True))
     assert any(not torch.equal(one, other) for one, other in zip(batches, whole, strict=True))
     assert [batch.shape for batch in batches] == [batch.shape for batch in whole]
-    assert "0.mp4" in first.data.bad and "2 of 10 videos could not be used" in first.data_summary()
+    assert "0.mp4" in first.sets[0].data.bad and "2 of 10 videos could not be used" in first.data_summary()
