@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from vgen.canvas.record import describe_run, read_record, write_record
+from vgen.backbone.record import write_record
+from vgen.canvas.record import describe_run, read_record
 from vgen.canvas.runtime import Settings
 from vgen.canvas.spec import Canvas, Patch
 from vgen.errors import InputError

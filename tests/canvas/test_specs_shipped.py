@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from vgen.canvas.media import composite, place
+from vgen.canvas.media import place
 from vgen.canvas.spec import Canvas, validate
+from vgen.data.placing import composite
 
 FOLDER = Path(__file__).parents[2] / "configs/canvas"
 SPECS = sorted(FOLDER.glob("*.yaml"))

@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 
+from vgen.backbone.record import write_record
 from vgen.backbone.runtime import check_settings, load_pipeline, read_limits
 from vgen.canvas.extend import check_length
-from vgen.canvas.media import Placed, place
-from vgen.canvas.record import describe_run, write_record
+from vgen.canvas.media import place
+from vgen.canvas.record import describe_run
 from vgen.canvas.report import Fidelity, contact_sheet, fidelity, given_frames, sheet_frames
 from vgen.canvas.runtime import Settings, generate
 from vgen.canvas.spec import Canvas, validate
 from vgen.data.output import whole_folder, write_frames
+from vgen.data.placing import Placed
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from vgen.backbone.pipeline import VideoPipeline, guided
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.shapes import check_frames, check_size, latent_frames
 from vgen.canvas.conditions import encode_placed
-from vgen.canvas.media import composite, place
+from vgen.canvas.media import place
 from vgen.canvas.spec import Canvas, validate
+from vgen.data.placing import composite
 from vgen.data.video import to_uint8
 
 

@@ -8,11 +8,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from vgen.backbone.record import check_unchanged, describe, read_json, read_settings, write_record
+from vgen.backbone.record import check_unchanged, describe, read_json, read_settings
 from vgen.canvas.runtime import Settings
 from vgen.canvas.spec import Canvas
-
-__all__ = ["Recorded", "describe_run", "read_record", "write_record"]
 
 
 @dataclass(frozen=True)

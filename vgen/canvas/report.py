@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 
-from vgen.canvas.media import Placed, PlacedClip, composite
+from vgen.data.placing import Placed, PlacedClip, composite
 from vgen.data.sheet import ACCENT, Tile, draw_sheet, picture_of, spread, tile_size
 from vgen.data.video import to_uint8, to_unit
 from vgen.metrics.pixels import psnr
