@@ -19,7 +19,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench_common.report import plain_args, versions, write_json
+from bench_common.report import check_counts, plain_args, versions, write_json
 from canvas_suite import alignment
 from canvas_suite.clips import ClipPlace, choose_from, load
 from canvas_suite.evaluation import ClipBatch, Evaluation, evaluate
@@ -160,9 +160,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     args = parse_args()
-    for name in ("clips", "stride", "batch", "alignment_clips"):
-        if getattr(args, name) < 1:
-            raise InputError(f"{name}={getattr(args, name)} must be 1 or more")
+    check_counts(args, "clips", "stride", "batch", "alignment_clips")
     results = run(args)
     if args.out:
         write_json(results, args.out)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from bench_common.report import plain_args, versions, write_json
+from bench_common.report import check_counts, plain_args, versions, write_json
 from ego_suite import latency, stage_one
 from ego_suite.bodies import Body, all_bodies, choose_bodies
 from ego_suite.cases import HORIZONS, START, read_cases, read_groups
@@ -214,12 +214,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     args = parse_args()
-    for name in ("clips", "batch"):
-        if getattr(args, name) < 1:
-            raise InputError(f"{name}={getattr(args, name)} must be 1 or more")
-    for name in ("advance", "steps", "window"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise InputError(f"{name}={getattr(args, name)} must be 1 or more")
+    check_counts(args, "clips", "batch", "advance", "steps", "window")
     results = run(args)
     if args.out:
         write_json(results, args.out)

@@ -9,6 +9,8 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from vgen.errors import InputError
+
 PACKAGES = ("torch", "diffusers", "transformers", "torchmetrics", "numpy")
 
 
@@ -20,6 +22,18 @@ def write_json(results: dict, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_plain(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def check_counts(args: argparse.Namespace, *names: str) -> None:
+    """Refuses options below 1; those that were not given are None.
+
+    Raises:
+        InputError: it names the first.
+    """
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise InputError(f"{name}={value} must be 1 or more")
 
 
 def versions() -> dict[str, str]:

@@ -30,17 +30,18 @@ from ego_suite.forward import mean
 from vgen.backbone.codec import Codec
 from vgen.data.buckets import clip_frames, frame_step
 from vgen.data.lerobot import LeRobotDataset
+from vgen.ego.limits import STATE
+from vgen.ego.motion import body_places, constant_velocity
 from vgen.ego.predict import futures, inverse_dynamics, policy, rate_of
 from vgen.ego.recorded import recorded_trajectory
 from vgen.ego.state_model import StateModel
 from vgen.ego.trajectory import Trajectory
-from vgen.metrics import body_places, box_iou, constant_velocity
+from vgen.metrics import box_iou
 from vgen.weights import resolve
 
 TIMES = (0.5, 1.0, 2.0)
 PRESENTS = (0.25, 0.5)
 SAMPLES = 8
-FOLDER = "state"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def load_state(model: str, codec: Codec) -> StateModel | None:
     Raises:
         InputError: it is damaged.
     """
-    folder = Path(resolve(model)) / FOLDER
+    folder = Path(resolve(model)) / STATE
     return StateModel.from_pretrained(folder, codec) if folder.is_dir() else None
 
 
@@ -195,9 +196,9 @@ def measure(model: StateModel | None, body: Body, split: str, count: int, sectio
 
 def _missing(model: StateModel | None, layout: str) -> str:
     if model is None:
-        return f"the model has no {FOLDER}/; train one with configs/train/nano_state.yaml"
+        return f"the model has no {STATE}/; train one with configs/train/nano_state.yaml"
     if layout not in model.config.layouts:
-        return f"{FOLDER}/ does not know the layout {layout}; it knows: {', '.join(sorted(model.config.layouts))}"
+        return f"{STATE}/ does not know the layout {layout}; it knows: {', '.join(sorted(model.config.layouts))}"
     return ""
 
 

@@ -12,8 +12,9 @@ from ego_suite.play import Played
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.transformer import VideoTransformer
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.ego.adapter import FOLDER, EgoAdapter
+from vgen.ego.adapter import EgoAdapter
 from vgen.ego.convert import to_delta
+from vgen.ego.limits import EGO
 from vgen.ego.normalise import Statistics
 from vgen.ego.state_model import StateConfig, StateModel
 from vgen.ego.trajectory import Trajectory
@@ -87,7 +88,7 @@ def model_folder(tiny_model, folder):
     ego = EgoAdapter.for_backbone(transformer, 4, {LAYOUT: 4}, statistics, **choices)
     for parameter in ego.injections.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    ego.save_pretrained(folder / FOLDER)
+    ego.save_pretrained(folder / EGO)
     state_model(folder).save_pretrained(folder / "state")
     return folder
 

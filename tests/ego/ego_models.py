@@ -12,10 +12,11 @@ from vgen.backbone.codec import WanCodec
 from vgen.backbone.transformer import VideoTransformer
 from vgen.data.lerobot_writer import LeRobotWriter
 from vgen.data.video import write_video
-from vgen.ego.adapter import FOLDER, EgoAdapter
+from vgen.ego.adapter import EgoAdapter
 from vgen.ego.convert import convert, to_delta
 from vgen.ego.files import write_trajectory
 from vgen.ego.layouts import layout
+from vgen.ego.limits import EGO
 from vgen.ego.normalise import Statistics
 from vgen.ego.state_model import StateConfig, StateModel
 from vgen.ego.trajectory import Trajectory
@@ -61,7 +62,7 @@ def save_front_end(folder, transformer, widths, form):
     ego = EgoAdapter.for_backbone(transformer, 4, widths, statistics, **choices)
     for parameter in ego.injections.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    ego.save_pretrained(folder / FOLDER)
+    ego.save_pretrained(folder / EGO)
 
 
 def hand(rows=41, rate=RATE, began=0.0):

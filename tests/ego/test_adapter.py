@@ -7,8 +7,9 @@ import torch
 
 from vgen.backbone.segments import condition, target
 from vgen.backbone.transformer import VideoTransformer
-from vgen.ego.adapter import FOLDER, EgoAdapter
+from vgen.ego.adapter import EgoAdapter
 from vgen.ego.injection import INJECTIONS
+from vgen.ego.limits import EGO
 from vgen.errors import InputError
 
 TINY = {"num_attention_heads": 2, "attention_head_dim": 24, "in_channels": 4, "out_channels": 4, "num_layers": 2}
@@ -160,12 +161,12 @@ def test_training_with_checkpointing_and_bf16(backbone, scene, injection):
 def test_it_travels_in_the_model_folder(backbone, scene, injection, tmp_path):
     ego = front_end(backbone, injection)
     expected = run(backbone, scene, bind(ego, scene))
-    ego.save_pretrained(tmp_path / FOLDER)
-    back, report = EgoAdapter.from_pretrained(tmp_path, subfolder=FOLDER, output_loading_info=True)
+    ego.save_pretrained(tmp_path / EGO)
+    back, report = EgoAdapter.from_pretrained(tmp_path, subfolder=EGO, output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
     assert torch.equal(run(backbone, scene, bind(back, scene)), expected)
     assert back.statistics_of("pose") == STATISTICS["pose"]
-    assert json.loads((tmp_path / FOLDER / "config.json").read_text())["statistics"] == STATISTICS
+    assert json.loads((tmp_path / EGO / "config.json").read_text())["statistics"] == STATISTICS
 
 
 def test_a_new_layout_is_one_projection_more(backbone, scene, tmp_path):

@@ -10,8 +10,9 @@ from diffusers import WanPipeline
 
 from vgen.backbone.encoding import encode_frames
 from vgen.backbone.transformer import VideoTransformer
-from vgen.ego.adapter import FOLDER, EgoAdapter
+from vgen.ego.adapter import EgoAdapter
 from vgen.ego.injection import INJECTIONS
+from vgen.ego.limits import EGO
 from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings
@@ -34,7 +35,7 @@ def ego_folder(tiny_model, folder, injection="cross_attention", attention="joint
     ego = EgoAdapter.for_backbone(transformer, 4, {LAYOUT: WIDTH}, statistics, **choices)
     for parameter in ego.injections.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    ego.save_pretrained(folder / FOLDER)
+    ego.save_pretrained(folder / EGO)
     return folder
 
 

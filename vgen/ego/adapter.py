@@ -20,8 +20,6 @@ from vgen.ego.injection import INJECTIONS, Reach, reach_of
 from vgen.ego.normalise import kept_statistics
 from vgen.errors import InputError, unknown_key
 
-FOLDER = "ego"  # of a model folder
-
 
 class EgoAdapter(ModelMixin, ConfigMixin):
     """Lets the video feel a trajectory: `bind` gives the backbone's adapter for one call.

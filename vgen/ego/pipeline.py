@@ -17,7 +17,8 @@ from vgen.backbone.cache import ConditionCache
 from vgen.backbone.pipeline import VideoPipeline, guided
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.transformer import VideoTransformer
-from vgen.ego.adapter import FOLDER, BoundActions, EgoAdapter
+from vgen.ego.adapter import BoundActions, EgoAdapter
+from vgen.ego.limits import EGO
 from vgen.errors import InputError
 from vgen.weights import resolve
 
@@ -71,10 +72,10 @@ class EgoPipeline(VideoPipeline):
         if "ego" not in kwargs:
             try:
                 kwargs["ego"] = EgoAdapter.from_pretrained(
-                    resolve(model), subfolder=FOLDER, torch_dtype=kwargs.get("dtype", kwargs.get("torch_dtype"))
+                    resolve(model), subfolder=EGO, torch_dtype=kwargs.get("dtype", kwargs.get("torch_dtype"))
                 )
             except OSError as error:
-                rule = f"it has no {FOLDER}/; train one with configs/train/nano_ego.yaml, or use tools/infer.py"
+                rule = f"it has no {EGO}/; train one with configs/train/nano_ego.yaml, or use tools/infer.py"
                 raise InputError(f"model {str(model)!r} has no ego front-end: {rule}") from error
         return super().from_pretrained(model, **kwargs)
 

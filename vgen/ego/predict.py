@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -65,11 +63,8 @@ def futures(
     Raises:
         InputError: as `policy`.
     """
-    one = _present(model, layout, frames, past)
-    parts = {name: getattr(one, name) for name in ("features", "frames_valid", "actions", "actions_valid")}
-    many = replace(one, **{name: part.expand(samples, *part.shape[1:]) for name, part in parts.items()})
-    drawn = model.predict_actions(many, [text] * samples, generator)
-    return [_coming(model, layout, steps, past) for steps in drawn.split(1)]
+    drawn = model.draw(_present(model, layout, frames, past), [text], samples, generator)
+    return [_coming(model, layout, steps, past) for steps in drawn]
 
 
 def inverse_dynamics(

@@ -3,7 +3,7 @@
 from vgen.metrics.alignment import CENTROID_WINDOW_DB, curve_centroid, curve_peak, least_squares_slope
 from vgen.metrics.base import Average, SampleMetric, SetMetric
 from vgen.metrics.baselines import copy_nearest, extend_edges, linear_blend
-from vgen.metrics.motion import body_places, box_iou, constant_velocity
+from vgen.metrics.boxes import box_iou
 from vgen.metrics.pixels import MOVING_THRESHOLD, PSNR_CAP, moving_pixels, moving_psnr, psnr, psnr_curve, ssim
 
 __all__ = [
@@ -13,9 +13,7 @@ __all__ = [
     "Average",
     "SampleMetric",
     "SetMetric",
-    "body_places",
     "box_iou",
-    "constant_velocity",
     "copy_nearest",
     "curve_centroid",
     "curve_peak",

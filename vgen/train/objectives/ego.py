@@ -17,7 +17,8 @@ from vgen.backbone.transformer import BlockAdapter
 from vgen.data.clips import Clips
 from vgen.data.shares import worker_count
 from vgen.data.video import to_unit
-from vgen.ego.adapter import FOLDER, EgoAdapter
+from vgen.ego.adapter import EgoAdapter
+from vgen.ego.limits import EGO
 from vgen.ego.normalise import Statistics
 from vgen.ego.trajectory import layout
 from vgen.errors import InputError
@@ -67,7 +68,7 @@ class EgoObjective(CanvasObjective):
 
     def _front_end(self) -> EgoAdapter:
         widths = {body.layout: layout(body.layout).width for body in self.config.bodies}
-        folder = Path(resolve(self.config.pretrained)) / FOLDER
+        folder = Path(resolve(self.config.pretrained)) / EGO
         if not folder.is_dir():
             stride = self.codec.temporal_stride
             return EgoAdapter.for_backbone(self.transformer, stride, widths, {}, **self.config.adapter)
@@ -198,7 +199,7 @@ class EgoObjective(CanvasObjective):
     def export(self, folder: Path) -> None:
         """As in the base class, and the front-end beside it."""
         super().export(folder)
-        self.ego.save_pretrained(folder / FOLDER)
+        self.ego.save_pretrained(folder / EGO)
 
 
 def moving_weight(latent: Tensor, present: Tensor, extra: float) -> Tensor:

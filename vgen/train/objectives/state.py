@@ -15,6 +15,7 @@ from torch import Tensor
 from vgen.backbone.codec import WanCodec
 from vgen.data.shares import worker_count
 from vgen.data.video import to_unit
+from vgen.ego.limits import STATE
 from vgen.ego.state_model import StateConfig, StateModel, States
 from vgen.ego.trajectory import layout
 from vgen.ego.trunk import choose_trained, load_tokenizer, load_trunk, new_llama
@@ -243,7 +244,7 @@ class StateObjective(Objective):
 
     def export(self, folder: Path) -> None:
         """Writes `folder`/state."""
-        self.model.save_pretrained(folder / "state")
+        self.model.save_pretrained(folder / STATE)
 
 
 def _load_codec(folder: str) -> WanCodec:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vgen.ego.convert import to_absolute
+from vgen.ego.motion import body_places, constant_velocity
 from vgen.ego.normalise import Statistics
 from vgen.ego.trajectory import Trajectory
-from vgen.metrics import body_places, constant_velocity
 
 
 class Future(NamedTuple):

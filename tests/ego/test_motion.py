@@ -1,8 +1,7 @@
 import numpy as np
-import pytest
 
+from vgen.ego.motion import body_places, constant_velocity
 from vgen.ego.trajectory import Trajectory
-from vgen.metrics import body_places, box_iou, constant_velocity
 
 
 def line(valid=None):
@@ -21,25 +20,3 @@ def test_constant_velocity_repeats_the_last_step_that_is_known():
     assert constant_velocity(line(), 2, 3)[:, 0, 0].tolist() == [4, 7, 10]
     assert constant_velocity(line(), 0, 3)[:, 0, 0].tolist() == [0, 0, 0]
     assert constant_velocity(line(np.array([1, 0, 1, 1, 1], bool)), 2, 3)[:, 0, 0].tolist() == [4, 4, 4]
-
-
-@pytest.mark.parametrize(
-    ("other", "iou"),
-    [
-        ([0, 0, 2, 2], 1),
-        ([1, 0, 3, 2], 1 / 3),
-        ([2, 0, 3, 2], 0),
-        ([5, 5, 6, 6], 0),
-        ([1, 1, 1, 1], 0),
-        ([2, 2, 0, 0], 0),
-    ],
-)
-def test_iou_of_boxes(other, iou):
-    one = np.array([0, 0, 2, 2])
-    assert box_iou(one, np.array(other)) == pytest.approx(iou)
-    both = box_iou(np.stack([one, one]), np.stack([np.array(other), one]))
-    assert both.tolist() == pytest.approx([iou, 1])
-
-
-def test_two_empty_boxes_have_nothing_in_common():
-    assert box_iou(np.zeros(4), np.zeros(4)) == 0
