@@ -44,6 +44,7 @@ from diffusers.training_utils import EMAModel
 from omegaconf import OmegaConf
 from torch.nn.parallel import DistributedDataParallel
 
+from vgen.backbone.precision import autocast
 from vgen.data.clips import EpisodeFrames, FrameCache
 from vgen.errors import InputError, exit_on_input_error
 from vgen.train.config import TrainConfig, config_dict, load_config
@@ -169,7 +170,7 @@ def plain_turn(config: TrainConfig, ranks: Ranks, first: int, last: int) -> Turn
     while not clock.over:
         for _ in range(config.accumulation):
             batch = to_device(next(batches), ranks.device)
-            with torch.autocast(ranks.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            with autocast(ranks.device.type, config.precision == "bf16"):
                 loss, _ = model(batch)
             (loss.mean() / config.accumulation).backward()
         if config.gradient_clip:

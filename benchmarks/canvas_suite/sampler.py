@@ -11,6 +11,7 @@ from torch import Tensor
 from canvas_suite.tasks import Given
 from vgen.backbone.codec import Codec
 from vgen.backbone.encoding import encode_frames
+from vgen.backbone.precision import autocast
 from vgen.canvas.pipeline import CanvasPipeline
 
 
@@ -23,14 +24,14 @@ class Sampler:
         steps: Steps of its scheduler.
         guidance: Scale of classifier-free guidance on the text; 1 is without.
         batch: Videos that go through the model, or the codec, at once.
-        bf16: Computes matrix products in bfloat16 over the weights as they are.
+        bf16: Computes matrix products in bfloat16, where the device can, over the weights as they are.
     """
 
     def __init__(
         self, pipe: CanvasPipeline, codec: Codec, steps: int, guidance: float, batch: int, bf16: bool = False
     ) -> None:
         self.pipe, self.codec, self.steps, self.guidance, self.batch = pipe, codec, steps, guidance, batch
-        self._precision = partial(torch.autocast, pipe.device.type, torch.bfloat16, enabled=bf16)
+        self._precision = partial(autocast, pipe.device.type, bf16)
 
     def complete(self, given: Given, prompts: Sequence[str], length: int, seeds: Sequence[int]) -> Tensor:
         """Videos `[B, 3, T, H, W]` in [-1, 1] that complete what is given.

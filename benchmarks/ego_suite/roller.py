@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ego_suite.cases import START, Case, made_frames
+from vgen.backbone.precision import autocast
 from vgen.data.video import to_unit
 from vgen.ego.convert import convert
 from vgen.ego.normalise import Statistics
@@ -25,12 +26,12 @@ class Roller:
     Args:
         pipe: the pipeline.
         settings: of every rollout.
-        bf16: computes matrix products in bfloat16 over the weights as they are.
+        bf16: computes matrix products in bfloat16, where the device can, over the weights as they are.
     """
 
     def __init__(self, pipe: EgoPipeline, settings: RolloutSettings, bf16: bool = False) -> None:
         self.pipe, self.settings = pipe, settings
-        self.precision = partial(torch.autocast, pipe.transformer.device.type, torch.bfloat16, enabled=bf16)
+        self.precision = partial(autocast, pipe.transformer.device.type, bf16)
 
     @torch.inference_mode()
     def roll(self, cases: Sequence[Case], blind: bool = False) -> Tensor:

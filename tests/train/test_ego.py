@@ -95,17 +95,21 @@ def test_steps_arrive_with_the_frames_that_they_lead_to(config):
 
 def test_known_frames_lie_before_the_clip_and_targets_in_it(objective):
     batch = ask(objective, 5, Question(3, 4, 2, 8))
-    assert batch["frames"].tolist() == [[-8, -4, 0, 8]] and batch["t"].tolist() == [[1.0, 2.0]]
+    assert batch["frames"].tolist() == [[0, -4, -8, 8]] and batch["t"].tolist() == [[1.0, 2.0]]
     shown = batch["pixels"][0, :, 0, 0, 0].float() / 15
-    torch.testing.assert_close(shown, torch.tensor([0.0, 1, 5, 13]), atol=0.3, rtol=0)
+    torch.testing.assert_close(shown, torch.tensor([1.0, 0, 13]), atol=0.3, rtol=0)
     clip = to_unit(torch.from_numpy(objective.bodies[0].clips.pixels(5))).permute(3, 0, 1, 2)
     whole = objective.codec.encode_video(clip[None])
     torch.testing.assert_close(batch["latent"].float(), whole[:, :, 1:], atol=2e-2, rtol=0)  # kept in half precision
+    (known,) = objective._conditions(batch)
+    assert known.t.tolist() == [[0, -1, -2, 2]] and not known.time.any()
+    alone = objective.codec.encode_image(clip[None, :, 0])
+    torch.testing.assert_close(known.latent[:, :, :1], alone, atol=2e-2, rtol=0)
 
 
 def test_a_single_frame_is_the_next_one_encoded_alone(objective):
     batch = ask(objective, 5, Question(2, 1, 0, None))
-    assert batch["frames"].tolist() == [[-1, 0]] and batch["latent"].shape[2] == 0
+    assert batch["frames"].tolist() == [[0, -1]] and batch["latent"].shape[2] == 0
     asked = objective._with_target(batch)
     image = to_unit(torch.from_numpy(objective.bodies[0].clips.pixels(5, [1]))).permute(0, 3, 1, 2)
     assert torch.equal(asked["latent"], objective.codec.encode_image(image)) and asked["t"].tolist() == [[0.25]]

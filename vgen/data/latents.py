@@ -15,6 +15,7 @@ import torch
 from diffusers import AutoencoderKLWan
 
 from vgen.backbone.codec import WanCodec
+from vgen.backbone.precision import autocast
 from vgen.backbone.shapes import latent_frames
 from vgen.data.clips import Clips
 from vgen.data.hashes import folder_sha256
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 CLIPS_AT_ONCE = 4
 # What decides on a latent besides codec, clip and bucket; part of a cache's name, to be changed with the code.
-RECIPE = "cover, centre; bfloat16 autocast; float16; 2"
+RECIPE = "cover, centre; bfloat16 autocast or float32; float16; 3"
 
 
 class LatentCache:
@@ -115,7 +116,7 @@ class _Encoding:
                     bad[row] = str(error)
             if pixels:
                 video = torch.from_numpy(np.stack(list(pixels.values()))).permute(0, 4, 1, 2, 3)
-                with torch.autocast(device.type, torch.bfloat16):
+                with autocast(device.type):
                     latents[list(pixels)] = encoder.encode_video(to_unit(video)).cpu().numpy()
                 latents.flush()
             return bad

@@ -62,7 +62,7 @@ class TrainConfig:
     steps: int = MISSING
     max_minutes: float | None = None  # of training, over all resumes
     accumulation: int = 1  # batches per optimiser step
-    precision: str = "bf16"  # bf16: autocast over fp32 weights | fp32
+    precision: str = "bf16"  # bf16: autocast over fp32 weights, where the device computes in it | fp32
     gradient_clip: float = 1.0
     spike_factor: float = 10.0  # a step is skipped whose gradient is longer than this many medians; 0 skips none
     max_skipped: int = 10  # steps in a row that may be skipped; one more stops the run

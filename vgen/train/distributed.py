@@ -24,6 +24,7 @@ from deepspeed.runtime.utils import combine_grad_norm_groups
 from deepspeed.runtime.zero.utils import is_zero_param
 from torch import Tensor, nn
 
+from vgen.backbone.precision import computes_bf16
 from vgen.errors import InputError
 from vgen.train.config import TrainConfig
 from vgen.train.objectives import Batch, Objective
@@ -135,8 +136,9 @@ def end_rank() -> None:
 def engine_for(
     config: TrainConfig, objective: Objective, optimizer: torch.optim.Optimizer, universal: bool = False
 ) -> deepspeed.DeepSpeedEngine:
-    """The DeepSpeed engine around an objective. Weights stay fp32; `precision: bf16` autocasts the forward. ZeRO 3
-    takes them one by one from the CPU, where the objective still is, so that no GPU ever has to hold them all.
+    """The DeepSpeed engine around an objective. Weights stay fp32; `precision: bf16` autocasts the forward, where the
+    device computes in it. ZeRO 3 takes them one by one from the CPU, where the objective still is, so that no GPU ever
+    has to hold them all.
 
     Args:
         universal: what it is going to load is a universal checkpoint, of another number of ranks.
@@ -146,12 +148,13 @@ def engine_for(
     """
     if config.zero_stage == 3 and objective.needs_whole_weights:
         raise InputError(f"objective.name={config.objective.name} needs whole weights; use zero_stage=2 or less, not 3")
+    half = config.precision == "bf16" and computes_bf16(get_accelerator().device_name())
     settings: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,  # the objective sizes its batches; only the ratio to the total counts here
         "gradient_accumulation_steps": config.accumulation,
         "zero_optimization": {"stage": config.zero_stage},
         "zero_allow_untested_optimizer": True,
-        "torch_autocast": {"enabled": config.precision == "bf16", "dtype": "bfloat16"},
+        "torch_autocast": {"enabled": half, "dtype": "bfloat16"},
     }
     if config.zero_stage > 0:  # at stage 0 the loop clips, which gives it the norm
         settings["gradient_clipping"] = config.gradient_clip

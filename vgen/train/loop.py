@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vgen.backbone.precision import autocast
 from vgen.errors import RunStopped
 from vgen.train.average import Average
 from vgen.train.checkpoint import Checkpoint, Progress, State, clean, save_checkpoint
@@ -222,7 +223,7 @@ class Trainer:
         with self.average.swapped_in() if self.average else nullcontext():
             self.objective.eval()
             try:
-                with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+                with autocast(self.ranks.device.type, self.config.precision == "bf16"):
                     yield
             finally:
                 training_mode(self.objective)

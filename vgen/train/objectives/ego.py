@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vgen.backbone.segments import Segment
+from vgen.backbone.encoding import encode_frames
+from vgen.backbone.rope import temporal_position
+from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import latent_frames
 from vgen.backbone.transformer import BlockAdapter
 from vgen.data.clips import Clips
@@ -168,13 +170,23 @@ class EgoObjective(CanvasObjective):
         return batch | {"latent": latent, "t": t}
 
     def _conditions(self, batch: Batch) -> list[Segment]:
-        segments = super()._conditions(batch)
+        if "present" not in batch:
+            return super()._conditions(batch)
+        known = self._known(batch)
         if "noise" not in batch:
-            return segments
-        (known,) = segments
+            return [known]
         share = batch["noise"].to(known.latent)[:, None, :, None, None]
         noisy = (1 - share) * known.latent + share * torch.randn_like(known.latent)
         return [Segment(noisy, known.t, known.time, "condition")]
+
+    def _known(self, batch: Batch) -> Segment:
+        """The present frame, whose latent is the first of the clip's own, and the other known ones."""
+        present, pixels = batch["present"].float(), to_unit(batch["pixels"])
+        positions = temporal_position(batch["frames"], self.codec.temporal_stride).to(present.device)
+        if not pixels.shape[1]:
+            return condition(present, positions)
+        others = encode_frames(self.codec, pixels, torch.ones_like(pixels[:, :, :1]), batch["frames"][:, 1:])
+        return condition(torch.cat([present, others.latent], dim=2), positions)
 
     def _adapter(self, batch: Batch, conditions: Sequence[Segment], text: Tensor) -> BlockAdapter | None:
         if "actions" not in batch:

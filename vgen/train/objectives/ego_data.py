@@ -48,9 +48,9 @@ class Question:
     goal: int | None
 
     @property
-    def known(self) -> list[int]:
-        """Known pixel frames, counted from the present one, 0."""
-        past = [-self.spacing * back for back in range(self.history)][::-1]
+    def others(self) -> list[int]:
+        """Known pixel frames besides the present one, and counted from it."""
+        past = [-self.spacing * back for back in range(1, self.history)]
         return past if self.goal is None else [*past, self.goal]
 
 
@@ -95,21 +95,19 @@ class Body:
     def batch(self, bucket: int, clips: Sequence[int], question: Question, statistics: Statistics) -> Batch:
         """{"latent": [B, C, F, h, w] of the chunks (or "next": uint8 [B, 3, H, W] to encode), "t": [B, F] float64,
         "present": [B, C, 1, h, w] of the latest known frame,
-        "pixels": uint8 [B, K, 3, H, W], "masks", "frames": [B, K], "as_clip", "text", and "actions" [B, A, D] with
-        "arrivals" [B, A] and "valid" [B, A]}."""
-        wanted = question.known if question.chunks else [*question.known, 1]
+        "pixels": uint8 [B, K, 3, H, W] of the other known frames, "frames": [B, 1 + K], the present one first, "text",
+        and "actions" [B, A, D] with "arrivals" [B, A] and "valid" [B, A]}."""
+        wanted = question.others if question.chunks else [*question.others, 1]
         samples = [self.encoded.sample(bucket, clip, wanted) for clip in clips]
         pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 1, 4, 2, 3)
-        known, count = pixels[:, : len(question.known)], len(samples)
+        count = len(samples)
         latent = torch.from_numpy(np.stack([sample.latent for sample in samples]))
         batch: Batch = {
             "latent": latent[:, :, 1 : 1 + question.chunks],
             "present": latent[:, :, :1],
             "t": torch.arange(1, 1 + question.chunks, dtype=torch.float64).expand(count, -1),
-            "pixels": known,
-            "masks": torch.ones(count, known.shape[1], 1, *known.shape[-2:], dtype=torch.bool),
-            "frames": torch.tensor(question.known).expand(count, -1),
-            "as_clip": False,
+            "pixels": pixels[:, : len(question.others)],
+            "frames": torch.tensor([0, *question.others]).expand(count, -1),
             "text": [sample.caption for sample in samples],
         }
         if not question.chunks:
