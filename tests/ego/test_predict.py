@@ -5,7 +5,7 @@ import torch
 from vgen.ego.convert import resample, to_delta
 from vgen.ego.normalise import Statistics
 from vgen.ego.predict import futures, inverse_dynamics, policy
-from vgen.ego.state_model import StateConfig, StateModel
+from vgen.ego.state_model import StateConfig, StateModel, States
 from vgen.ego.trajectory import Trajectory
 from vgen.ego.trunk import new_llama
 from vgen.ego.vision import LatentVision
@@ -23,12 +23,16 @@ def recorded(rate=RATE, rows=12, began=5.0):
     return Trajectory(values, began + time, None, LAYOUT, "absolute")
 
 
-@pytest.fixture
-def model(codec):
+def made(codec, head):
     torch.manual_seed(0)
-    config = StateConfig({LAYOUT: 4}, 2, 4, K, "regression", 16, 4, {LAYOUT: RATE})
+    config = StateConfig({LAYOUT: 4}, 2, 4, K, head, 16, 4, {LAYOUT: RATE})
     statistics = {LAYOUT: Statistics.fit([to_delta(recorded())])}
     return StateModel(config, *new_llama(LLAMA), LatentVision(4, 2, codec), statistics).eval()
+
+
+@pytest.fixture
+def model(codec):
+    return made(codec, "regression")
 
 
 def asked(model, monkeypatch):
@@ -49,7 +53,7 @@ def test_a_policy_goes_on_from_the_present(model, monkeypatch):
     pixels = torch.from_numpy(FRAMES[-2:] / 127.5 - 1).float().permute(0, 3, 1, 2)
     assert torch.allclose(states.features, model.see(pixels[None]), atol=1e-5)
     assert np.allclose(states.actions[0], model.statistics[LAYOUT].normalise(to_delta(past))[-4:], atol=1e-5)
-    raw = model.predict_actions(states, ["open it"])[0].numpy()
+    raw = model.draw(states, ["open it"], 1)[0][0].numpy()
     steps = model.statistics[LAYOUT].restore(raw, future.times[1:])
     assert np.allclose(to_delta(future).values[:, :3], steps.values[:, :3], atol=1e-5)
 
@@ -73,9 +77,7 @@ def test_little_may_be_known(model, monkeypatch):
 
 
 def test_futures_are_drawn_apart_from_one_present(codec):
-    config = StateConfig({LAYOUT: 4}, 2, 4, K, "flow", 16, 4, {LAYOUT: RATE})
-    statistics = {LAYOUT: Statistics.fit([to_delta(recorded())])}
-    model = StateModel(config, *new_llama(LLAMA), LatentVision(4, 2, codec), statistics).eval()
+    model = made(codec, "flow")
     drawn, again = (
         futures(model, LAYOUT, FRAMES, recorded(), "open it", 3, torch.Generator().manual_seed(seed)) for seed in (0, 0)
     )
@@ -98,6 +100,17 @@ def test_a_video_is_explained_part_by_part(model, monkeypatch):
     path = inverse_dynamics(model, LAYOUT, FRAMES, start)
     assert np.allclose(path.values[0], start.values[0]) and len(path) == 8
     assert np.allclose(path.values[-1, :3], start.values[0, :3] + steps.values[:, :3].sum(0), atol=1e-5)
+
+
+def test_what_explains_a_video_is_the_mean_of_several_answers(codec):
+    model = made(codec, "flow")
+    seen = torch.from_numpy(FRAMES[:4] / 127.5 - 1).float().permute(0, 3, 1, 2)
+    nothing = torch.zeros(1, 0, model.config.layouts[LAYOUT]), torch.arange(0), torch.ones(1, 0, dtype=torch.bool)
+    states = States(model.see(seen[None]), torch.arange(4), torch.ones(1, 4, dtype=torch.bool), *nothing, LAYOUT)
+    drawn = model.draw(states, [""], 8, torch.Generator().manual_seed(5), 3)
+    found = inverse_dynamics(model, LAYOUT, FRAMES[:4], generator=torch.Generator().manual_seed(5))
+    mean = model.statistics[LAYOUT].restore(drawn.mean(0)[0].numpy(), found.times)
+    assert np.allclose(found.values, mean.values, atol=1e-4) and drawn.std(0).min() > 0
 
 
 def test_what_is_refused(model):

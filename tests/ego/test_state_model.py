@@ -142,19 +142,19 @@ def test_an_earlier_state_does_not_see_a_later_one(make):
 def test_actions_asked_for_see_all_that_is_known_and_nothing_else(make):
     model = make()
     states = random_states(frames=(-1, 0, 1), actions=(-1, 0))
-    first = model.predict_actions(states, ["", ""])
+    first = model.draw(states, ["", ""], 1)[0]
     for name, place in (("features", 0), ("features", 2), ("actions", 0), ("actions", 1)):
         values = getattr(states, name).clone()
         values[:, place] += 1
-        assert not torch.allclose(model.predict_actions(changed(states, **{name: values}), ["", ""]), first)
+        assert not torch.allclose(model.draw(changed(states, **{name: values}), ["", ""], 1)[0], first)
     hidden = changed(states, frames_valid=torch.tensor([[True, True, False]] * 2))
     features = hidden.features.clone()
     features[:, 2] = 9.0
     absent = random_states(frames=(-1, 0), actions=(-1, 0))
     absent = changed(absent, features=states.features[:, :2], actions=states.actions)
-    expected = model.predict_actions(absent, ["", ""])
+    expected = model.draw(absent, ["", ""], 1)[0]
     for known in (hidden, changed(hidden, features=features)):
-        assert torch.allclose(model.predict_actions(known, ["", ""]), expected, atol=1e-5)
+        assert torch.allclose(model.draw(known, ["", ""], 1)[0], expected, atol=1e-5)
 
 
 def test_invalid_past_actions_are_as_none(make):
@@ -166,7 +166,7 @@ def test_invalid_past_actions_are_as_none(make):
     short = changed(
         states, actions=actions[:, 1:], action_times=torch.tensor([0]), actions_valid=gone.actions_valid[:, 1:]
     )
-    predicted = [model.predict_actions(part, ["", ""]) for part in (gone, short)]
+    predicted = [model.draw(part, ["", ""], 1)[0] for part in (gone, short)]
     assert torch.allclose(*predicted, atol=1e-5)
 
 
@@ -203,9 +203,9 @@ def test_text_is_written_as_without_a_cache(make):
 
 def test_a_drawn_future_follows_the_generator(make):
     model = make(head="flow")
-    draws = [model.predict_actions(random_states(), ["", ""], torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
+    draws = [model.draw(random_states(), ["", ""], 1, torch.Generator().manual_seed(s))[0] for s in (0, 0, 1)]
     assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
-    assert model.predict_actions(random_states(), ["", ""], count=7).shape == (2, 7, D)
+    assert model.draw(random_states(), ["", ""], 1, count=7)[0].shape == (2, 7, D)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from vgen.ego.state_model import StateModel, States
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError, unknown_key
 
+EXPLANATIONS = 8  # whose mean is the answer of inverse dynamics
+
 
 def policy(
     model: StateModel,
@@ -75,7 +77,8 @@ def inverse_dynamics(
     text: str = "",
     generator: torch.Generator | None = None,
 ) -> Trajectory:
-    """The trajectory that explains a video, as many steps at a time as in training.
+    """The trajectory that explains a video, as many steps at a time as in training: the mean of several that are drawn,
+    since what has happened is one thing, and a single draw would add its own spread.
 
     Args:
         model: of Stage I.
@@ -106,7 +109,7 @@ def inverse_dynamics(
             torch.ones(1, 0, dtype=torch.bool, device=seen.device),
             layout,
         )
-        parts.append(model.predict_actions(states, [text], generator, count))
+        parts.append(model.draw(states, [text], EXPLANATIONS, generator, count).mean(0))
     now = 0.0 if start is None else start.times[-1]
     steps = _restored(model, layout, torch.cat(parts, 1), now, rate)
     return steps if start is None else to_absolute(steps, start)

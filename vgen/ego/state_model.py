@@ -219,17 +219,6 @@ class StateModel(nn.Module):
         return actions, self._write(output, sequence.valid)
 
     @torch.no_grad()
-    def predict_actions(
-        self,
-        states: States,
-        prompts: Sequence[str],
-        generator: torch.Generator | None = None,
-        count: int | None = None,
-    ) -> Tensor:
-        """The actions of `predict` alone, without the time that the text takes."""
-        return self.draw(states, prompts, 1, generator, count)[0]
-
-    @torch.no_grad()
     def draw(
         self,
         states: States,
@@ -238,7 +227,7 @@ class StateModel(nn.Module):
         generator: torch.Generator | None = None,
         count: int | None = None,
     ) -> Tensor:
-        """Several futures of each sample, [draws, B, count, D], each drawn by itself; see `predict`."""
+        """Several answers, [draws, B, count, D], each drawn by itself, and no text; see `predict`."""
         sequence, asked = self._question(states, prompts, count or self.config.horizon)
         hidden = self._read(sequence).last_hidden_state[:, asked].float()
         drawn = self.head.sample(hidden.repeat(draws, 1, 1), states.layout, generator)

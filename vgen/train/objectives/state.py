@@ -29,7 +29,7 @@ from vgen.train.objectives.state_scores import Future, Scores, spread
 POLICY, INVERSE = "policy", "inverse_dynamics"
 TIMES = ("states", "history", "horizon", "inverse_horizon", "text_tokens")  # sizes that a trained model can change
 FIXED = ("head", "head_width")
-DRAWS = 8  # futures of a policy whose mean is scored
+DRAWS = 8  # answers whose mean is scored
 
 
 @dataclass
@@ -209,8 +209,8 @@ class StateObjective(Objective):
         lie from the true ones, of a policy and of inverse dynamics, beside what constant velocity and staying put
         reach; and the share of texts, over all bodies, that are right where the prompt says nothing.
 
-        A head that draws is scored by one drawn future, and a policy also by the mean of several (`_mean8`): one draw
-        adds its own spread to that of the truth. Even a perfect one is further away than the mean is, and than staying
+        A head that draws is scored by one drawn answer, and by the mean of several (`_mean8`): one draw adds its own
+        spread to that of the truth. Even a perfect one is further away than the mean is, and than staying
         put where less than half of the variance can be foreseen."""
         scores = Scores()
         for body in self.bodies:
@@ -232,7 +232,7 @@ class StateObjective(Objective):
             known = self._states({k: v.to(self._device()) if isinstance(v, Tensor) else v for k, v in batch.items()})
             if question == POLICY:
                 scores.add_texts(self.model.predict(known, batch["prompt"], generator)[1], batch["text"])
-            draws = DRAWS if question == POLICY and self.config.head == "flow" else 1
+            draws = DRAWS if self.config.head == "flow" else 1
             drawn = self.model.draw(known, batch["prompt"], draws, generator, count).float().cpu().numpy()
             scores.add_actions(name, truth, drawn[0], statistics)
             if draws > 1:
