@@ -161,16 +161,18 @@ def load_roller(args: argparse.Namespace, bodies: Sequence[Body]) -> Roller:
     steps = args.steps or pipe.config.default_steps
     check_advance(advance, pipe.temporal_stride)
     window = args.window or pipe.ego.config.history
-    return Roller(pipe, RolloutSettings(advance, window, steps, args.guidance), args.bf16)
+    guidance = pipe.ego.config.guidance if args.guidance is None else args.guidance
+    return Roller(pipe, RolloutSettings(advance, window, steps, guidance), args.bf16)
 
 
 def _described(args: argparse.Namespace, roller: Roller, results: dict, seconds: float) -> dict:
     settings, device = roller.settings, latency.device_name(roller.pipe.transformer.device)
-    shown = {"advance": settings.advance, "window": settings.window, "steps": settings.steps}
-    how = ", ".join(f"{name} {value}" for name, value in shown.items())
+    names = ("advance", "window", "steps", "guidance")
+    shown = {name: getattr(settings, name) for name in names}
+    how = ", ".join(f"{name} {value:g}" for name, value in shown.items())
     title = (
         f"ego benchmark of {args.model} ({args.split}): up to {args.clips} clips of each body from frame {START} on,\n"
-        f"{how}, guidance {settings.guidance:g}, seed {args.seed}, {device}, {seconds:.0f} s"
+        f"{how}, seed {args.seed}, {device}, {seconds:.0f} s"
     )
     about = {
         "title": title,
@@ -200,7 +202,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--advance", type=int, help="frames per step (default: 16, or the model's length less 1)")
     parser.add_argument("--window", type=int, help="past frames that are conditions (default: the model's own)")
     parser.add_argument("--steps", type=int, help="of denoising (default: the model's own)")
-    parser.add_argument("--guidance", type=float, default=1.0, help="over the actions; 1 is none (default: 1)")
+    parser.add_argument("--guidance", type=float, help="over the actions; 1 is none (default: the model's own)")
     parser.add_argument("--batch", type=int, default=16, help="rollouts at once; changes the speed and nothing else")
     parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16: about twice as fast")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")

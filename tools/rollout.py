@@ -62,7 +62,7 @@ def read_options() -> dict:
     parser.add_argument("--model", help="nano (default), a diffusers folder or a hub id")
     parser.add_argument("--lora", help="a LoRA file, folder or hub id")
     parser.add_argument("--steps", type=int, help="denoising steps; default: the model's own")
-    parser.add_argument("--guidance", type=float, help="weight of the actions, 1 (default) is none")
+    parser.add_argument("--guidance", type=float, help="weight of the actions, 1 is none (default: the model's own)")
     parser.add_argument("--scheduler", help="euler, unipc or dpm++; default: the model's own")
     parser.add_argument("--attention", help="native (default), xformers, flash, sage or flex")
     parser.add_argument("--offload", help="none (default), model or sequential: to the CPU's memory")

@@ -157,6 +157,16 @@ def test_guidance_over_actions_is_none_at_one_and_counts_beyond(pipe):
     assert (videos[0] - videos[2]).abs().max() > 1e-3
 
 
+def test_guidance_is_the_models_own_where_a_rollout_does_not_say(pipe):
+    videos = []
+    for own, asked in ((3.0, None), (1.0, 3.0), (1.0, None)):
+        pipe.ego.register_to_config(guidance=own)
+        settings = RolloutSettings(window=2, steps=2, guidance=asked)
+        rollout = Rollout(pipe, seen(), ["a cat"], LAYOUT, settings, generator=torch.Generator().manual_seed(0))
+        videos.append(rollout.step(actions(4)))
+    assert torch.equal(videos[0], videos[1]) and not torch.equal(videos[0], videos[2])
+
+
 def test_a_blind_rollout_feels_no_actions(pipe):
     def blind(given, guidance=1.0):
         settings = RolloutSettings(window=2, steps=2, guidance=guidance, blind=True)

@@ -180,13 +180,14 @@ def test_held_out_losses_are_told_with_actions_and_without(objective):
 
 
 def test_a_run_exports_a_folder_that_goes_on_with_one_more_layout(config, root, tmp_path):
+    config.default_action_guidance = 1.5
     recipe = {"steps": 2, "run": str(tmp_path / "run"), "validate_minutes": 0, "objective": dataclasses.asdict(config)}
     path = tmp_path / "recipe.yaml"
     OmegaConf.save(OmegaConf.create(recipe), path)
     model = train(load_config(path)) / "model"
     ego = EgoPipeline.from_pretrained(model).ego
     kept = Statistics.from_json(ego.statistics_of("position4"))
-    assert kept.form == "absolute" and ego.config.rates == {"position4": 10}
+    assert kept.form == "absolute" and ego.config.rates == {"position4": 10} and ego.config.guidance == 1.5
     assert any(p.abs().max() > 0 for p in ego.injections[0].parameters())
 
     body = dataclasses.replace(config.bodies[0], layout="pose7")

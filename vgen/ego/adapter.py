@@ -41,6 +41,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         heads: of every attention here.
         rates: of each layout, the frames per second that it was trained at; a frame is one action.
         history: known frames that it was trained with at most; a rollout keeps as many.
+        guidance: classifier-free guidance over the actions, of a rollout that does not say; 1 is none.
 
     Raises:
         InputError: an unknown injection, or a width that the heads do not divide.
@@ -63,6 +64,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         heads: int = 4,
         rates: dict[str, float] | None = None,
         history: int = 4,
+        guidance: float = 1.0,
     ) -> None:
         super().__init__()
         if injection not in INJECTIONS:

@@ -67,8 +67,7 @@ def roll_out(question: Question, settings: Settings, prepared: Prepared, folder:
     began, seconds, policy = time.perf_counter(), {}, None
     pipe = load_pipeline(EgoPipeline, settings)
     pipe.set_progress_bar_config(disable=True)
-    guidance = 1.0 if settings.guidance is None else settings.guidance
-    rollout = RolloutSettings(settings.advance, settings.window, settings.steps, guidance)
+    rollout = RolloutSettings(settings.advance, settings.window, settings.steps, settings.guidance)
     world = EgoWorld(pipe, prepared.layout, rollout)
     if question.mode == "policy":
         state = StateModel.from_pretrained(component_folder(resolve(settings.model), STATE), pipe.codec)

@@ -30,14 +30,14 @@ class RolloutSettings:
         window: how many past frames are conditions, `advance` apart but no more than the stride; older ones go. As many
             as the model was trained with, when None.
         steps: of denoising; the model's default when None.
-        guidance: classifier-free guidance over the actions; 1 is none.
+        guidance: classifier-free guidance over the actions, 1 is none; the model's default when None.
         blind: without the actions: they become the learned null of the front-end, as training drops them.
     """
 
     advance: int = 4
     window: int | None = None
     steps: int | None = None
-    guidance: float = 1.0
+    guidance: float | None = None
     blind: bool = False
 
 
@@ -102,6 +102,7 @@ class Rollout:
         self.goals = [goal for goal in goals if goal.t.max() > 0]
         self.now = 0
         self._window = settings.window or pipe.ego.config.history
+        self._guidance = pipe.ego.config.guidance if settings.guidance is None else settings.guidance
         self._spacing = min(settings.advance, self.stride)
         self._actions = past
         self._history: list[Segment] = []
@@ -133,7 +134,7 @@ class Rollout:
         """Latents of the next step: one image-mode latent, or the chunks that follow on the latent grid."""
         ends = [self.now + 1] if self.settings.advance == 1 else self._chunk_ends()
         t = temporal_position(torch.tensor([ends]), self.stride).expand(len(self.text), -1).to(self.text.device)
-        guidance = 1.0 if self.settings.blind else self.settings.guidance
+        guidance = 1.0 if self.settings.blind else self._guidance
         return self.pipe.predict(
             [*([] if self._cache is not None else self._history), *self.goals],
             self.text,

@@ -12,7 +12,7 @@ MAX_ADVANCE, MAX_WINDOW = 1024, 256
 
 @dataclass(frozen=True)
 class Settings(RunSettings):
-    """How a model is run on a question. The guidance is that of the actions; 1 where it is None.
+    """How a model is run on a question. The guidance is that of the actions.
 
     Attributes:
         advance: Pixel frames per step of the rollout: 1, or a multiple of the codec's temporal stride.

@@ -49,6 +49,7 @@ class EgoConfig(CanvasConfig):
     moving: float = 0.0  # extra weight in the loss of what differs from the present frame
     goal: float = 0.15  # chance of a batch that is given a frame ahead
     action_dropout: float = 0.1  # share of samples without actions, for classifier-free guidance over them
+    default_action_guidance: float = 1.0  # of a rollout that does not say
 
 
 class EgoObjective(CanvasObjective):
@@ -111,7 +112,8 @@ class EgoObjective(CanvasObjective):
             if body.config.layout not in known:
                 known[body.config.layout] = body.fit().to_json()
         rates = (self.ego.config.rates or {}) | {body.config.layout: body.fps for body in self.bodies}
-        self.ego.register_to_config(statistics=known, rates=rates, history=self.config.history)
+        defaults = {"history": self.config.history, "guidance": self.config.default_action_guidance}
+        self.ego.register_to_config(statistics=known, rates=rates, **defaults)
         self._statistics = {name: Statistics.from_json(kept) for name, kept in known.items()}
 
     def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
