@@ -29,6 +29,7 @@ from vgen.train.objectives.data import DataConfig
 
 LLAMA = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
 LLAMA |= {"num_attention_heads": 2, "num_key_value_heads": 2}
+OBJECTIVE = {"name": "canvas", "codec": "/a/private/codec", "bodies": [{"data": {"dataset": "/a/private/drawers"}}]}
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def run(tmp_path):
         FlowMatchEulerDiscreteScheduler(),
     ).save_pretrained(run / "model")
     record = {
-        "config": {"run": "/a/private/place", "seed": 7, "objective": {"name": "canvas", "codec": "/a/private/codec"}},
+        "config": {"run": "/a/private/place", "seed": 7, "objective": OBJECTIVE},
         "steps": 12,
         "skipped_steps": 1,
         "samples": 96,
@@ -86,6 +87,7 @@ def test_the_card_tells_how_it_was_made_and_nothing_of_the_machine(run, tmp_path
         "seed 7",
         "PSNR 31.25",
         "| 1 | 4 | 1.988 |",
+        "dataset: drawers",
     ):
         assert words in card
     assert "private" not in card and "deepspeed" not in card

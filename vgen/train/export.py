@@ -20,8 +20,9 @@ from vgen.ego.state_model import StateModel
 from vgen.errors import InputError
 from vgen.train.lora import has_lora, rename_lora
 
-# Where things lay on the machine that trained says nothing about the model.
-PLACES = frozenset({"run", "dataset", "cache", "latents", "codec", "pretrained", "deepspeed"})
+# Where things lay on the machine that trained says nothing about the model; of data sets the name does.
+PLACES = frozenset({"run", "cache", "latents", "codec", "pretrained", "deepspeed"})
+DATA = frozenset({"dataset", "videos", "captions"})
 
 
 def export(
@@ -169,10 +170,11 @@ def read_curve(run: Path) -> list[dict[str, float]]:
 
 def card(name: str, parameters: dict[str, int], records: Sequence[tuple], report: str) -> str:
     """The model card: sizes, results, and of each run the data, time, curve and recipe."""
+    ends = "two front-ends, canvas and ego" if EGO in parameters else "canvas"
     lines = [
         f"# {name}",
         "",
-        "A model of vgen's canvas, of the same classes as Wan in diffusers. It also loads in diffusers' own",
+        f"A model of vgen's {ends}, of the same classes as Wan in diffusers. It also loads in diffusers' own",
         "`WanPipeline` (text to video; `max_sequence_length` as the tokenizer's `model_max_length`).",
         "",
         "| component | parameters |",
@@ -212,6 +214,11 @@ def _rounded(curve: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{key: round(value, 3) for key, value in point.items()} for point in curve]
 
 
-def _without_places(config: dict[str, Any]) -> dict[str, Any]:
+def _without_places(config: Any) -> Any:
+    if isinstance(config, list):
+        return [_without_places(part) for part in config]
+    if not isinstance(config, dict):
+        return config
     kept = {key: value for key, value in config.items() if key not in PLACES and value is not None}
-    return {key: _without_places(value) if isinstance(value, dict) else value for key, value in kept.items()}
+    named = {key: Path(value).name for key, value in kept.items() if key in DATA}
+    return {key: _without_places(value) for key, value in kept.items()} | named
