@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vgen.errors import InputError
+from vgen.train import optimizer
 from vgen.train.config import OptimizerConfig, ScheduleConfig
 from vgen.train.optimizer import build_optimizer, hidden_matrices, learning_rate_factor, scale_learning_rates
 
@@ -56,6 +58,24 @@ def test_muon_moves_as_far_as_adamw():
     assert move["out.weight"] == pytest.approx(1e-2, rel=0.01)
     for name in ("blocks.0.0.weight", "blocks.0.1.weight"):
         assert math.isclose(move[name], 0.2e-2, rel_tol=0.35)
+
+
+@pytest.mark.parametrize(("able", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_muon_computes_in_what_the_cpu_has_instructions_for(monkeypatch, able, dtype):
+    monkeypatch.setattr(optimizer, "computes_bf16", lambda device_type: able)
+    model, seen = Small(), set()
+    made = build_optimizer(model, OptimizerConfig(name="muon"))
+    sum(p.square().sum() for p in model.parameters()).backward()
+
+    class Products(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function is torch.ops.aten.mm.default:
+                seen.add(args[0].dtype)
+            return function(*args, **(kwargs or {}))
+
+    with Products():
+        made.step()
+    assert seen == {getattr(torch, dtype)}
 
 
 def test_muon_needs_hidden_matrices():

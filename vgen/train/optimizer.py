@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from vgen.backbone.precision import computes_bf16
 from vgen.errors import InputError, unknown_key
 from vgen.train.config import OptimizerConfig, ScheduleConfig
 
@@ -75,7 +76,7 @@ def _muon(
     if not hidden:
         raise InputError("optimizer.name=muon found no matrix in repeated blocks to train; use optimizer.name=adamw")
     if hidden[0].device.type == "cpu":
-        _uncompile_muon()
+        _fit_muon_to_cpu()
     from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
 
     alike = defaultdict(list)
@@ -100,10 +101,12 @@ def _muon(
     return MuonWithAuxAdam(matrices + others, adam_optimizer=torch.optim.AdamW)
 
 
-def _uncompile_muon() -> None:
-    """Takes DeepSpeed's update as it is written: compiling it costs minutes on a CPU and gains nothing there."""
+def _fit_muon_to_cpu() -> None:
+    """Takes DeepSpeed's update as it is written, since compiling it costs minutes on a CPU and gains nothing there; in
+    float32 where the CPU has no instructions for the bfloat16 that DeepSpeed expects of every CPU."""
     from deepspeed.runtime.zero.muon import muon_optimizer, original_muon
 
+    original_muon.ns_compute_dtype = lambda ns_method="gram": torch.bfloat16 if computes_bf16("cpu") else torch.float32
     for module in (original_muon, muon_optimizer):
         for name, function in list(vars(module).items()):
             setattr(module, name, getattr(function, "_torchdynamo_orig_callable", function))
