@@ -144,6 +144,19 @@ def test_the_text_encoder_learns_and_the_codec_does_not(objective):
     assert all(p.grad is None for p in objective.vae.parameters())
 
 
+def test_how_conditions_attend_can_be_chosen_and_goes_into_the_folder(config, tmp_path):
+    objective = CanvasObjective(dataclasses.replace(config, condition_attention="independent"), 0)
+    objective.prepare()
+    assert objective.transformer.independent
+    objective.export(tmp_path / "model")
+    own = {"codec": None, "transformer": {}, "text_encoder": {}, "pretrained": str(tmp_path / "model")}
+    for kind in ("joint", None):
+        tuned = CanvasObjective(dataclasses.replace(config, condition_attention=kind, **own), 0)
+        assert tuned.transformer.independent == (kind is None)
+    with pytest.raises(InputError, match=r"condition_attention"):
+        CanvasObjective(dataclasses.replace(config, condition_attention="alone", **own), 0)
+
+
 def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp_path):
     recipe = {"run": str(tmp_path / "run"), "steps": 3, "log_every": 1, "objective": dataclasses.asdict(config)}
     OmegaConf.save(OmegaConf.create(recipe), tmp_path / "recipe.yaml")

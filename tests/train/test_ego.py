@@ -14,11 +14,13 @@ from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
 from vgen.train.config import load_config
+from vgen.train.export import export
 from vgen.train.loop import train
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
 from vgen.train.objectives.data import DataConfig
 from vgen.train.objectives.ego import EgoConfig, EgoObjective, moving_weight
 from vgen.train.objectives.ego_data import EgoBodyConfig, Question
+from vgen.train.plan import make_plan, parameters, report
 
 T = 14  # frames of an episode
 CAMERA = "observation.images.main"
@@ -228,6 +230,51 @@ def test_bodies_that_do_not_fit_their_data(config, change, message):
         prepared(config)
 
 
-def test_a_run_that_cannot_be_planned_says_so(config):
-    with pytest.raises(InputError, match=r"objective\.name=ego cannot be planned; leave out --dry-run"):
-        EgoObjective.outline(config)
+def test_a_plan_agrees_with_the_run_that_it_plans(config, tmp_path):
+    other = dataclasses.replace(config.bodies[0], clips=3, share=3.0)
+    config.bodies = [*config.bodies, other]
+    path = tmp_path / "recipe.yaml"
+    keys = {"steps": 2, "run": str(tmp_path / "run"), "objective": dataclasses.asdict(config)}
+    OmegaConf.save(OmegaConf.create(keys), path)
+    planned = load_config(path)
+    plan, objective = make_plan(planned, 1), prepared(config)
+    assert parameters(plan.outline.parts["ego"]) == parameters(objective.ego)
+    for body, real in zip(plan.bodies, objective.bodies, strict=True):
+        assert [line.clips for line in body.buckets] == real.encoded.counts and body.videos == 4
+    assert [body.outline.share for body in plan.bodies] == [0.25, 0.75]
+    (line,) = plan.bodies[0].buckets
+    latents = objective._ask(objective.bodies[0], 0, [0], Question(4, 4, 2, 8))
+    area = latents["latent"][0, 0, 0].numel() // 4
+    assert (line.tokens.target, line.tokens.most_given) == (2 * area, 5 * area)
+    assert latents["latent"].shape[2] == 2 and latents["frames"].shape[1] == 5
+    text = "\n".join(report(plan, planned))
+    assert "position4 of hands, 75% of the batches of 3, beside the canvas's: 4 episodes" in text
+    assert "  16x32x9: 3 clips, 4 tokens" in text and " and 3 x " in text
+
+
+def test_a_body_that_is_not_there_is_no_stop_of_a_plan(config, tmp_path):
+    absent = dataclasses.replace(config.bodies[0].data, dataset=str(tmp_path / "absent"), sizes=["16x32"])
+    config.bodies = [dataclasses.replace(config.bodies[0], data=absent)]
+    path = tmp_path / "recipe.yaml"
+    OmegaConf.save(
+        OmegaConf.create({"steps": 2, "run": str(tmp_path / "run"), "objective": dataclasses.asdict(config)}), path
+    )
+    plan = make_plan(load_config(path), 1)
+    assert "absent" in plan.bodies[0].problem and plan.bodies[0].buckets[0].clips is None
+    assert "position4 of absent, 100% of the batches of 3, beside the canvas's: cannot be counted" in "\n".join(
+        report(plan, load_config(path))
+    )
+
+
+def test_a_lora_and_the_front_end_are_trained_together(config, tmp_path):
+    config.lora.rank = 2
+    objective = prepared(config)
+    trained = {name for name, p in objective.named_parameters() if p.requires_grad}
+    assert any(name.startswith("ego.") for name in trained)
+    assert all(name.startswith("ego.") or "lora_" in name for name in trained)
+    recipe = {"steps": 2, "run": str(tmp_path / "run"), "validate_minutes": 0, "objective": dataclasses.asdict(config)}
+    OmegaConf.save(OmegaConf.create(recipe), tmp_path / "recipe.yaml")
+    run = train(load_config(tmp_path / "recipe.yaml"))
+    export(run, tmp_path / "model", torch.float32)
+    ego = EgoPipeline.from_pretrained(tmp_path / "model").ego
+    assert any(p.abs().max() > 0 for p in ego.injections[0].parameters())

@@ -1,9 +1,11 @@
+import dataclasses
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from vgen.train.objectives.plans import Plan, PlanConfig, draw_given, draw_plan
+from vgen.errors import InputError
+from vgen.train.objectives.plans import Plan, PlanConfig, check_plans, draw_given, draw_plan
 
 SIZE = (32, 48)
 CONFIG = PlanConfig()
@@ -76,3 +78,18 @@ def test_a_clip_leaves_something_to_complete():
     only_clips = PlanConfig(frames=0, patches=0, region=0, clip=1, text=1e-9)
     assert {draw_plan(only_clips, 9, source).count for _ in range(50)} == {5}
     assert {draw_plan(only_clips, 5, source).kind for _ in range(50)} == {"text"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"counts": [0.0] * 19 + [1.0]}, r"the first 17 of them count for clips of 17 frames, and are all 0"),
+        ({"counts": [0.5, -1.0]}, r"counts: the chances \[0.5, -1.0\] must be numbers of 0 or more"),
+        ({"text": float("nan")}, r"must be numbers of 0 or more"),
+        ({"frames": 0.0, "patches": 0.0, "region": 0.0, "text": 0.0, "clip_frames": [17]}, r"none can be drawn"),
+    ],
+)
+def test_chances_that_nothing_can_be_drawn_from_are_refused(change, message):
+    check_plans(PlanConfig(), 17)
+    with pytest.raises(InputError, match=message):
+        check_plans(dataclasses.replace(PlanConfig(), **change), 17)

@@ -1,15 +1,19 @@
+import dataclasses
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from tiny_wan import WAN_21, WAN_22, save_tiny_wan
 
 from vgen.backbone.shapes import check_size
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.spec import parse_size
+from vgen.data.lerobot_writer import LeRobotWriter
 from vgen.data.video import write_video
+from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.train.config import load_config
 from vgen.train.loop import train
@@ -17,7 +21,8 @@ from vgen.train.objectives.plans import Plan, draw_given, draw_plan
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(path for path in ROOT.glob("configs/train/*.yaml") if path.name != "wan_base.yaml")
-WAN = [path for path in RECIPES if path.name.startswith("wan")]
+WAN = [path for path in RECIPES if path.name.startswith("wan") and not path.stem.endswith("_ego")]
+WAN_EGO = [path for path in RECIPES if path.name.startswith("wan") and path.stem.endswith("_ego")]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -93,6 +98,51 @@ def test_every_wan_recipe_runs_on_a_tiny_model_of_its_format(path, models, video
         pairs = zip(before.transformer.parameters(), after.transformer.parameters(), strict=True)
         assert any((old != new).any() for old, new in pairs)
         assert (after.config.default_frames, after.config.default_height) == (21, 32)
+
+
+@pytest.fixture(scope="module")
+def hands(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hands") / "data"
+    columns = ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
+    writer = LeRobotWriter(folder, 15, {"observation.state": columns}, ["observation.images.main"])
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        video = rng.integers(0, 255, (24, 32, 64, 3), dtype=np.uint8)
+        writer.add_episode(
+            {"observation.state": rng.random((24, 7)).astype(np.float32)},
+            {"observation.images.main": video},
+            "pick it up",
+        )
+    writer.finish()
+    return folder
+
+
+@pytest.mark.parametrize("path", WAN_EGO, ids=lambda path: path.stem)
+def test_every_ego_recipe_of_wan_runs_on_a_tiny_model_of_its_format(path, models, videos, hands, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    size = {"sizes": ["32x64"], "held_out": 0.25, "cache": str(tmp_path / "cache")}
+    config = load_config(path)
+    (body,) = OmegaConf.to_container(OmegaConf.create(dataclasses.asdict(config.objective)))["bodies"]
+    own = {
+        "base": str(path),
+        "run": str(tmp_path / "run"),
+        "steps": 2,
+        "accumulation": 1,
+        "objective": {
+            "pretrained": str(models[path.name[:5]]),
+            "data": {"videos": str(videos), **size},
+            "latents": str(tmp_path / "cache"),
+            "latent_workers": 1,
+            "frames": 9,
+            "adapter": {"width": 16, "heads": 2},
+            "bodies": [body | {"data": {"dataset": str(hands), "camera": "main", "fps": 15, **size}}],
+        },
+        "samples": {"specs": []},
+    }
+    OmegaConf.save(OmegaConf.create(own), tmp_path / "recipe.yaml")
+    run = train(load_config(tmp_path / "recipe.yaml"))
+    ego = EgoAdapter.from_pretrained(run / "model" / "ego")
+    assert list(ego.config.layouts) == [body["layout"]] and ego.config.rates == {body["layout"]: 15}
 
 
 def test_a_recipe_goes_on_from_its_base(tmp_path):

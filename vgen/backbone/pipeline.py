@@ -63,7 +63,8 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
 
     @classmethod
     def from_pretrained(cls, model: str | PathLike, **kwargs: Any) -> Self:
-        """Loads "nano", a local diffusers folder or a hub id; keywords as in diffusers (`dtype`, `revision` …).
+        """Loads "nano", a local diffusers folder or a hub id; keywords as in diffusers (`dtype`, `revision` …), and
+        `condition_attention`, "joint" or "independent", for a transformer that is to be trained for the other one.
 
         Raises:
             InputError: there is no such model, or it is not a Wan text-to-video model with one transformer.
@@ -74,9 +75,11 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             for key in ("dtype", "torch_dtype", "revision", "cache_dir", "token", "variant")
             if key in kwargs
         }
+        attention = kwargs.pop("condition_attention", None)
+        choices = {} if attention is None else {"condition_attention": attention}
         try:
             transformer = kwargs.pop("transformer", None) or VideoTransformer.from_pretrained(
-                folder, subfolder="transformer", **hub
+                folder, subfolder="transformer", **hub, **choices
             )
             pipe = super().from_pretrained(folder, transformer=transformer, **kwargs)
         except OSError as error:

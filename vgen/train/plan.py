@@ -15,8 +15,8 @@ from vgen.data.clips import Clips
 from vgen.errors import InputError
 from vgen.train.config import TrainConfig
 from vgen.train.objectives import objective_class
-from vgen.train.objectives.data import open_data
-from vgen.train.objectives.outline import Outline, Tokens
+from vgen.train.objectives.data import DataConfig, TrainingData, open_data
+from vgen.train.objectives.outline import BodyOutline, Outline, Tokens
 
 GB = 1e9
 FP32, BF16 = 4, 2
@@ -61,6 +61,16 @@ class BucketPlan:
 
 
 @dataclass(frozen=True)
+class BodyPlan:
+    """A body's buckets; `videos` and `problem` as of a plan."""
+
+    outline: BodyOutline
+    buckets: list[BucketPlan]
+    videos: int
+    problem: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """A run on paper. `drops`: reasons and counts; `problem`: why the data could not be counted, or ""."""
 
@@ -72,6 +82,7 @@ class Plan:
     held_out: int
     drops: Counter[str]
     problem: str
+    bodies: list[BodyPlan]
 
     @property
     def clips(self) -> int:
@@ -102,15 +113,31 @@ def make_plan(config: TrainConfig, gpus: int) -> Plan:
         raise InputError(f"gpus={gpus} is not a multiple of sequence_parallel_size={size}; nearest: {near}")
     outline = objective_class(config.objective.name).outline(config.objective)
     step = outline.batch * config.accumulation * gpus // config.sequence_parallel_size
+    bodies = [_plan_body(outline, body) for body in outline.bodies]
     try:
-        data = open_data(replace(outline.data, decode_once=False), outline.lengths, outline.multiple, outline.captions)
+        data = _open(outline.data, outline)
     except InputError as error:
-        lines = [BucketPlan(bucket, None, _tokens(outline, bucket)) for bucket in _named_buckets(outline)]
-        return Plan(outline, gpus, step, lines, 0, 0, Counter(), str(error))
+        lines = [BucketPlan(bucket, None, _tokens(outline, bucket)) for bucket in _named_buckets(outline.data, outline)]
+        return Plan(outline, gpus, step, lines, 0, 0, Counter(), str(error), bodies)
     counts = _clip_counts(outline, data.train)
     lines = [BucketPlan(bucket, counts[bucket], _tokens(outline, bucket)) for bucket in sorted(counts)]
     drops = Counter(data.bad.found.values()) + data.assignment.reasons()
-    return Plan(outline, gpus, step, lines, data.bad.total, len(data.held_out.places), drops, "")
+    return Plan(outline, gpus, step, lines, data.bad.total, len(data.held_out.places), drops, "", bodies)
+
+
+def _plan_body(outline: Outline, body: BodyOutline) -> BodyPlan:
+    try:
+        data = _open(body.data, outline)
+    except InputError as error:
+        lines = [BucketPlan(bucket, None, body.tokens(bucket)) for bucket in _named_buckets(body.data, outline)]
+        return BodyPlan(body, lines, 0, str(error))
+    counts = _clip_counts(body, data.train)
+    lines = [BucketPlan(bucket, counts[bucket], body.tokens(bucket)) for bucket in sorted(counts)]
+    return BodyPlan(body, lines, data.bad.total, "")
+
+
+def _open(data: DataConfig, outline: Outline) -> TrainingData:
+    return open_data(replace(data, decode_once=False), outline.lengths, outline.multiple, outline.captions)
 
 
 def model_states(
@@ -160,7 +187,7 @@ def model_states(
     return States(weights + gathered, gradients, optimizer, shadow, host)
 
 
-def activations(outline: Outline, tokens: int, sequence: int = 1, checkpointing: bool = False) -> float:
+def activations(outline: Outline, batch: int, tokens: int, sequence: int = 1, checkpointing: bool = False) -> float:
     """Bytes that the backbone's blocks keep of a batch for the backward pass, and in it.
 
     A block of width D with feed-forward width F keeps 69 D + 4 F bytes of each token and 12 D of each token of text
@@ -168,11 +195,12 @@ def activations(outline: Outline, tokens: int, sequence: int = 1, checkpointing:
     bytes a token, and one block at a time keeps all. `sequence` ranks share the tokens of a sample, not of the text.
 
     Args:
+        batch: samples.
         tokens: of the longest sample, conditions included.
     """
     backbone = outline.backbone
     width = backbone["num_attention_heads"] * backbone["attention_head_dim"]
-    own, text = outline.batch * tokens / sequence, outline.batch * outline.text_tokens
+    own, text = batch * tokens / sequence, batch * outline.text_tokens
     block = own * (69 * width + 4 * backbone["ffn_dim"]) + text * 12 * width
     if not checkpointing:
         return backbone["num_layers"] * block
@@ -233,6 +261,19 @@ def _data_lines(plan: Plan, config: TrainConfig) -> Iterator[str]:
         yield f"an epoch: {plan.clips} clips, {plan.steps_per_epoch:.1f} steps, {epochs}"
         if plan.tokens_per_epoch:
             yield f"an epoch: {plan.tokens_per_epoch / 1e6:.2f} M tokens"
+    for body in plan.bodies:
+        yield from _body_lines(body)
+
+
+def _body_lines(body: BodyPlan) -> Iterator[str]:
+    outline, name = body.outline, Path(body.outline.data.dataset or "").name
+    found = f"cannot be counted: {body.problem}" if body.problem else f"{body.videos} episodes"
+    share = f"{outline.share:.0%} of the batches of {outline.batch}"
+    yield f"{outline.layout} of {name}, {share}, beside the canvas's: {found}"
+    for line in body.buckets:
+        clips = "?" if line.clips is None else line.clips
+        given = f"{line.tokens.given:.0f} given on average, {line.tokens.most_given} at most"
+        yield f"  {line.bucket}: {clips} clips, {line.tokens.target} tokens, {given}"
 
 
 def _memory_lines(plan: Plan, config: TrainConfig) -> Iterator[str]:
@@ -249,15 +290,29 @@ def _memory_lines(plan: Plan, config: TrainConfig) -> Iterator[str]:
     trained, _ = _counts(plan.outline)
     together["bf16 copies of weights"] = BF16 * trained if config.precision == "bf16" and stage < 3 else 0
     if plan.outline.backbone is not None and plan.buckets:
-        longest = max(plan.buckets, key=lambda line: line.tokens.most)
-        batch = f"{plan.outline.batch} x {longest.tokens.most} tokens of {longest.bucket}"
-        kept = [activations(plan.outline, longest.tokens.most, config.sequence_parallel_size, c) for c in (False, True)]
-        yield f"activations of {batch}: {kept[0] / GB:.2f} without activation checkpointing, {kept[1] / GB:.2f} with it"
+        batches = list(_longest(plan))
+        named = " and ".join(f"{batch} x {line.tokens.most} tokens of {line.bucket}" for batch, line in batches)
+        kept = [
+            sum(
+                activations(plan.outline, batch, line.tokens.most, config.sequence_parallel_size, c)
+                for batch, line in batches
+            )
+            for c in (False, True)
+        ]
+        yield f"activations of {named}: {kept[0] / GB:.2f} without activation checkpointing, {kept[1] / GB:.2f} with it"
         together["activations"] = kept[plan.outline.checkpointing]
         together["codec at work"] = max(codec_bytes(plan.outline, line.bucket) for line in plan.buckets)
     yield "this recipe: " + ", ".join(f"{name} {size / GB:.2f}" for name, size in together.items())
     missing = "" if "activations" in together else ", without activations, which are not estimated here"
     yield f"             together {sum(together.values()) / GB:.2f}{missing}"
+
+
+def _longest(plan: Plan) -> Iterator[tuple[int, BucketPlan]]:
+    """The batches that a step may hold at once at most: their samples, and the longest one."""
+    yield plan.outline.batch, max(plan.buckets, key=lambda line: line.tokens.most)
+    bodies = [(body.outline.batch, line) for body in plan.bodies for line in body.buckets]
+    if bodies:
+        yield max(bodies, key=lambda pair: pair[1].tokens.most)
 
 
 def offload_of(config: TrainConfig) -> str:
@@ -292,13 +347,13 @@ def _tokens(outline: Outline, bucket: Bucket) -> Tokens | None:
     return outline.tokens(bucket) if outline.tokens else None
 
 
-def _named_buckets(outline: Outline) -> list[Bucket]:
-    sizes = parse_sizes(outline.data.sizes, outline.multiple)
+def _named_buckets(data: DataConfig, outline: Outline) -> list[Bucket]:
+    sizes = parse_sizes(data.sizes, outline.multiple)
     return [Bucket(*size, length) for size in sizes for length in outline.lengths]
 
 
-def _clip_counts(outline: Outline, clips: Clips) -> Counter[Bucket]:
-    if outline.all_places:
+def _clip_counts(outline: Outline | BodyOutline, clips: Clips) -> Counter[Bucket]:
+    if isinstance(outline, Outline) and outline.all_places:
         return Counter({bucket: len(numbers) for bucket, numbers in clips.by_bucket().items()})
     numbers = clips.windows() if outline.clips is None else clips.spread(outline.clips)
     return Counter(clips.bucket(number) for number in numbers)

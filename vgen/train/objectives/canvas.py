@@ -35,7 +35,7 @@ from vgen.train.objectives.base import Batch, Objective
 from vgen.train.objectives.data import DataConfig, open_data, parse_lengths
 from vgen.train.objectives.encoded import EncodedClips
 from vgen.train.objectives.outline import Outline, canvas_outline
-from vgen.train.objectives.plans import Plan, PlanConfig, draw_given, draw_plan
+from vgen.train.objectives.plans import Plan, PlanConfig, check_plans, draw_given, draw_plan
 from vgen.weights import component_folder, resolve
 
 NOISE_LEVELS = 4  # bands of diffusion time whose losses are logged apart
@@ -56,6 +56,7 @@ class CanvasConfig:
     lora: LoraConfig = field(default_factory=LoraConfig)  # on a pretrained transformer
     activation_checkpointing: bool = False  # of the blocks: computed again in the backward pass rather than kept
     text_length: int = 64  # tokens (bytes) of a sentence
+    condition_attention: str | None = None  # joint or independent; none: the pretrained model's own, or joint
     attention: str = "native"  # kernel, by diffusers' name: native, xformers, flash, _native_math ...
     compile: bool = False  # torch.compile of the transformer's blocks: a minute at the start, then faster steps
     frames: Any = 17  # T of a clip, 1 + N·k; or several, such as [17, 49, 77]: each video gets the longest that fits
@@ -102,6 +103,8 @@ class CanvasObjective(Objective):
             self._compile()
         self.codec = WanCodec(self.vae.requires_grad_(False))
         self.lengths = parse_lengths(config.frames, self.codec.temporal_stride)
+        for length in self.lengths:
+            check_plans(config.conditions, length)
         for length in config.conditions.clip_frames:
             try:
                 check_frames(length, self.codec.temporal_stride)
@@ -109,7 +112,9 @@ class CanvasObjective(Objective):
                 raise InputError(f"objective.conditions.clip_frames: {error}") from error
 
     def _adopt(self, model: str) -> None:
-        pipe = CanvasPipeline.from_pretrained(model, text_encoder=None)  # which is frozen, so its answers are cached
+        attention = self.config.condition_attention
+        # The text encoder is frozen, so its answers are cached.
+        pipe = CanvasPipeline.from_pretrained(model, text_encoder=None, condition_attention=attention)
         self.codec_folder = component_folder(model, "vae")
         self.vae, self.transformer, self.tokenizer = pipe.vae, pipe.transformer, pipe.tokenizer
         self.text_encoder = CachedTextEncoder(component_folder(model, "text_encoder"))
@@ -125,7 +130,8 @@ class CanvasObjective(Objective):
         channels = {"in_channels": self.vae.config.z_dim, "out_channels": self.vae.config.z_dim}
         self.text_encoder = UMT5EncoderModel(UMT5Config(**config.text_encoder))
         text = {"text_dim": self.text_encoder.config.d_model}
-        self.transformer = VideoTransformer(**channels | text | config.transformer)
+        conditions = {"condition_attention": config.condition_attention or "joint"}
+        self.transformer = VideoTransformer(**channels | text | conditions | config.transformer)
         self.tokenizer = ByT5Tokenizer(model_max_length=config.text_length)
         self.scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0)
 

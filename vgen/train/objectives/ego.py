@@ -22,15 +22,13 @@ from vgen.data.video import to_unit
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.limits import EGO
 from vgen.ego.normalise import Statistics
-from vgen.ego.trajectory import layout
 from vgen.errors import InputError
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise
 from vgen.train.objectives.data import TrainingData, open_data
-from vgen.train.objectives.ego_data import Body, EgoBodyConfig, Question
-from vgen.train.objectives.outline import Outline
-from vgen.weights import resolve
+from vgen.train.objectives.ego_data import Body, EgoBodyConfig, Question, front_end
+from vgen.train.objectives.outline import Outline, ego_outline
 
 
 @dataclass
@@ -67,23 +65,12 @@ class EgoObjective(CanvasObjective):
         self._shares = body_shares(config.bodies)
         if len(self.lengths) != 1:
             raise InputError(f"objective.frames={config.frames}: the ego objective takes one length, such as 17")
-        self.ego = self._front_end()
-
-    def _front_end(self) -> EgoAdapter:
-        widths = {body.layout: layout(body.layout).width for body in self.config.bodies}
-        folder = Path(resolve(self.config.pretrained)) / EGO
-        if not folder.is_dir():
-            stride = self.codec.temporal_stride
-            return EgoAdapter.for_backbone(self.transformer, stride, widths, {}, **self.config.adapter)
-        ego = EgoAdapter.from_pretrained(folder)
-        for name in widths.keys() - ego.config.layouts.keys():
-            ego.add_layout(name, widths[name], {})
-        return ego
+        self.ego = front_end(config, self.transformer, self.codec.temporal_stride, EgoAdapter.from_pretrained)
 
     @classmethod
     def outline(cls, config: EgoConfig) -> Outline:
-        """Refused: the plan knows canvases alone."""
-        raise InputError(f"objective.name={config.name} cannot be planned; leave out --dry-run")
+        """As in the base class."""
+        return ego_outline(config)
 
     def prepare(self) -> None:
         """As in the base class; and the clips and trajectories of every body."""

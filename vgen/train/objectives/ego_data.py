@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,15 +13,22 @@ import torch
 from vgen.data.bad import BadData
 from vgen.data.clips import Clips
 from vgen.data.lerobot import LeRobotDataset
+from vgen.ego.adapter import EgoAdapter
 from vgen.ego.convert import convert
+from vgen.ego.limits import EGO
 from vgen.ego.normalise import Statistics
 from vgen.ego.recorded import recorded_trajectory
-from vgen.ego.trajectory import FORMS, Trajectory
+from vgen.ego.trajectory import FORMS, Trajectory, layout
 from vgen.errors import unknown_key
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import BodyConfig
 from vgen.train.objectives.data import TrainingData
 from vgen.train.objectives.encoded import EncodedClips
+from vgen.weights import resolve
+
+if TYPE_CHECKING:
+    from vgen.backbone.transformer import VideoTransformer
+    from vgen.train.objectives.ego import EgoConfig
 
 
 @dataclass
@@ -52,6 +60,28 @@ class Question:
         """Known pixel frames besides the present one, and counted from it."""
         past = [-self.spacing * back for back in range(1, self.history)]
         return past if self.goal is None else [*past, self.goal]
+
+
+def front_end(
+    config: EgoConfig, transformer: VideoTransformer, stride: int, load: Callable[[Path], EgoAdapter]
+) -> EgoAdapter:
+    """The front-end of a pretrained folder, or a new one, that knows the layouts of all bodies.
+
+    Args:
+        stride: of the codec, in time.
+        load: makes it from the folder's `ego/`.
+
+    Raises:
+        InputError: an unknown layout or injection, or another choice that is not possible.
+    """
+    widths = {body.layout: layout(body.layout).width for body in config.bodies}
+    folder = Path(resolve(config.pretrained)) / EGO
+    if not folder.is_dir():
+        return EgoAdapter.for_backbone(transformer, stride, widths, {}, **config.adapter)
+    ego = load(folder)
+    for name in widths.keys() - ego.config.layouts.keys():
+        ego.add_layout(name, widths[name], {})
+    return ego
 
 
 class Body:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,15 +17,20 @@ from vgen.backbone.shapes import latent_frames
 from vgen.backbone.text import WAN_TEXT_LENGTH
 from vgen.backbone.transformer import VideoTransformer
 from vgen.data.buckets import Bucket
+from vgen.ego.adapter import EgoAdapter
+from vgen.ego.limits import EGO
 from vgen.errors import InputError, unknown_key
 from vgen.train.lora import add_lora
+from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.data import DataConfig, parse_lengths
-from vgen.train.objectives.plans import Plan, draw_plan
+from vgen.train.objectives.ego_data import front_end
+from vgen.train.objectives.plans import Plan, check_plans, draw_plan
 from vgen.weights import read_config, resolve
 
 if TYPE_CHECKING:
     from vgen.train.objectives.canvas import CanvasConfig
     from vgen.train.objectives.codec import CodecConfig
+    from vgen.train.objectives.ego import EgoConfig
 
 DRAWS = 500  # plans from which the number of conditions is told
 
@@ -45,6 +50,24 @@ class Tokens:
 
 
 @dataclass(frozen=True)
+class BodyOutline:
+    """Clips of a body, of which a step may hold a batch beside the run's own.
+
+    Attributes:
+        layout: of its trajectory.
+        data, clips, batch, tokens: as of an outline.
+        share: the chance of a batch to be of this body.
+    """
+
+    layout: str
+    data: DataConfig
+    clips: int | None
+    batch: int
+    share: float
+    tokens: Callable[[Bucket], Tokens]
+
+
+@dataclass(frozen=True)
 class Outline:
     """A run without its weights.
 
@@ -60,6 +83,7 @@ class Outline:
         tokens: what a clip of a bucket means for the backbone.
         text_tokens: that the backbone reads with each clip.
         images: pixels of these many frames are encoded at once during training.
+        bodies: of an ego run.
     """
 
     parts: dict[str, nn.Module]
@@ -76,6 +100,7 @@ class Outline:
     tokens: Callable[[Bucket], Tokens] | None = None
     text_tokens: int = 0
     images: int = 0
+    bodies: list[BodyOutline] = field(default_factory=list)
 
 
 def canvas_outline(config: CanvasConfig) -> Outline:
@@ -90,6 +115,8 @@ def canvas_outline(config: CanvasConfig) -> Outline:
         with torch.device("meta"):
             add_lora(transformer, config.lora)
     lengths = parse_lengths(config.frames, vae.config.scale_factor_temporal)
+    for length in lengths:
+        check_plans(config.conditions, length)
     _, height, width = transformer.config.patch_size
 
     def tokens(bucket: Bucket) -> Tokens:
@@ -114,6 +141,34 @@ def canvas_outline(config: CanvasConfig) -> Outline:
         text_tokens=text_tokens,
         images=min(IMAGES_AT_ONCE, most * config.batch),
     )
+
+
+def ego_outline(config: EgoConfig) -> Outline:
+    """Of an ego run: a canvas run, the front-end, and a batch of one of the bodies in every step.
+
+    Raises:
+        InputError: as a canvas run; or a body, or the front-end, is not possible.
+    """
+    canvas = canvas_outline(config)
+    transformer, vae = canvas.parts["transformer"], canvas.parts["codec"]
+    stride, spatial = vae.config.scale_factor_temporal, vae.config.scale_factor_spatial
+    with torch.device("meta"):
+        ego = front_end(
+            config, transformer, stride, lambda folder: EgoAdapter.from_config(EgoAdapter.load_config(folder))
+        )
+    _, height, width = transformer.config.patch_size
+
+    def tokens(bucket: Bucket) -> Tokens:
+        area = (bucket.height // spatial // height) * (bucket.width // spatial // width)
+        known = (1 + config.history) / 2 + config.goal
+        return Tokens(area * (latent_frames(bucket.frames, stride) - 1), area * known, area * (config.history + 1))
+
+    shares = body_shares(config.bodies)
+    bodies = [
+        BodyOutline(body.layout, body.data, body.clips, config.ego_batch, float(share), tokens)
+        for body, share in zip(config.bodies, shares, strict=True)
+    ]
+    return replace(canvas, parts=canvas.parts | {EGO: ego}, bodies=bodies)
 
 
 def codec_outline(config: CodecConfig) -> Outline:

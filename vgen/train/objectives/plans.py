@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vgen.errors import InputError
+
+KINDS = ("frames", "patches", "region", "clip", "text")
+
 
 @dataclass
 class PlanConfig:
@@ -43,18 +47,40 @@ Given = tuple[np.ndarray, np.ndarray]
 """Pixel frames int64 [K], and masks bool [K, H, W], True where a pixel is given."""
 
 
+def check_plans(config: PlanConfig, frames: int) -> None:
+    """Refuses chances that nothing can be drawn from for clips of `frames` frames.
+
+    Raises:
+        InputError: it names the chances and the rule.
+    """
+    chances, counts = _chances(config, frames), np.array(config.counts[:frames], dtype=np.float64)
+    for name, values in (("", chances), (".counts", np.array(config.counts, dtype=np.float64))):
+        if not (np.isfinite(values).all() and (values >= 0).all()):
+            raise InputError(f"objective.conditions{name}: the chances {values.tolist()} must be numbers of 0 or more")
+    if not chances.sum():
+        kinds = dict(zip(KINDS, chances.tolist(), strict=True))
+        raise InputError(f"objective.conditions: of {kinds} none can be drawn for clips of {frames} frames; raise one")
+    if config.frames + config.patches and not counts.sum():
+        rule = f"the first {frames} of them count for clips of {frames} frames, and are all 0"
+        raise InputError(f"objective.conditions.counts={config.counts}: {rule}; give one of them a chance")
+
+
+def _chances(config: PlanConfig, frames: int) -> np.ndarray:
+    """Of each of `KINDS`; a clip must leave something to complete."""
+    fits = any(length < frames for length in config.clip_frames)
+    return np.array([getattr(config, kind) if kind != "clip" or fits else 0.0 for kind in KINDS], dtype=np.float64)
+
+
 def draw_plan(config: PlanConfig, frames: int, rng: np.random.Generator) -> Plan:
     """The kind and number of conditions of a batch of clips of `frames` frames."""
-    kinds = ("frames", "patches", "region", "clip", "text")
-    clips = [length for length in config.clip_frames if length < frames]  # which leave something to complete
-    chances = np.array([getattr(config, kind) if kind != "clip" or clips else 0.0 for kind in kinds])
-    kind = str(rng.choice(kinds, p=chances / chances.sum()))
+    chances = _chances(config, frames)
+    kind = str(rng.choice(KINDS, p=chances / chances.sum()))
     if kind == "text":
         return Plan(kind, 0)
     if kind == "region":
         return Plan(kind, len(range(0, frames, config.region_step)))
     if kind == "clip":
-        return Plan(kind, int(rng.choice(clips)))
+        return Plan(kind, int(rng.choice([length for length in config.clip_frames if length < frames])))
     counts = np.array(config.counts[:frames])
     return Plan(kind, 1 + int(rng.choice(len(counts), p=counts / counts.sum())))
 
