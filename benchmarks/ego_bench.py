@@ -196,7 +196,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--adroit", type=Path, default=data / "adroit", help="LeRobot v3 folder")
     parser.add_argument("--adroit-counterfactuals", type=Path, default=data / "adroit_cf", metavar="DIR")
     parser.add_argument("--bodies", help="metaworld,adroit (default: those that have the split)")
-    parser.add_argument("--split", default="test", help="test or unseen (default: test)")
+    parser.add_argument("--split", default="test", help="test or unseen; train to choose settings on (default: test)")
     parser.add_argument("--clips", type=int, default=64, help="of each body (default: 64)")
     parser.add_argument("--sections", default=",".join(SECTIONS), help=f"default: {','.join(SECTIONS)}")
     parser.add_argument("--advance", type=int, help="frames per step (default: 16, or the model's length less 1)")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vgen.errors import InputError, unknown_key
 
-SPLITS = {"metaworld": ("test", "unseen"), "adroit": ("test",)}
+SPLITS = {"metaworld": ("test", "unseen", "train"), "adroit": ("test", "train")}  # train: to choose settings on
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def choose_bodies(bodies: Sequence[Body], names: str | None, split: str, groups:
     known = {body.name: body for body in bodies}
     chosen = [name for name in known if split in SPLITS[name]] if names is None else names.split(",")
     if not chosen:
-        raise InputError(f"split={split} is of no body; known: test, unseen")
+        raise InputError(f"split={split} is of no body; known: test, unseen, train")
     for name in chosen:
         if name not in known:
             raise unknown_key(name, known, "the bodies")

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import WanPipeline
+from PIL import Image
 
 from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.report import fidelity
 from vgen.canvas.spec import Canvas
+from vgen.ego.files import Source, read_trajectory
+from vgen.ego.rollout import RolloutSettings
+from vgen.ego.world import EgoWorld
 from vgen.weights import resolve
 
 SPEC = "configs/canvas/first_last.yaml"
@@ -37,6 +41,22 @@ def test_it_keeps_the_given_frames_and_moves_between_them(pipe, request):
     assert min(first, last) > 22
     change = np.abs(video[1:].astype(float) - video[:-1]).mean(axis=(1, 2, 3))
     assert (change > 0.2).sum() > 8  # not a still that jumps
+
+
+def test_the_hand_goes_where_the_trajectory_says(request):
+    """The true frame 16 is nearer to what follows under its own trajectory than under the opposite one."""
+    media = request.config.rootpath / "configs"
+    start, truth = (np.asarray(Image.open(media / f"canvas/media/button_{n}.png").convert("RGB")) for n in (0, 16))
+    own = read_trajectory(Source(media / "ego/press.json")).values[:17]
+    opposite = own.copy()
+    opposite[:, :3] = 2 * own[0, :3] - own[:, :3]
+    world = EgoWorld.from_pretrained("nano", "position4", RolloutSettings(advance=16), dtype=torch.float32)
+    world.reset(start, "press the button down from above", past=own[:1], futures=2)
+    video = world.step(np.stack([own[1:], opposite[1:]])).astype(float)
+    moving = np.abs(truth.astype(float) - start).max(-1) > 25
+    right, wrong = np.square(video[:, -1] - truth).mean(-1)[:, moving].mean(1)
+    still = np.square(truth.astype(float) - start).mean(-1)[moving].mean()
+    assert right < 0.9 * wrong and right < still
 
 
 def test_diffusers_own_pipeline_makes_videos_from_text_with_it(pipe):
