@@ -114,30 +114,28 @@ def make_plan(config: TrainConfig, gpus: int) -> Plan:
     outline = objective_class(config.objective.name).outline(config.objective)
     step = outline.batch * config.accumulation * gpus // config.sequence_parallel_size
     bodies = [_plan_body(outline, body) for body in outline.bodies]
-    try:
-        data = _open(outline.data, outline)
-    except InputError as error:
-        lines = [BucketPlan(bucket, None, _tokens(outline, bucket)) for bucket in _named_buckets(outline.data, outline)]
-        return Plan(outline, gpus, step, lines, 0, 0, Counter(), str(error), bodies)
-    counts = _clip_counts(outline, data.train)
-    lines = [BucketPlan(bucket, counts[bucket], _tokens(outline, bucket)) for bucket in sorted(counts)]
+    data, lines, problem = _counted(outline, outline)
+    if data is None:
+        return Plan(outline, gpus, step, lines, 0, 0, Counter(), problem, bodies)
     drops = Counter(data.bad.found.values()) + data.assignment.reasons()
     return Plan(outline, gpus, step, lines, data.bad.total, len(data.held_out.places), drops, "", bodies)
 
 
 def _plan_body(outline: Outline, body: BodyOutline) -> BodyPlan:
+    data, lines, problem = _counted(body, outline)
+    return BodyPlan(body, lines, 0 if data is None else data.bad.total, problem)
+
+
+def _counted(part: Outline | BodyOutline, outline: Outline) -> tuple[TrainingData | None, list[BucketPlan], str]:
+    """The data of a part of a run and its buckets; where they cannot be opened, None, the named buckets, and why."""
     try:
-        data = _open(body.data, outline)
+        unread = replace(part.data, decode_once=False)
+        data = open_data(unread, outline.lengths, outline.multiple, outline.captions)
     except InputError as error:
-        lines = [BucketPlan(bucket, None, body.tokens(bucket)) for bucket in _named_buckets(body.data, outline)]
-        return BodyPlan(body, lines, 0, str(error))
-    counts = _clip_counts(body, data.train)
-    lines = [BucketPlan(bucket, counts[bucket], body.tokens(bucket)) for bucket in sorted(counts)]
-    return BodyPlan(body, lines, data.bad.total, "")
-
-
-def _open(data: DataConfig, outline: Outline) -> TrainingData:
-    return open_data(replace(data, decode_once=False), outline.lengths, outline.multiple, outline.captions)
+        named = _named_buckets(part.data, outline)
+        return None, [BucketPlan(bucket, None, _tokens(part, bucket)) for bucket in named], str(error)
+    counts = _clip_counts(data.train, part.clips, outline.all_places)
+    return data, [BucketPlan(bucket, counts[bucket], _tokens(part, bucket)) for bucket in sorted(counts)], ""
 
 
 def model_states(
@@ -343,8 +341,8 @@ def _counts(outline: Outline) -> tuple[int, int]:
     return sum(trained for trained, _ in counts), sum(frozen for _, frozen in counts)
 
 
-def _tokens(outline: Outline, bucket: Bucket) -> Tokens | None:
-    return outline.tokens(bucket) if outline.tokens else None
+def _tokens(part: Outline | BodyOutline, bucket: Bucket) -> Tokens | None:
+    return part.tokens(bucket) if part.tokens else None
 
 
 def _named_buckets(data: DataConfig, outline: Outline) -> list[Bucket]:
@@ -352,8 +350,8 @@ def _named_buckets(data: DataConfig, outline: Outline) -> list[Bucket]:
     return [Bucket(*size, length) for size in sizes for length in outline.lengths]
 
 
-def _clip_counts(outline: Outline | BodyOutline, clips: Clips) -> Counter[Bucket]:
-    if isinstance(outline, Outline) and outline.all_places:
+def _clip_counts(clips: Clips, count: int | None, all_places: bool) -> Counter[Bucket]:
+    if all_places:
         return Counter({bucket: len(numbers) for bucket, numbers in clips.by_bucket().items()})
-    numbers = clips.windows() if outline.clips is None else clips.spread(outline.clips)
+    numbers = clips.windows() if count is None else clips.spread(count)
     return Counter(clips.bucket(number) for number in numbers)
