@@ -29,6 +29,8 @@ from vgen.errors import InputError
 from vgen.train.config import TrainConfig
 from vgen.train.objectives import Batch, Objective
 
+logger = logging.getLogger(__name__)
+
 WAIT = timedelta(hours=4)  # of ranks for each other: rank 0 may decode a whole data set meanwhile
 
 
@@ -149,6 +151,8 @@ def engine_for(
     if config.zero_stage == 3 and objective.needs_whole_weights:
         raise InputError(f"objective.name={config.objective.name} needs whole weights; use zero_stage=2 or less, not 3")
     half = config.precision == "bf16" and computes_bf16(get_accelerator().device_name())
+    if config.precision == "bf16" and not half:
+        logger.info("precision=bf16: this CPU has no instructions for bfloat16, so all is computed in float32")
     settings: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,  # the objective sizes its batches; only the ratio to the total counts here
         "gradient_accumulation_steps": config.accumulation,
