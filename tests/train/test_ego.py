@@ -103,10 +103,26 @@ def test_known_frames_lie_before_the_clip_and_targets_in_it(objective):
     clip = to_unit(torch.from_numpy(objective.bodies[0].clips.pixels(5))).permute(3, 0, 1, 2)
     whole = objective.codec.encode_video(clip[None])
     torch.testing.assert_close(batch["latent"].float(), whole[:, :, 1:], atol=2e-2, rtol=0)  # kept in half precision
-    (known,) = objective._conditions(batch)
-    assert known.t.tolist() == [[0, -1, -2, 2]] and not known.time.any()
+    seen, goal = objective._conditions(batch)
+    assert seen.t.tolist() == [[0, -1, -2]] and goal.t.tolist() == [[2]] and not seen.time.any()
     alone = objective.codec.encode_image(clip[None, :, 0])
-    torch.testing.assert_close(known.latent[:, :, :1], alone, atol=2e-2, rtol=0)
+    torch.testing.assert_close(seen.latent[:, :, :1], alone, atol=2e-2, rtol=0)
+
+
+def test_what_was_seen_is_noised_by_as_much_as_the_model_is_told_and_a_goal_is_not(objective):
+    batch = ask(objective, 5, Question(2, 4, 2, 8))
+    seen, goal = objective._conditions(batch)
+    noisy, same = objective._conditions(batch | {"noise": torch.tensor([0.2])})
+    assert torch.equal(same.latent, goal.latent) and not same.time.any()
+    torch.testing.assert_close(noisy.time, torch.tensor([0.2]))
+    noise = (noisy.latent - 0.8 * seen.latent) / 0.2
+    assert noise.std().item() == pytest.approx(1, abs=0.2) and noise.mean().item() == pytest.approx(0, abs=0.2)
+    assert torch.equal(objective._conditions(batch | {"noise": torch.zeros(1)})[0].latent, seen.latent)
+
+
+def test_noise_of_what_was_seen_stays_below_its_share(objective):
+    noise = torch.cat([objective.batch(step, 0, 1, 0.0)["ego"]["noise"] for step in range(20)])
+    assert len(noise) == 60 and 0 <= noise.min() < 0.05 and 0.15 < noise.max() <= 0.2
 
 
 def test_a_single_frame_is_the_next_one_encoded_alone(objective):

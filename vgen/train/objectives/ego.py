@@ -25,7 +25,7 @@ from vgen.ego.normalise import Statistics
 from vgen.errors import InputError
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import body_shares
-from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise
+from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise, interpolate
 from vgen.train.objectives.data import TrainingData, open_data
 from vgen.train.objectives.ego_data import Body, EgoBodyConfig, Question, front_end
 from vgen.train.objectives.outline import Outline, ego_outline
@@ -41,7 +41,7 @@ class EgoConfig(CanvasConfig):
     ego_batch: int = 16  # clips of a body per rank, beside the canvas's `batch`
     ego_time_mean: float = 0.0  # as time_mean; what the actions decide is decided at the noisy times
     history: int = 4  # known frames at most, the present one among them
-    history_noise: float = 0.0  # at most this share of a known frame's latent is noise, so that errors do not compound
+    history_noise: float = 0.0  # at most this share of what was seen is noise, and the model is told how much
     single: float = 0.25  # chance of a batch that asks for the next frame alone, rather than for chunks
     whole: float = 0.0  # chance of a batch that asks for all chunks of a clip, rather than for some
     moving: float = 0.0  # extra weight in the loss of what differs from the present frame
@@ -113,7 +113,7 @@ class EgoObjective(CanvasObjective):
         own = np.random.default_rng((self.seed, step, part + 1, 1))
         ego["drop"] = torch.from_numpy(own.random(len(clips)) < self.config.action_dropout)
         ego["text"] = ["" if own.random() < self.config.text_dropout else text for text in ego["text"]]
-        ego["noise"] = torch.from_numpy(own.uniform(0, self.config.history_noise, ego["frames"].shape))
+        ego["noise"] = torch.from_numpy(own.uniform(0, self.config.history_noise, len(clips)))
         return {"canvas": super().batch(step, part, parts, progress), "ego": ego}
 
     def _question(self, rng: np.random.Generator) -> Question:
@@ -161,21 +161,25 @@ class EgoObjective(CanvasObjective):
     def _conditions(self, batch: Batch) -> list[Segment]:
         if "present" not in batch:
             return super()._conditions(batch)
-        known = self._known(batch)
-        if "noise" not in batch:
-            return [known]
-        share = batch["noise"].to(known.latent)[:, None, :, None, None]
-        noisy = (1 - share) * known.latent + share * torch.randn_like(known.latent)
-        return [Segment(noisy, known.t, known.time, "condition")]
+        seen, *goal = self._known(batch)
+        if "noise" in batch:
+            share = batch["noise"].to(seen.latent)
+            noisy = interpolate(seen.latent, torch.randn_like(seen.latent), share)
+            seen = Segment(noisy, seen.t, share, "condition")
+        return [seen, *goal]
 
-    def _known(self, batch: Batch) -> Segment:
-        """The present frame, whose latent is the first of the clip's own, and the other known ones."""
+    def _known(self, batch: Batch) -> list[Segment]:
+        """What was seen: the present frame, whose latent is the first of the clip's own, and frames before it; then the
+        goal, if there is one."""
         present, pixels = batch["present"].float(), to_unit(batch["pixels"])
-        positions = temporal_position(batch["frames"], self.codec.temporal_stride).to(present.device)
+        places = temporal_position(batch["frames"], self.codec.temporal_stride).to(present.device)
         if not pixels.shape[1]:
-            return condition(present, positions)
+            return [condition(present, places)]
         others = encode_frames(self.codec, pixels, torch.ones_like(pixels[:, :, :1]), batch["frames"][:, 1:])
-        return condition(torch.cat([present, others.latent], dim=2), positions)
+        latents = torch.cat([present, others.latent], dim=2)
+        seen = int((batch["frames"][0] <= 0).sum())
+        ends = zip(latents.split(seen, dim=2), places.split(seen, dim=1), strict=True)
+        return [condition(latent, t) for latent, t in ends]
 
     def _adapter(self, batch: Batch, conditions: Sequence[Segment], text: Tensor) -> BlockAdapter | None:
         if "actions" not in batch:
