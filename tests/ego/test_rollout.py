@@ -112,8 +112,10 @@ class Forgetful(Rollout):
         self._cache = None
 
 
+@pytest.mark.parametrize("anchor", [False, True])
 @pytest.mark.parametrize("advance", [1, 4])
-def test_what_is_remembered_changes_nothing(independent, advance):
+def test_what_is_remembered_changes_nothing(independent, advance, anchor):
+    independent.ego.register_to_config(anchor=anchor)
     given = actions(4 * advance)
     remembered, anew = (play(start(independent, advance, cls=cls), given) for cls in (Rollout, Forgetful))
     torch.testing.assert_close(remembered, anew, atol=1e-4, rtol=1e-4)
@@ -133,6 +135,30 @@ def test_history_starts_with_frames_one_advance_apart(pipe):
     latents = [pipe.codec.encode_image(seen(9)[:, :, frame]) for frame in (4, 8)]
     for kept, latent, t in zip(rollout._history, latents, (-1.0, 0.0), strict=True):
         assert torch.equal(kept.latent, latent) and kept.t.tolist() == [[t]]
+
+
+@pytest.mark.parametrize("advance", [1, 4, 8])
+def test_an_anchored_rollout_keeps_its_first_frame_once_the_window_has_let_it_go(pipe, advance):
+    pipe.ego.register_to_config(anchor=True)
+    anchored, forgetful = start(pipe, advance), start(pipe, advance)
+    forgetful._anchored = False
+    first = pipe.codec.encode_image(seen()[:, :, 0])
+    given, same = actions(3 * advance), []
+    for part in given.split(advance, dim=1):
+        held = any(kept is anchored._first for kept in anchored._history)
+        assert held == (not anchored._anchor())
+        same.append(torch.equal(anchored.step(part), forgetful.step(part)))
+    (kept,) = anchored._anchor()
+    assert torch.equal(kept.latent, first) and kept.t.tolist() == [[0.0]]
+    assert same[0] and not same[-1]
+
+
+def test_a_rollout_is_anchored_as_the_model_was_trained_unless_it_is_told(pipe):
+    def anchored(own, asked):
+        pipe.ego.register_to_config(anchor=own)
+        return Rollout(pipe, seen(), ["a cat"], LAYOUT, RolloutSettings(anchor=asked))._anchored
+
+    assert [anchored(*case) for case in ((False, None), (True, None), (True, False), (False, True))] == [0, 1, 0, 1]
 
 
 def test_a_goal_counts_until_it_is_reached(pipe):

@@ -120,6 +120,21 @@ def test_what_was_seen_is_noised_by_as_much_as_the_model_is_told_and_a_goal_is_n
     assert torch.equal(objective._conditions(batch | {"noise": torch.zeros(1)})[0].latent, seen.latent)
 
 
+def test_an_anchor_is_given_beside_the_history_and_stays_clean(config):
+    config.anchor, config.anchor_reach, config.history, config.goal = 1.0, 20, 2, 1.0
+    objective = prepared(config)
+    asked = [objective._question(np.random.default_rng(seed)) for seed in range(60)]
+    assert all(-20 <= question.anchor <= -question.spacing * question.history for question in asked)
+    assert min(question.anchor for question in asked) < -15 and objective.ego.config.anchor
+    batch = ask(objective, 5, Question(2, 4, 2, 8, -5)) | {"noise": torch.tensor([0.2])}
+    assert batch["frames"].tolist() == [[0, -4, -5, 8]] and batch["history"] == 2
+    history, given = objective._conditions(batch)
+    assert history.t.tolist() == [[0, -1]] and given.t.tolist() == [[-1.25, 2]]
+    assert history.time.all() and not given.time.any()
+    first = to_unit(torch.from_numpy(objective.bodies[0].clips.pixels(0, [0]))).permute(0, 3, 1, 2)
+    torch.testing.assert_close(given.latent[:, :, :1], objective.codec.encode_image(first), atol=2e-2, rtol=0)
+
+
 def test_noise_of_what_was_seen_stays_below_its_share(objective):
     noise = torch.cat([objective.batch(step, 0, 1, 0.0)["ego"]["noise"] for step in range(20)])
     assert len(noise) == 60 and 0 <= noise.min() < 0.05 and 0.15 < noise.max() <= 0.2
@@ -263,6 +278,8 @@ def test_a_plan_agrees_with_the_run_that_it_plans(config, tmp_path):
     area = latents["latent"][0, 0, 0].numel() // 4
     assert (line.tokens.target, line.tokens.most_given) == (2 * area, 5 * area)
     assert latents["latent"].shape[2] == 2 and latents["frames"].shape[1] == 5
+    planned.objective.anchor = 0.5
+    assert make_plan(planned, 1).bodies[0].buckets[0].tokens.most_given == 6 * area
     text = "\n".join(report(plan, planned))
     assert "position4 of hands, 75% of the batches of 3, beside the canvas's: 4 episodes" in text
     assert "  16x32x9: 3 clips, 4 tokens" in text and " and 3 x " in text

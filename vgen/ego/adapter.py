@@ -42,6 +42,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         rates: of each layout, the frames per second that it was trained at; a frame is one action.
         history: known frames that it was trained with at most; a rollout keeps as many.
         guidance: classifier-free guidance over the actions, of a rollout that does not say; 1 is none.
+        anchor: whether it was trained to be given a frame from further back; a rollout then keeps its first one.
 
     Raises:
         InputError: an unknown injection, or a width that the heads do not divide.
@@ -65,6 +66,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         rates: dict[str, float] | None = None,
         history: int = 4,
         guidance: float = 1.0,
+        anchor: bool = False,
     ) -> None:
         super().__init__()
         if injection not in INJECTIONS:

@@ -32,6 +32,8 @@ class RolloutSettings:
         steps: of denoising; the model's default when None.
         guidance: classifier-free guidance over the actions, 1 is none; the model's default when None.
         blind: without the actions: they become the learned null of the front-end, as training drops them.
+        anchor: whether the frame that the rollout begins with stays a condition for ever, so that what the window has
+            forgotten is not lost; whether the model was trained so, when None.
     """
 
     advance: int = 4
@@ -39,6 +41,7 @@ class RolloutSettings:
     steps: int | None = None
     guidance: float | None = None
     blind: bool = False
+    anchor: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ class Rollout:
         self._cache: ConditionCache | None = None
         for frame in self._spaced(frames.shape[2]):
             self._keep(pipe.codec.encode_image(frames[:, :, frame - 1]), frame)
+        self._anchored = pipe.ego.config.anchor if settings.anchor is None else settings.anchor
+        self._first = self._history[-1]
 
     @torch.no_grad()
     def step(self, actions: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -136,7 +141,7 @@ class Rollout:
         t = temporal_position(torch.tensor([ends]), self.stride).expand(len(self.text), -1).to(self.text.device)
         guidance = 1.0 if self.settings.blind else self._guidance
         return self.pipe.predict(
-            [*([] if self._cache is not None else self._history), *self.goals],
+            [*([] if self._cache is not None else self._history), *self._anchor(), *self.goals],
             self.text,
             t,
             self.size,
@@ -154,8 +159,20 @@ class Rollout:
         times = known.arrivals.expand(len(self.text), -1).to(device)
         valid = known.valid.to(device)
         return self.pipe.ego.bind(
-            known.values.to(device), times, valid, self.layout, self._history, self.text, dropped, self.now
+            known.values.to(device),
+            times,
+            valid,
+            self.layout,
+            [*self._history, *self._anchor()],
+            self.text,
+            dropped,
+            self.now,
         )
+
+    def _anchor(self) -> list[Segment]:
+        """The frame that all began with, once the window has let it go."""
+        out_of_view = all(kept is not self._first for kept in self._history)
+        return [self._first] if self._anchored and out_of_view else []
 
     def _chunk_ends(self) -> list[int]:
         return [self.now + end for end in range(self.stride, self.settings.advance + 1, self.stride)]

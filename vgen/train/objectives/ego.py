@@ -41,11 +41,13 @@ class EgoConfig(CanvasConfig):
     ego_batch: int = 16  # clips of a body per rank, beside the canvas's `batch`
     ego_time_mean: float = 0.0  # as time_mean; what the actions decide is decided at the noisy times
     history: int = 4  # known frames at most, the present one among them
-    history_noise: float = 0.0  # at most this share of what was seen is noise, and the model is told how much
+    history_noise: float = 0.0  # at most this share of the history is noise, and the model is told how much
     single: float = 0.25  # chance of a batch that asks for the next frame alone, rather than for chunks
     whole: float = 0.0  # chance of a batch that asks for all chunks of a clip, rather than for some
     moving: float = 0.0  # extra weight in the loss of what differs from the present frame
     goal: float = 0.15  # chance of a batch that is given a frame ahead
+    anchor: float = 0.0  # chance of a batch that is given a frame further back; with any, a rollout keeps its first one
+    anchor_reach: int = 64  # how many pixel frames back that is at most
     action_dropout: float = 0.1  # share of samples without actions, for classifier-free guidance over them
     default_action_guidance: float = 1.0  # of a rollout that does not say
 
@@ -99,7 +101,8 @@ class EgoObjective(CanvasObjective):
             if body.config.layout not in known:
                 known[body.config.layout] = body.fit().to_json()
         rates = (self.ego.config.rates or {}) | {body.config.layout: body.fps for body in self.bodies}
-        defaults = {"history": self.config.history, "guidance": self.config.default_action_guidance}
+        own = self.config
+        defaults = {"history": own.history, "guidance": own.default_action_guidance, "anchor": own.anchor > 0}
         self.ego.register_to_config(statistics=known, rates=rates, **defaults)
         self._statistics = {name: Statistics.from_json(kept) for name, kept in known.items()}
 
@@ -124,7 +127,10 @@ class EgoObjective(CanvasObjective):
         chunks = 0 if single else int(rng.integers(least, most + 1))
         first = 2 if single else stride * chunks  # the last frame that is predicted may itself be the goal
         goal = int(rng.integers(first, frames)) if rng.random() < self.config.goal else None
-        return Question(int(rng.integers(1, self.config.history + 1)), 1 if single else stride, chunks, goal)
+        history, spacing = int(rng.integers(1, self.config.history + 1)), 1 if single else stride
+        asked = rng.random() < self.config.anchor
+        anchor = -int(rng.integers(spacing * history, self.config.anchor_reach + 1)) if asked else None
+        return Question(history, spacing, chunks, goal, anchor)
 
     def _ask(self, body: Body, bucket: int, clips: Sequence[int], question: Question) -> Batch:
         name = body.config.layout
@@ -161,25 +167,25 @@ class EgoObjective(CanvasObjective):
     def _conditions(self, batch: Batch) -> list[Segment]:
         if "present" not in batch:
             return super()._conditions(batch)
-        seen, *goal = self._known(batch)
+        history, *given = self._known(batch)
         if "noise" in batch:
-            share = batch["noise"].to(seen.latent)
-            noisy = interpolate(seen.latent, torch.randn_like(seen.latent), share)
-            seen = Segment(noisy, seen.t, share, "condition")
-        return [seen, *goal]
+            share = batch["noise"].to(history.latent)
+            noisy = interpolate(history.latent, torch.randn_like(history.latent), share)
+            history = Segment(noisy, history.t, share, "condition")
+        return [history, *given]
 
     def _known(self, batch: Batch) -> list[Segment]:
-        """What was seen: the present frame, whose latent is the first of the clip's own, and frames before it; then the
-        goal, if there is one."""
+        """The history: the present frame, whose latent is the first of the clip's own, and frames before it. Then what
+        else is given, if anything is: an anchor, a goal."""
         present, pixels = batch["present"].float(), to_unit(batch["pixels"])
         places = temporal_position(batch["frames"], self.codec.temporal_stride).to(present.device)
         if not pixels.shape[1]:
             return [condition(present, places)]
         others = encode_frames(self.codec, pixels, torch.ones_like(pixels[:, :, :1]), batch["frames"][:, 1:])
         latents = torch.cat([present, others.latent], dim=2)
-        seen = int((batch["frames"][0] <= 0).sum())
-        ends = zip(latents.split(seen, dim=2), places.split(seen, dim=1), strict=True)
-        return [condition(latent, t) for latent, t in ends]
+        sizes = [count for count in (batch["history"], places.shape[1] - batch["history"]) if count]
+        parts = zip(latents.split(sizes, dim=2), places.split(sizes, dim=1), strict=True)
+        return [condition(latent, t) for latent, t in parts]
 
     def _adapter(self, batch: Batch, conditions: Sequence[Segment], text: Tensor) -> BlockAdapter | None:
         if "actions" not in batch:

@@ -48,18 +48,20 @@ class Question:
         spacing: pixel frames between them.
         chunks: how many latent frames follow on the grid; 0: a single image-mode frame, the next one.
         goal: a known pixel frame ahead; None: there is none.
+        anchor: a known pixel frame further back than the history, below 0; None: there is none.
     """
 
     history: int
     spacing: int
     chunks: int
     goal: int | None
+    anchor: int | None = None
 
     @property
     def others(self) -> list[int]:
-        """Known pixel frames besides the present one, and counted from it."""
+        """Known pixel frames besides the present one, and counted from it: the history, then what else is given."""
         past = [-self.spacing * back for back in range(1, self.history)]
-        return past if self.goal is None else [*past, self.goal]
+        return past + [frame for frame in (self.anchor, self.goal) if frame is not None]
 
 
 def front_end(
@@ -125,8 +127,8 @@ class Body:
     def batch(self, bucket: int, clips: Sequence[int], question: Question, statistics: Statistics) -> Batch:
         """{"latent": [B, C, F, h, w] of the chunks (or "next": uint8 [B, 3, H, W] to encode), "t": [B, F] float64,
         "present": [B, C, 1, h, w] of the latest known frame,
-        "pixels": uint8 [B, K, 3, H, W] of the other known frames, "frames": [B, 1 + K], the present one first, "text",
-        and "actions" [B, A, D] with "arrivals" [B, A] and "valid" [B, A]}."""
+        "pixels": uint8 [B, K, 3, H, W] of the other known frames, "frames": [B, 1 + K], the present one first, how many
+        of these are "history", "text", and "actions" [B, A, D] with "arrivals" [B, A] and "valid" [B, A]}."""
         wanted = question.others if question.chunks else [*question.others, 1]
         samples = [self.encoded.sample(bucket, clip, wanted) for clip in clips]
         pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 1, 4, 2, 3)
@@ -138,6 +140,7 @@ class Body:
             "t": torch.arange(1, 1 + question.chunks, dtype=torch.float64).expand(count, -1),
             "pixels": pixels[:, : len(question.others)],
             "frames": torch.tensor([0, *question.others]).expand(count, -1),
+            "history": question.history,
             "text": [sample.caption for sample in samples],
         }
         if not question.chunks:

@@ -160,8 +160,9 @@ def ego_outline(config: EgoConfig) -> Outline:
 
     def tokens(bucket: Bucket) -> Tokens:
         area = (bucket.height // spatial // height) * (bucket.width // spatial // width)
-        known = (1 + config.history) / 2 + config.goal
-        return Tokens(area * (latent_frames(bucket.frames, stride) - 1), area * known, area * (config.history + 1))
+        given = (config.anchor, config.goal)
+        known, most = (1 + config.history) / 2 + sum(given), config.history + sum(chance > 0 for chance in given)
+        return Tokens(area * (latent_frames(bucket.frames, stride) - 1), area * known, area * most)
 
     shares = body_shares(config.bodies)
     bodies = [
