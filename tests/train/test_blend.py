@@ -1,0 +1,81 @@
+"""Models between two models."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_wan import save_tiny_wan
+
+from vgen.canvas.pipeline import CanvasPipeline
+from vgen.errors import InputError
+from vgen.train.blend import blend
+
+FILE = "diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Two of one shape: every weight of the second one's transformer and codec is 1 more."""
+    save_tiny_wan(tmp_path / "before")
+    shutil.copytree(tmp_path / "before", tmp_path / "after")
+    for part in ("transformer", "vae"):
+        weights = load_file(tmp_path / "before" / part / FILE)
+        save_file(
+            {key: value + 1 for key, value in weights.items()}, tmp_path / "after" / part / FILE, {"format": "pt"}
+        )
+    return tmp_path / "before", tmp_path / "after"
+
+
+def difference(folder, other, part):
+    """How much more the weights of a component are than those of another folder's."""
+    one, two = (load_file(each / part / FILE) for each in (folder, other))
+    assert one.keys() == two.keys() and all(one[key].dtype == two[key].dtype for key in one)
+    return torch.cat([(one[key] - two[key]).flatten().float() for key in one])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_component_lies_between_and_all_else_is_the_second_models(models, tmp_path, share):
+    before, after = models
+    blend(before, after, {"transformer": share}, tmp_path / "out")
+    between = difference(tmp_path / "out", before, "transformer")
+    torch.testing.assert_close(between, torch.full_like(between, share), atol=1e-2, rtol=0)
+    assert not difference(tmp_path / "out", after, "vae").any()
+    names = [
+        sorted(str(file.relative_to(folder)) for folder in (root,) for file in root.rglob("*"))
+        for root in (after, tmp_path / "out")
+    ]
+    assert names[0] == names[1] and not (tmp_path / "out.part").exists()
+    CanvasPipeline.from_pretrained(tmp_path / "out")
+
+
+def test_what_is_refused_leaves_nothing(models, tmp_path):
+    before, after = models
+    cases = [
+        ({"transformr": 0.5}, r"'transformr' is not in the components of .*nearest: 'transformer'"),
+        ({"vae": 1.5}, r"share vae=1.5 must lie in 0 to 1; nearest: 1"),
+        ({"vae": float("nan")}, r"must lie in 0 to 1"),
+    ]
+    for shares, message in cases:
+        with pytest.raises(InputError, match=message):
+            blend(before, after, shares, tmp_path / "out")
+    weights = load_file(before / "vae" / FILE)
+    weights.pop(next(iter(weights)))
+    save_file(weights, before / "vae" / FILE)
+    with pytest.raises(InputError, match="have other weights"):
+        blend(before, after, {"vae": 0.5}, tmp_path / "out")
+    with pytest.raises(InputError, match="exists"):
+        blend(before, after, {"transformer": 0.5}, after)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_the_command(models, tmp_path, request):
+    call = [sys.executable, request.config.rootpath / "tools/blend.py", *models, "--out", tmp_path / "out"]
+    wrong = subprocess.run([*call, "--share", "vae=half"], capture_output=True, text=True)
+    assert wrong.returncode == 2 and "COMPONENT=SHARE" in wrong.stderr and "Traceback" not in wrong.stderr
+    made = subprocess.run([*call, "--share", "vae=0.5", "--share", "transformer=0"], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    assert not difference(tmp_path / "out", models[0], "transformer").any()
+    assert difference(tmp_path / "out", models[0], "vae").mean().item() == pytest.approx(0.5, abs=1e-2)

@@ -1,0 +1,61 @@
+"""Weights between those of two models of one shape: what a fine-tune has learned, and less of what it has forgotten
+(WiSE-FT: Wortsman et al., Robust fine-tuning of zero-shot models, arXiv 2109.01903, equation 2)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vgen.errors import InputError, unknown_key
+
+WEIGHTS = "*.safetensors"
+
+
+def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path) -> None:
+    """Writes a model folder: that of `after`, some of whose components lie between the two models. Written aside and
+    renamed last.
+
+    Args:
+        before, after: model folders, such as a pretrained one and what a run made of it.
+        shares: of each component that is blended, by the name of its folder, how far it goes from `before` to `after`,
+            in [0, 1].
+        folder: what to write; it must not exist.
+
+    Raises:
+        InputError: a component is in neither or in one model alone, or has other weights there; a share outside [0, 1];
+            or the folder exists.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} exists; name a new folder")
+    components = sorted(path.parent.name for path in after.glob(f"*/{WEIGHTS}"))
+    for name, share in shares.items():
+        if name not in components:
+            raise unknown_key(name, components, f"the components of {after}")
+        if not 0 <= share <= 1:
+            raise InputError(f"share {name}={share:g} must lie in 0 to 1; nearest: {min(max(share, 0), 1):g}")
+    blended = {name: _between(before / name, after / name, share) for name, share in shares.items()}
+    aside = folder.with_name(folder.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(after, aside)
+    for name, files in blended.items():
+        for file, weights in files.items():
+            save_file(weights, aside / name / file, metadata={"format": "pt"})
+    aside.rename(folder)
+
+
+def _between(before: Path, after: Path, share: float) -> dict[str, dict[str, Tensor]]:
+    """The blended weights of one component, by the files of `after`."""
+    earlier = {key: value for file in before.glob(WEIGHTS) for key, value in load_file(file).items()}
+    later = {file.name: load_file(file) for file in after.glob(WEIGHTS)}
+    shapes = {key: value.shape for weights in later.values() for key, value in weights.items()}
+    if shapes != {key: value.shape for key, value in earlier.items()}:
+        raise InputError(f"{before} and {after} have other weights; blend two models of one shape")
+    return {file: {key: _mean(earlier[key], value, share) for key, value in w.items()} for file, w in later.items()}
+
+
+def _mean(earlier: Tensor, later: Tensor, share: float) -> Tensor:
+    return ((1 - share) * earlier.float() + share * later.float()).to(later.dtype)
