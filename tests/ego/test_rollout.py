@@ -146,9 +146,9 @@ def test_an_anchored_rollout_keeps_its_first_frame_once_the_window_has_let_it_go
     given, same = actions(3 * advance), []
     for part in given.split(advance, dim=1):
         held = any(kept is anchored._first for kept in anchored._history)
-        assert held == (not anchored._anchor())
+        assert held == (not anchored._given())
         same.append(torch.equal(anchored.step(part), forgetful.step(part)))
-    (kept,) = anchored._anchor()
+    (kept,) = anchored._given()
     assert torch.equal(kept.latent, first) and kept.t.tolist() == [[0.0]]
     assert same[0] and not same[-1]
 
@@ -171,6 +171,15 @@ def test_a_goal_counts_until_it_is_reached(pipe):
     rollout.step(given[:, 4:8])
     rollout.step(given[:, 8:])
     assert not rollout.goals
+
+
+def test_actions_read_goals_as_in_training(pipe, monkeypatch):
+    goal = encode_frames(pipe.codec, seen()[:, :, :1].transpose(1, 2), torch.ones(1, 1, 1, *SIZE), torch.tensor([[8]]))
+    rollout, read = start(pipe, goals=[goal]), []
+    bind = pipe.ego.bind
+    monkeypatch.setattr(pipe.ego, "bind", lambda *args: read.append(args[4]) or bind(*args))
+    rollout.step(actions(4))
+    assert read and all(context[-1] is goal for context in read)
 
 
 def test_guidance_over_actions_is_none_at_one_and_counts_beyond(pipe):

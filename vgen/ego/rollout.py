@@ -141,7 +141,7 @@ class Rollout:
         t = temporal_position(torch.tensor([ends]), self.stride).expand(len(self.text), -1).to(self.text.device)
         guidance = 1.0 if self.settings.blind else self._guidance
         return self.pipe.predict(
-            [*([] if self._cache is not None else self._history), *self._anchor(), *self.goals],
+            [*([] if self._cache is not None else self._history), *self._given()],
             self.text,
             t,
             self.size,
@@ -163,16 +163,16 @@ class Rollout:
             times,
             valid,
             self.layout,
-            [*self._history, *self._anchor()],
+            [*self._history, *self._given()],
             self.text,
             dropped,
             self.now,
         )
 
-    def _anchor(self) -> list[Segment]:
-        """The frame that all began with, once the window has let it go."""
+    def _given(self) -> list[Segment]:
+        """Conditions beside the history: the frame that all began with, once the window has let it go, and goals."""
         out_of_view = all(kept is not self._first for kept in self._history)
-        return [self._first] if self._anchored and out_of_view else []
+        return [*([self._first] if self._anchored and out_of_view else []), *self.goals]
 
     def _chunk_ends(self) -> list[int]:
         return [self.now + end for end in range(self.stride, self.settings.advance + 1, self.stride)]
