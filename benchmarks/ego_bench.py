@@ -1,6 +1,6 @@
 """How well does an ego model predict the video of a trajectory, does the video obey it, and what does Stage I know?
 
-    python benchmarks/ego_bench.py --model nano_ego --split test --bf16 --out results.json
+    python benchmarks/ego_bench.py --model nano --split test --bf16 --out results.json
     python benchmarks/ego_bench.py --model runs/nano_ego/model --bodies metaworld --contact-sheets sheets
 
 Sections, for each body (Meta-World's gripper, Adroit's hand), each defined in the module that it is named after:
@@ -189,7 +189,7 @@ def _described(args: argparse.Namespace, roller: Roller, results: dict, seconds:
 def parse_args() -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = Parser(description=__doc__, formatter_class=raw, allow_abbrev=False)
-    parser.add_argument("--model", default="nano_ego", help="nano_ego or a folder with an ego/ (default: nano_ego)")
+    parser.add_argument("--model", default="nano", help="nano or a folder with an ego/ (default: nano)")
     data = Path("data")
     parser.add_argument("--metaworld", type=Path, default=data / "metaworld", help="LeRobot v3 folder")
     parser.add_argument("--metaworld-counterfactuals", type=Path, default=data / "metaworld_cf", metavar="DIR")

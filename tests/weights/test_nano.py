@@ -28,7 +28,7 @@ def pipe():
 
 
 def test_all_models_together_are_under_60_mb():
-    assert installed() == ["nano", "nano_ego"]
+    assert installed() == ["nano"]
     files = [file for name in installed() for file in Path(resolve(name)).rglob("*") if file.is_file()]
     assert any(file.suffix == ".safetensors" for file in files)
     assert sum(file.stat().st_size for file in files) < 60e6
@@ -49,7 +49,7 @@ def test_the_hand_goes_where_the_trajectory_says(request):
     media = request.config.rootpath / "configs"
     start, truth = (np.asarray(Image.open(media / f"canvas/media/button_{n}.png").convert("RGB")) for n in (0, 16))
     moves = read_trajectory(Source(media / "ego/press.json")).values[:17]
-    world = EgoWorld.from_pretrained("nano_ego", "position4", RolloutSettings(advance=16), dtype=torch.float32)
+    world = EgoWorld.from_pretrained("nano", "position4", RolloutSettings(advance=16), dtype=torch.float32)
     world.reset(start, "press the button down from above", past=moves[:1], futures=6)
     asked = np.stack([moves[1:], np.repeat(moves[:1], 16, axis=0)]).repeat(3, axis=0)
     moved, stayed = world.step(asked)[:, -1].astype(float).reshape(2, 3, *truth.shape)

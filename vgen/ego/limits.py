@@ -15,7 +15,7 @@ from vgen.weights import read_config, resolve
 
 EGO, STATE = "ego", "state"  # folders of a model: the front-end, and Stage I
 HOW = {
-    EGO: "no ego front-end: it has no ego/; use nano_ego, or train one with configs/train/nano_ego.yaml",
+    EGO: "no ego front-end: it has no ego/; use nano, or train one with configs/train/nano_ego.yaml",
     STATE: "no Stage I: it has no state/; train one with configs/train/nano_state.yaml",
 }
 
@@ -90,7 +90,7 @@ def read_ego_limits(model: str, parts: tuple[str, ...]) -> EgoLimits:
     """The limits of a model.
 
     Args:
-        model: "nano_ego", a diffusers folder or a hub id.
+        model: "nano", a diffusers folder or a hub id.
         parts: `EGO`, `STATE` or both: those that are to be used.
 
     Raises:

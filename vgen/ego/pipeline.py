@@ -64,7 +64,7 @@ class EgoPipeline(VideoPipeline):
 
     @classmethod
     def from_pretrained(cls, model: str | PathLike, **kwargs: Any) -> Self:
-        """Loads "nano_ego" or a local folder; keywords as in diffusers.
+        """Loads "nano" or a local folder; keywords as in diffusers.
 
         Raises:
             InputError: there is no such model, or it has no ego front-end.
@@ -75,7 +75,7 @@ class EgoPipeline(VideoPipeline):
                     resolve(model), subfolder=EGO, torch_dtype=kwargs.get("dtype", kwargs.get("torch_dtype"))
                 )
             except OSError as error:
-                rule = f"it has no {EGO}/; use nano_ego, or train one with configs/train/nano_ego.yaml"
+                rule = f"it has no {EGO}/; use nano, or train one with configs/train/nano_ego.yaml"
                 raise InputError(f"model {str(model)!r} has no ego front-end: {rule}") from error
         return super().from_pretrained(model, **kwargs)
 

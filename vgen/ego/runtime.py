@@ -15,7 +15,7 @@ class Settings(RunSettings):
     """How a model is run on a question. The guidance is that of the actions.
 
     Attributes:
-        model: "nano_ego", a diffusers folder or a hub id.
+        model: "nano", a diffusers folder or a hub id.
         advance: Pixel frames per step of the rollout: 1, or a multiple of the codec's temporal stride.
         window: How many past frames are conditions; as many as the model was trained with, when None.
 
@@ -23,7 +23,7 @@ class Settings(RunSettings):
         InputError: a value breaks its rule.
     """
 
-    model: str = "nano_ego"
+    model: str = "nano"
     advance: int = 4
     window: int | None = None
 

@@ -65,7 +65,7 @@ class EgoWorld:
         settings: RolloutSettings | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Loads "nano_ego" or a local folder; keywords as in `EgoPipeline.from_pretrained`."""
+        """Loads "nano" or a local folder; keywords as in `EgoPipeline.from_pretrained`."""
         pipe = EgoPipeline.from_pretrained(model, **kwargs)
         pipe.set_progress_bar_config(disable=True)
         return cls(pipe, layout, settings)
