@@ -5,17 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import WanPipeline
+from diffusers import AutoencoderKLWan, WanPipeline
 from PIL import Image
 
+from vgen.backbone.codec import WanCodec
 from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.report import fidelity
 from vgen.canvas.spec import Canvas
+from vgen.ego.convert import resample
 from vgen.ego.files import Source, read_trajectory
+from vgen.ego.limits import STATE
+from vgen.ego.predict import futures
 from vgen.ego.rollout import RolloutSettings
+from vgen.ego.state_model import StateModel
 from vgen.ego.world import EgoWorld
-from vgen.weights import installed, resolve
+from vgen.weights import component_folder, installed, resolve
 
 SPEC = "configs/canvas/first_last.yaml"
 
@@ -60,6 +65,21 @@ def test_the_hand_goes_where_the_trajectory_says(request):
 
     assert apart(moved, truth) < 0.75 * apart(stayed, truth)
     assert apart(stayed, start) < 0.5 * apart(moved, start)
+
+
+def test_it_tells_what_the_hand_will_do(request):
+    """The recorded state goes up and on, from where it is; so does the mean of what is drawn, more than staying put."""
+    media = request.config.rootpath / "configs"
+    start = np.asarray(Image.open(media / "canvas/media/button_0.png").convert("RGB"))
+    moves = read_trajectory(Source(media / "ego/press.json"))
+    vae = AutoencoderKLWan.from_pretrained(resolve("nano"), subfolder="vae")
+    model = StateModel.from_pretrained(component_folder(resolve("nano"), STATE), WanCodec(vae))
+    drawn = futures(model, "position4", start[None], moves.rows(0, 1), generator=torch.Generator().manual_seed(0))
+    place = np.mean([future.values[:, :3] for future in drawn], axis=0)
+    truth = resample(moves, drawn[0].times[drawn[0].times <= moves.times[-1]]).values[:, :3]
+    np.testing.assert_allclose(place[0], truth[0], atol=1e-5)
+    apart = np.linalg.norm(place[: len(truth)] - truth, axis=1).mean()
+    assert apart < 0.9 * np.linalg.norm(truth[0] - truth, axis=1).mean()
 
 
 def test_diffusers_own_pipeline_makes_videos_from_text_with_it(pipe):

@@ -16,7 +16,7 @@ from vgen.weights import read_config, resolve
 EGO, STATE = "ego", "state"  # folders of a model: the front-end, and Stage I
 HOW = {
     EGO: "no ego front-end: it has no ego/; use nano, or train one with configs/train/nano_ego.yaml",
-    STATE: "no Stage I: it has no state/; train one with configs/train/nano_state.yaml",
+    STATE: "no Stage I: it has no state/; use nano, or train one with configs/train/nano_state.yaml",
 }
 
 
