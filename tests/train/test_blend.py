@@ -43,10 +43,10 @@ def test_a_component_lies_between_and_all_else_is_the_second_models(models, tmp_
     between = difference(tmp_path / "out", before, "transformer")
     torch.testing.assert_close(between, torch.full_like(between, share), atol=1e-2, rtol=0)
     assert not difference(tmp_path / "out", after, "vae").any()
-    names = [
-        sorted(str(file.relative_to(folder)) for folder in (root,) for file in root.rglob("*"))
-        for root in (after, tmp_path / "out")
-    ]
+    roots = (after, tmp_path / "out")
+    names = [sorted(str(file.relative_to(root)) for file in root.rglob("*")) for root in roots]
+    assert "Of the way from before to after (WiSE-FT): transformer" in (tmp_path / "out/README.md").read_text()
+    names[1].remove("README.md")
     assert names[0] == names[1] and not (tmp_path / "out.part").exists()
     CanvasPipeline.from_pretrained(tmp_path / "out")
 
@@ -55,12 +55,15 @@ def test_what_is_refused_leaves_nothing(models, tmp_path):
     before, after = models
     cases = [
         ({"transformr": 0.5}, r"'transformr' is not in the components of .*nearest: 'transformer'"),
-        ({"vae": 1.5}, r"share vae=1.5 must lie in 0 to 1; nearest: 1"),
-        ({"vae": float("nan")}, r"must lie in 0 to 1"),
+        ({"vae": 1.5}, r"share of vae=1.5 must lie in 0 to 1; nearest: 1"),
+        ({"vae": float("nan")}, r"share of vae=.* must be a finite number in 0 to 1"),
     ]
     for shares, message in cases:
         with pytest.raises(InputError, match=message):
             blend(before, after, shares, tmp_path / "out")
+    (after / "transformer" / FILE).write_bytes(b"damaged")
+    with pytest.raises(InputError, match="cannot be read"):
+        blend(before, after, {"transformer": 0.5}, tmp_path / "out")
     weights = load_file(before / "vae" / FILE)
     weights.pop(next(iter(weights)))
     save_file(weights, before / "vae" / FILE)

@@ -7,17 +7,19 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vgen import checks
 from vgen.errors import InputError, unknown_key
 
 WEIGHTS = "*.safetensors"
 
 
 def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path) -> None:
-    """Writes a model folder: that of `after`, some of whose components lie between the two models. Written aside and
-    renamed last.
+    """Writes a model folder: that of `after`, some of whose components lie between the two models; its card says so.
+    Written aside and renamed last.
 
     Args:
         before, after: model folders, such as a pretrained one and what a run made of it.
@@ -26,8 +28,8 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path) 
         folder: what to write; it must not exist.
 
     Raises:
-        InputError: a component is in neither or in one model alone, or has other weights there; a share outside [0, 1];
-            or the folder exists.
+        InputError: a component is in neither or in one model alone, cannot be read, or has other weights there; a share
+            outside [0, 1]; or the folder exists.
     """
     if folder.exists():
         raise InputError(f"{folder} exists; name a new folder")
@@ -35,8 +37,7 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path) 
     for name, share in shares.items():
         if name not in components:
             raise unknown_key(name, components, f"the components of {after}")
-        if not 0 <= share <= 1:
-            raise InputError(f"share {name}={share:g} must lie in 0 to 1; nearest: {min(max(share, 0), 1):g}")
+        checks.real(f"share of {name}", share, 0, 1)
     blended = {name: _between(before / name, after / name, share) for name, share in shares.items()}
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
@@ -44,17 +45,33 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path) 
     for name, files in blended.items():
         for file, weights in files.items():
             save_file(weights, aside / name / file, metadata={"format": "pt"})
+    with (aside / "README.md").open("a", encoding="utf-8") as card:
+        card.write(f"\n## Blended\n\n{_told(before, after, shares)}\n")
     aside.rename(folder)
+
+
+def _told(before: Path, after: Path, shares: Mapping[str, float]) -> str:
+    """For the card; folders of runs are named by the run."""
+    one, other = (path.parent.name if path.name == "model" else path.name for path in (before, after))
+    parts = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+    return f"Of the way from {one} to {other} (WiSE-FT): {parts}. All else is {other}'s."
 
 
 def _between(before: Path, after: Path, share: float) -> dict[str, dict[str, Tensor]]:
     """The blended weights of one component, by the files of `after`."""
-    earlier = {key: value for file in before.glob(WEIGHTS) for key, value in load_file(file).items()}
-    later = {file.name: load_file(file) for file in after.glob(WEIGHTS)}
+    earlier = {key: value for file in before.glob(WEIGHTS) for key, value in _read(file).items()}
+    later = {file.name: _read(file) for file in after.glob(WEIGHTS)}
     shapes = {key: value.shape for weights in later.values() for key, value in weights.items()}
     if shapes != {key: value.shape for key, value in earlier.items()}:
         raise InputError(f"{before} and {after} have other weights; blend two models of one shape")
     return {file: {key: _mean(earlier[key], value, share) for key, value in w.items()} for file, w in later.items()}
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file} cannot be read: {error}") from error
 
 
 def _mean(earlier: Tensor, later: Tensor, share: float) -> Tensor:

@@ -67,6 +67,10 @@ class EgoObjective(CanvasObjective):
         self._shares = body_shares(config.bodies)
         if len(self.lengths) != 1:
             raise InputError(f"objective.frames={config.frames}: the ego objective takes one length, such as 17")
+        least = config.history * self.codec.temporal_stride
+        if config.anchor and config.anchor_reach < least:
+            rule = f"must reach back beyond {config.history} frames of history; nearest: {least}"
+            raise InputError(f"objective.anchor_reach={config.anchor_reach} {rule}")
         self.ego = front_end(config, self.transformer, self.codec.temporal_stride, EgoAdapter.from_pretrained)
 
     @classmethod
