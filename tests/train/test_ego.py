@@ -203,7 +203,8 @@ def test_the_loss_teaches_backbone_and_front_end(objective):
 
 def test_held_out_losses_are_told_with_actions_and_without(objective):
     results = objective.validate(0, 1)
-    assert results.keys() == {"loss", "loss_ego", "loss_ego_without_actions"}
+    asked = {"loss_ego", "loss_ego_without_actions", "loss_ego_noisy", "loss_ego_noisy_without_actions"}
+    assert results.keys() == {"loss"} | asked
     assert results["loss_ego"] == results["loss_ego_without_actions"]  # untrained, actions change nothing
     with torch.no_grad():
         for parameter in objective.ego.injections.parameters():

@@ -284,8 +284,7 @@ class CanvasObjective(Objective):
         batch = {k: v.to(self.codec.vae.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
         latent = batch["latent"]
         noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(seed)).to(latent.device)
-        time = ((torch.arange(len(latent)) + 0.5) / len(latent)).to(latent.device)
-        return self.velocity_loss(batch, time, noise)
+        return self.velocity_loss(batch, even_times(len(latent)).to(latent.device), noise)
 
     def exported(self) -> Iterable[nn.Parameter]:
         """As in the base class; with a LoRA, its weights alone."""
@@ -343,6 +342,11 @@ def interpolate(latent: Tensor, noise: Tensor, time: Tensor) -> Tensor:
     """z_s = (1-s)·z + s·ε for diffusion times s [B]."""
     s = time.view(-1, *[1] * (latent.ndim - 1))
     return (1 - s) * latent + s * noise
+
+
+def even_times(count: int) -> Tensor:
+    """Diffusion times [count], spread evenly over (0, 1)."""
+    return (torch.arange(count) + 0.5) / count
 
 
 def by_noise(loss: Tensor, time: Tensor) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +26,12 @@ from vgen.ego.normalise import Statistics
 from vgen.errors import InputError
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import body_shares
-from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise, interpolate
+from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise, even_times, interpolate
 from vgen.train.objectives.data import TrainingData, open_data
 from vgen.train.objectives.ego_data import Body, EgoBodyConfig, Question, front_end
 from vgen.train.objectives.outline import Outline, ego_outline
+
+NOISY = 0.5  # diffusion times from here on; of the five steps of a rollout, three are there
 
 
 @dataclass
@@ -199,17 +202,21 @@ class EgoObjective(CanvasObjective):
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
-        """As in the base class; and on held-out clips of the bodies, with the actions and without."""
+        """As in the base class; and on held-out clips of the bodies, with the actions and without, over all diffusion
+        times and over the noisier half alone, where most of a rollout's steps lie."""
         results = super().validate(rank, world)
-        losses: dict[str, list[Tensor]] = {"loss_ego": [], "loss_ego_without_actions": []}
+        losses: dict[str, list[Tensor]] = defaultdict(list)
         rng = np.random.default_rng(self.seed)
         for body in self.held_bodies:
             for bucket, clips in body.encoded.shares(rank, world):
                 batch = self._with_target(self._ask(body, bucket, clips, self._question(rng)))
-                for name, drop in (("loss_ego", False), ("loss_ego_without_actions", True)):
+                seed = self.seed + len(losses["loss_ego"])
+                for suffix, drop in (("", False), ("_without_actions", True)):
                     asked = batch | {"drop": torch.full((len(clips),), drop)}
-                    losses[name].append(self._fixed_loss(asked, self.seed + len(losses[name])))
-        return results | {name: torch.cat(parts).mean().item() for name, parts in losses.items() if parts}
+                    loss = self._fixed_loss(asked, seed)
+                    losses[f"loss_ego{suffix}"].append(loss)
+                    losses[f"loss_ego_noisy{suffix}"].append(loss[even_times(len(loss)) >= NOISY])
+        return results | {name: torch.cat(parts).mean().item() for name, parts in losses.items()}
 
     def export(self, folder: Path) -> None:
         """As in the base class, and the front-end beside it."""
