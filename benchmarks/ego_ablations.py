@@ -1,10 +1,12 @@
 """Short trainings side by side: a table with a line for each run folder, and in what their configurations differ.
 
     python benchmarks/ego_ablations.py cross=runs/ego_cross_attention adaln=runs/ego_adaln --out ablations.json
+    python benchmarks/ego_ablations.py runs/flow runs/regression --metrics text_accuracy,displacement/position4/policy
 
-Of each run: steps, minutes of training, and the losses and scores of its last validation (log.jsonl, run.json). A run
-that is not over has no run.json: it is shown as far as it got, and its configuration is not compared. Runs that made
-different numbers of steps are no ablation; a line below the table says so.
+Of each run: steps, minutes of training, and the losses and scores of its last validation (log.jsonl, run.json), all of
+them or those of --metrics; the JSON file has all. A run that is not over has no run.json: it is shown as far as it got,
+and its configuration is not compared. Runs that made different numbers of steps are no ablation; a line below the table
+says so.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from bench_common.report import number, write_json
 
-from vgen.errors import InputError, Parser, exit_on_input_error
+from vgen.errors import InputError, Parser, exit_on_input_error, unknown_key
 
 METRICS = ("loss", "displacement", "text_accuracy")  # parts of the names of what is shown
 OWN = ("run",)  # of every run its own, and so no difference
@@ -82,9 +84,22 @@ def differences(runs: list[Run]) -> list[dict[str, object]]:
     return [{} if run.config is None else {key: run.config.get(key, "-") for key in differing} for run in runs]
 
 
-def table(runs: list[Run]) -> str:
+def choose_metrics(runs: list[Run], wanted: str | None) -> list[str]:
+    """Names of metrics, separated by commas; None: all that some run has.
+
+    Raises:
+        InputError: no run has one of them.
+    """
+    known = list(dict.fromkeys(name for run in runs for name in run.metrics))
+    names = known if wanted is None else wanted.split(",")
+    for name in names:
+        if name not in known:
+            raise unknown_key(name, known, "the metrics of these runs")
+    return names
+
+
+def table(runs: list[Run], metrics: list[str]) -> str:
     """A Markdown table, and a line where the steps are not equal."""
-    metrics = list(dict.fromkeys(name for run in runs for name in run.metrics))
     head = ["run", "steps", "minutes", *metrics, "differs in"]
     lines = [_line(head), _line(["---"] * len(head))]
     for run, own in zip(runs, differences(runs), strict=True):
@@ -104,16 +119,18 @@ def _line(cells: list[str]) -> str:
 def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER", help="run folders of tools/train.py")
+    parser.add_argument("--metrics", metavar="NAME,...", help="the columns (default: all)")
     parser.add_argument("--out", type=Path, help="JSON file")
     args = parser.parse_args()
     runs = [read_run(text) for text in args.runs]
+    metrics = choose_metrics(runs, args.metrics)
     if args.out:
         rows = [
             {"name": run.name, "steps": run.steps, "minutes": run.minutes, "metrics": run.metrics, "differs": own}
             for run, own in zip(runs, differences(runs), strict=True)
         ]
         write_json({"runs": rows}, args.out)
-    print(table(runs))
+    print(table(runs, metrics))
 
 
 if __name__ == "__main__":

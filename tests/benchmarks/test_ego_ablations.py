@@ -3,7 +3,7 @@ import sys
 
 import ego_ablations
 import pytest
-from ego_ablations import differences, flat, read_run, table
+from ego_ablations import choose_metrics, differences, flat, read_run, table
 
 from vgen.errors import InputError
 
@@ -39,9 +39,17 @@ def test_a_line_for_each_run_and_what_differs(tmp_path, monkeypatch, capsys):
 def test_runs_of_other_lengths_and_runs_that_are_not_over_are_named(tmp_path):
     runs = [read_run(str(make_run(tmp_path / "a", "film"))), read_run(str(make_run(tmp_path / "b", "film", 50, False)))]
     assert differences(runs) == [{}, {}]
-    lines = table(runs).splitlines()
+    lines = table(runs, choose_metrics(runs, None)).splitlines()
     assert lines[3] == "| b | 50 | 3.2 | 0.5000 | 0.2500 | 0.7500 | not over |"
     assert lines[-1].startswith("Not at equal steps (40 to 50)")
+
+
+def test_only_the_metrics_that_are_asked_for_are_shown(tmp_path):
+    runs = [read_run(str(make_run(tmp_path / "a", "film")))]
+    wanted = choose_metrics(runs, "loss_ego_without_actions,loss")
+    assert table(runs, wanted).splitlines()[2].startswith("| a | 40 | 3.5 | 0.7500 | 0.5000 |")
+    with pytest.raises(InputError, match=r"loss_egg.*loss_ego"):
+        choose_metrics(runs, "loss_egg")
 
 
 def test_a_key_that_one_run_lacks_is_a_difference(tmp_path):
