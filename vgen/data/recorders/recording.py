@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -125,10 +126,21 @@ def _film_all(recording: Recording, stage: type[Stage], staging: Path) -> None:
     ]
     spawn = multiprocessing.get_context("spawn")  # a drawing context does not survive a fork
     try:
-        with ProcessPoolExecutor(recording.workers, mp_context=spawn) as pool:
+        with ProcessPoolExecutor(recording.workers, mp_context=spawn, initializer=end_with_parent) as pool:
             list(tqdm(pool.map(_film_shots, jobs), total=len(jobs), desc=f"up to {SHOTS_PER_JOB} episodes each"))
     except BrokenProcessPool as error:
         raise InputError(f"{staging}: a recording process was killed; start again to go on from here") from error
+
+
+def end_with_parent() -> None:
+    """In a worker process: it ends when the process that started it is gone. One that went on after a recording was
+    killed would write into the folder of the recording that is started again."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _film_shots(job: _Job) -> None:
