@@ -54,7 +54,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def exit_on_input_error(main: Callable[[], object]) -> None:
-    """Run a command's `main`; an InputError becomes one line on stderr and exit code 2, a RunStopped exit code 1."""
+    """Run a command's `main`; an InputError becomes one line on stderr and exit code 2, a RunStopped exit code 1, and
+    Ctrl-C exit code 130."""
     try:
         main()
     except InputError as error:
@@ -62,6 +63,9 @@ def exit_on_input_error(main: Callable[[], object]) -> None:
             time.sleep(3)
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
     except RunStopped as error:
         if os.environ.get("RANK", "0") == "0":  # one rank speaks for all
             sys.stderr.write(f"error: {error}\n")

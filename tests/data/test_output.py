@@ -1,4 +1,6 @@
 import hashlib
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -18,6 +20,15 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
         assert not (tmp_path / "runs/first").exists()
     assert (tmp_path / "runs/first/whole.txt").read_text() == "whole"
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["first"]
+
+
+def test_a_process_that_is_told_to_stop_leaves_nothing_behind(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop, whole_folder(tmp_path / "out") as folder:
+        (folder / "half.txt").write_text("half")
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.value.code == 143 and not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_second_run_replaces_its_files_and_no_others(tmp_path):

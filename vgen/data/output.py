@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from os import PathLike
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vgen.checks import show
 from vgen.data.video import join_videos, write_video
@@ -33,12 +37,26 @@ def whole_folder(folder: str | PathLike) -> Iterator[Path]:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         aside = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
     except OSError as error:
-        raise InputError(f"out={show(folder)} cannot be written: {error.strerror}") from error
-    with aside as name:
+        where = "" if error.filename in (None, str(folder)) else f"{error.filename}: "
+        raise InputError(f"out={show(folder)} cannot be written: {where}{error.strerror}") from error
+    with _ended_in_order(), aside as name:
         yield Path(name)
         folder.mkdir(exist_ok=True)
         for file in sorted(Path(name).iterdir()):
             os.replace(file, folder / file.name)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM ends the process as an exception does, so that what lies aside is removed."""
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def write_frames(
@@ -60,7 +78,7 @@ def write_frames(
         InputError: h264 cannot hold the frames, or a disk error.
     """
     kept, digest, parts, made = {}, hashlib.sha256(), [], 0
-    with tqdm(total=total, unit="frame", desc="video") as bar:
+    with logging_redirect_tqdm(), tqdm(total=total, unit="frame", desc="video") as bar:
         for chunk in chunks:
             parts.append(file.with_name(f"{file.stem}.part{len(parts):05}{file.suffix}"))
             write_video(parts[-1], chunk, fps)
