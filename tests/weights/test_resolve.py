@@ -1,8 +1,9 @@
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 import vgen.weights
 from vgen.errors import InputError
-from vgen.weights import fingerprint, resolve
+from vgen.weights import component_folder, fingerprint, read_config, resolve
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +29,25 @@ def test_installed_folders_and_hub_ids(tmp_path):
         ("", "model '' is no installed model"),
         ("/nowhere/model", "'/nowhere/model' is no installed model"),
         ("a/b/c", "'a/b/c'"),
+        ("runs/nano_blend", "'runs/nano_blend' is not there: no run has made it yet"),
+        ("runs/nano_ego/model", "'runs/nano_ego/model' is not there"),
         ("..", "'..' is no diffusers folder"),
     ],
 )
 def test_others_are_refused(name, message):
     with pytest.raises(InputError, match=message):
         resolve(name)
+
+
+def test_a_hub_that_cannot_be_reached_is_said_in_one_line(monkeypatch):
+    def lost(*_, **__):
+        raise LocalEntryNotFoundError("a paragraph")
+
+    for name in ("hf_hub_download", "snapshot_download"):
+        monkeypatch.setattr(vgen.weights, name, lost)
+    for ask in (read_config, component_folder):
+        with pytest.raises(InputError, match=r"'models/wan': cannot get .*: it is no folder here, and the hub"):
+            ask("models/wan", "vae")
 
 
 def test_a_fingerprint_counts_what_lies_beside_the_named_components_where_asked(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
 from tqdm import tqdm
 
 from vgen.errors import InputError
@@ -33,6 +34,8 @@ def resolve(model: str | PathLike) -> str:
         return str(folder)
     if name and folder.exists():
         raise InputError(f"model {name!r} is no diffusers folder: it has no model_index.json")
+    if Path(name).parts[:1] == ("runs",):
+        raise InputError(f"model {name!r} is not there: no run has made it yet; train it, or name another model")
     if is_hub_id(name):
         return name
     near = difflib.get_close_matches(name, installed(), n=1)
@@ -83,7 +86,7 @@ def component_folder(model: str, name: str) -> Path:
         try:
             folder = Path(snapshot_download(model, allow_patterns=f"{name}/*"))
         except (OSError, ValueError) as error:
-            raise InputError(f"model {model!r}: cannot get {name}: {' '.join(str(error).split())[:200]}") from error
+            raise _not_got(model, name, error) from error
     if not (folder / name).is_dir():
         raise InputError(f"model {model!r} has no {name}")
     return folder / name
@@ -129,4 +132,11 @@ def _download(model: str, file: str) -> Path:
     try:
         return Path(hf_hub_download(model, file))
     except (OSError, ValueError) as error:
-        raise InputError(f"model {model!r}: cannot get {file}: {' '.join(str(error).split())[:200]}") from error
+        raise _not_got(model, file, error) from error
+
+
+def _not_got(model: str, part: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200]
+    if isinstance(error, LocalEntryNotFoundError):  # its own text is a paragraph about proxies
+        reason = "it is no folder here, and the hub cannot be reached"
+    return InputError(f"model {model!r}: cannot get {part}: {reason}")
