@@ -41,6 +41,8 @@ def test_json_by_hand(tmp_path):
         '{"values": [[0, 0, 0, 1], null], "times": [0, 0.1], "valid": [true, false], "layout": "position4"}'
     )
     assert read_trajectory(Source(path)).valid.tolist() == [True, False]
+    path.write_text('{"values": [null, [0, 0, 0, 1]], "times": [0, 0.1], "layout": "position4"}')
+    assert read_trajectory(Source(path)).valid.tolist() == [False, True]
 
 
 @pytest.fixture
@@ -147,8 +149,12 @@ BAD = [
     ("t.json", lambda p: p.write_text(plain(layout=4)), "must be a name"),
     ("t.json", lambda p: p.write_text(plain(values=[[0] * 4, [0] * 3, [0] * 4])), "not rows of one length"),
     ("t.json", lambda p: p.write_text(plain(values="none")), "must hold numbers"),
-    ("t.json", lambda p: p.write_text(plain(values=[None] * 3)), "0 columns"),
-    ("t.json", lambda p: p.write_text(plain(values=[[0] * 4, None, [0] * 4])), "values[1, 0] (x) is nan"),
+    ("t.json", lambda p: p.write_text(plain(values=[None] * 3)), "all 3 rows are null"),
+    (
+        "t.json",
+        lambda p: p.write_text(plain(values=[[0] * 4, None, [0] * 4], valid=[True] * 3)),
+        "values[1, 0] (x) is nan",
+    ),
     ("t.json", lambda p: p.write_text(plain(values=[[10**400] * 4] * 3)), "must hold numbers"),
     ("t.json", lambda p: p.write_text(plain(valid=[1, 1, 1])), "must be bool"),
     ("t.json", lambda p: p.write_text(plain(time=[0, 1, 2])), "nearest: 'times'"),
@@ -173,7 +179,7 @@ def frames(**change):
 
 
 BAD_FRAMES = [
-    ({"episode_index": [0, 1]}, {}, "it holds 2 episodes; give the episode, 0 to 1"),
+    ({"episode_index": [0, 1]}, {}, "it holds 2 episodes; give one (--episode), 0 to 1"),
     ({}, {"episode": 4}, "episode 4 is not in it; it holds 0 to 0"),
     ({}, {"column": "observation.stat"}, "nearest: 'observation.state'"),
     ({}, {}, "does not say the layout"),
@@ -245,5 +251,5 @@ def test_a_data_set_says_the_layout_of_a_column_by_name_or_by_its_dimensions():
     assert layout_of_feature({"names": names}, "state") == "position4"
     assert layout_of_feature({"names": ["a"], "info": {"layout": "adroit_hand"}}, "state") == "adroit_hand"
     for feature in ({}, {"names": ["a"]}, {"names": names, "info": {"layout": "position5"}}):
-        with pytest.raises(InputError, match="does not say the layout of state; give one: hand_boxes"):
+        with pytest.raises(InputError, match=r"does not say the layout of state; give one \(--layout\): hand_boxes"):
             layout_of_feature(feature, "state")

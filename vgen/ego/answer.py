@@ -17,7 +17,7 @@ from vgen.backbone.runtime import load_pipeline
 from vgen.data.output import write_frames
 from vgen.data.video import VideoFile
 from vgen.ego.draw import Overlay
-from vgen.ego.drive import state_at_start
+from vgen.ego.drive import state_at_start, whole_steps
 from vgen.ego.files import write_trajectory
 from vgen.ego.limits import STATE
 from vgen.ego.pipeline import EgoPipeline
@@ -73,17 +73,19 @@ def roll_out(question: Question, settings: Settings, prepared: Prepared, folder:
         state = StateModel.from_pretrained(component_folder(resolve(settings.model), STATE), pipe.codec)
         policy = Policy(state.to(pipe.transformer.device), world, prepared.scene, *led_by(prepared, settings))
     seconds["load"] = time.perf_counter() - began
-    chunks = policy.play(prepared.frames) if policy else follow(world, prepared.scene, prepared.drive)
-    chunks = _in_parts(prepared.scene.history[-1:], _timed(chunks, seconds))
-    shown, fps = sheet_frames(prepared.frames + 1), question.fps or prepared.rate
+    made = whole_steps(prepared.frames, settings.advance)
+    chunks = policy.play(made) if policy else follow(world, prepared.scene, prepared.drive)
+    chunks = _first(_timed(chunks, seconds), prepared.frames)
+    chunks = _in_parts(prepared.scene.history[-1:], chunks)
+    goals = {frame: pixels for pixels, _, frame in prepared.scene.goals}
+    shown, fps = sheet_frames(prepared.frames + 1, goals), question.fps or prepared.rate
     kept, digest = write_frames(chunks, folder / "video.mp4", fps, set(shown), prepared.frames + 1)
     if policy:
         seconds["policy"] = policy.seconds
-    trajectory = _from_start(policy.led.rows) if policy else prepared.drive.used
+    trajectory = _from_start(policy.led.rows, prepared.frames + 1) if policy else prepared.drive.used
     drawing = time.perf_counter()
     drawn = _draw_over(VideoFile(folder / "video.mp4").read, prepared, trajectory, folder, fps, shown)
     sections = [("Predicted", kept), *_recorded(prepared, shown), ("Trajectory", drawn)]
-    goals = {frame: pixels for pixels, _, frame in prepared.scene.goals}
     contact_sheet(folder / "contact_sheet.png", prepared.scene.text, sections, prepared.rate, goals)
     seconds |= {"draw": time.perf_counter() - drawing, "all": time.perf_counter() - began}
     return _made(question, prepared, trajectory, policy.texts if policy else [], seconds, digest, folder)
@@ -148,6 +150,13 @@ def _timed(chunks: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[
         yield chunk
 
 
+def _first(chunks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+    """So many frames of them: the last step of a rollout may go further."""
+    for chunk in chunks:
+        yield chunk[:frames]
+        frames -= len(chunk)
+
+
 def _in_parts(start: np.ndarray, chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """The start frame and all chunks, in parts that are worth a key frame."""
     waiting = [start]
@@ -189,6 +198,7 @@ def _recorded(prepared: Prepared, shown: Sequence[int]) -> list[tuple[str, dict[
     return [(prepared.truth, dict(zip(numbers, frames, strict=True)))]
 
 
-def _from_start(rows: Trajectory) -> Trajectory:
-    """From the row of the start frame on."""
-    return rows.rows(int(np.searchsorted(rows.times, -1e-6)), len(rows))
+def _from_start(rows: Trajectory, count: int) -> Trajectory:
+    """So many rows, from that of the start frame on."""
+    first = int(np.searchsorted(rows.times, -1e-6))
+    return rows.rows(first, first + count)

@@ -16,6 +16,7 @@ from vgen.ego.convert import convert, resample, to_absolute
 from vgen.ego.edits import parse_edit
 from vgen.ego.files import Source, read_trajectory
 from vgen.ego.normalise import Statistics
+from vgen.ego.question import MAX_FRAMES
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 NEARLY = 1e-3  # of a frame, and
 MOMENT = 1e-4  # of a second: data sets keep times in float32
 APART = 0.25  # of the model's range, from which a trajectory does not begin where the hand is
+UNHEARD_OF = 100.0  # times the widest column's spread: no hand was ever so far away, and a unit is wrong
+AJAR = 0.25  # beyond 0 and 1, from which a gripper is of another convention
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,35 +89,42 @@ def enough(known: Trajectory, rate: float) -> int:
     return int(known.times[-1] * rate + NEARLY)
 
 
-def check_frames(frames: int | None, known: Trajectory, rate: float, advance: int) -> int:
+def check_frames(frames: int | None, known: Trajectory, rate: float) -> int:
     """How many frames of future there will be: those asked for, or all that the trajectory is enough for.
 
     Raises:
-        InputError: it is not enough for them, or they are no multiple of the advance.
+        InputError: it is not enough for them, or for any, or lasts so long that its times cannot be seconds.
     """
     most = enough(known, rate)
-    whole = most // advance * advance
     lasts = f"the trajectory lasts {max(0.0, known.times[-1]):.4g} s from the start frame on, enough for {most} frames"
-    if whole == 0:
-        raise InputError(f"{lasts} at {rate:g} per second, less than advance={advance}; give a longer one")
-    if frames is None:
-        return whole
-    if frames > most:
-        raise InputError(f"frames={frames}: {lasts} at {rate:g} per second; nearest: {whole}")
-    check_multiple(frames, advance)
-    return frames
+    if most < 1:
+        raise InputError(f"{lasts} at {rate:g} per second; give a longer one")
+    if most > MAX_FRAMES:
+        rule = f"more than {MAX_FRAMES}; give its times in seconds, or cut it"
+        raise InputError(f"{lasts} at {rate:g} per second, {rule}")
+    if frames is not None and frames > most:
+        raise InputError(f"frames={frames}: {lasts} at {rate:g} per second; nearest: {most}")
+    return frames or most
 
 
-def check_multiple(frames: int, advance: int) -> None:
-    """Refuses a number of frames that a rollout does not end at.
+def whole_steps(frames: int, advance: int) -> int:
+    """How many frames a rollout makes for so many: its last step may reach further."""
+    return -(-frames // advance) * advance
 
-    Raises:
-        InputError: it names the nearest on both sides.
-    """
-    if frames % advance:
-        below = frames // advance * advance
-        near = f"{below}, {below + advance}" if below else str(advance)
-        raise InputError(f"frames={frames} is not a multiple of advance={advance}; nearest: {near}")
+
+def prolonged(rows: Trajectory, count: int) -> Trajectory:
+    """Rows that go on as the last one, up to so many."""
+    more = count - len(rows)
+    if more <= 0:
+        return rows
+    step = np.diff(rows.times[-2:]) if len(rows) > 1 else np.ones(1)
+    last = replace(
+        rows,
+        values=np.repeat(rows.values[-1:], more, axis=0),
+        times=rows.times[-1] + step * np.arange(1, more + 1),
+        valid=np.repeat(rows.valid[-1:], more),
+    )
+    return joined(rows, last)
 
 
 def future_of(known: Trajectory, rate: float, edits: Sequence[str] = ()) -> Trajectory:
@@ -162,21 +172,30 @@ class Led:
         return actions.rows(len(actions) - len(newer), len(actions))
 
 
-def drive_by(future: Trajectory, past: Trajectory | None, form: str) -> Drive:
+def drive_by(future: Trajectory, past: Trajectory | None, form: str, advance: int) -> Drive:
     """The actions of a rollout.
 
     Args:
         future: absolute, rows 0 and on at the model's rate.
         past: absolute, rows before that; None where nothing is known.
         form: in which they enter the model.
+        advance: of which there are to be a multiple; in the last step, the hand stands still where nothing is said.
     """
     start = future.rows(0, 1)
     led = Led(start if past is None else joined(past, start), form)
-    return Drive(led.arrived(), led.go_on(future.rows(1, len(future))), future)
+    ahead = prolonged(future, 1 + whole_steps(len(future) - 1, advance))
+    return Drive(led.arrived(), led.go_on(ahead.rows(1, len(ahead))), future)
 
 
-def drive_by_steps(steps: Trajectory, form: str, rate: float, frames: int) -> Drive:
+def drive_by_steps(steps: Trajectory, form: str, rate: float, frames: int, advance: int) -> Drive:
     """The actions of a rollout from steps whose start is not known, for a model that takes steps at just their rate.
+
+    Args:
+        steps: at the model's rate.
+        form: in which they enter the model.
+        rate: of the model.
+        frames: of future.
+        advance: of which there are to be a multiple of actions; in the last step, the last one is repeated.
 
     Raises:
         InputError: the model takes another form, or the steps come at another rate.
@@ -188,7 +207,7 @@ def drive_by_steps(steps: Trajectory, form: str, rate: float, frames: int) -> Dr
     if np.abs(gaps - 1).max() > 0.01:
         raise InputError(f"the trajectory is delta at other times than the model's {rate:g} rows per second; {rule}")
     used = steps.rows(0, frames)
-    return Drive(None, used, used)
+    return Drive(None, prolonged(used, whole_steps(frames, advance)), used)
 
 
 def joined(earlier: Trajectory, later: Trajectory) -> Trajectory:
@@ -209,6 +228,34 @@ def tell_of_gap(future: Trajectory, seen: Trajectory | None, statistics: Statist
         given, known = future.values[0, apart.argmax()], seen.values[0, apart.argmax()]
         rule = "if it is on the clock of the whole episode, say with --at where the start frame lies"
         logger.warning("the trajectory begins at %s=%.3g, the hand is at %.3g; %s", column, given, known, rule)
+
+
+def check_values(future: Trajectory, statistics: Statistics) -> None:
+    """Refuses values that cannot be meant, and logs what is likely not meant.
+
+    Raises:
+        InputError: a value lies so far from all that the model has seen that its unit must be another.
+    """
+    if not future.valid.all():
+        lost = int((~future.valid).sum())
+        logger.warning("%d of %d rows are not valid; the model is not told of them", lost, len(future))
+    if statistics.form == "absolute":
+        _check_distance(future, statistics)
+    for part, where in future.kind.slices():
+        values = future.values[future.valid, where]
+        if part.kind == "level" and values.size and (values.min() < -AJAR or values.max() > 1 + AJAR):
+            span = f"{values.min():.3g} to {values.max():.3g}"
+            logger.warning("%s goes from %s; it is to be %s", part.columns[0].name, span, part.columns[0].sign)
+
+
+def _check_distance(future: Trajectory, statistics: Statistics) -> None:
+    apart = np.abs(future.values - statistics.centre) / statistics.spread.max()
+    apart[~future.valid] = 0.0
+    row, place = np.unravel_index(apart.argmax(), apart.shape)
+    if apart[row, place] > UNHEARD_OF:
+        column, middle = future.kind.columns[place], statistics.centre[place]
+        rule = f"the model knows values around {middle:.2g}; give {future.layout} in its unit ({column.unit})"
+        raise InputError(f"{column.name}={future.values[row, place]:.4g} at {future.times[row]:.3g} s: {rule}")
 
 
 def _begin(given: Trajectory) -> float:

@@ -247,7 +247,7 @@ def _vector(trajectory: Trajectory, given: Sequence[float]) -> np.ndarray:
     vector, wanted = np.asarray(given, dtype=np.float64), _dimensions(trajectory)
     if vector.shape != (wanted,) or not np.isfinite(vector).all():
         numbers = ",".join(f"{value:g}" for value in vector.ravel())
-        raise InputError(f"{numbers} must be {wanted} finite numbers for layout {trajectory.layout}")
+        raise InputError(f"the vector {numbers} must be {wanted} finite numbers for layout {trajectory.layout}")
     return vector
 
 

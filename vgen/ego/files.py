@@ -1,9 +1,9 @@
 """Trajectories in files: .npz, .json, and the parquet columns of a LeRobot data set. Nothing is ever unpickled.
 
 .npz and .json hold `values` [A, D], `times` [A] in seconds, `layout`, and, where they are not the usual, `form` and
-`valid` [A]. In .json a row that is not valid may be null. A parquet file holds one absolute row per frame in a column
-of lists; its layout is in the file's metadata (as `write_trajectory` leaves it), or is the one that `meta/info.json` of
-its data set says.
+`valid` [A]. In .json a row that is not valid may be null; where `valid` is not given, rows that are null are not. A
+parquet file holds one absolute row per frame in a column of lists; its layout is in the file's metadata (as
+`write_trajectory` leaves it), or is the one that `meta/info.json` of its data set says.
 """
 
 import json
@@ -113,7 +113,7 @@ def layout_of_feature(feature: Mapping[str, Any], column: str) -> str:
     for name, kind in LAYOUTS.items():
         if name == said or (said is None and kind.names == feature.get("names")):
             return name
-    raise InputError(f"its data set does not say the layout of {column}; give one: {', '.join(LAYOUTS)}")
+    raise InputError(f"its data set does not say the layout of {column}; give one (--layout): {', '.join(LAYOUTS)}")
 
 
 @contextmanager
@@ -151,9 +151,12 @@ def _read_json(path: Path) -> dict[str, object]:
         raise InputError(f"{path} holds a {type(kept).__name__}; it must be a mapping of {', '.join(KEYS)}")
     _check_keys(kept, path)
     rows = kept.get("values")
-    if isinstance(rows, list):
+    if isinstance(rows, list) and None in rows:
+        if not any(rows):
+            raise InputError(f"{path}: all {len(rows)} rows are null; give 1 or more that are known")
         width = max((len(row) for row in rows if isinstance(row, list)), default=0)
         kept["values"] = [[np.nan] * width if row is None else row for row in rows]
+        kept.setdefault("valid", [row is not None for row in rows])
     return kept
 
 
@@ -213,7 +216,7 @@ def _episode(source: Source) -> pa.Table:
     episode = source.episode
     if episode is None and len(episodes) != 1:
         raise InputError(
-            f"it holds {len(episodes)} episodes; give the episode, {episodes[0]} to {episodes[-1]}"
+            f"it holds {len(episodes)} episodes; give one (--episode), {episodes[0]} to {episodes[-1]}"
             if episodes
             else "it has no rows"
         )

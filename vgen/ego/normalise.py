@@ -98,6 +98,19 @@ class Statistics:
         rows = self._rows(trajectory)[trajectory.valid]
         return float((np.abs(rows) > (1.0 if self.method == "quantile" else FAR)).mean()) if len(rows) else 0.0
 
+    def farthest(self, trajectory: Trajectory) -> str:
+        """Which column is farthest from what it was in the fit, in words.
+
+        Raises:
+            InputError: as `normalise`.
+        """
+        rows = np.abs(self._rows(trajectory)).max(0)
+        place, reach = int(rows.argmax()), 1.0 if self.method == "quantile" else FAR
+        values = trajectory.values[trajectory.valid, place]
+        low, high = (self.centre[place] + sign * reach * self.spread[place] for sign in (-1, 1))
+        name = trajectory.kind.names[place]
+        return f"{name} is {values.min():.3g} to {values.max():.3g}, and was {low:.3g} to {high:.3g}"
+
     def restore(self, rows: np.ndarray, times: np.ndarray, valid: np.ndarray | None = None) -> Trajectory:
         """The trajectory of normalised rows [A, D], such as a model predicts; the inverse of `normalise` within the
         quantiles.

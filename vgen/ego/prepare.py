@@ -17,7 +17,7 @@ from vgen.ego.drive import (
     Drive,
     Led,
     check_frames,
-    check_multiple,
+    check_values,
     drive_by,
     drive_by_steps,
     future_of,
@@ -116,18 +116,20 @@ def _forward(question: Question, settings: Settings, limits: EgoLimits, view: Vi
         known = read_known(question.source, question.at, state_at_start(view.recorded))
     layout = limits.choose(known.layout)
     rate, statistics = limits.rate(layout), limits.statistics_of(layout)
-    frames = check_frames(question.frames, known, rate, settings.advance)
+    frames = check_frames(question.frames, known, rate)
     scene = _scene(question, settings, limits, view, frames, rate)
     own = "Truth" if question.source is None and not question.edits else "Recorded, under another trajectory"
     if known.form != "absolute":
         if question.edits:
             raise InputError(f"edit={question.edits[0]}: the trajectory is {known.form}; give it in absolute form")
-        drive = drive_by_steps(known, statistics.form, rate, frames)
+        drive = drive_by_steps(known, statistics.form, rate, frames, settings.advance)
         return Prepared(limits, view, layout, rate, frames, scene, drive, truth=own)
     future = future_of(known, rate, question.edits).rows(0, frames + 1)
+    check_values(future, statistics)
     tell_of_gap(future, state_at_start(view.recorded), statistics)
     past = _past(known, view, layout, rate, _reach(settings, limits))
-    return Prepared(limits, view, layout, rate, frames, scene, drive_by(future, past, statistics.form), truth=own)
+    drive = drive_by(future, past, statistics.form, settings.advance)
+    return Prepared(limits, view, layout, rate, frames, scene, drive, truth=own)
 
 
 def _policy(question: Question, settings: Settings, limits: EgoLimits, view: View) -> Prepared:
@@ -140,9 +142,8 @@ def _policy(question: Question, settings: Settings, limits: EgoLimits, view: Vie
     layout = limits.choose(known.layout)
     rate = limits.rate(layout)
     limits.statistics_of(layout)
-    advance, horizon = settings.advance, limits.horizon / limits.state_rate(layout)
-    frames = question.frames or max(advance, int(horizon * rate + 1e-6) // advance * advance)
-    check_multiple(frames, advance)
+    horizon = limits.horizon / limits.state_rate(layout)
+    frames = question.frames or max(1, int(horizon * rate + 1e-6))
     scene = _scene(question, settings, limits, view, frames, rate, _sight(limits, layout))
     return Prepared(limits, view, layout, rate, frames, scene, known=known, truth="Recorded")
 

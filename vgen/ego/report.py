@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 
 import numpy as np
@@ -12,9 +12,15 @@ from vgen.data.sheet import COLUMNS, Tile, draw_sheet, picture_of, spread, tile_
 ROWS = 1  # of the sheet for each section, so that what belongs together lies one below the other
 
 
-def sheet_frames(total: int) -> list[int]:
-    """Which of the frames 0..total-1 a contact sheet shows: the start and, evenly, others up to the last."""
-    return sorted(set(spread(total, min(total, ROWS * COLUMNS))))
+def sheet_frames(total: int, goals: Iterable[float] = ()) -> list[int]:
+    """Which of the frames 0..total-1 a contact sheet shows: the start and, evenly, others up to the last; but the frame
+    of a goal rather than the one next to it."""
+    shown = set(spread(total, min(total, ROWS * COLUMNS)))
+    wanted = sorted({frame for goal in goals if 0 < (frame := round(goal)) < total} - shown)
+    for frame in wanted[: len(shown) - 1]:
+        shown.remove(min(shown - {0, *wanted}, key=lambda other: abs(other - frame)))
+        shown.add(frame)
+    return sorted(shown)
 
 
 def contact_sheet(

@@ -45,8 +45,6 @@ class Trajectory:
         with np.errstate(over="ignore"):  # what is too large for float32 is reported below
             values = _numbers(self.values, "values", 2).astype(np.float32)
         times = _numbers(self.times, "times", 1)
-        if len(values) == 0:
-            raise InputError("the trajectory has no rows; it needs 1 or more")
         valid = np.ones(len(values), bool) if self.valid is None else _flags(self.valid)
         for name, value in (("values", values), ("times", times), ("valid", valid)):
             object.__setattr__(self, name, value)
@@ -113,6 +111,8 @@ def _numbers(given: object, name: str, dimensions: int) -> np.ndarray:
         array = np.asarray(given)
     except ValueError as error:  # lists of different lengths
         raise InputError(f"{name} are not rows of one length; give every row all columns") from error
+    if array.shape[:1] == (0,):
+        raise InputError("the trajectory has no rows; it needs 1 or more")
     if array.dtype.kind not in "iuf":
         raise InputError(f"{name} hold {array.dtype} and must hold numbers, such as float32")
     if array.ndim != dimensions:

@@ -138,10 +138,11 @@ class EgoWorld:
     def _normalised(self, actions: np.ndarray | Trajectory) -> tuple[Tensor, Tensor]:
         """Actions [B, A, D] as the model takes them, and whether each is valid [B, A]."""
         trajectories = [actions] if isinstance(actions, Trajectory) else self._trajectories(np.asarray(actions))
-        outside = max(map(self.statistics.outside, trajectories))
+        worst = max(trajectories, key=self.statistics.outside)
+        outside = self.statistics.outside(worst)
         if outside > UNLIKE and not self._warned:
-            rule = f"of the actions are unlike what the model has seen of {self.layout}; check their unit and form"
-            logger.warning("%.0f %% %s", 100 * outside, rule)
+            rule = f"of the actions are unlike what the model has seen of {self.layout}"
+            logger.warning("%.0f %% %s: %s; check unit and form", 100 * outside, rule, self.statistics.farthest(worst))
             self._warned = True
         values = np.stack([self.statistics.normalise(each) for each in trajectories])
         return torch.from_numpy(values), torch.from_numpy(np.stack([each.valid for each in trajectories]))
