@@ -17,8 +17,10 @@ from vgen.ego.drive import (
     enough,
     future_of,
     past_of,
+    prolonged,
     read_known,
     state_at_start,
+    whole_steps,
 )
 from vgen.ego.edits import mirror
 from vgen.ego.files import Source, write_trajectory
@@ -49,7 +51,7 @@ def test_the_first_row_is_the_start_frame_and_action_k_leads_to_frame_k_plus_1(s
     given = hand(rows=9, rate=4.0, began=3.0)  # of another rate, on a clock of its own
     known = read_known(source(given), None, None)
     assert known.times[0] == 0 and enough(known, RATE) == 40
-    drive = drive_by(future_of(known, RATE), None, "absolute", 4)
+    drive = drive_by(future_of(known, RATE), None, "absolute")
     seconds = 3.0 + np.arange(41) / RATE
     assert np.allclose(drive.used.values[:, 0], column(given, seconds), atol=1e-6)
     assert np.allclose(drive.actions.values[:, 0], column(given, seconds[1:]), atol=1e-6)
@@ -59,7 +61,7 @@ def test_the_first_row_is_the_start_frame_and_action_k_leads_to_frame_k_plus_1(s
 def test_another_row_may_be_the_start_frame(source):
     given = hand(rows=41, began=1.0)
     known = read_known(source(given), 2.0, None)
-    drive = drive_by(future_of(known, RATE), past_of(known, RATE, 8), "absolute", 4)
+    drive = drive_by(future_of(known, RATE), past_of(known, RATE, 8), "absolute")
     assert len(drive.actions) == 20 and len(drive.past) == 9
     assert np.allclose(drive.actions.values[0, 0], column(given, 2.0 + 1 / RATE), atol=1e-6)
     assert np.allclose(drive.past.values[:, 0], column(given, 2.0 + np.arange(-8, 1) / RATE), atol=1e-6)
@@ -71,7 +73,7 @@ def test_another_row_may_be_the_start_frame(source):
 def test_actions_of_other_forms_are_steps_or_against_the_start(form):
     known = hand()
     whole = future_of(known, RATE)
-    drive = drive_by(whole, None, form, 4)
+    drive = drive_by(whole, None, form)
     steps = drive.actions.values[:, :3]
     path = steps.cumsum(0) if form == "delta" else steps
     assert len(steps) == 40 and np.allclose(path, whole.values[1:, :3] - whole.values[0, :3], atol=1e-5)
@@ -83,7 +85,7 @@ def test_turn_by_turn_gives_the_same_actions_as_at_once(form):
     whole = future_of(hand(), RATE)
     led = Led(whole.rows(0, 1), form)
     parts = [led.go_on(whole.rows(first, first + 8)) for first in range(1, 41, 8)]
-    at_once = drive_by(whole, None, form, 4).actions
+    at_once = drive_by(whole, None, form).actions
     assert np.allclose(np.concatenate([part.values for part in parts]), at_once.values, atol=1e-6)
 
 
@@ -98,21 +100,19 @@ def test_a_file_of_another_form_goes_on_from_a_known_start(source, form):
 def test_steps_drive_a_model_of_steps_without_a_start(source):
     steps = read_known(source(to_delta(hand())), None, None)
     assert steps.form == "delta" and np.isclose(steps.times[0], 1 / RATE)
-    drive = drive_by_steps(steps, "delta", RATE, 8, 4)
+    drive = drive_by_steps(steps, "delta", RATE, 8)
     assert len(drive.actions) == 8 and drive.past is None
     with pytest.raises(InputError, match="at other times than the model's 10 rows per second"):
-        drive_by_steps(steps, "delta", 10.0, 8, 4)
+        drive_by_steps(steps, "delta", 10.0, 8)
 
 
-@pytest.mark.parametrize("form", ["absolute", "delta"])
-def test_in_a_last_step_that_goes_further_the_hand_stands_still(form):
-    whole = future_of(hand(), RATE).rows(0, 11)
-    drive = drive_by(whole, None, form, 8)
-    assert len(drive.used) == 11 and len(drive.actions) == 16 and drive.actions.valid.all()
-    assert np.allclose(np.diff(drive.actions.times), 1 / RATE)
-    assert np.allclose(drive.actions.values[:10], convert(whole, form).values[-10:], atol=1e-6)
-    places = drive.actions.values[10:, :3]
-    assert np.allclose(places, whole.values[-1, :3] if form == "absolute" else 0, atol=1e-6)
+def test_rows_go_on_as_the_last_one():
+    rows = future_of(hand(), RATE).rows(0, 11)
+    longer = prolonged(rows, 16)
+    assert len(longer) == 16 and longer.valid.all() and np.allclose(longer.times, np.arange(16) / RATE)
+    assert np.array_equal(longer.values[:11], rows.values) and (longer.values[11:] == rows.values[-1]).all()
+    assert prolonged(rows, 11) is rows and len(prolonged(rows.rows(0, 1), 4)) == 4
+    assert [whole_steps(frames, 16) for frames in (1, 16, 17)] == [16, 16, 32]
 
 
 def test_as_many_frames_as_are_asked_for_or_as_there_are():
@@ -150,7 +150,7 @@ def test_edits_are_of_the_future_and_count_from_the_start_frame():
 
 def test_rows_that_are_not_valid_stay_so():
     known = with_gap(hand(), 7)
-    drive = drive_by(future_of(known, RATE), None, "absolute", 4)
+    drive = drive_by(future_of(known, RATE), None, "absolute")
     assert np.flatnonzero(~drive.actions.valid).tolist() == [6]
     assert state_at_start(with_gap(hand(), 0)) is None
 
@@ -158,6 +158,6 @@ def test_rows_that_are_not_valid_stay_so():
 def test_what_has_led_here_matches_how_statistics_are_fit():
     rows = sample("adroit_hand", rows=12, rate=RATE)
     rows = replace(rows, times=rows.times - rows.times[0])
-    drive = drive_by(rows, None, "delta", 4)
+    drive = drive_by(rows, None, "delta")
     Statistics.fit([drive.actions]).normalise(drive.actions)
-    assert np.allclose(drive.actions.values[:11], to_delta(rows).values, atol=1e-5)
+    assert np.allclose(drive.actions.values, to_delta(rows).values, atol=1e-5)

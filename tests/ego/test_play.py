@@ -87,9 +87,9 @@ def test_rows_that_are_not_valid_are_as_if_absent(world, scene):
     for change in (0.0, 5.0):
         path = with_gap(hand(9), 3, 7)
         values = np.where(path.valid[:, None], path.values, change)
-        drive = drive_by(replace(path, values=values), None, world.form, world.settings.advance)
+        drive = drive_by(replace(path, values=values), None, world.form)
         videos.append(np.concatenate(list(play.follow(world, scene, drive))))
-    whole = np.concatenate(list(play.follow(world, scene, drive_by(hand(9), None, world.form, world.settings.advance))))
+    whole = np.concatenate(list(play.follow(world, scene, drive_by(hand(9), None, world.form))))
     assert np.array_equal(videos[0], videos[1]) and not np.array_equal(videos[0], whole)
 
 
@@ -99,7 +99,7 @@ def test_a_row_changes_its_own_frame_and_what_comes_after(pipe, scene):
     values = path.values.copy()
     values[4] += 1  # the state at frame 4
     both = [
-        np.concatenate(list(play.follow(world, scene, drive_by(each, None, world.form, world.settings.advance))))
+        np.concatenate(list(play.follow(world, scene, drive_by(each, None, world.form))))
         for each in (path, replace(path, values=values))
     ]
     same = [np.array_equal(one, other) for one, other in zip(*both, strict=True)]

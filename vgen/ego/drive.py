@@ -172,30 +172,21 @@ class Led:
         return actions.rows(len(actions) - len(newer), len(actions))
 
 
-def drive_by(future: Trajectory, past: Trajectory | None, form: str, advance: int) -> Drive:
+def drive_by(future: Trajectory, past: Trajectory | None, form: str) -> Drive:
     """The actions of a rollout.
 
     Args:
         future: absolute, rows 0 and on at the model's rate.
         past: absolute, rows before that; None where nothing is known.
         form: in which they enter the model.
-        advance: of which there are to be a multiple; in the last step, the hand stands still where nothing is said.
     """
     start = future.rows(0, 1)
     led = Led(start if past is None else joined(past, start), form)
-    ahead = prolonged(future, 1 + whole_steps(len(future) - 1, advance))
-    return Drive(led.arrived(), led.go_on(ahead.rows(1, len(ahead))), future)
+    return Drive(led.arrived(), led.go_on(future.rows(1, len(future))), future)
 
 
-def drive_by_steps(steps: Trajectory, form: str, rate: float, frames: int, advance: int) -> Drive:
+def drive_by_steps(steps: Trajectory, form: str, rate: float, frames: int) -> Drive:
     """The actions of a rollout from steps whose start is not known, for a model that takes steps at just their rate.
-
-    Args:
-        steps: at the model's rate.
-        form: in which they enter the model.
-        rate: of the model.
-        frames: of future.
-        advance: of which there are to be a multiple of actions; in the last step, the last one is repeated.
 
     Raises:
         InputError: the model takes another form, or the steps come at another rate.
@@ -207,7 +198,7 @@ def drive_by_steps(steps: Trajectory, form: str, rate: float, frames: int, advan
     if np.abs(gaps - 1).max() > 0.01:
         raise InputError(f"the trajectory is delta at other times than the model's {rate:g} rows per second; {rule}")
     used = steps.rows(0, frames)
-    return Drive(None, prolonged(used, whole_steps(frames, advance)), used)
+    return Drive(None, used, used)
 
 
 def joined(earlier: Trajectory, later: Trajectory) -> Trajectory:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vgen.ego.convert import resample
-from vgen.ego.drive import Drive, Led, joined
+from vgen.ego.drive import Drive, Led, joined, prolonged, whole_steps
 from vgen.ego.predict import policy
 from vgen.ego.prepare import Scene
 from vgen.ego.state_model import StateModel
@@ -19,16 +19,19 @@ from vgen.ego.world import EgoWorld
 
 
 def follow(world: EgoWorld, scene: Scene, drive: Drive) -> Iterator[np.ndarray]:
-    """The video under given actions: uint8 [advance, H, W, 3] at a time.
+    """The video under given actions: uint8 [advance, H, W, 3] at a time. Where they end within a step, the last one is
+    repeated up to its end.
 
     Args:
         world: reset here.
         scene: what it begins with.
-        drive: in the world's form and at its rate; as many actions as there are frames to come.
+        drive: in the world's form and at its rate.
     """
     world.reset(scene.history, scene.text, drive.past, scene.goals, seed=scene.seed)
-    for first in range(0, len(drive.actions), world.settings.advance):
-        yield world.step(drive.actions.rows(first, first + world.settings.advance))
+    advance = world.settings.advance
+    actions = prolonged(drive.actions, whole_steps(len(drive.actions), advance))
+    for first in range(0, len(actions), advance):
+        yield world.step(actions.rows(first, first + advance))
 
 
 class Policy:

@@ -122,14 +122,13 @@ def _forward(question: Question, settings: Settings, limits: EgoLimits, view: Vi
     if known.form != "absolute":
         if question.edits:
             raise InputError(f"edit={question.edits[0]}: the trajectory is {known.form}; give it in absolute form")
-        drive = drive_by_steps(known, statistics.form, rate, frames, settings.advance)
+        drive = drive_by_steps(known, statistics.form, rate, frames)
         return Prepared(limits, view, layout, rate, frames, scene, drive, truth=own)
     future = future_of(known, rate, question.edits).rows(0, frames + 1)
     check_values(future, statistics)
     tell_of_gap(future, state_at_start(view.recorded), statistics)
     past = _past(known, view, layout, rate, _reach(settings, limits))
-    drive = drive_by(future, past, statistics.form, settings.advance)
-    return Prepared(limits, view, layout, rate, frames, scene, drive, truth=own)
+    return Prepared(limits, view, layout, rate, frames, scene, drive_by(future, past, statistics.form), truth=own)
 
 
 def _policy(question: Question, settings: Settings, limits: EgoLimits, view: View) -> Prepared:
