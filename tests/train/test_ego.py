@@ -16,7 +16,7 @@ from vgen.errors import InputError
 from vgen.train.config import load_config
 from vgen.train.export import export
 from vgen.train.loop import train
-from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
+from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, even_times
 from vgen.train.objectives.data import DataConfig
 from vgen.train.objectives.ego import EgoConfig, EgoObjective, moving_weight
 from vgen.train.objectives.ego_data import EgoBodyConfig, Question
@@ -211,6 +211,14 @@ def test_held_out_losses_are_told_with_actions_and_without(objective):
             parameter.normal_(std=0.5)
     changed = objective.validate(0, 1)
     assert changed["loss"] == results["loss"] and changed["loss_ego"] != changed["loss_ego_without_actions"]
+
+
+def test_the_noisier_half_is_told_apart(objective, monkeypatch):
+    monkeypatch.setattr(objective, "_fixed_loss", lambda batch, seed: even_times(len(batch["text"])))
+    batches = [len(clips) for body in objective.held_bodies for _, clips in body.encoded.shares(0, 1)]
+    noisy = [time for count in batches for time in even_times(count).tolist() if time >= 0.5]
+    results = objective.validate(0, 1)
+    assert results["loss_ego_noisy"] == pytest.approx(np.mean(noisy)) and results["loss_ego"] == pytest.approx(0.5)
 
 
 def test_a_run_exports_a_folder_that_goes_on_with_one_more_layout(config, root, tmp_path):
