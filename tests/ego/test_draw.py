@@ -22,7 +22,8 @@ def on_clock(trajectory):
 def test_every_layout_is_drawn(name, form):
     overlay = Overlay(on_clock(convert(sample(name), form)), (32, 64))
     drawn = overlay.draw(BLACK, 1.0)
-    assert drawn.shape == (384, 768, 3) == (*overlay.size, 3) and drawn.dtype == np.uint8
+    assert drawn.shape == (*overlay.size, 3) and drawn.dtype == np.uint8
+    assert overlay.size[0] == 384 and overlay.size[1] % 2 == 0 and (overlay.size[1] == 768) == overlay.on_image
     assert drawn.any() and not np.array_equal(drawn, overlay.draw(BLACK, 0.2))
 
 
@@ -37,8 +38,8 @@ def test_boxes_are_drawn_where_they_are():
 
 
 def spots(drawn):
-    """Where the inset holds the colour of the line."""
-    return np.argwhere(np.abs(drawn.astype(int) - 0.85 * np.array(ACCENT)).max(2) < 6)
+    """Where the colour of the line is."""
+    return np.argwhere((drawn == ACCENT).all(2))
 
 
 def test_the_present_moves_along_the_path():
@@ -48,6 +49,15 @@ def test_the_present_moves_along_the_path():
     early, late = (spots(overlay.draw(np.zeros((64, 64, 3), np.uint8), seconds)) for seconds in (0.1, 1.0))
     assert late[:, 0].min() < early[:, 0].min() - 40  # y goes up in the view from above
     assert len(late) > len(early)
+
+
+@pytest.mark.parametrize("size", [(32, 64), (64, 32), (500, 400)])
+def test_a_frame_is_left_whole_beside_its_panels(size):
+    overlay = Overlay(on_clock(hand()), size)
+    drawn = overlay.draw(np.full((*size, 3), 77, np.uint8), 0.5)
+    width = size[1] * overlay.size[0] // size[0]
+    assert (drawn[:, :width] == 77).all() and not (drawn[:, width:] == 77).all(2).any()
+    assert (drawn[-4:, width:] == drawn[-1, -1]).all()  # no panel is cut off
 
 
 def test_steps_are_drawn_as_the_path_that_they_make():

@@ -1,4 +1,4 @@
-"""A trajectory drawn over frames: on them where it is of the image, otherwise in an inset, since no camera is known."""
+"""A trajectory drawn with frames: on them where it is of the image, otherwise beside them, since no camera is known."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from vgen.ego.layouts import CAMERA
 from vgen.ego.trajectory import Trajectory
 
 SIDE = 384  # pixels that a drawn frame has at least, so that lines and letters are legible
-SHARE = 0.36  # of the shorter side that the inset takes
-LETTERS = 15  # pixels above a panel for what it shows
+SHARE = 0.62  # of the shorter side that the panels beside a frame take
+EDGE = 6  # pixels around them
+LETTERS = 18  # pixels above a panel for what it shows
 STRIP = 0.4  # height of the lower panel, as a share of its width
 LEAST = 0.05  # of the layout's unit: a panel shows no less, so that a hand at rest does not seem to move
 POINTS = 240  # that a line has at most
@@ -40,59 +41,57 @@ class _Path:
 
 @dataclass(frozen=True, eq=False)
 class _Panel:
-    """A plot of some columns of the paths: its box in the inset, and the range [2, 2] (low, high) of what it shows."""
+    """A plot of some columns of the paths: its box beside the frame, and the range [2, 2] (low, high) that it shows."""
 
     box: tuple[float, float, float, float]
     span: np.ndarray
 
     def pixels(self, points: np.ndarray) -> list[tuple[float, float]]:
-        """Points [A, 2], the second upwards, in pixels of the inset."""
+        """Points [A, 2], the second upwards, in pixels of what is beside the frame."""
         left, top, right, bottom = self.box
         share = (points - self.span[0]) / (self.span[1] - self.span[0])
         return [(left + x * (right - left), bottom - y * (bottom - top)) for x, y in share.tolist()]
 
 
 class Overlay:
-    """Draws a trajectory over the frames of a video.
+    """Draws a trajectory with the frames of a video.
 
-    Boxes of the image are drawn where they are. Anything else has an inset: seen from above, the height over time
-    below it, and the present marked. A trajectory of steps is drawn from an arbitrary origin.
+    Boxes of the image are drawn where they are. Anything else stands beside the frame: seen from above, the height over
+    time below it, and the present marked. A trajectory of steps is drawn from an arbitrary origin.
 
     Args:
         trajectory: on the clock of the video, whose first frame is at 0 s.
         size: (H, W) of its frames.
 
     Attributes:
-        size: (H, W) of what is drawn: the frames enlarged, so that lines are legible.
+        size: (H, W) of what is drawn: the frames enlarged, so that lines are legible, and what stands beside them.
     """
 
     def __init__(self, trajectory: Trajectory, size: tuple[int, int]) -> None:
-        self.scale = max(1, math.ceil(SIDE / min(size)))
-        self.size = size[0] * self.scale, size[1] * self.scale
+        scale = max(1, math.ceil(SIDE / min(size)))
+        self._frame = size[0] * scale, size[1] * scale
         self.trajectory = _from_origin(trajectory)
         self._flat = len(trajectory.kind.place(trajectory.kind.bodies[0])[0]) == 2
         self.on_image = self._flat and trajectory.form == "absolute"
         self._upright = any(column.frame == CAMERA for column in trajectory.kind.columns)
         self._paths = {body: _path(self.trajectory, body) for body in trajectory.kind.bodies}
+        self._beside = not self.on_image and any(path.known.any() for path in self._paths.values())
+        self.size = self._frame[0], self._frame[1] + (self._ground.width if self._beside else 0)
 
     def draw(self, pixels: np.ndarray, seconds: float) -> np.ndarray:
         """A frame uint8 [H, W, 3] at a time, enlarged and drawn over."""
-        image = Image.fromarray(np.ascontiguousarray(pixels)).resize(self.size[::-1], Image.Resampling.BICUBIC)
+        frame = Image.fromarray(np.ascontiguousarray(pixels)).resize(self._frame[::-1], Image.Resampling.BICUBIC)
         if self.on_image:
-            self._draw_boxes(image, seconds)
-        elif any(path.known.any() for path in self._paths.values()):
-            inset = self._draw_inset(seconds)
-            corner = self._margin, self.size[0] - self._margin - inset.height
-            under = image.crop((*corner, corner[0] + inset.width, corner[1] + inset.height))
-            image.paste(Image.blend(under, inset, 0.85), corner)
+            self._draw_boxes(frame, seconds)
+        if not self._beside:
+            return np.asarray(frame)
+        image = Image.new("RGB", self.size[::-1])
+        image.paste(frame)
+        image.paste(self._draw_panels(seconds), (frame.width, 0))
         return np.asarray(image)
 
-    @property
-    def _margin(self) -> int:
-        return round(0.02 * min(self.size))
-
     def _draw_boxes(self, image: Image.Image, seconds: float) -> None:
-        draw, whole = ImageDraw.Draw(image), np.array(self.size[::-1])
+        draw, whole = ImageDraw.Draw(image), np.array(self._frame[::-1])
         row = int(np.searchsorted(self.trajectory.times, seconds + 1e-6, side="right")) - 1
         for body, path in self._paths.items():
             _line(draw, [tuple(point) for point in (path.places[path.until(seconds)] * whole).tolist()], path.color, 2)
@@ -101,23 +100,24 @@ class Overlay:
                 low, high = corners.min(0).tolist(), corners.max(0).tolist()
                 draw.rectangle((*low, *high), outline=path.color, width=3)
 
-    def _draw_inset(self, seconds: float) -> Image.Image:
-        inset = self._ground.copy()
-        draw = ImageDraw.Draw(inset)
+    def _draw_panels(self, seconds: float) -> Image.Image:
+        image = self._ground.copy()
+        draw = ImageDraw.Draw(image)
         for path in self._paths.values():
             for panel, points in zip(self._panels, self._views(path, path.until(seconds)), strict=True):
                 spots = panel.pixels(points)
                 _line(draw, spots, path.color, 2)
                 for x, y in spots[-1:]:
                     draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=path.color, outline=BACKGROUND)
-        return inset
+        return image
 
     @cached_property
     def _ground(self) -> Image.Image:
-        """The inset without the present: frames, letters, and the whole of every path, faint."""
+        """The panels without the present: frames, letters, and the whole of every path, faint."""
         top, strip = self._panels
-        inset = Image.new("RGB", (round(top.box[2] + top.box[0]), round(strip.box[3] + top.box[0])), BACKGROUND)
-        draw, font = ImageDraw.Draw(inset), ImageFont.load_default(10)
+        width = math.ceil((top.box[2] + EDGE) / 2) * 2  # even, as videos are
+        image = Image.new("RGB", (width, self._frame[0]), BACKGROUND)
+        draw, font = ImageDraw.Draw(image), ImageFont.load_default(12)
         for panel in self._panels:
             draw.rectangle(panel.box, outline=FAINT)
         for path in self._paths.values():
@@ -126,15 +126,14 @@ class Overlay:
                 _line(draw, panel.pixels(points), FAINT, 1)
         wide = float(top.span[1, 0] - top.span[0, 0])
         unit = self.trajectory.kind.columns[self.trajectory.kind.place(self.trajectory.kind.bodies[0])[0][0]].unit
-        across = f"in the image, {wide:.2g}" if self._flat else f"from above, {wide:.2g} {unit}"
+        across = f"in the image, {wide:.2g} wide" if self._flat else f"from above, {wide:.2g} {unit} wide"
         draw.text((top.box[0], top.box[1] - LETTERS + 1), across, INK, font)
         draw.text((strip.box[0], strip.box[1] - LETTERS + 1), "height over time", INK, font)
-        return inset
+        return image
 
     @cached_property
     def _panels(self) -> tuple[_Panel, _Panel]:
-        wide = SHARE * min(self.size)
-        edge = 4.0
+        wide = SHARE * min(self._frame)
         end = self.trajectory.times[-1]
         views = [self._views(path, path.until(end)) for path in self._paths.values() if path.known.any()]
         above, height = (np.concatenate(points) for points in zip(*views, strict=True))
@@ -144,8 +143,8 @@ class Overlay:
         rise = max(LEAST, high - low) * 0.6
         times = self.trajectory.times[[0, -1]] if len(self.trajectory) > 1 else np.array([0.0, 1.0])
         mean = (low + high) / 2
-        top = (edge, LETTERS, edge + wide, LETTERS + wide)
-        strip = (edge, top[3] + LETTERS, edge + wide, top[3] + LETTERS + STRIP * wide)
+        top = (EDGE, LETTERS, EDGE + wide, LETTERS + wide)
+        strip = (EDGE, top[3] + LETTERS, EDGE + wide, top[3] + LETTERS + STRIP * wide)
         return (
             _Panel(top, np.stack([middle - half, middle + half])),
             _Panel(strip, np.array([[times[0], mean - rise], [times[1], mean + rise]])),
