@@ -16,7 +16,7 @@ def turned(vector, time):
     return np.stack([pairs.real, pairs.imag], axis=1).ravel()
 
 
-def by_loops(attention, queries, when, context, times, sees, slopes=(0.0, 0.0)):
+def by_loops(attention, queries, when, context, times, sees, slopes=(0.0, 0.0), gain=1.0):
     """One query and one head at a time, over the context that it sees."""
     heads = attention.to_q.weight.shape[0] // HEAD
     project = [w.weight.detach().double().numpy() for w in (attention.to_q, attention.to_k, attention.to_v)]
@@ -34,7 +34,7 @@ def by_loops(attention, queries, when, context, times, sees, slopes=(0.0, 0.0)):
                     values.append(project[2][part] @ known)
             weights = np.exp(logits) / np.exp(logits).sum()
             out[i, part] = weights @ np.stack(values)
-    return out @ attention.to_out.weight.detach().double().numpy().T
+    return (out * gain) @ attention.to_out.weight.detach().double().numpy().T
 
 
 def normed(vector):
@@ -56,6 +56,13 @@ def test_it_is_the_loops(recent):
     got = attention(queries, rotation_at(when, HEAD), heads, sees, age)
     slopes = (1.0, 0.5) if recent else (0.0, 0.0)
     expected = by_loops(attention, queries[0], when[0].numpy(), context[0], times[0].numpy(), sees[0], slopes)
+    np.testing.assert_allclose(got[0].detach(), expected, atol=1e-5)
+
+    gain = torch.randn(4, 2 * HEAD)
+    got = attention(queries, rotation_at(when, HEAD), heads, sees, age, gain)
+    expected = by_loops(
+        attention, queries[0], when[0].numpy(), context[0], times[0].numpy(), sees[0], slopes, gain.double().numpy()
+    )
     np.testing.assert_allclose(got[0].detach(), expected, atol=1e-5)
 
 

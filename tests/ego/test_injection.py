@@ -129,3 +129,17 @@ def test_what_a_token_feels_depends_on_where_it_lies(name, tokens, actions):
     before, after = update(module, tokens, actions), update(module, tokens, actions, spot=1 - SPOT)
     late = slice(9, 12)  # of a frame that sees several actions
     assert not torch.allclose(before[0, late], after[0, late], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", FEELS)
+def test_of_a_single_action_another_spot_makes_something_else(name, tokens, actions):
+    """No weights of attention can: there is nothing to choose from."""
+    module = trained(name)
+    one = ActionTokens(actions.tokens[:, :1], actions.times[:, :1], actions.valid[:, :1])
+    same = torch.zeros(12, 2), torch.full((12, 2), 0.7)
+    before, after = (update(module, tokens, one, spot=spot) for spot in same)
+    late = slice(9, 12)
+    assert not torch.allclose(before[0, late], after[0, late], atol=1e-3)
+    torch.nn.init.zeros_(module.gain.out.weight)
+    before, after = (update(module, tokens, one, spot=spot) for spot in same)
+    torch.testing.assert_close(before, after)

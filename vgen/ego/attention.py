@@ -68,6 +68,7 @@ class TimedAttention(nn.Module):
         context: KeysValues,
         visible: Tensor,
         age: Tensor | None = None,
+        gain: Tensor | None = None,
     ) -> Tensor:
         """What the queries [B, Q, D] learn, of the same shape.
 
@@ -76,6 +77,7 @@ class TimedAttention(nn.Module):
             context: keys and values.
             visible: bool [B, Q, K].
             age: how long ago each key was, pixel frames [B, Q, K]; of an attention that prefers what is recent.
+            gain: [Q, width], by which what is read is multiplied before it goes out.
         """
         query = self.norm_q(self._heads(self.to_q(queries)))
         query = query if rotation is None else rotate(query, rotation)
@@ -86,7 +88,8 @@ class TimedAttention(nn.Module):
             fading = self.slopes.view(-1, 1, 1) * age.unsqueeze(1).type_as(self.slopes)
             mask = torch.where(mask, -fading, -torch.inf).type_as(query)
         update = functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value)), mask)
-        return self.to_out(rearrange(update, "b h q d -> b q (h d)") * sees)
+        update = rearrange(update, "b h q d -> b q (h d)") * sees
+        return self.to_out(update if gain is None else update * gain)
 
     def _heads(self, projected: Tensor) -> Tensor:
         return projected.unflatten(-1, (-1, self.head_width))

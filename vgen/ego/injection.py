@@ -78,6 +78,25 @@ class Injection(nn.Module, ABC):
         """The update of the video tokens [B, L, D], to be added to them."""
 
 
+class SpotGain(nn.Module):
+    """What is read of the actions, times a function of where in the image it is read: [L, SPOT_WIDTH] to gains [L, W],
+    1 at the start.
+
+    Whether a hand at (x, y, z) covers a token is a question to both together. The attention's weights cannot answer it:
+    they only choose among actions, and neighbouring actions are nearly equal.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(SPOT_WIDTH, width)
+        self.out = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, spot: Tensor) -> Tensor:
+        """See the class."""
+        return 1 + self.out(functional.silu(self.hidden(spot.type_as(self.hidden.weight))))
+
+
 class CrossAttention(Injection):
     """Each video token asks the actions it sees: the paper's way."""
 
@@ -85,6 +104,7 @@ class CrossAttention(Injection):
         super().__init__()
         self.norm = nn.LayerNorm(video_width)
         self.spot = nn.Linear(SPOT_WIDTH, video_width, bias=False)
+        self.gain = SpotGain(width)
         self.attention = TimedAttention(video_width, width, width, heads, recent=True)
         nn.init.zeros_(self.attention.to_out.weight)
 
@@ -95,7 +115,8 @@ class CrossAttention(Injection):
     def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
         queries = self.norm(tokens.type_as(self.norm.weight)) + self.spot(reach.spot.type_as(self.spot.weight))
-        return self.attention(queries, reach.token_rotation, prepared, reach.token_visible, reach.token_age)
+        seen_by_tokens = reach.token_rotation, prepared, reach.token_visible, reach.token_age
+        return self.attention(queries, *seen_by_tokens, self.gain(reach.spot))
 
 
 class Modulation(Injection):
@@ -105,6 +126,7 @@ class Modulation(Injection):
         super().__init__()
         self.query = nn.Parameter(torch.randn(width))
         self.spot = nn.Linear(SPOT_WIDTH, width, bias=False)
+        self.gain = SpotGain(width)
         self.pool = TimedAttention(width, width, width, heads, recent=True)
         self.to_scale_shift = nn.Linear(width, 2 * video_width, bias=False)
         nn.init.zeros_(self.to_scale_shift.weight)
@@ -116,7 +138,8 @@ class Modulation(Injection):
     def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
         query = (self.query + self.spot(reach.spot.type_as(self.query))).expand(len(tokens), -1, -1)
-        pooled = self.pool(query, reach.token_rotation, prepared, reach.token_visible, reach.token_age)
+        seen_by_tokens = reach.token_rotation, prepared, reach.token_visible, reach.token_age
+        pooled = self.pool(query, *seen_by_tokens, self.gain(reach.spot))
         scale, shift = self.to_scale_shift(functional.silu(pooled)).chunk(2, dim=-1)
         return self._scaled(tokens.type_as(scale)) * scale + shift
 
