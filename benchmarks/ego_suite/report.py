@@ -78,7 +78,8 @@ def _tracker(section: dict) -> list[str]:
 
 
 def _policy(section: dict) -> list[str]:
-    lines = [f"policy: text right in {_share(section['text_accuracy'])} of {section['n']} (no prompt)"]
+    told, usual = (_share(section[key]) for key in ("text_accuracy", "text_accuracy_most_frequent"))
+    lines = [f"policy: text right in {told} of {section['n']}, without a prompt (the most frequent text: {usual})"]
     for title, name, digits in (("displacement error", "displacement", 4), ("IoU of hand boxes", "hand_iou", 3)):
         rows = section.get(name, {})
         if rows:

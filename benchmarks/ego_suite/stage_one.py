@@ -5,8 +5,10 @@ error at t is the distance between predicted and true place t seconds ahead (mea
 `model` is the mean over the futures, `mean of K` the error of their mean place (a single draw adds its own spread to
 that of the truth), `best of K` the nearest of them at that time, `no sentence` one future without a
 prompt, whose text, which the model then tells from what it sees, is compared with the episode's sentence: right or
-wrong as a whole. Only times within the horizon that the model was trained for count. Baselines: the last step for ever,
-and staying put. Where the layout holds boxes, their intersection over union with the true ones at the same times.
+wrong as a whole, beside the share of the most frequent sentence. Adroit's sentences name a goal that is not in the
+picture, so that few can be told. Only times within the horizon that the model was trained for count. Baselines: the
+last step for ever, and staying put. Where the layout holds boxes, their intersection over union with the true ones at
+the same times.
 
 Inverse dynamics: true frames from START on, up to 64 of the recording, and the state at the first. Errors of each step
 (distance between predicted and true displacement) and of the place at the end, against a hand that does not move.
@@ -14,7 +16,7 @@ Inverse dynamics: true frames from START on, up to 64 of the recording, and the 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,6 +89,7 @@ class PolicyScores:
         self._errors: dict[float, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._overlap: dict[float, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._right: list[float] = []
+        self._asked: Counter[str] = Counter()
 
     def add(self, episode: Episode, present: int) -> None:
         """Asks the model at one frame of an episode."""
@@ -99,6 +102,7 @@ class PolicyScores:
         alone, written = policy(model, layout, frames, past, generator=generator)
         drawn = futures(model, layout, frames, past, episode.text, SAMPLES, generator)
         self._right.append(float(written == episode.text.strip()))
+        self._asked[episode.text] += 1
         for seconds in TIMES:
             ahead = round(seconds * self._rate)
             there = ahead <= model.config.horizon and present + ahead < len(truth) and truth.valid[present + ahead]
@@ -129,12 +133,14 @@ class PolicyScores:
             self._overlap[seconds]["stay put"].append(float(box_iou(truth.values[present, where], goal)))
 
     def summary(self) -> dict:
-        """{"n", "text_accuracy", "displacement" and, for boxes, "hand_iou": of each time {"n", means by name}}."""
+        """{"n", "text_accuracy" and that of the most frequent sentence for ever, "displacement" and, for boxes,
+        "hand_iou": of each time {"n", means by name}}."""
         result = {
             "n": len(self._right),
             "horizon_s": self._model.config.horizon / self._rate,
             "samples": SAMPLES,
             "text_accuracy": mean(self._right),
+            "text_accuracy_most_frequent": max(self._asked.values(), default=0) / max(1, len(self._right)),
             "displacement": {f"{seconds:g}": _means(rows) for seconds, rows in sorted(self._errors.items())},
         }
         overlap = {f"{seconds:g}": _means(rows) for seconds, rows in sorted(self._overlap.items())}

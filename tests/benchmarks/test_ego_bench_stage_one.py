@@ -1,5 +1,7 @@
 """Stage I against answers that are known, and tiny models that answer anything."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ego_bench_fakes import FPS, model_folder, paint, positions, record, state_model
@@ -67,10 +69,13 @@ def test_boxes_have_an_overlap(folder, monkeypatch):
     monkeypatch.setattr(stage_one, "futures", lambda *_: futures)
     monkeypatch.setattr(stage_one, "policy", lambda *_, **__: (futures[0], "point"))
     scores = PolicyScores(state_model(folder, "hand_boxes"), "hand_boxes", 0)
-    scores.add(known, 5)
+    for text in ("wave", "wave", "point"):
+        scores.add(replace(known, text=text), 5)
     found = scores.summary()
-    assert found["hand_iou"]["0.5"] == pytest.approx({"n": 2, "model": (1 / 3 + 1) / 2, "stay put": 1})
-    assert found["text_accuracy"] == 0 and found["displacement"]["0.5"]["model"] == pytest.approx(0.05)
+    assert found["hand_iou"]["0.5"] == pytest.approx({"n": 6, "model": (1 / 3 + 1) / 2, "stay put": 1})
+    assert found["text_accuracy"] == pytest.approx(1 / 3)
+    assert found["text_accuracy_most_frequent"] == pytest.approx(2 / 3)
+    assert found["displacement"]["0.5"]["model"] == pytest.approx(0.05)
 
 
 def test_inverse_dynamics_is_held_against_a_hand_that_does_not_move(folder, monkeypatch):
