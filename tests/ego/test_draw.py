@@ -30,7 +30,9 @@ def test_every_layout_is_drawn(name, form):
 def test_boxes_are_drawn_where_they_are():
     left, right = [0.25, 0.25, 0.5, 0.75], [0.6, 0.1, 0.9, 0.4]
     boxes = Trajectory([[*left, *right, 1, 0]] * 2, [0.0, 1.0], layout="hand_boxes")
-    drawn = Overlay(boxes, (32, 64)).draw(BLACK, 0.5)
+    overlay = Overlay(boxes, (32, 64))
+    assert overlay.panels_at == 0
+    drawn = overlay.draw(BLACK, 0.5)
     rows, columns = np.nonzero(drawn.any(2))
     assert abs(rows.min() - 0.25 * 384) < 4 and abs(rows.max() - 0.75 * 384) < 4
     assert abs(columns.min() - 0.25 * 768) < 4 and abs(columns.max() - 0.5 * 768) < 4  # the right hand is not seen
@@ -58,6 +60,7 @@ def test_a_frame_is_left_whole_beside_its_panels(size):
     width = size[1] * overlay.size[0] // size[0]
     assert (drawn[:, :width] == 77).all() and not (drawn[:, width:] == 77).all(2).any()
     assert (drawn[-4:, width:] == drawn[-1, -1]).all()  # no panel is cut off
+    assert overlay.panels_at == width
 
 
 def test_steps_are_drawn_as_the_path_that_they_make():

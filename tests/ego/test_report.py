@@ -1,6 +1,9 @@
+import numpy as np
 import pytest
+from PIL import Image
 
-from vgen.ego.report import sheet_frames
+from vgen.data.sheet import BACKGROUND
+from vgen.ego.report import contact_sheet, sheet_frames
 
 
 def test_a_sheet_shows_the_start_the_end_and_goals():
@@ -18,3 +21,15 @@ def test_what_is_no_frame_of_the_video_changes_nothing(goals):
 
 def test_more_goals_than_tiles():
     assert len(sheet_frames(100, range(1, 90))) == len(sheet_frames(100))
+
+
+def test_pictures_of_another_shape_keep_it(tmp_path):
+    """A square stays a square beside tiles that are twice as wide as high."""
+    square = np.full((50, 50, 3), 200, np.uint8)
+    contact_sheet(tmp_path / "sheet.png", "", [("", {0: np.zeros((32, 64, 3), np.uint8)}), ("", {0: square})], 10, {})
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    rows, columns = np.nonzero((sheet == 200).all(2))
+    assert abs((rows.max() - rows.min()) - (columns.max() - columns.min())) <= 1
+    black = np.argwhere((sheet == 0).all(2))
+    assert rows.max() - rows.min() == black[:, 0].max() - black[:, 0].min()
+    assert (sheet[rows.max(), columns.max() + 5] == BACKGROUND).all()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 BACKGROUND, INK, FAINT, ACCENT = (250, 250, 248), (40, 42, 48), (132, 136, 144), (232, 93, 4)
 TILE_AREA = 176 * 176  # of one picture, pixels: legible whatever the size of the video
@@ -37,8 +37,9 @@ def tile_size(height: int, width: int) -> tuple[int, int]:
 
 
 def picture_of(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """Pixels uint8 [H, W, 3] as a picture of (width, height)."""
-    return Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BICUBIC)
+    """Pixels uint8 [H, W, 3] as a picture of (width, height); of another shape, as much of it as they fill."""
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    return ImageOps.pad(picture, size, Image.Resampling.BICUBIC, BACKGROUND, centering=(0, 0))
 
 
 def draw_sheet(title: str, sections: Sequence[tuple[str, Sequence[Tile]]], size: tuple[int, int]) -> Image.Image:

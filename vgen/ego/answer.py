@@ -106,7 +106,8 @@ def explain(question: Question, settings: Settings, prepared: Prepared, folder: 
     shown, fps = sheet_frames(prepared.frames + 1), question.fps or prepared.rate
     drawn = _draw_over(lambda numbers: frames[list(numbers)], prepared, trajectory, folder, fps, shown)
     title = prepared.scene.text or prepared.view.name
-    contact_sheet(folder / "contact_sheet.png", title, [("Trajectory", drawn)], prepared.rate, {})
+    sections = [("Video", {number: frames[number] for number in shown}), ("Trajectory", drawn)]
+    contact_sheet(folder / "contact_sheet.png", title, sections, prepared.rate, {})
     seconds["all"] = time.perf_counter() - began
     return _made(question, prepared, trajectory, [], seconds, "", folder)
 
@@ -177,7 +178,8 @@ def _draw_over(
     fps: float,
     shown: Sequence[int],
 ) -> dict[int, np.ndarray]:
-    """Writes trajectory.mp4; returns some of its frames."""
+    """Writes trajectory.mp4; returns, at some of its frames, what a contact sheet shows of the trajectory: where it is
+    drawn beside the frames, that alone."""
     overlay, total = Overlay(trajectory, prepared.view.size), prepared.frames + 1
 
     def parts() -> Iterator[np.ndarray]:
@@ -186,7 +188,8 @@ def _draw_over(
             drawn = zip(read(numbers), numbers, strict=True)
             yield np.stack([overlay.draw(pixels, number / prepared.rate) for pixels, number in drawn])
 
-    return write_frames(parts(), folder / "trajectory.mp4", fps, set(shown), total)[0]
+    drawn, _ = write_frames(parts(), folder / "trajectory.mp4", fps, set(shown), total)
+    return {number: pixels[:, overlay.panels_at :] for number, pixels in drawn.items()}
 
 
 def _recorded(prepared: Prepared, shown: Sequence[int]) -> list[tuple[str, dict[int, np.ndarray]]]:

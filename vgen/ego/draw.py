@@ -15,9 +15,10 @@ from vgen.ego.layouts import CAMERA
 from vgen.ego.trajectory import Trajectory
 
 SIDE = 384  # pixels that a drawn frame has at least, so that lines and letters are legible
-SHARE = 0.62  # of the shorter side that the panels beside a frame take
+SHARE = 0.59  # of the shorter side that the panels beside a frame take
 EDGE = 6  # pixels around them
-LETTERS = 18  # pixels above a panel for what it shows
+LETTERS = 26  # pixels above a panel for what it shows
+FONT = 18
 STRIP = 0.4  # height of the lower panel, as a share of its width
 LEAST = 0.05  # of the layout's unit: a panel shows no less, so that a hand at rest does not seem to move
 POINTS = 240  # that a line has at most
@@ -65,6 +66,7 @@ class Overlay:
 
     Attributes:
         size: (H, W) of what is drawn: the frames enlarged, so that lines are legible, and what stands beside them.
+        panels_at: the column at which that begins; 0 where nothing does.
     """
 
     def __init__(self, trajectory: Trajectory, size: tuple[int, int]) -> None:
@@ -77,6 +79,7 @@ class Overlay:
         self._paths = {body: _path(self.trajectory, body) for body in trajectory.kind.bodies}
         self._beside = not self.on_image and any(path.known.any() for path in self._paths.values())
         self.size = self._frame[0], self._frame[1] + (self._ground.width if self._beside else 0)
+        self.panels_at = self._frame[1] if self._beside else 0
 
     def draw(self, pixels: np.ndarray, seconds: float) -> np.ndarray:
         """A frame uint8 [H, W, 3] at a time, enlarged and drawn over."""
@@ -117,7 +120,7 @@ class Overlay:
         top, strip = self._panels
         width = math.ceil((top.box[2] + EDGE) / 2) * 2  # even, as videos are
         image = Image.new("RGB", (width, self._frame[0]), BACKGROUND)
-        draw, font = ImageDraw.Draw(image), ImageFont.load_default(12)
+        draw, font = ImageDraw.Draw(image), ImageFont.load_default(FONT)
         for panel in self._panels:
             draw.rectangle(panel.box, outline=FAINT)
         for path in self._paths.values():

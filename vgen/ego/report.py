@@ -35,8 +35,8 @@ def contact_sheet(
     Args:
         file: Where the PNG is written.
         title: One line above, such as the sentence.
-        sections: What each shows, and its frames uint8 `[H, W, 3]` by number, 0 the start frame; all of one aspect
-            ratio.
+        sections: What each shows, and its frames uint8 `[H, W, 3]` by number, 0 the start frame. The first one's shape
+            is that of the tiles.
         rate: Frames per second.
         goals: Images uint8 `[H, W, 3]` by their frame.
     """
