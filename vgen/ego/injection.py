@@ -97,6 +97,11 @@ class SpotGain(nn.Module):
         return 1 + self.out(functional.silu(self.hidden(spot.type_as(self.hidden.weight))))
 
 
+def _read(attention: TimedAttention, queries: Tensor, reach: Reach, prepared: KeysValues, gain: Tensor) -> Tensor:
+    """What the queries of video tokens [B, L, C] learn of the actions that these see."""
+    return attention(queries, reach.token_rotation, prepared, reach.token_visible, reach.token_age, gain)
+
+
 class CrossAttention(Injection):
     """Each video token asks the actions it sees: the paper's way."""
 
@@ -115,8 +120,7 @@ class CrossAttention(Injection):
     def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
         queries = self.norm(tokens.type_as(self.norm.weight)) + self.spot(reach.spot.type_as(self.spot.weight))
-        seen_by_tokens = reach.token_rotation, prepared, reach.token_visible, reach.token_age
-        return self.attention(queries, *seen_by_tokens, self.gain(reach.spot))
+        return _read(self.attention, queries, reach, prepared, self.gain(reach.spot))
 
 
 class Modulation(Injection):
@@ -138,8 +142,7 @@ class Modulation(Injection):
     def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
         query = (self.query + self.spot(reach.spot.type_as(self.query))).expand(len(tokens), -1, -1)
-        seen_by_tokens = reach.token_rotation, prepared, reach.token_visible, reach.token_age
-        pooled = self.pool(query, *seen_by_tokens, self.gain(reach.spot))
+        pooled = _read(self.pool, query, reach, prepared, self.gain(reach.spot))
         scale, shift = self.to_scale_shift(functional.silu(pooled)).chunk(2, dim=-1)
         return self._scaled(tokens.type_as(scale)) * scale + shift
 
