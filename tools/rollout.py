@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vgen.ego.answer import Made
     from vgen.ego.runtime import Settings
 
+OF_A_VIDEO = ("advance", "window", "lora", "steps", "guidance", "scheduler", "attention", "offload", "dtype")
 ASKED = ("mode", "text", "frames", "fps", "seed", "trajectory", "at", "layout", "column", "episode")
 
 
@@ -86,6 +87,8 @@ def read_question(options: dict) -> Question:
 def make_anew(options: dict) -> None:
     """Answers what the options ask."""
     question = read_question(options)
+    if question.mode == "inverse" and (unused := [name for name in OF_A_VIDEO if name in options]):
+        raise InputError(f"--{unused[0]} is of a video, and mode=inverse makes none; leave it out")
     from vgen.ego.runtime import Settings  # late, so that a wrong question is refused at once
 
     settings = Settings(**{field.name: options[field.name] for field in fields(Settings) if field.name in options})

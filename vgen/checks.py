@@ -47,10 +47,14 @@ def real(name: str, value: object, low: float = -math.inf, high: float = math.in
     return float(value)
 
 
-def text(name: str, value: object) -> str:
-    """A string."""
+def text(name: str, value: object, utf8: bool = True) -> str:
+    """A string, and one of UTF-8, which the name of a file need not be."""
     if not isinstance(value, str):
         raise InputError(f"{name}={show(value)} must be text; put it in quotes")
+    try:
+        value.encode(errors="strict" if utf8 else "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name}={show(ascii(value))} must be text in UTF-8") from error
     return value
 
 

@@ -50,6 +50,25 @@ def test_a_folder_that_cannot_be(tmp_path):
             pass
 
 
+def test_a_folder_that_is_there_may_be_on_another_disk(tmp_path):
+    (tmp_path / "out").mkdir()
+    with whole_folder(tmp_path / "out") as folder:
+        assert folder.parent == tmp_path / "out"
+        (folder / "video.txt").write_text("new")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["video.txt"]
+
+
+def test_files_that_cannot_be_moved_are_said_in_one_line(tmp_path):
+    (tmp_path / "out/video.txt").mkdir(parents=True)
+    with (
+        pytest.raises(InputError, match=r"out=.*out cannot be written: .*video.txt: Is a directory"),
+        whole_folder(tmp_path / "out") as folder,
+    ):
+        (folder / "video.txt").write_text("new")
+        (folder / "run.json").write_text("new")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["video.txt"]
+
+
 def test_frames_are_written_as_they_come(tmp_path):
     ramp = np.repeat(np.arange(0, 240, 10, dtype=np.uint8), 32 * 64 * 3).reshape(24, 32, 64, 3)
     parts_seen = []

@@ -30,6 +30,10 @@ from vgen.errors import InputError
 RATE = 20.0
 
 
+def all_of(known, edits=()):
+    return future_of(known, RATE, enough(known, RATE), edits)
+
+
 def column(trajectory, seconds, number=0):
     """A column at some times, straight from the rows."""
     return np.interp(seconds, trajectory.times, trajectory.values[:, number])
@@ -51,7 +55,7 @@ def test_the_first_row_is_the_start_frame_and_action_k_leads_to_frame_k_plus_1(s
     given = hand(rows=9, rate=4.0, began=3.0)  # of another rate, on a clock of its own
     known = read_known(source(given), None, None)
     assert known.times[0] == 0 and enough(known, RATE) == 40
-    drive = drive_by(future_of(known, RATE), None, "absolute")
+    drive = drive_by(all_of(known), None, "absolute")
     seconds = 3.0 + np.arange(41) / RATE
     assert np.allclose(drive.used.values[:, 0], column(given, seconds), atol=1e-6)
     assert np.allclose(drive.actions.values[:, 0], column(given, seconds[1:]), atol=1e-6)
@@ -61,7 +65,7 @@ def test_the_first_row_is_the_start_frame_and_action_k_leads_to_frame_k_plus_1(s
 def test_another_row_may_be_the_start_frame(source):
     given = hand(rows=41, began=1.0)
     known = read_known(source(given), 2.0, None)
-    drive = drive_by(future_of(known, RATE), past_of(known, RATE, 8), "absolute")
+    drive = drive_by(all_of(known), past_of(known, RATE, 8), "absolute")
     assert len(drive.actions) == 20 and len(drive.past) == 9
     assert np.allclose(drive.actions.values[0, 0], column(given, 2.0 + 1 / RATE), atol=1e-6)
     assert np.allclose(drive.past.values[:, 0], column(given, 2.0 + np.arange(-8, 1) / RATE), atol=1e-6)
@@ -72,7 +76,7 @@ def test_another_row_may_be_the_start_frame(source):
 @pytest.mark.parametrize("form", ["delta", "relative"])
 def test_actions_of_other_forms_are_steps_or_against_the_start(form):
     known = hand()
-    whole = future_of(known, RATE)
+    whole = all_of(known)
     drive = drive_by(whole, None, form)
     steps = drive.actions.values[:, :3]
     path = steps.cumsum(0) if form == "delta" else steps
@@ -82,7 +86,7 @@ def test_actions_of_other_forms_are_steps_or_against_the_start(form):
 
 @pytest.mark.parametrize("form", ["absolute", "delta", "relative"])
 def test_turn_by_turn_gives_the_same_actions_as_at_once(form):
-    whole = future_of(hand(), RATE)
+    whole = all_of(hand())
     led = Led(whole.rows(0, 1), form)
     parts = [led.go_on(whole.rows(first, first + 8)) for first in range(1, 41, 8)]
     at_once = drive_by(whole, None, form).actions
@@ -107,7 +111,7 @@ def test_steps_drive_a_model_of_steps_without_a_start(source):
 
 
 def test_rows_go_on_as_the_last_one():
-    rows = future_of(hand(), RATE).rows(0, 11)
+    rows = all_of(hand()).rows(0, 11)
     longer = prolonged(rows, 16)
     assert len(longer) == 16 and longer.valid.all() and np.allclose(longer.times, np.arange(16) / RATE)
     assert np.array_equal(longer.values[:11], rows.values) and (longer.values[11:] == rows.values[-1]).all()
@@ -122,10 +126,14 @@ def test_as_many_frames_as_are_asked_for_or_as_there_are():
     for late in (1e10, 1e300):  # nanoseconds
         with pytest.raises(InputError, match="more than 100000; give its times in seconds"):
             check_frames(8, replace(hand(), times=np.linspace(0, late, 41)), RATE)
+    hours = replace(hand(), times=np.linspace(0, 7200, 41))
+    assert check_frames(8, hours, RATE) == 8
+    with pytest.raises(InputError, match=r"enough for 144000 frames .*, more than 100000"):
+        check_frames(None, hours, RATE)
 
 
 def test_values_that_cannot_be_meant(caplog):
-    path = future_of(hand(), RATE)
+    path = all_of(hand())
     statistics = Statistics.fit([path], "mean_std")
     check_values(path, statistics)
     assert not caplog.text
@@ -141,16 +149,19 @@ def test_values_that_cannot_be_meant(caplog):
 
 def test_edits_are_of_the_future_and_count_from_the_start_frame():
     known = replace(hand(), times=hand().times - 1.0)  # the start frame is in the middle
-    edited = future_of(known, RATE, ["mirror"])
-    plain = future_of(known, RATE)
+    edited = all_of(known, ["mirror"])
+    plain = all_of(known)
     assert np.allclose(edited.values, mirror(plain).values) and np.allclose(edited.values[0], plain.values[0])
-    held = future_of(known, RATE, ["stop@0.5"])
+    assert np.allclose(future_of(known, RATE, 10, ["redirect=0.1,0.6,0.3"]).values[10, :3], [0.1, 0.6, 0.3])
+    with pytest.raises(InputError, match=r"time 0\.75 s is outside the trajectory, 0 to 0\.5 s"):
+        future_of(known, RATE, 10, ["stop@0.75"])
+    held = all_of(known, ["stop@0.5"])
     assert np.allclose(held.values[10:], plain.values[10]) and np.allclose(held.values[:11], plain.values[:11])
 
 
 def test_rows_that_are_not_valid_stay_so():
     known = with_gap(hand(), 7)
-    drive = drive_by(future_of(known, RATE), None, "absolute")
+    drive = drive_by(all_of(known), None, "absolute")
     assert np.flatnonzero(~drive.actions.valid).tolist() == [6]
     assert state_at_start(with_gap(hand(), 0)) is None
 

@@ -1,5 +1,7 @@
 """Counterfactuals begin where the recorded motion does, keep its times, and do what they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from trajectory_samples import LAYOUT_NAMES, sample, with_gap
@@ -195,3 +197,27 @@ def test_other_forms_and_nothing_valid_are_refused(edit):
     if edit != "shift":
         with pytest.raises(InputError, match="valid"):
             EVERY[edit](with_gap(straight(), *range(21)))
+
+
+def test_times_that_were_kept_in_float32_are_met():
+    exact = straight()
+    rounded = replace(exact, times=exact.times.astype(np.float32).astype(np.float64))
+    assert not np.array_equal(exact.times, rounded.times)
+    for text in ("stop@0.7", "scale=2@0.3", "mirror@0.3", "shift=1,0,0@0.3:blend=0", "stop@0.3", "mirror@0.7"):
+        assert np.allclose(parse_edit(text)(rounded).values, parse_edit(text)(exact).values, atol=1e-5), text
+
+
+@pytest.mark.parametrize("text", ["redirect=0,1,1@1.9", "shift=1,0,0@1.9"])
+def test_a_time_after_the_last_valid_row_is_refused(text):
+    known = straight()
+    valid = np.arange(len(known)) < 18
+    with pytest.raises(InputError, match=r"time 1\.9 s is after the last valid row; nearest: 1\.7"):
+        parse_edit(text)(replace(known, valid=valid))
+
+
+def test_a_clock_may_begin_anywhere():
+    known = replace(straight(), times=straight().times + 1.7e9)
+    held = parse_edit("stop@1700000001")(known)
+    assert np.allclose(held.values[10:], known.values[10])
+    with pytest.raises(InputError, match=r"time 1600000000 s is outside .*, 1700000000 to 1700000002 s"):
+        parse_edit("stop@1600000000")(known)

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import accelerate
 import numpy as np
 import pytest
 import torch
@@ -262,6 +263,36 @@ def test_the_world_is_a_gymnasium_environment(folder):
     assert np.array_equal(info["frames"][-1], observation)
 
 
+def test_an_environment_knows_where_the_hand_is_and_draws_other_noise(folder):
+    pytest.importorskip("gymnasium")
+    world = EgoWorld.from_pretrained(folder, settings=RolloutSettings(steps=1))
+
+    def first(past, seed):
+        env = environment(world, FRAME, "a cat", past)
+        env.reset(seed=seed)
+        one = env.step(ROWS)[0]
+        env.reset()
+        return one, env.step(ROWS)[0]
+
+    (one, later), (again, _), (moved, _) = first(ROWS[:1], 0), first(ROWS[:1], 0), first(ROWS[:1] + 1, 0)
+    assert np.array_equal(one, again) and not np.array_equal(one, moved) and not np.array_equal(one, later)
+
+
+def test_an_offloaded_model_makes_the_same(folder):
+    """Layers wait elsewhere, as under --offload sequential; here the device that they come to is the CPU itself."""
+    videos = []
+    for offloaded in (False, True):
+        world = EgoWorld.from_pretrained(folder, settings=RolloutSettings(steps=1))
+        assert world.pipe._exclude_from_cpu_offload == ["ego"]
+        if offloaded:
+            for module in (world.pipe.transformer, world.pipe.vae):
+                accelerate.cpu_offload(module, "cpu")
+            assert world.pipe.transformer.device.type == "meta"
+        world.reset(FRAME, "a cat")
+        videos.append(world.step(ROWS + 0.1))
+    assert np.array_equal(*videos)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -276,6 +307,7 @@ def test_settings_that_cannot_be(pipe, settings, message):
 
 
 FRAME = np.zeros((*SIZE, 3), np.uint8)
+ROWS = np.zeros((4, WIDTH))
 
 
 @pytest.mark.parametrize(
@@ -290,6 +322,14 @@ FRAME = np.zeros((*SIZE, 3), np.uint8)
         (lambda world: (world.reset(FRAME), world.step(np.zeros((4, 3)))), r"3 columns; layout position4 has 4"),
         (lambda world: (world.reset(FRAME), world.step(np.full((4, WIDTH), np.nan))), r"values\[0, 0\].* is nan"),
         (lambda world: EgoWorld(world.pipe, "position5"), r"position4"),
+        (lambda world: world.reset(FRAME, futures=0), r"futures=0 must lie in 1 to"),
+        (lambda world: (world.reset(FRAME, futures=2), world.step(ROWS)), r"not of 2 futures; give \[2, 4, 4\]"),
+        (lambda world: (world.reset(FRAME), world.step(np.stack([ROWS] * 2))), r"not of 1 futures; give \[1, 4, 4\]"),
+        (lambda world: world.reset(FRAME, past=np.stack([ROWS] * 3), futures=2), r"past is of 3 futures"),
+        (lambda world: world.reset(FRAME, goals=[(FRAME, None, -3)]), r"a goal at frame -3 is not ahead; nearest: 1"),
+        (lambda world: world.reset(FRAME, goals=[(FRAME, None, np.nan)]), r"the frame of a goal=.* finite"),
+        (lambda world: world.reset(FRAME, goals=[(FRAME[:16], None, 4)]), r"the goal is of .* as large as the frames"),
+        (lambda world: world.reset(FRAME, goals=[(FRAME, np.ones((3, 3)), 4)]), r"the mask of a goal is of \[3, 3\]"),
     ],
 )
 def test_what_a_world_refuses(folder, call, message):

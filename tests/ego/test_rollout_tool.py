@@ -17,7 +17,10 @@ from PIL import Image
 from vgen.data.video import read_video, video_info
 from vgen.ego import answer, draw
 from vgen.ego.files import Source, read_trajectory, write_trajectory
-from vgen.errors import exit_on_input_error
+from vgen.ego.prepare import _check_whole
+from vgen.ego.question import Start
+from vgen.ego.view import open_view
+from vgen.errors import InputError, exit_on_input_error
 
 ROOT = Path(__file__).parents[2]
 FILES = ["contact_sheet.png", "run.json", "trajectory.json", "trajectory.mp4", "trajectory.npz", "video.mp4"]
@@ -66,7 +69,7 @@ def test_a_trajectory_drives_a_video(run, capsys, tmp_path, ego_media):
     info = video_info("out/video.mp4")
     assert (info.frames, info.fps, info.height, info.width) == (13, 20, 32, 64)
     drawn = video_info("out/trajectory.mp4")
-    assert (drawn.frames, drawn.height, drawn.width) == (13, 64, 128)
+    assert (drawn.frames, drawn.height) == (13, 64) and drawn.width > 128  # with panels beside
     start = np.asarray(Image.open(ego_media / "frame.png").convert("RGB")).astype(int)
     assert np.abs(read_video("out/video.mp4", [0])[0] - start).mean() < 12
     path = used("out")
@@ -267,6 +270,16 @@ BAD = [
     ({"--model": "front", "--trajectory": "media/keys.npz"}, "layout 'keypoints' has no statistics"),
     ({"--model": "front", "--mode": "inverse", "--start": "media/clip.mp4", "--trajectory": None}, "no Stage I"),
     ({"--out": "media/frame.png"}, "out=media/frame.png cannot be written"),
+    ({"--out": ""}, "out is empty; name a folder"),
+    ({"--start": "media/clip.mp4:frame=16"}, "a file has no frame; a frame of a clip is media/clip.mp4@16"),
+    ({"--start": EPISODES, "--trajectory": None, "--episode": "1"}, "of a start, write media/episodes:episode=1"),
+    ({"--episode": "1"}, "episode=1 is of a trajectory in a parquet file and none is given"),
+    ({"--column": "action"}, "column=action is of a data set or a parquet file and neither is given"),
+    ({"--trajectory": "x" * 300 + ".npz"}, "does not exist; give a trajectory file"),
+    ({"--text": "caf\udce9"}, "must be text in UTF-8"),
+    ({"--frames": "4", "--edit": "stop@0.5"}, "time 0.5 s is outside the trajectory, 0 to 0.2 s; nearest: 0.2"),
+    ({"--mode": "policy", "--trajectory": "media/millimetres.npz"}, "give position4 in its unit (m)"),
+    ({"--mode": "inverse", "--start": "media/clip.mp4", "--steps": "7"}, "--steps is of a video, and mode=inverse"),
     ({"--strat": "x"}, "unrecognized arguments: --strat"),
     ({"--from": "lost/run.json"}, "--from makes an earlier run again as it was; leave out --model, --start"),
 ]
@@ -310,6 +323,47 @@ def test_what_is_wrong_is_said_in_one_line_before_the_model_is_loaded(
     error = capsys.readouterr().err
     assert stop.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1 and names in error
     assert not Path("out").exists()
+
+
+def test_runs_of_two_modes_are_not_mixed_in_one_folder(run):
+    run(*FORWARD, "--frames", "4", "--out", "out")
+    before = {file.name: file.read_bytes() for file in Path("out").iterdir()}
+    with pytest.raises(InputError, match="out=out holds a run of forward, and this is inverse; name another folder"):
+        run(*TINY, "--mode", "inverse", "--video", "out/video.mp4", "--layout", "position4", "--out", "out")
+    assert {file.name: file.read_bytes() for file in Path("out").iterdir()} == before
+    run(*FORWARD, "--frames", "8", "--out", "out")  # of the same mode
+    assert recorded("out")["frames"] == 8
+
+
+def test_a_run_in_a_linked_folder_is_made_again(run, capsys):
+    Path("far/away").mkdir(parents=True)
+    Path("linked").symlink_to("far/away")
+    run(*FORWARD, "--frames", "4", "--out", "linked/out")
+    run("--from", "linked/out/run.json", "--out", "again")
+    assert "all is as in the earlier run" in capsys.readouterr().out
+
+
+def test_the_name_of_a_file_may_be_no_utf8(run, capsys):
+    name = os.fsdecode(b"caf\xe9.png")
+    Path(name).write_bytes(Path("media/frame.png").read_bytes())
+    run(*TINY, "--start", name, "--trajectory", "media/hand.npz", "--frames", "4", "--out", "out")
+    run("--from", "out/run.json", "--out", "again")
+    assert "all is as in the earlier run" in capsys.readouterr().out
+
+
+def test_an_episode_whose_own_trajectory_is_unknown_takes_one_from_a_file(run):
+    own = ("--trajectory", "media/hand.npz", "--frames", "4")
+    run(*TINY, "--start", "media/unnamed:episode=0", *own, "--out", "out")
+    assert np.allclose(used("out").values, hand().values[:5], atol=1e-6)
+
+
+def test_boxes_in_an_image_that_is_cut_are_refused(damaged, ego_media):
+    view = open_view(Start(str(ego_media / "square.png")), (32, 64), None, "observation.state")
+    assert view.cut
+    with pytest.raises(InputError, match=r"square\.png would be cut .* hand_boxes is in shares of whole images"):
+        _check_whole(view, "hand_boxes")
+    _check_whole(view, "position4")
+    _check_whole(replace(view, cut=False), "hand_boxes")
 
 
 def test_a_choice_among_layouts_is_made_by_the_trajectory_or_asked_for(run, damaged, capsys):

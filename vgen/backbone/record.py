@@ -36,7 +36,7 @@ def describe(
     Args:
         settings: of the run.
         media: the files that it stands on.
-        folder: of run.json.
+        folder: of run.json, without links: what is above a link is not above what it leads to.
         beside: subfolders of the model that count, though its index does not name them.
 
     Raises:
@@ -60,7 +60,12 @@ def describe(
 
 def write_record(file: Path, run: Mapping[str, Any]) -> None:
     """Writes run.json."""
-    file.write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(run, indent=2, ensure_ascii=False)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:  # a file's name that is no UTF-8
+        content = json.dumps(run, indent=2).encode()
+    file.write_bytes(content + b"\n")
 
 
 def read_json(file: Path, asked: str, command: str) -> dict[str, Any]:

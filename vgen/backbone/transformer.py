@@ -11,6 +11,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from diffusers.utils import apply_lora_scale
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
@@ -191,6 +192,7 @@ class VideoTransformer(WanTransformer3DModel):
         ends = zip(segments, tokens.split(split.whole, dim=1), strict=True)
         return [self._unpatchify(part, segment) for segment, part in ends if segment.role == "target"]
 
+    @apply_forward_hook  # as `forward` does: an offloaded model comes to the device
     @apply_lora_scale("attention_kwargs")
     def remember(
         self,

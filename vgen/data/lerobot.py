@@ -92,7 +92,7 @@ class LeRobotDataset:
             shape = self.info["features"].get(name, {}).get("shape", [1])
             columns[name] = _to_numpy(table[name], shape)
         extra = {key: value for key, value in row.items() if not _is_standard(key)}
-        return Episode(index, row["length"], self.fps, row["tasks"][0], columns, extra)
+        return Episode(index, row["length"], self.fps, _task(row), columns, extra)
 
     def summary(self, i: int) -> tuple[int, int, str]:
         """The number in the whole dataset, the length and the task ("" for none) of episode i of the split, without its
@@ -102,7 +102,7 @@ class LeRobotDataset:
             InputError: i is outside the split.
         """
         row = self._row(i)
-        return row["episode_index"], row["length"], row["tasks"][0] if row["tasks"] else ""
+        return row["episode_index"], row["length"], _task(row)
 
     def video(self, i: int, camera: str) -> tuple[Path, int]:
         """The file that holds episode i of the split, and the frame of the file that is its first.
@@ -229,6 +229,11 @@ def _to_numpy(column: pa.ChunkedArray, shape: Sequence[int]) -> np.ndarray:
         values, nested = values.flatten(), True
     array = values.to_numpy(zero_copy_only=False)
     return array.reshape(len(column), *shape) if nested else array
+
+
+def _task(row: dict) -> str:
+    """What is done in an episode; "" where the data set does not say."""
+    return row["tasks"][0] if row["tasks"] else ""
 
 
 def _is_standard(key: str) -> bool:

@@ -25,25 +25,44 @@ from vgen.errors import InputError
 
 @contextmanager
 def whole_folder(folder: str | PathLike) -> Iterator[Path]:
-    """A folder to write in, whose files move to `folder` when all went well; otherwise nothing is left behind.
+    """A folder to write in, whose files move to `folder` when all went well; otherwise nothing is left behind. It lies
+    in `folder` where that is there already, which may be another disk's, and beside it otherwise.
 
     Raises:
-        InputError: the folder cannot be made.
+        InputError: the folder cannot be made, or the files cannot be moved.
     """
+    if not str(folder):
+        raise InputError("out is empty; name a folder")
     folder = Path(folder)
-    try:
+    with _said_in_one_line(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        aside = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
+        place = folder if folder.is_dir() else folder.parent
+        aside = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=place)
+    with _ended_in_order(), aside as name:
+        yield Path(name)
+        with _said_in_one_line(folder):
+            folder.mkdir(exist_ok=True)
+            _move_all(Path(name), folder)
+
+
+def _move_all(source: Path, folder: Path) -> None:
+    files = sorted(source.iterdir())
+    for file in files:
+        if (folder / file.name).is_dir() and not file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(folder / file.name))
+    for file in files:
+        os.replace(file, folder / file.name)
+
+
+@contextmanager
+def _said_in_one_line(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         where = "" if error.filename in (None, str(folder)) else f"{error.filename}: "
         raise InputError(f"out={show(folder)} cannot be written: {where}{error.strerror}") from error
-    with _ended_in_order(), aside as name:
-        yield Path(name)
-        folder.mkdir(exist_ok=True)
-        for file in sorted(Path(name).iterdir()):
-            os.replace(file, folder / file.name)
 
 
 @contextmanager

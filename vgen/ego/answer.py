@@ -71,7 +71,7 @@ def roll_out(question: Question, settings: Settings, prepared: Prepared, folder:
     world = EgoWorld(pipe, prepared.layout, rollout)
     if question.mode == "policy":
         state = StateModel.from_pretrained(component_folder(resolve(settings.model), STATE), pipe.codec)
-        policy = Policy(state.to(pipe.transformer.device), world, prepared.scene, *led_by(prepared, settings))
+        policy = Policy(state.to(pipe._execution_device), world, prepared.scene, *led_by(prepared, settings))
     seconds["load"] = time.perf_counter() - began
     made = whole_steps(prepared.frames, settings.advance)
     chunks = policy.play(made) if policy else follow(world, prepared.scene, prepared.drive)

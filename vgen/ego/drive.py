@@ -17,15 +17,15 @@ from vgen.ego.edits import parse_edit
 from vgen.ego.files import Source, read_trajectory
 from vgen.ego.normalise import Statistics
 from vgen.ego.question import MAX_FRAMES
-from vgen.ego.trajectory import Trajectory
+from vgen.ego.trajectory import MOMENT, Trajectory
 from vgen.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 NEARLY = 1e-3  # of a frame, and
-MOMENT = 1e-4  # of a second: data sets keep times in float32
 APART = 0.25  # of the model's range, from which a trajectory does not begin where the hand is
 UNHEARD_OF = 100.0  # times the widest column's spread: no hand was ever so far away, and a unit is wrong
+LONGEST = 86_400.0  # seconds: a trajectory that lasts longer has its times in another unit
 AJAR = 0.25  # beyond 0 and 1, from which a gripper is of another convention
 
 
@@ -65,7 +65,8 @@ def read_known(source: Source, at: float | None, start: Trajectory | None, last:
     now = at if at is not None else end if last else first
     if not first - MOMENT <= now <= end + MOMENT:
         nearest = first if now < first else end
-        raise InputError(f"at={now:g} s is outside {source.path}, {first:g} to {end:g} s; nearest: {nearest:g}")
+        span = f"{first:.10g} to {end:.10g} s; nearest: {nearest:.10g}"
+        raise InputError(f"at={now:.10g} s is outside {source.path}, {span}")
     moved = replace(given, times=given.times - now)
     if given.form == "absolute" or start is None or not start.valid.all():
         return moved
@@ -93,13 +94,14 @@ def check_frames(frames: int | None, known: Trajectory, rate: float) -> int:
     """How many frames of future there will be: those asked for, or all that the trajectory is enough for.
 
     Raises:
-        InputError: it is not enough for them, or for any, or lasts so long that its times cannot be seconds.
+        InputError: it is not enough for them, or for any, or lasts so long that its times cannot be seconds; or they
+            would be too many.
     """
     most = enough(known, rate)
     lasts = f"the trajectory lasts {max(0.0, known.times[-1]):.4g} s from the start frame on, enough for {most} frames"
     if most < 1:
         raise InputError(f"{lasts} at {rate:g} per second; give a longer one")
-    if most > MAX_FRAMES:
+    if (frames or most) > MAX_FRAMES or known.times[-1] > LONGEST:
         rule = f"more than {MAX_FRAMES}; give its times in seconds, or cut it"
         raise InputError(f"{lasts} at {rate:g} per second, {rule}")
     if frames is not None and frames > most:
@@ -127,13 +129,14 @@ def prolonged(rows: Trajectory, count: int) -> Trajectory:
     return joined(rows, last)
 
 
-def future_of(known: Trajectory, rate: float, edits: Sequence[str] = ()) -> Trajectory:
-    """All frames of future of an absolute trajectory: rows 0 and on at a rate, edited.
+def future_of(known: Trajectory, rate: float, frames: int, edits: Sequence[str] = ()) -> Trajectory:
+    """So many frames of future of an absolute trajectory: rows 0 to `frames` at a rate, edited. What an edit says of
+    the end is said of the last of them.
 
     Raises:
         InputError: an edit that cannot be made.
     """
-    rows = _sampled(known, np.arange(enough(known, rate) + 1) / rate)
+    rows = _sampled(known, np.arange(frames + 1) / rate)
     for text in edits:
         rows = parse_edit(text)(rows)
     return rows

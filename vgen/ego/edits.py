@@ -5,16 +5,17 @@ whole: its box, or all its keypoints, go where its place (the centre of a box, t
 orientation, hand shape and gripper stay as recorded, save for `stop`.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vgen.ego.trajectory import Trajectory
+from vgen.ego.trajectory import MOMENT, Trajectory
 from vgen.errors import InputError, unknown_key
 
 AXES = {"x": 0, "y": 1, "z": 2}
-LARGEST = 1e6  # of any number in an edit
+LARGEST = 1e6  # of a place or a factor in an edit
 
 
 def mirror(trajectory: Trajectory, axis: str = "x", start: float | None = None, body: str | None = None) -> Trajectory:
@@ -80,7 +81,7 @@ def stop(trajectory: Trajectory, at: float, body: str | None = None) -> Trajecto
         InputError: not absolute, no valid row up to then, or no such body or time.
     """
     bodies, held = _bodies(trajectory, body), _first(trajectory, at)
-    good = np.flatnonzero(trajectory.valid & (trajectory.times <= at))
+    good = np.flatnonzero(trajectory.valid & (trajectory.times <= at + MOMENT))
     if not good.size:
         raise InputError(f"no row up to {at:g} s is valid; there is nothing to hold")
     values = trajectory.values.copy()
@@ -156,7 +157,7 @@ def parse_edit(text: str) -> Edit:
     elif needed not in (None, "axis"):
         raise InputError(f"{text}: {name} needs a value: {name}={'NUMBER' if needed == 'factor' else 'X,Y[,Z]'}")
     if "@" in text.split(":")[0]:
-        arguments[time] = _number(when, text)
+        arguments[time] = _number(when, text, sys.float_info.max)
     elif time == "at":
         raise InputError(f"{text}: {name} needs a time in seconds: {name}@SECONDS")
     for pair in pairs:
@@ -206,14 +207,17 @@ def _places(trajectory: Trajectory, body: str) -> np.ndarray:
 def _rise(trajectory: Trajectory, start: float | None, blend: float | None) -> np.ndarray:
     """Weights [A] from 0 at the start to 1 after the blend, with no jerk at either end (minimum-jerk polynomial)."""
     times = trajectory.times
-    begin = times[_first(trajectory, start)] if start is None else start
+    first = _first(trajectory, start)
+    begin = times[first] if start is None else start
+    good = np.flatnonzero(trajectory.valid)
+    if start is not None and good.size and first > good[-1]:
+        raise InputError(f"time {start:.10g} s is after the last valid row; nearest: {times[good[-1]]:.10g}")
     if blend is None:
-        good = times[trajectory.valid]
-        blend = float((good[-1] if good.size else times[-1]) - begin)
+        blend = float(times[good[-1] if good.size else -1] - begin)
     elif not (np.isfinite(blend) and blend >= 0):
         raise InputError(f"blend={blend} must be 0 seconds or more")
     if blend <= 0:
-        return (times >= begin).astype(np.float64)
+        return (times >= begin - MOMENT).astype(np.float64)
     s = np.clip((times - begin) / blend, 0, 1)
     return s**3 * (10 - 15 * s + 6 * s**2)
 
@@ -225,10 +229,11 @@ def _first(trajectory: Trajectory, start: float | None) -> int:
     first, last = trajectory.times[[0, -1]]
     if start is None:
         return 0
-    if not first <= start <= last:
-        nearest = f"{first:g}" if not start > last else f"{last:g}"
-        raise InputError(f"time {start:g} s is outside the trajectory, {first:g} to {last:g} s; nearest: {nearest}")
-    return int(np.searchsorted(trajectory.times, start))
+    if not first - MOMENT <= start <= last + MOMENT:
+        nearest = last if start > last else first
+        span = f"{first:.10g} to {last:.10g} s; nearest: {nearest:.10g}"
+        raise InputError(f"time {start:.10g} s is outside the trajectory, {span}")
+    return min(int(np.searchsorted(trajectory.times, start - MOMENT)), len(trajectory) - 1)
 
 
 def _bodies(trajectory: Trajectory, body: str | None) -> list[str]:
@@ -262,14 +267,14 @@ def _value(kind: str, text: str, whole: str) -> object:
     return numbers[0]
 
 
-def _number(text: str, whole: str) -> float:
+def _number(text: str, whole: str, largest: float = LARGEST) -> float:
     try:
-        return _finite(float(text), whole)
+        return _finite(float(text), whole, largest)
     except ValueError as error:
-        raise InputError(f"{whole}: {text!r} must be a number of at most {LARGEST:g} in size") from error
+        raise InputError(f"{whole}: {text!r} must be a number of at most {largest:g} in size") from error
 
 
-def _finite(value: float, what: str) -> float:
-    if not abs(value) <= LARGEST:
-        raise InputError(f"{what}: {value:g} must be a number of at most {LARGEST:g} in size")
+def _finite(value: float, what: str, largest: float = LARGEST) -> float:
+    if not abs(value) <= largest:
+        raise InputError(f"{what}: {value:g} must be a number of at most {largest:g} in size")
     return value

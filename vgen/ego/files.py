@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vgen.checks import show
 from vgen.ego.trajectory import LAYOUTS, Trajectory
 from vgen.errors import InputError, unknown_key
 
@@ -56,8 +57,10 @@ def read_trajectory(source: Source) -> Trajectory:
     path = source.path
     if path.suffix not in SUFFIXES:
         raise unknown_key(path.suffix or path.name, SUFFIXES, f"the formats of trajectories ({path})")
-    if not path.is_file():
-        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a trajectory file")
+    if not os.path.isfile(path):  # False of a name that is too long, too
+        raise InputError(
+            f"{show(path)} {'is a folder' if os.path.isdir(path) else 'does not exist'}; give a trajectory file"
+        )
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; it must hold a trajectory")
     if path.suffix == ".parquet":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from diffusers import AutoencoderKLWan, SchedulerMixin
@@ -32,7 +32,7 @@ class EgoPipeline(VideoPipeline):
         ego: the front-end's own weights; everything else is as in `VideoPipeline`.
     """
 
-    model_cpu_offload_seq = "text_encoder->ego->transformer->vae"
+    _exclude_from_cpu_offload: ClassVar[list[str]] = ["ego"]  # small, and not called by a forward, which would bring it
 
     def __init__(
         self,

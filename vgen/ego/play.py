@@ -61,10 +61,11 @@ class Policy:
     def play(self, frames: int) -> Iterator[np.ndarray]:
         """The frames that follow, a multiple of the advance: uint8 [advance, H, W, 3] at a time."""
         world, scene = self.world, self.scene
-        world.reset(scene.history, scene.text, self.led.arrived(), scene.goals, seed=scene.seed)
-        seen, made = scene.history, 0
+        arrived, seen, made = self.led.arrived(), scene.history, 0
         while made < frames:
             actions = self._predict(seen, frames - made)
+            if not made:  # the video follows from the text that is given, or from what was just told
+                world.reset(scene.history, scene.text or self.texts[0], arrived, scene.goals, seed=scene.seed)
             for first in range(0, len(actions), world.settings.advance):
                 chunk = world.step(actions.rows(first, first + world.settings.advance))
                 seen = np.concatenate([seen, chunk])[-self._reach() :]

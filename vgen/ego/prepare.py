@@ -13,7 +13,6 @@ from vgen.backbone.shapes import check_advance
 from vgen.data.placing import PlacedFrame, composite, place_all
 from vgen.data.video import to_uint8
 from vgen.ego.drive import (
-    MOMENT,
     Drive,
     Led,
     check_frames,
@@ -28,9 +27,9 @@ from vgen.ego.drive import (
     tell_of_gap,
 )
 from vgen.ego.limits import EgoLimits, parts_of, read_ego_limits
-from vgen.ego.question import Question
+from vgen.ego.question import STATE_COLUMN, Question
 from vgen.ego.runtime import Settings
-from vgen.ego.trajectory import Trajectory
+from vgen.ego.trajectory import LAYOUTS, MOMENT, Trajectory
 from vgen.ego.view import View, open_view
 from vgen.errors import InputError
 
@@ -105,9 +104,13 @@ def prepare(question: Question, settings: Settings) -> Prepared:
     begin = question.start
     if question.mode == "inverse" and begin.frame is None:
         begin = replace(begin, frame=0)
-    view = open_view(begin, (limits.base.height, limits.base.width), question.layout, question.column)
+    size, given = (limits.base.height, limits.base.width), question.source is not None
+    own = (None, STATE_COLUMN) if given else (question.layout, question.column)
+    view = open_view(begin, size, *own, needed=not given)
     answer = {"forward": _forward, "policy": _policy, "inverse": _inverse}[question.mode]
-    return answer(question, settings, limits, view)
+    prepared = answer(question, settings, limits, view)
+    _check_whole(view, prepared.layout)
+    return prepared
 
 
 def _forward(question: Question, settings: Settings, limits: EgoLimits, view: View) -> Prepared:
@@ -124,7 +127,7 @@ def _forward(question: Question, settings: Settings, limits: EgoLimits, view: Vi
             raise InputError(f"edit={question.edits[0]}: the trajectory is {known.form}; give it in absolute form")
         drive = drive_by_steps(known, statistics.form, rate, frames)
         return Prepared(limits, view, layout, rate, frames, scene, drive, truth=own)
-    future = future_of(known, rate, question.edits).rows(0, frames + 1)
+    future = future_of(known, rate, frames, question.edits)
     check_values(future, statistics)
     tell_of_gap(future, state_at_start(view.recorded), statistics)
     past = _past(known, view, layout, rate, _reach(settings, limits))
@@ -140,7 +143,7 @@ def _policy(question: Question, settings: Settings, limits: EgoLimits, view: Vie
         )
     layout = limits.choose(known.layout)
     rate = limits.rate(layout)
-    limits.statistics_of(layout)
+    check_values(state_at_start(known), limits.statistics_of(layout))
     horizon = limits.horizon / limits.state_rate(layout)
     frames = question.frames or max(1, int(horizon * rate + 1e-6))
     scene = _scene(question, settings, limits, view, frames, rate, _sight(limits, layout))
@@ -163,6 +166,16 @@ def _inverse(question: Question, settings: Settings, limits: EgoLimits, view: Vi
         raise InputError(f"{view.name} has {frames} steps and no more than {rule}")
     scene = Scene(np.zeros((0, *view.size, 3), np.uint8), _text(question, view), (), question.seed)
     return Prepared(limits, view, layout, rate, frames, scene, known=known)
+
+
+def _check_whole(view: View, layout: str) -> None:
+    """Refuses places that are told as shares of images which the model sees but a part of."""
+    kind = LAYOUTS[layout]
+    if view.cut and len(kind.place(kind.bodies[0])[0]) == 2:
+        rule = f"{layout} is in shares of whole images; give a start of the aspect ratio " + "{1}:{0}".format(
+            *view.size
+        )
+        raise InputError(f"{view.name} would be cut to the shape of the model's frames, and {rule}")
 
 
 def led_by(prepared: Prepared, settings: Settings) -> tuple[Trajectory, Led]:

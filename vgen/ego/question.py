@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike, path
 from pathlib import Path
@@ -76,6 +76,9 @@ def parse_start(text: str) -> Start:
             )
         given[key] = int(value) if key in ("episode", "frame") else value
     start = Start(**given)
+    if start.episode is None and options and path.isfile(start.path):
+        rule = f"a file has no {', '.join(sorted(given.keys() - {'path'}))}; a frame of a clip is"
+        raise InputError(f"start {checks.show(text)}: {rule} {checks.show(start.path)}@16")
     if start.episode is None and (options or Path(start.path).is_dir()):
         raise InputError(f"start {checks.show(text)} names no episode; write {checks.show(start.path)}:episode=0")
     return start
@@ -166,11 +169,11 @@ class Question:
         start = checks.known_keys(given.get("start"), tuple(field.name for field in fields(Start)), "the start")
         if "path" not in start:
             raise InputError("the start has no path; name the image, video or data set")
-        given["start"] = Start(**start | {"path": path.join(base, checks.text("path", start["path"]))})
+        given["start"] = Start(**start | {"path": path.join(base, checks.text("path", start["path"], utf8=False))})
         if "trajectory" in given:
-            given["trajectory"] = path.join(base, checks.text("trajectory", given["trajectory"]))
-        goals = tuple(Patch.from_dict(goal, base) for goal in given.pop("goals", ()))
-        return cls(**given | {"edits": tuple(given.pop("edits", ())), "goals": goals})
+            given["trajectory"] = path.join(base, checks.text("trajectory", given["trajectory"], utf8=False))
+        goals = tuple(Patch.from_dict(goal, base) for goal in _listed("goals", given.pop("goals", ())))
+        return cls(**given | {"edits": tuple(_listed("edits", given.pop("edits", ()))), "goals": goals})
 
     def _check_mode(self) -> None:
         if self.edits and self.mode != "forward":
@@ -179,10 +182,26 @@ class Question:
             raise InputError(f"goal={self.goals[0].name} is ahead of a start; mode=inverse makes no video")
         if self.at is not None and self.trajectory is None:
             raise InputError(f"at={self.at:g} is on the clock of a trajectory file and none is given; leave it out")
+        parquet = self.trajectory is not None and Path(self.trajectory).suffix == ".parquet"
+        if self.episode is not None and not parquet:
+            place = ""
+            if self.start.episode is not None:
+                place = f"; of a start, write {checks.show(self.start.path)}:episode={self.episode}"
+            raise InputError(f"episode={self.episode} is of a trajectory in a parquet file and none is given{place}")
+        if self.column != STATE_COLUMN and not parquet and self.start.episode is None:
+            raise InputError(
+                f"column={self.column} is of a data set or a parquet file and neither is given; leave it out"
+            )
         if self.mode == "forward" and self.trajectory is None and self.start.episode is None:
             raise InputError(
                 "mode=forward has no trajectory; give --trajectory FILE, or start from an episode, which has its own"
             )
+
+
+def _listed(name: str, values: object) -> Sequence[Any]:
+    if not isinstance(values, list | tuple):
+        raise InputError(f"{name}={checks.show(values)} must be a list")
+    return values
 
 
 def _written(file: str | PathLike, relative_to: str | PathLike) -> str:

@@ -30,6 +30,7 @@ def describe_run(question: Question, settings: Settings, folder: str | PathLike)
     Raises:
         InputError: a file of the question, the model or the LoRA is missing, or a goal has no file.
     """
+    folder = Path(folder).resolve()
     asked = {"question": question.to_dict(folder)}
     return asked | describe(settings, _media_files(question), folder, parts_of(question.mode))
 
@@ -42,7 +43,7 @@ def read_record(file: str | PathLike) -> Recorded:
     Raises:
         InputError: the file is no record of a run, or what it stands on is missing or has changed.
     """
-    file = Path(file)
+    file = Path(file).resolve()
     data = read_json(file, "question", "rollout.py")
     question = Question.from_dict(data["question"], file.parent)
     settings = read_settings(Settings, data, file.parent)

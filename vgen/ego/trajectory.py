@@ -11,9 +11,10 @@ import numpy as np
 from vgen.ego.layouts import LAYOUTS, Column, Layout, layout
 from vgen.errors import InputError, unknown_key
 
-__all__ = ["FORMS", "LAYOUTS", "Column", "Layout", "Trajectory", "layout"]
+__all__ = ["FORMS", "LAYOUTS", "MOMENT", "Column", "Layout", "Trajectory", "layout"]
 
 FORMS = ("absolute", "relative", "delta")
+MOMENT = 1e-4  # of a second: what lies no further apart is at one time, since data sets keep times in float32
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,7 @@ class View:
         size: (H, W) in which frames are given.
         text: what the data set says is done; "" where nothing is known.
         recorded: the trajectory, absolute, on a clock that is 0 at the present frame; None where there is none.
+        cut: whether frames lose a part of their sides, since they are of another aspect ratio than `size`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class View:
     size: tuple[int, int]
     text: str = ""
     recorded: Trajectory | None = None
+    cut: bool = False
 
     def back(self, rate: float, most: int) -> int:
         """How many frames there are at a rate up to the present one, itself included; at most so many."""
@@ -76,22 +78,22 @@ class View:
         return np.asarray(fit_image(Image.fromarray(pixels), self.size[::-1], "cover"))
 
 
-def open_view(start: Start, size: tuple[int, int], layout: str | None, column: str) -> View:
+def open_view(start: Start, size: tuple[int, int], layout: str | None, column: str, needed: bool = True) -> View:
     """Opens what a question starts from.
 
     Args:
         start: see there.
         size: (H, W) of the model's frames; others are resized, which is logged.
         layout, column: of an episode's trajectory; a layout of None is what the data set says.
+        needed: whether an episode must have one; otherwise one that cannot be used counts as none.
 
     Raises:
         InputError: a file, data set, episode, frame or camera that is not there or cannot be read.
     """
-    view = _open_file(start, size) if start.episode is None else _open_episode(start, size, layout, column)
+    view = _open_file(start, size) if start.episode is None else _open_episode(start, size, layout, column, needed)
     if not 0 <= view.frame < view.count:
         raise InputError(f"frame={view.frame} is not in {view.name}; it has frames 0 to {view.count - 1}")
-    _tell_of_size(view)
-    return view
+    return replace(view, cut=_tell_of_size(view))
 
 
 def start_files(start: Start) -> list[Path]:
@@ -119,11 +121,16 @@ def _open_file(start: Start, size: tuple[int, int]) -> View:
     return View(start.name, lambda numbers: pixels[numbers], 0, 1, 1.0, size)
 
 
-def _open_episode(start: Start, size: tuple[int, int], layout: str | None, column: str) -> View:
+def _open_episode(start: Start, size: tuple[int, int], layout: str | None, column: str, needed: bool) -> View:
     dataset, camera = _open_dataset(start)
     _, length, text = dataset.summary(start.episode)
-    recorded = recorded_trajectory(dataset, start.episode, column, layout)
-    frame = start.frame or 0
+    frame, recorded = start.frame or 0, None
+    try:
+        recorded = recorded_trajectory(dataset, start.episode, column, layout)
+        recorded = replace(recorded, times=recorded.times - frame / dataset.fps)
+    except InputError:
+        if needed:
+            raise
     return View(
         start.name,
         lambda numbers: dataset.frames(start.episode, camera, numbers),
@@ -132,7 +139,7 @@ def _open_episode(start: Start, size: tuple[int, int], layout: str | None, colum
         dataset.fps,
         size,
         text,
-        replace(recorded, times=recorded.times - frame / dataset.fps),
+        recorded,
     )
 
 
@@ -148,9 +155,12 @@ def _open_dataset(start: Start) -> tuple[LeRobotDataset, str]:
     return dataset, camera
 
 
-def _tell_of_size(view: View) -> None:
+def _tell_of_size(view: View) -> bool:
+    """Logs that frames are resized; returns whether they are cut."""
     height, width = view.read([view.frame])[0].shape[:2]
+    cut = height * view.size[1] != width * view.size[0]
     if (height, width) != view.size:
-        cut = "" if height * view.size[1] == width * view.size[0] else ", and cut to keep its aspect ratio"
+        how = ", and cut to keep its aspect ratio" if cut else ""
         given, made = f"{height}x{width}", "{}x{}".format(*view.size)
-        logger.warning("%s is of %s; it is resized to the model's %s%s", view.name, given, made, cut)
+        logger.warning("%s is of %s; it is resized to the model's %s%s", view.name, given, made, how)
+    return cut

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vgen import checks
 from vgen.backbone.encoding import encode_frames
 from vgen.backbone.segments import Segment
 from vgen.data.video import to_uint8, to_unit
@@ -55,6 +56,7 @@ class EgoWorld:
         self.form = self.statistics.form
         self.rate = float((pipe.ego.config.rates or {}).get(self.layout, 0.0))
         self._rollout: Rollout | None = None
+        self._futures = 1
         self._warned = False
 
     @classmethod
@@ -93,9 +95,9 @@ class EgoWorld:
         Raises:
             InputError: frames or actions of a shape, size or type that cannot be used.
         """
-        seen = _frames(frames)
+        seen, self._futures = _frames(frames), checks.whole("futures", futures, 1, 4096)
         video = to_unit(torch.from_numpy(seen)).permute(3, 0, 1, 2).expand(futures, -1, -1, -1, -1)
-        device = self.pipe.transformer.device
+        device = self.pipe._execution_device  # not where the weights wait while they are offloaded
         self._rollout = Rollout(
             self.pipe,
             video.to(device),
@@ -103,7 +105,7 @@ class EgoWorld:
             self.layout,
             self.settings,
             None if past is None else self._past(past, futures),
-            [self._goal(*goal, futures) for goal in goals],
+            [self._goal(*goal, seen.shape[1:3], futures) for goal in goals],
             torch.Generator().manual_seed(seed),
         )
 
@@ -111,8 +113,8 @@ class EgoWorld:
         """The frames that follow.
 
         Args:
-            actions: [A, D], or [B, A, D] for several futures; A is a multiple of `settings.advance`. A trajectory says
-                also which rows are valid.
+            actions: [A, D] of a single future, otherwise [B, A, D]; A is a multiple of `settings.advance`. A trajectory
+                says also which rows are valid.
 
         Returns:
             uint8 [A, H, W, 3], or [B, A, H, W, 3].
@@ -128,6 +130,9 @@ class EgoWorld:
         if rows.ndim not in (2, 3) or rows.shape[-2] == 0 or rows.shape[-2] % advance:
             nearest = max(1, round(rows.shape[-2] / advance)) * advance if rows.ndim in (2, 3) else advance
             raise InputError(f"actions of shape {list(rows.shape)} do not fit advance={advance}; nearest: {nearest}")
+        if (len(rows) if batched else 1) != self._futures:
+            wanted = [self._futures, *rows.shape[-2:]]
+            raise InputError(f"actions of shape {list(rows.shape)} are not of {self._futures} futures; give {wanted}")
         ready = self._normalised(actions)
         parts = [
             self._rollout.step(*part) for part in zip(*(each.split(advance, dim=1) for each in ready), strict=True)
@@ -155,12 +160,25 @@ class EgoWorld:
         ]
 
     def _past(self, rows: np.ndarray | Trajectory, futures: int) -> TimedActions:
-        values, valid = (each.expand(futures, *each.shape[1:]) for each in self._normalised(rows))
+        values, valid = self._normalised(rows)
+        if len(values) not in (1, futures):
+            raise InputError(f"past is of {len(values)} futures and there are {futures}; give [P, D] or one for each")
+        values, valid = (each.expand(futures, *each.shape[1:]) for each in (values, valid))
         return TimedActions(values, valid, torch.arange(1 - values.shape[1], 1, dtype=torch.float64))
 
-    def _goal(self, image: np.ndarray, mask: np.ndarray | None, frame: float, futures: int) -> Segment:
-        pixels = to_unit(torch.from_numpy(_frames(image))).permute(0, 3, 1, 2).expand(futures, 1, -1, -1, -1)
-        given = torch.ones(pixels.shape[-2:], dtype=torch.bool) if mask is None else torch.from_numpy(mask)
+    def _goal(
+        self, image: np.ndarray, mask: np.ndarray | None, frame: float, size: tuple[int, int], futures: int
+    ) -> Segment:
+        checks.real("the frame of a goal", frame)
+        if not frame > 0:
+            raise InputError(f"a goal at frame {frame:g} is not ahead; nearest: 1")
+        shown = _frames(image)
+        known = np.ones(size, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+        for name, found in (("goal", shown.shape[1:3]), ("mask of a goal", known.shape)):
+            if found != size:
+                raise InputError(f"the {name} is of {list(found)}; it must be as large as the frames, {list(size)}")
+        pixels = to_unit(torch.from_numpy(shown[:1])).permute(0, 3, 1, 2).expand(futures, 1, -1, -1, -1)
+        given = torch.from_numpy(known)
         place = torch.full((futures, 1), float(frame), dtype=torch.float64)
         return encode_frames(self.pipe.codec, pixels, given.expand(futures, 1, 1, -1, -1), place)
 
@@ -174,10 +192,12 @@ def _frames(frames: np.ndarray) -> np.ndarray:
     return np.require(frames, requirements=("C", "W"))  # torch warns of memory that it may not write
 
 
-def environment(world: EgoWorld, frames: np.ndarray, text: str = "") -> Any:
+def environment(
+    world: EgoWorld, frames: np.ndarray, text: str = "", past: np.ndarray | Trajectory | None = None
+) -> Any:
     """The world as a gymnasium environment: an action is `settings.advance` rows, an observation the last frame.
 
-    There is no reward, and no end but the caller's.
+    There is no reward, and no end but the caller's. Arguments as of `EgoWorld.reset`; a reset without a seed draws one.
 
     Raises:
         InputError: gymnasium is not installed.
@@ -197,7 +217,8 @@ def environment(world: EgoWorld, frames: np.ndarray, text: str = "") -> Any:
 
         def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
             super().reset(seed=seed)
-            world.reset(frames, text, seed=seed or 0)
+            noise = int(self.np_random.integers(2**31)) if seed is None else seed
+            world.reset(frames, text, past, seed=noise)
             return _frames(frames)[-1], {}
 
         def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
