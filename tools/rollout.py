@@ -16,8 +16,8 @@ A start is an image, a video (CLIP@FRAME; what comes before the frame is history
 of a LeRobot v3 folder, FOLDER:episode=N[:frame=K][:split=NAME][:camera=NAME], which also gives text, past and, where no
 trajectory is named, the recorded one. Time 0 is the start frame: the first row of a trajectory is the state there
 (of a policy's past the last one), or the row --at says, and action k leads from frame k to frame k + 1. Edits are those
-of tools/edit_trajectory.py, of the future, and count their seconds from the start frame. A goal is a patch as
-tools/infer.py takes it, at a frame counted from the start.
+of tools/edit_trajectory.py, of the frames that are made, and count their seconds from the start frame. A goal is a
+patch as tools/infer.py takes it, at a frame counted from the start.
 """
 
 from __future__ import annotations

@@ -58,9 +58,8 @@ def read_trajectory(source: Source) -> Trajectory:
     if path.suffix not in SUFFIXES:
         raise unknown_key(path.suffix or path.name, SUFFIXES, f"the formats of trajectories ({path})")
     if not os.path.isfile(path):  # False of a name that is too long, too
-        raise InputError(
-            f"{show(path)} {'is a folder' if os.path.isdir(path) else 'does not exist'}; give a trajectory file"
-        )
+        what = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise InputError(f"{show(path)} {what}; give a trajectory file")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; it must hold a trajectory")
     if path.suffix == ".parquet":

@@ -172,9 +172,8 @@ def _check_whole(view: View, layout: str) -> None:
     """Refuses places that are told as shares of images which the model sees but a part of."""
     kind = LAYOUTS[layout]
     if view.cut and len(kind.place(kind.bodies[0])[0]) == 2:
-        rule = f"{layout} is in shares of whole images; give a start of the aspect ratio " + "{1}:{0}".format(
-            *view.size
-        )
+        ratio = "{1}:{0}".format(*view.size)
+        rule = f"{layout} is in shares of whole images; give a start of the aspect ratio {ratio}"
         raise InputError(f"{view.name} would be cut to the shape of the model's frames, and {rule}")
 
 
