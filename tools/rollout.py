@@ -9,7 +9,7 @@
 
 Modes: forward (the default), the video under a given trajectory; policy, the trajectory, its text and the video that
 follows from it; inverse, the trajectory that explains a video, from its first frame on. Each writes trajectory.mp4 (the
-trajectory drawn over the frames), contact_sheet.png, trajectory.npz, trajectory.json and run.json; forward and policy
+trajectory drawn with the frames), contact_sheet.png, trajectory.npz, trajectory.json and run.json; forward and policy
 write video.mp4, the start frame first.
 
 A start is an image, a video (CLIP@FRAME; what comes before the frame is history; its last one by default) or an episode
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from vgen.ego.answer import Made
     from vgen.ego.runtime import Settings
 
-OF_A_VIDEO = ("advance", "window", "lora", "steps", "guidance", "scheduler", "attention", "offload", "dtype")
 ASKED = ("mode", "text", "frames", "fps", "seed", "trajectory", "at", "layout", "column", "episode")
 
 
@@ -87,11 +86,12 @@ def read_question(options: dict) -> Question:
 def make_anew(options: dict) -> None:
     """Answers what the options ask."""
     question = read_question(options)
-    if question.mode == "inverse" and (unused := [name for name in OF_A_VIDEO if name in options]):
-        raise InputError(f"--{unused[0]} is of a video, and mode=inverse makes none; leave it out")
     from vgen.ego.runtime import Settings  # late, so that a wrong question is refused at once
 
-    settings = Settings(**{field.name: options[field.name] for field in fields(Settings) if field.name in options})
+    given = {field.name: options[field.name] for field in fields(Settings) if field.name in options}
+    if question.mode == "inverse" and (unused := sorted(given.keys() - {"model"})):
+        raise InputError(f"--{unused[0]} is of a video, and mode=inverse makes none; leave it out")
+    settings = Settings(**given)
     make(question, settings, options["out"])
 
 
