@@ -74,7 +74,7 @@ def read_options() -> dict:
 
 def read_question(options: dict) -> Question:
     """What the options ask."""
-    from vgen.data.patch import parse_patch
+    from vgen.media.patch import parse_patch
 
     if "start" not in options:
         raise InputError("--start is missing; name an image, a video or an episode as FOLDER:episode=N")

@@ -10,8 +10,8 @@ from PIL import Image
 
 from vgen.canvas.media import place
 from vgen.canvas.spec import Canvas, Patch, parse_patch, validate
-from vgen.data.video import write_video
 from vgen.errors import exit_on_input_error
+from vgen.media.video import write_video
 
 HEAD = "frames: 17\nsize: 32x64\n"
 

@@ -3,7 +3,7 @@
 import torch
 
 from vgen.canvas.conditions import encode_placed
-from vgen.data.placing import PlacedClip, PlacedFrame
+from vgen.media.placing import PlacedClip, PlacedFrame
 
 
 def test_placed_images_share_a_segment_and_every_clip_has_its_own(codec):

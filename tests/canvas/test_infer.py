@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from vgen.canvas import make
-from vgen.data.video import read_video, video_info
 from vgen.errors import exit_on_input_error
+from vgen.media.video import read_video, video_info
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,8 +6,8 @@ from PIL import Image
 
 from vgen.canvas.media import place
 from vgen.canvas.spec import Canvas, Patch
-from vgen.data.placing import PlacedClip, PlacedFrame, composite, load_patch, media_length
-from vgen.data.video import read_image, read_video, to_unit
+from vgen.media.placing import PlacedClip, PlacedFrame, composite, load_patch, media_length
+from vgen.media.video import read_image, read_video, to_unit
 
 CANVAS = Canvas(17, 32, 64)
 

@@ -4,7 +4,7 @@ import pytest
 
 from vgen.canvas.media import place
 from vgen.canvas.spec import Canvas, validate
-from vgen.data.placing import composite
+from vgen.media.placing import composite
 
 FOLDER = Path(__file__).parents[2] / "configs/canvas"
 SPECS = sorted(FOLDER.glob("*.yaml"))

@@ -8,8 +8,8 @@ from vgen.data import footage as module
 from vgen.data.footage import LeRobotFootage, VideoFolder
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.data.video import write_video
 from vgen.errors import InputError
+from vgen.media.video import write_video
 
 
 def video(brightness, frames=12, height=32, width=48):

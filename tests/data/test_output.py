@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vgen.data.output import whole_folder, write_frames
-from vgen.data.video import read_video, video_info, write_video
 from vgen.errors import InputError
+from vgen.media.video import read_video, video_info, write_video
 
 
 def test_a_folder_is_whole_or_not_there(tmp_path):

@@ -11,7 +11,6 @@ from trajectory_samples import sample
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.transformer import VideoTransformer
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.data.video import write_video
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.convert import convert, to_delta
 from vgen.ego.files import write_trajectory
@@ -22,6 +21,7 @@ from vgen.ego.state_model import StateConfig, StateModel
 from vgen.ego.trajectory import Trajectory
 from vgen.ego.trunk import new_llama
 from vgen.ego.vision import LatentVision
+from vgen.media.video import write_video
 
 SIZE = (32, 64)
 RATE, STATE_RATE, HORIZON = 20.0, 10.0, 3

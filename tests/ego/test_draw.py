@@ -5,10 +5,10 @@ import pytest
 from ego_models import hand
 from trajectory_samples import LAYOUT_NAMES, sample
 
-from vgen.data.sheet import ACCENT
 from vgen.ego.convert import convert, to_delta
 from vgen.ego.draw import Overlay
 from vgen.ego.trajectory import Trajectory
+from vgen.media.sheet import ACCENT
 
 BLACK = np.zeros((32, 64, 3), np.uint8)
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from vgen.data.patch import Patch
 from vgen.ego.question import Question, Start, parse_start
 from vgen.errors import InputError
+from vgen.media.patch import Patch
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vgen.data.sheet import BACKGROUND
 from vgen.ego.report import contact_sheet, sheet_frames
+from vgen.media.sheet import BACKGROUND
 
 
 def test_a_sheet_shows_the_start_the_end_and_goals():

@@ -14,13 +14,13 @@ import pytest
 from ego_models import hand, save_model
 from PIL import Image
 
-from vgen.data.video import read_video, video_info
 from vgen.ego import answer, draw
 from vgen.ego.files import Source, read_trajectory, write_trajectory
 from vgen.ego.prepare import _check_whole
 from vgen.ego.question import Start
 from vgen.ego.view import open_view
 from vgen.errors import InputError, exit_on_input_error
+from vgen.media.video import read_video, video_info
 
 ROOT = Path(__file__).parents[2]
 FILES = ["contact_sheet.png", "run.json", "trajectory.json", "trajectory.mp4", "trajectory.npz", "video.mp4"]

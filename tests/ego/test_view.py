@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from ego_models import EPISODE, RATE, SIZE, hand, ramp
 
-from vgen.data.video import read_image, read_video
 from vgen.ego.question import parse_start
 from vgen.ego.view import open_view, start_files
+from vgen.media.video import read_image, read_video
 
 
 @pytest.fixture

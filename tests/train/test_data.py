@@ -6,8 +6,8 @@ import torch
 from test_codec import MODEL
 
 from vgen.data import footage
-from vgen.data.video import write_video
 from vgen.errors import InputError
+from vgen.media.video import write_video
 from vgen.train.objectives.codec import CodecConfig, CodecObjective
 from vgen.train.objectives.data import DataConfig, open_data, parse_lengths, split_episodes
 

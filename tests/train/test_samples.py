@@ -10,8 +10,8 @@ from tiny_wan import save_clips, save_tiny_wan
 
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.spec import Canvas
-from vgen.data.video import read_video
 from vgen.errors import InputError
+from vgen.media.video import read_video
 from vgen.train import loop
 from vgen.train.config import load_config
 from vgen.train.objectives.canvas import CanvasObjective

@@ -12,12 +12,12 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 from vgen.backbone.codec import WanCodec
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.data.video import to_unit
 from vgen.ego.convert import to_delta
 from vgen.ego.normalise import Statistics
 from vgen.ego.state_model import StateModel
 from vgen.ego.trajectory import LAYOUTS, Trajectory
 from vgen.errors import InputError
+from vgen.media.video import to_unit
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.bodies import BodyConfig

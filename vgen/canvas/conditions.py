@@ -9,7 +9,7 @@ import torch
 from vgen.backbone.codec import Codec
 from vgen.backbone.encoding import encode_clip, encode_frames
 from vgen.backbone.segments import Segment
-from vgen.data.placing import Placed, PlacedClip, PlacedFrame
+from vgen.media.placing import Placed, PlacedClip, PlacedFrame
 
 
 def encode_placed(codec: Codec, placed: Sequence[Placed]) -> list[Segment]:

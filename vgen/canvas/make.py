@@ -16,7 +16,7 @@ from vgen.canvas.report import Fidelity, contact_sheet, fidelity, given_frames, 
 from vgen.canvas.runtime import Settings, generate
 from vgen.canvas.spec import Canvas, validate
 from vgen.data.output import whole_folder, write_frames
-from vgen.data.placing import Placed
+from vgen.media.placing import Placed
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 from vgen import checks
 from vgen.backbone.shapes import check_frames, check_size
 from vgen.canvas.yaml_file import load_yaml
-from vgen.data.patch import Patch, parse_patch, position_of
 from vgen.errors import InputError
+from vgen.media.patch import Patch, parse_patch, position_of
 
 __all__ = ["MAX_SEED", "Canvas", "Patch", "parse_patch", "parse_size", "validate"]
 

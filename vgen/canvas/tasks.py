@@ -12,9 +12,9 @@ from PIL import Image, ImageOps
 
 from vgen import checks
 from vgen.canvas.spec import Canvas, Patch
-from vgen.data.patch import Media, Mode
-from vgen.data.placing import grey_plane, media_length, read_media
 from vgen.errors import InputError
+from vgen.media.patch import Media, Mode
+from vgen.media.placing import grey_plane, media_length, read_media
 
 Box = tuple[float, float, float, float]
 

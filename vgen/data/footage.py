@@ -20,8 +20,8 @@ from tqdm import tqdm
 from vgen.data.buckets import EpisodeInfo
 from vgen.data.captions import Captioned, list_videos
 from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
-from vgen.data.video import VideoFile
 from vgen.errors import InputError
+from vgen.media.video import VideoFile
 
 OPEN_FILES = 8  # per thread
 

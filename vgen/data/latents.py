@@ -20,8 +20,8 @@ from vgen.backbone.shapes import latent_frames
 from vgen.data.clips import Clips
 from vgen.data.hashes import folder_sha256
 from vgen.data.shares import Encode, run_shares
-from vgen.data.video import to_unit
 from vgen.errors import InputError
+from vgen.media.video import to_unit
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vgen.data.video import VideoFile
 from vgen.errors import InputError, unknown_key
+from vgen.media.video import VideoFile
 
 VERSION = "v3.0"
 CHUNK_FILES = 1000  # files per chunk folder

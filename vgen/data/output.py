@@ -19,8 +19,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vgen.checks import show
-from vgen.data.video import join_videos, write_video
 from vgen.errors import InputError
+from vgen.media.video import join_videos, write_video
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from diffusers import AutoencoderKLWan
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.runtime import load_pipeline
 from vgen.data.output import write_frames
-from vgen.data.video import VideoFile
 from vgen.ego.draw import Overlay
 from vgen.ego.drive import state_at_start, whole_steps
 from vgen.ego.files import write_trajectory
@@ -31,6 +30,7 @@ from vgen.ego.runtime import Settings
 from vgen.ego.state_model import StateModel
 from vgen.ego.trajectory import Trajectory
 from vgen.ego.world import EgoWorld
+from vgen.media.video import VideoFile
 from vgen.weights import component_folder, resolve
 
 AT_ONCE = 32  # frames of a part of the video, so that memory does not grow with its length

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vgen.data.sheet import ACCENT, BACKGROUND, FAINT, INK
 from vgen.ego.convert import to_absolute
 from vgen.ego.layouts import CAMERA
 from vgen.ego.trajectory import Trajectory
+from vgen.media.sheet import ACCENT, BACKGROUND, FAINT, INK
 
 SIDE = 384  # pixels that a drawn frame has at least, so that lines and letters are legible
 SHARE = 0.59  # of the shorter side that the panels beside a frame take

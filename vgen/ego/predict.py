@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vgen.data.video import to_unit
 from vgen.ego.convert import resample, to_absolute, to_delta
 from vgen.ego.state_model import StateModel, States
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError, unknown_key
+from vgen.media.video import to_unit
 
 EXPLANATIONS = 8  # whose mean is the answer of inverse dynamics
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from vgen.backbone.runtime import check_settings
 from vgen.backbone.shapes import check_advance
-from vgen.data.placing import PlacedFrame, composite, place_all
-from vgen.data.video import to_uint8
 from vgen.ego.drive import (
     Drive,
     Led,
@@ -32,6 +30,8 @@ from vgen.ego.runtime import Settings
 from vgen.ego.trajectory import LAYOUTS, MOMENT, Trajectory
 from vgen.ego.view import View, open_view
 from vgen.errors import InputError
+from vgen.media.placing import PlacedFrame, composite, place_all
+from vgen.media.video import to_uint8
 
 MOST_STEPS = 10_000  # of a video that is explained: its frames are held in memory
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from vgen import checks
-from vgen.data.patch import Patch
 from vgen.ego.edits import parse_edit
 from vgen.ego.files import Source
 from vgen.errors import InputError, unknown_key
+from vgen.media.patch import Patch
 
 MODES = ("forward", "policy", "inverse")
 MAX_FRAMES = 100_000

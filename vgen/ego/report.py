@@ -7,7 +7,7 @@ from os import PathLike
 
 import numpy as np
 
-from vgen.data.sheet import COLUMNS, Tile, draw_sheet, picture_of, spread, tile_size
+from vgen.media.sheet import COLUMNS, Tile, draw_sheet, picture_of, spread, tile_size
 
 ROWS = 1  # of the sheet for each section, so that what belongs together lies one below the other
 

@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 
 from vgen.data.lerobot import LeRobotDataset
-from vgen.data.placing import fit_image, is_clip_file, read_media
-from vgen.data.video import VideoFile
 from vgen.ego.question import Start
 from vgen.ego.recorded import recorded_trajectory
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
+from vgen.media.placing import fit_image, is_clip_file, read_media
+from vgen.media.video import VideoFile
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from torch import Tensor
 from vgen import checks
 from vgen.backbone.encoding import encode_frames
 from vgen.backbone.segments import Segment
-from vgen.data.video import to_uint8, to_unit
 from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
+from vgen.media.video import to_uint8, to_unit
 
 logger = logging.getLogger(__name__)
 

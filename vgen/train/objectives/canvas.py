@@ -28,8 +28,8 @@ from vgen.canvas.spec import Canvas, validate
 from vgen.data.clips import Clips
 from vgen.data.shares import worker_count
 from vgen.data.texts import CachedTextEncoder, TextCache
-from vgen.data.video import to_unit, write_video
 from vgen.errors import InputError
+from vgen.media.video import to_unit, write_video
 from vgen.train.lora import LoraConfig, add_lora, save_lora
 from vgen.train.objectives.base import Batch, Objective
 from vgen.train.objectives.data import DataConfig, open_data, parse_lengths

@@ -19,11 +19,11 @@ from vgen.backbone.shapes import latent_frames
 from vgen.backbone.transformer import BlockAdapter
 from vgen.data.clips import Clips
 from vgen.data.shares import worker_count
-from vgen.data.video import to_unit
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.limits import EGO
 from vgen.ego.normalise import Statistics
 from vgen.errors import InputError
+from vgen.media.video import to_unit
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise, even_times, interpolate

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from vgen.backbone.codec import WanCodec
 from vgen.data.shares import worker_count
-from vgen.data.video import to_unit
 from vgen.ego.limits import STATE
 from vgen.ego.state_model import StateConfig, StateModel, States
 from vgen.ego.trajectory import layout
 from vgen.ego.trunk import choose_trained, load_tokenizer, load_trunk, new_llama
 from vgen.ego.vision import LatentVision, load_clip
 from vgen.errors import InputError
+from vgen.media.video import to_unit
 from vgen.train.objectives.base import Batch, Objective
 from vgen.train.objectives.bodies import BodyConfig, body_shares
 from vgen.train.objectives.state_data import StateBody, StateEpisodes

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vgen.data import video as video_module
-from vgen.data.video import (
+from vgen.errors import InputError
+from vgen.media import video as video_module
+from vgen.media.video import (
     VideoInfo,
     join_videos,
     read_image,
@@ -18,7 +19,6 @@ from vgen.data.video import (
     video_info,
     write_video,
 )
-from vgen.errors import InputError
 
 
 def grey_levels(*levels: int, size: tuple[int, int] = (32, 48)) -> np.ndarray:

@@ -16,9 +16,9 @@ from PIL import Image, ImageChops, ImageOps
 from torch import Tensor
 
 from vgen.checks import show
-from vgen.data.patch import Media, Patch, position_of
-from vgen.data.video import read_image, read_video, to_unit, video_info
 from vgen.errors import InputError
+from vgen.media.patch import Media, Patch, position_of
+from vgen.media.video import read_image, read_video, to_unit, video_info
 
 logger = logging.getLogger(__name__)
 

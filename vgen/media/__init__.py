@@ -1,0 +1,1 @@
+"""Pixels in and out: images, video files by exact frames, patches, and where they are placed."""
