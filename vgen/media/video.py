@@ -38,6 +38,7 @@ class VideoFile:
 
     Attributes:
         info: frame count, rate and size.
+        times: float64 [T], when each frame is shown, in seconds on the file's own clock.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -56,6 +57,7 @@ class VideoFile:
         # decord takes the padding of some narrow videos' rows for further channels, and fails to read them in batches
         self._padded = first.shape[2] != 3
         self.info = VideoInfo(len(self._reader), float(self._reader.get_avg_fps()), *first.shape[:2])
+        self.times = self._reader.get_frame_timestamp(range(len(self._reader)))[:, 0].astype(np.float64)
 
     def read(self, frames: Sequence[int]) -> np.ndarray:
         """Decode the numbered frames, in the order given.
