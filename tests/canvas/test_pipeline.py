@@ -1,6 +1,7 @@
 """The pipeline: diffusers' own where there is no condition, a diffusers folder before and after."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,16 @@ def test_guidance_drops_the_text_and_keeps_the_conditions(pipe, canvas, monkeypa
     calls.clear()
     pipe(canvas, generator=seeded(), num_inference_steps=1, guidance_scale=1.0)
     assert len(calls) == 1
+
+
+def test_what_is_cut_off_the_prompts_is_told_once(pipe, canvas, caplog):
+    pipe.tokenizer.model_max_length = 16
+    canvas = replace(canvas, prompt="a cat sleeps on a mat", negative_prompt="too dark, noisé and blurred")
+    for _ in range(2):
+        pipe(canvas, num_inference_steps=1, guidance_scale=2.0)
+    assert [record.getMessage().split("no effect: ")[1] for record in caplog.records] == ['"a mat"', '"é and blurred"']
+    with pytest.raises(InputError, match="must be text in UTF-8"):
+        pipe.embed(["\ud800"])
 
 
 def test_what_it_saves_is_a_wan_folder(pipe, canvas, tmp_path):

@@ -113,6 +113,16 @@ def test_what_explains_a_video_is_the_mean_of_several_answers(codec):
     assert np.allclose(found.values, mean.values, atol=1e-4) and drawn.std(0).min() > 0
 
 
+def test_what_is_cut_off_a_prompt_is_told(model, caplog):
+    policy(model, LAYOUT, FRAMES, text="open it")
+    futures(model, LAYOUT, FRAMES, text="shut it", samples=1)
+    inverse_dynamics(model, LAYOUT, FRAMES, text="push it")
+    line = 'the prompt has 7 tokens and the state model reads 4: what follows is cut off and has no effect: "it"'
+    assert [record.getMessage() for record in caplog.records] == [line] * 3
+    with pytest.raises(InputError, match=r"must be text in UTF-8"):
+        policy(model, LAYOUT, FRAMES, text="\ud800")
+
+
 def test_what_is_refused(model):
     with pytest.raises(InputError, match="nearest: 'position4'"):
         policy(model, "position5", FRAMES)

@@ -177,6 +177,23 @@ def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp
     assert torch.equal(copy.embed(["episode 1"]), expected[:1])
 
 
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_captions_that_are_cut_off_are_told_in_one_line(config, pretrained, tmp_path, caplog):
+    if pretrained:
+        folder = tmp_path / "model"
+        first = CanvasObjective(dataclasses.replace(config, text_length=8), seed=0)
+        first.prepare()
+        first.export(folder)
+        own = {"codec": None, "transformer": {}, "text_encoder": {}, "pretrained": str(folder)}
+        config = dataclasses.replace(config, **own)
+        caplog.clear()
+    objective = CanvasObjective(dataclasses.replace(config, text_length=8), seed=0)
+    objective.prepare()
+    objective._text(["episode 1"])
+    (line,) = (record.getMessage() for record in caplog.records if "cut off" in record.getMessage())
+    assert "4 of 4 captions have more than the 8 tokens" in line and line.endswith('this is cut off: "0"')
+
+
 def test_a_step_has_one_bucket_on_all_ranks_and_however_it_is_shared_out(config, tmp_path):
     def read(episode):
         pixels = np.random.default_rng(episode).integers(0, 255, (6 + episode, 24, 40, 3), dtype=np.uint8)

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from vgen.backbone.codec import WanCodec
-from vgen.backbone.text import encode_text, text_length
+from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
 from vgen.weights import resolve
@@ -107,8 +107,13 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         return WanCodec(self.vae, self._execution_device)
 
     def embed(self, prompts: Sequence[str]) -> Tensor:
-        """Text embeddings [B, Lt, D] of B prompts, in the transformer's type."""
+        """Text embeddings [B, Lt, D] of B prompts, in the transformer's type. What is cut off a prompt is told.
+
+        Raises:
+            InputError: a prompt is no text, or not one of UTF-8.
+        """
         length = text_length(self.tokenizer)
+        TextLimit.of_encoder(self.tokenizer, length).warn(prompts)
         states = encode_text(self.tokenizer, self.text_encoder, prompts, length, self._execution_device)
         return states.to(self.transformer.dtype)
 

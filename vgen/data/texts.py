@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from vgen.backbone.text import encode_text
+from vgen.backbone.text import TextLimit, encode_text
 from vgen.data.hashes import folder_sha256
 from vgen.data.shares import Encode, run_shares
 from vgen.errors import InputError
@@ -71,7 +71,7 @@ class TextCache:
     ) -> TextCache:
         """The cache of some captions and of the empty one, made now unless a folder below `root` holds it already. A
         broken encoding goes on where it stopped. The encoder is loaded for it in bfloat16, as Wan's is used, and gone
-        at the end.
+        at the end. Captions that are longer than what is encoded are told in one line.
 
         Args:
             captions: each may come several times.
@@ -80,6 +80,7 @@ class TextCache:
             workers: processes that encode side by side.
         """
         texts = sorted({"", *captions})
+        TextLimit.of_encoder(tokenizer, length).warn_of_captions(captions)
         cut = [tokenizer(prompt_clean(text), max_length=length, truncation=True).input_ids for text in texts]
         keys = [_key(tokens) for tokens in cut]
         digest = hashlib.sha256(json.dumps([RECIPE, folder_sha256(text_encoder, root), keys]).encode()).hexdigest()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vgen.backbone.text import TextLimit
 from vgen.ego.convert import resample, to_absolute, to_delta
 from vgen.ego.state_model import StateModel, States
 from vgen.ego.trajectory import Trajectory
@@ -47,6 +48,7 @@ def policy(
         InputError: the model does not know the layout, or `past` is of another layout or form.
     """
     states = _present(model, layout, frames, past)
+    text_limit(model).warn([text])
     predicted, (written,) = model.predict(states, [text], generator, count)
     return _coming(model, layout, predicted, past), written
 
@@ -65,6 +67,7 @@ def futures(
     Raises:
         InputError: as `policy`.
     """
+    text_limit(model).warn([text])
     drawn = model.draw(_present(model, layout, frames, past), [text], samples, generator)
     return [_coming(model, layout, steps, past) for steps in drawn]
 
@@ -96,6 +99,7 @@ def inverse_dynamics(
     """
     rate = rate_of(model, layout)
     _check_frames(frames, 2)
+    text_limit(model).warn([text])
     horizon, parts = model.config.inverse_steps, []
     for first in range(0, len(frames) - 1, horizon):
         seen = _see(model, frames[first : first + horizon + 1])
@@ -124,6 +128,11 @@ def rate_of(model: StateModel, layout: str) -> float:
     if layout not in model.config.rates:
         raise unknown_key(layout, model.config.rates, "the layouts of the state model")
     return model.config.rates[layout]
+
+
+def text_limit(model: StateModel) -> TextLimit:
+    """How much of a prompt, and of the text of an action, a model reads."""
+    return TextLimit(model.tokenizer, model.config.text_tokens, "the state model")
 
 
 def _present(model: StateModel, layout: str, frames: np.ndarray, past: Trajectory | None) -> States:

@@ -19,7 +19,7 @@ from vgen.backbone.codec import WanCodec
 from vgen.backbone.encoding import encode_clip, encode_frames
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.shapes import check_frames, latent_frames
-from vgen.backbone.text import encode_text, text_length
+from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import BlockAdapter, VideoTransformer
 from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
@@ -167,11 +167,13 @@ class CanvasObjective(Objective):
         self.held_clips = self._encoded(self.data.held_out, self.config.validation_clips)
         if not len(self.train_clips):
             raise InputError(f"no clip is left to train on: {self.data.bad.summary()}")
-        if isinstance(self.text_encoder, CachedTextEncoder):
-            self.text_encoder.cache = self._embedded(self.text_encoder.folder)
-
-    def _embedded(self, folder: Path) -> TextCache:
         captions = [*self.train_clips.captions, *self.held_clips.captions, *self.prompts]
+        if isinstance(self.text_encoder, CachedTextEncoder):
+            self.text_encoder.cache = self._embedded(captions, self.text_encoder.folder)
+        else:
+            TextLimit.of_encoder(self.tokenizer, text_length(self.tokenizer)).warn_of_captions(captions)
+
+    def _embedded(self, captions: Sequence[str], folder: Path) -> TextCache:
         workers = worker_count(self.config.latent_workers)
         length = text_length(self.tokenizer)
         return TextCache.of_captions(captions, folder, self.tokenizer, length, self.config.latents, workers)
