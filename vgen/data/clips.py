@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,12 +94,9 @@ class FrameCache:
         """
         episodes = [dataset.summary(i) for i in range(len(dataset))]
         lengths = [length for _, length, _ in episodes]
-        camera = camera.removeprefix(CAMERA_PREFIX)
+        camera = dataset.camera(camera).removeprefix(CAMERA_PREFIX)
         size = _first_size(dataset, camera)
-        videos = sorted(
-            (str(p.relative_to(dataset.path)), p.stat().st_size) for p in dataset.path.glob("videos/**/*.mp4")
-        )
-        content = [camera, size, episodes, videos]
+        content = [camera, size, episodes, _stamps(dataset, camera)]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
         folder = Path(root) / f"{dataset.path.name}-{camera}-{digest}"
         if folder.exists():
@@ -106,7 +104,11 @@ class FrameCache:
         logger.info("decoding %d frames of %d episodes into %s", sum(lengths), len(lengths), folder)
 
         def read(i: int) -> EpisodeFrames:
-            return EpisodeFrames(dataset.frames(i, camera), episodes[i][2])
+            pixels = dataset.frames(i, camera)
+            if pixels.shape[1:3] != size:
+                held, wanted = ("{}x{}".format(*each) for each in (pixels.shape[1:3], size))
+                raise InputError(f"{dataset.frame_file(i, camera)}: is of {held}; the first episode is of {wanted}")
+            return EpisodeFrames(pixels, episodes[i][2])
 
         return cls.write(folder, range(len(episodes)), lengths, read, size, dataset.fps)
 
@@ -311,10 +313,19 @@ def _first_size(dataset: LeRobotDataset, camera: str) -> Size:
     """(H, W) of the first episode that can be decoded."""
     if not len(dataset):
         raise InputError(f"{dataset.path}: the split holds no episode")
-    dataset.video(0, camera)  # refuses a camera that it does not have
     for number in range(len(dataset)):
         try:
             return dataset.frames(number, camera, [0]).shape[1:3]
         except InputError as error:
             last = error
     raise InputError(f"{dataset.path}: no episode can be decoded; the last one: {last}")
+
+
+def _stamps(dataset: LeRobotDataset, camera: str) -> list[list[object]]:
+    """What changes when the frames of a camera do: the sizes of all files that say which they are and hold them."""
+    episodes = sorted(dataset.path.glob("meta/episodes/*/*.parquet"))
+    files = dict.fromkeys(episodes)
+    for number in range(len(dataset)):
+        with suppress(InputError):  # noted as bad when the episode is decoded
+            files |= dict.fromkeys([dataset.data_file(number), dataset.frame_file(number, camera)])
+    return [[str(file.relative_to(dataset.path)), file.stat().st_size] for file in files if file.is_file()]

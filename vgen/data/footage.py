@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -20,10 +17,9 @@ from tqdm import tqdm
 from vgen.data.buckets import EpisodeInfo
 from vgen.data.captions import Captioned, list_videos
 from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
+from vgen.data.open_videos import open_video
 from vgen.errors import InputError
 from vgen.media.video import VideoFile
-
-OPEN_FILES = 8  # per thread
 
 
 class Footage(Protocol):
@@ -76,7 +72,7 @@ class VideoFolder:
 
     def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
         """See `Footage`."""
-        return _open(self._paths[episode]).read(frames)
+        return open_video(self._paths[episode]).read(frames)
 
 
 class LeRobotFootage:
@@ -87,27 +83,30 @@ class LeRobotFootage:
     """
 
     def __init__(self, dataset: LeRobotDataset, camera: str) -> None:
-        self.dataset, self.camera = dataset, camera.removeprefix(CAMERA_PREFIX)
+        self.dataset, self.camera = dataset, dataset.camera(camera).removeprefix(CAMERA_PREFIX)
         self.name = f"{dataset.path.name}-{self.camera}"
         self.episodes: list[EpisodeInfo] = []
         self.bad: list[tuple[str, str]] = []
         self._numbers: list[int] = []
+        sizes: dict[Path, tuple[int, int]] = {}  # of files, which hold many episodes
         for number in range(len(dataset)):
             index, length, task = dataset.summary(number)
-            file, _ = dataset.video(number, self.camera)
+            file = dataset.path
             try:
-                height, width = _size(file)
+                file = dataset.frame_file(number, self.camera)
+                if file not in sizes:
+                    sizes[file] = dataset.frames(number, self.camera, [0]).shape[1:3]
             except InputError as error:
                 self.bad.append((f"episode {index}", reason_of(error, file)))
                 continue
+            height, width = sizes[file]
             key = f"{file.relative_to(dataset.path)} {_bytes(file)} episode {index}"
             self.episodes.append(EpisodeInfo(f"episode {index}", key, length, dataset.fps, height, width, task))
             self._numbers.append(number)
 
     def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
         """See `Footage`."""
-        file, start = self.dataset.video(self._numbers[episode], self.camera)
-        return _open(file).read(start + np.asarray(frames, dtype=np.int64))
+        return self.dataset.frames(self._numbers[episode], self.camera, frames)
 
     def source(self, episode: int) -> int:
         """The number in its split of the episode at that place in `episodes`."""
@@ -117,34 +116,6 @@ class LeRobotFootage:
 def reason_of(error: InputError, path: str | Path) -> str:
     """Why a file cannot be used, without its name, which is told apart."""
     return str(error).removeprefix(f"{path}: ")
-
-
-class _OpenFiles(threading.local):
-    """The files that a thread holds open: a reader has one position, so threads cannot share it."""
-
-    def __init__(self) -> None:
-        self.files: OrderedDict[tuple[Path, int], VideoFile] = OrderedDict()
-
-
-_held = _OpenFiles()
-
-
-def _open(path: Path) -> VideoFile:
-    """An open file; the process is part of its key, because a forked one would share its parent's position."""
-    key = path, os.getpid()
-    if key not in _held.files:
-        _held.files[key] = VideoFile(path)
-        while len(_held.files) > OPEN_FILES:
-            _held.files.popitem(last=False)
-    _held.files.move_to_end(key)
-    return _held.files[key]
-
-
-@lru_cache(maxsize=1024)
-def _size(path: Path) -> tuple[int, int]:
-    """(H, W) of a file, which holds many episodes."""
-    _, _, height, width = _facts(path)
-    return height, width
 
 
 def _probe(videos: Sequence[Captioned], index: Path) -> list[EpisodeInfo | str]:

@@ -1,33 +1,40 @@
 """LeRobot v3.0 datasets: parquet columns, mp4 videos of many episodes each, and a `meta` folder.
 
 Layout: https://github.com/huggingface/lerobot, "LeRobotDataset v3.0". Row k of an episode holds frame k and the
-action that leads from frame k to frame k + 1.
+action that leads from frame k to frame k + 1. The frame of a row is the one that its video file shows at
+`from_timestamp` of the episode + `timestamp` of the row, as in lerobot.
 """
 
-import json
-import os
+from __future__ import annotations
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from vgen.checks import show
+from vgen.data.lerobot_meta import (
+    CAMERA_PREFIX,
+    choose_split,
+    declared_shape,
+    file_of,
+    number,
+    read_episodes,
+    read_info,
+    read_tasks,
+    tell,
+)
+from vgen.data.lerobot_rows import Columns, EpisodeRows, open_data_file
+from vgen.data.open_videos import open_video
+from vgen.data.pictures import read_picture
 from vgen.errors import InputError, unknown_key
-from vgen.media.video import VideoFile
 
-VERSION = "v3.0"
-CHUNK_FILES = 1000  # files per chunk folder
-DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-EPISODES_PATH = "meta/episodes/chunk-000/file-000.parquet"
-CAMERA_PREFIX = "observation.images."
-INDEX_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
-OPEN_TABLES = 2  # kept in memory
-OPEN_VIDEOS = 8  # kept open
+REACH = 0.5  # of a frame: how far from a row's time its frame may be
+SLACK = 1e-3  # of a frame: rounding of times that are kept in float32
+OFF_RATE = 0.05  # share by which the rows' own rate may differ from what info.json says before that is told
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Episode:
     length: T.
     fps: frames per second.
     task: the sentence that says what is done.
-    columns: per-frame arrays, [T] or [T, ...] as the dataset declares them.
+    columns: per-frame arrays, [T] or [T, ...] as the dataset declares them, each read when it is asked for.
     extra: what `meta/episodes` says of it beyond the standard (such as its seed).
     """
 
@@ -46,7 +53,7 @@ class Episode:
     length: int
     fps: float
     task: str
-    columns: dict[str, np.ndarray]
+    columns: Columns
     extra: dict[str, object]
 
 
@@ -58,41 +65,38 @@ class LeRobotDataset:
         split: a name in the `splits` of `meta/info.json`.
 
     Raises:
-        InputError: not a v3.0 dataset, or no such split.
+        InputError: not a v3.0 dataset, no such split, or no rate.
 
     Attributes:
         info: the parsed `meta/info.json`.
         fps: frames per second.
-        cameras: feature keys of the videos.
+        cameras: feature keys of the videos and of the pictures that are kept in the columns.
     """
 
     def __init__(self, path: str | Path, split: str = "train") -> None:
         self.path = Path(path)
-        self.info = _read_info(self.path)
-        self.fps = float(self.info["fps"])
-        self.cameras = [key for key, feature in self.info["features"].items() if feature["dtype"] == "video"]
-        rows = _read_episodes(self.path)
-        self._episodes = rows[_split_slice(self.info, split, len(rows), self.path)]
+        self.info = read_info(self.path)
+        self._features: dict[str, dict] = self.info["features"]
+        self._pictures = [key for key, feature in self._features.items() if feature.get("dtype") == "image"]
+        videos = [key for key, feature in self._features.items() if feature.get("dtype") == "video"]
+        self.cameras = [key for key in self._features if key in (*videos, *self._pictures)]
+        self._episodes = choose_split(self.info, split, read_episodes(self.path), self.path)
+        self.fps = self._rate()
 
     def __len__(self) -> int:
         return len(self._episodes)
 
     def episode(self, i: int) -> Episode:
-        """Read the columns of episode i of the split.
+        """Episode i of the split. A column that is broken is refused when it is asked for.
 
         Raises:
-            InputError: i is outside the split, or its data file is missing or corrupt.
+            InputError: i is outside the split, its data file is missing or corrupt, or its rows are not all there.
         """
-        row = self._row(i)
-        index = row["episode_index"]
-        table = _read_table(self.data_file(i))
-        table = table.filter(pc.equal(table["episode_index"], index))
-        columns = {}
-        for name in table.column_names:
-            shape = self.info["features"].get(name, {}).get("shape", [1])
-            columns[name] = _to_numpy(table[name], shape)
+        row, rows = self._row(i), self._rows(i)
+        shapes = {name: declared_shape(feature) for name, feature in self._features.items()}
+        columns = Columns(rows, shapes, self._pictures)
         extra = {key: value for key, value in row.items() if not _is_standard(key)}
-        return Episode(index, row["length"], self.fps, _task(row), columns, extra)
+        return Episode(row["episode_index"], row["length"], self.fps, self._task(i), columns, extra)
 
     def summary(self, i: int) -> tuple[int, int, str]:
         """The number in the whole dataset, the length and the task ("" for none) of episode i of the split, without its
@@ -102,28 +106,39 @@ class LeRobotDataset:
             InputError: i is outside the split.
         """
         row = self._row(i)
-        return row["episode_index"], row["length"], _task(row)
+        return row["episode_index"], row["length"], self._task(i)
 
-    def video(self, i: int, camera: str) -> tuple[Path, int]:
-        """The file that holds episode i of the split, and the frame of the file that is its first.
+    def camera(self, name: str) -> str:
+        """The feature key of a camera, which may be called by what follows "observation.images." in it.
 
         Raises:
-            InputError: no such episode or camera.
+            InputError: no such camera.
         """
-        row, key = self._row(i), self._camera_key(camera)
-        file = self._file("video_path", row, f"videos/{key}", video_key=key)
-        return file, round(row[f"videos/{key}/from_timestamp"] * self.fps)
+        for key in (name, CAMERA_PREFIX + name):
+            if key in self.cameras:
+                return key
+        names = [key.removeprefix(CAMERA_PREFIX) for key in self.cameras]
+        raise unknown_key(name.removeprefix(CAMERA_PREFIX), names, f"the cameras of {self.path}")
+
+    def frame_file(self, i: int, camera: str) -> Path:
+        """The file that holds the frames of episode i of the split: a video, or a data file with pictures.
+
+        Raises:
+            InputError: no such episode or camera, or the data set does not say which file.
+        """
+        key = self.camera(camera)
+        return self.data_file(i) if key in self._pictures else file_of(self.path, self.info, self._row(i), key)
 
     def data_file(self, i: int) -> Path:
         """The file that holds the columns of episode i of the split.
 
         Raises:
-            InputError: i is outside the split.
+            InputError: i is outside the split, or the data set does not say which file.
         """
-        return self._file("data_path", self._row(i), "data")
+        return file_of(self.path, self.info, self._row(i))
 
     def frames(self, i: int, camera: str, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Decode frames of episode i of the split.
+        """Decode frames of episode i of the split. Safe for several threads.
 
         Args:
             i: number of the episode in the split.
@@ -134,106 +149,86 @@ class LeRobotDataset:
             uint8 [T, H, W, 3], RGB.
 
         Raises:
-            InputError: no such episode, camera or frame, or a missing or corrupt video.
+            InputError: no such episode, camera or frame, a missing or corrupt video, or one that shows no frame within
+                half a frame of a row's time.
         """
-        row = self._row(i)
+        row, key = self._row(i), self.camera(camera)
         wanted = np.arange(row["length"]) if indices is None else np.asarray(indices, dtype=np.int64)
         outside = wanted[(wanted < 0) | (wanted >= row["length"])]
         if outside.size:
             last = row["length"] - 1
             raise InputError(f"frame {outside[0]} is not in episode {i} of {self.path}; it has frames 0 to {last}")
-        path, start = self.video(i, camera)
-        return _open_video(path, os.getpid()).read(start + wanted)
+        if key in self._pictures:
+            return self._read_pictures(i, key, wanted)
+        path = self.frame_file(i, key)
+        video = open_video(path)
+        return video.read(self._frame_numbers(i, key, wanted, path, video.times))
 
-    def _row(self, i: int) -> dict[str, object]:
+    def _frame_numbers(self, i: int, key: str, wanted: np.ndarray, path: Path, times: np.ndarray) -> np.ndarray:
+        """The frames of a file, each shown at its time, that belong to some rows of an episode."""
+        start = number(self.path, self._row(i), f"videos/{key}/from_timestamp")
+        rows = self._rows(i)
+        seconds = start + rows.seconds(self.fps)[wanted]
+        after = np.searchsorted(times, seconds).clip(0, len(times) - 1)
+        before = np.maximum(after - 1, 0)
+        nearest = np.where(seconds - times[before] <= times[after] - seconds, before, after)
+        far = np.flatnonzero(np.abs(times[nearest] - seconds) > (REACH + SLACK) / self.fps)
+        if far.size:
+            place = far[0]
+            raise InputError(
+                f"{path}: shows no frame for row {wanted[place]} of episode {rows.number}: that is at "
+                f"{seconds[place]:.4f} s, and the nearest frame at {times[nearest[place]]:.4f} s, more than half a "
+                f"frame ({REACH / self.fps:.4f} s) away"
+            )
+        return nearest
+
+    def _read_pictures(self, i: int, key: str, wanted: np.ndarray) -> np.ndarray:
+        rows = self._rows(i)
+        what = f"{rows.file.path}: episode {rows.number}, column {key}"
+        kept = rows.pictures(key, wanted)
+        pictures = [read_picture(one, self.path, f"{what}, row {k}") for k, one in zip(wanted, kept, strict=True)]
+        sizes = sorted({picture.shape[:2] for picture in pictures})
+        if len(sizes) != 1:
+            told = ", ".join(f"{height}x{width}" for height, width in sizes) or "none: no frames are asked for"
+            raise InputError(f"{what} must hold pictures of one size; it has {told}")
+        return np.stack(pictures)
+
+    def _row(self, i: int) -> Mapping[str, object]:
         if not 0 <= i < len(self):
             raise InputError(f"episode {i} is not in the split of {self.path}; it has episodes 0 to {len(self) - 1}")
         return self._episodes[i]
 
-    def _camera_key(self, camera: str) -> str:
-        for key in (camera, CAMERA_PREFIX + camera):
-            if key in self.cameras:
-                return key
-        names = [key.removeprefix(CAMERA_PREFIX) for key in self.cameras]
-        raise unknown_key(camera.removeprefix(CAMERA_PREFIX), names, f"the cameras of {self.path}")
+    def _rows(self, i: int) -> EpisodeRows:
+        row = self._row(i)
+        return open_data_file(self.data_file(i)).episode(row["episode_index"], row["length"])
 
-    def _file(self, template: str, row: Mapping[str, object], prefix: str, **names: str) -> Path:
-        place = {part: row[f"{prefix}/{part}"] for part in ("chunk_index", "file_index")}
-        return self.path / self.info[template].format(**place, **names)
+    def _task(self, i: int) -> str:
+        """What is done in an episode; "" where the data set does not say."""
+        told = self._row(i).get("tasks")
+        task = told[0] if isinstance(told, list) and told else told
+        if isinstance(task, str) and task:
+            return task
+        tasks = read_tasks(self.path)
+        return tasks.get(self._rows(i).task_index(), "") if tasks else ""
 
+    def _rate(self) -> float:
+        """Frames per second, as said; where that is no rate, as the first episode has it."""
+        said, measured = self.info.get("fps"), self._measured_rate()
+        info = f"{self.path}/meta/info.json: fps={show(said)}"
+        if isinstance(said, Real) and not isinstance(said, bool) and math.isfinite(said) and said > 0:
+            if measured and abs(measured / said - 1) > OFF_RATE:
+                tell(f"{info}, and the rows of its first episode are {measured:g} per second; {said:g} is taken")
+            return float(said)
+        if measured is None:
+            raise InputError(f"{info} must be a number above 0, and no timestamp of its first episode tells the rate")
+        tell(f"{info} is no rate; {measured:g} is taken, as the timestamps of its first episode have it")
+        return measured
 
-@lru_cache(maxsize=OPEN_TABLES)
-def _read_table(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: missing or not a parquet file") from error
-
-
-@lru_cache(maxsize=OPEN_VIDEOS)
-def _open_video(path: Path, pid: int) -> VideoFile:
-    """`pid` keeps a forked process from sharing its parent's file position."""
-    return VideoFile(path)
-
-
-def _read_info(path: Path) -> dict:
-    file = path / "meta" / "info.json"
-    try:
-        info = json.loads(file.read_text())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{path} is not a LeRobot dataset: it has no meta/info.json") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} is not readable JSON") from error
-    version = info.get("codebase_version")
-    if version != VERSION:
-        raise InputError(
-            f"{path} has codebase_version {version}; vgen reads {VERSION}: convert it with lerobot's tools"
-        )
-    missing = {"fps", "features", "data_path"} - info.keys()
-    if missing:
-        raise InputError(f"{file} lacks {', '.join(sorted(missing))}")
-    return info
-
-
-def _read_episodes(path: Path) -> list[dict]:
-    files = sorted((path / "meta" / "episodes").glob("*/*.parquet"))
-    if not files:
-        raise InputError(f"{path} is not a complete LeRobot dataset: it has no meta/episodes/*/*.parquet")
-    rows = []
-    for file in files:
+    def _measured_rate(self) -> float | None:
         try:
-            schema = pq.read_schema(file)
-            rows += pq.read_table(file, columns=[n for n in schema.names if not n.startswith("stats/")]).to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{file} is not a parquet file") from error
-    missing = {"episode_index", "tasks", "length", "data/chunk_index", "data/file_index"} - set(rows[0] if rows else ())
-    if missing:
-        raise InputError(f"{path}/meta/episodes is empty or lacks the columns {', '.join(sorted(missing))}")
-    return sorted(rows, key=lambda row: row["episode_index"])
-
-
-def _split_slice(info: dict, split: str, episodes: int, path: Path) -> slice:
-    splits = info.get("splits") or {"train": f"0:{episodes}"}
-    if split not in splits:
-        raise unknown_key(split, splits, f"the splits of {path}")
-    start, _, stop = str(splits[split]).partition(":")
-    if not (start.isdecimal() and stop.isdecimal() and int(start) <= int(stop) <= episodes):
-        raise InputError(f"split {split}={splits[split]!r} of {path} is not FIRST:STOP within 0:{episodes}")
-    return slice(int(start), int(stop))
-
-
-def _to_numpy(column: pa.ChunkedArray, shape: Sequence[int]) -> np.ndarray:
-    """A scalar column becomes [T]; a (nested) list column [T, *shape]."""
-    values, nested = column.combine_chunks(), False
-    while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
-        values, nested = values.flatten(), True
-    array = values.to_numpy(zero_copy_only=False)
-    return array.reshape(len(column), *shape) if nested else array
-
-
-def _task(row: dict) -> str:
-    """What is done in an episode; "" where the data set does not say."""
-    return row["tasks"][0] if row["tasks"] else ""
+            return self._rows(0).rate()
+        except InputError:  # told when its rows are asked for
+            return None
 
 
 def _is_standard(key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Writes LeRobot v3.0 datasets; `vgen.data.lerobot` reads them and names the parts of the layout."""
+"""Writes LeRobot v3.0 datasets; `vgen.data.lerobot` reads them, `vgen.data.lerobot_meta` names their parts."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vgen.data.lerobot import CHUNK_FILES, DATA_PATH, EPISODES_PATH, INDEX_COLUMNS, VERSION, VIDEO_PATH
+from vgen.data.lerobot_meta import CHUNK_FILES, DATA_PATH, EPISODES_PATH, INDEX_COLUMNS, VERSION, VIDEO_PATH
 from vgen.errors import InputError
 from vgen.media.video import join_videos, read_video, video_info, write_video
 

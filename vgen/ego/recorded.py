@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vgen.data.columns import NUMBERS
 from vgen.data.lerobot import LeRobotDataset
 from vgen.ego.files import layout_of_feature
 from vgen.ego.trajectory import Trajectory
@@ -23,11 +24,15 @@ def recorded_trajectory(dataset: LeRobotDataset, number: int, column: str, layou
     """
     episode = dataset.episode(number)
     if column not in episode.columns:
-        raise unknown_key(column, sorted(episode.columns), f"the columns of {dataset.path}")
-    values = np.asarray(episode.columns[column], dtype=np.float32).reshape(episode.length, -1)
+        raise unknown_key(column, list(episode.columns), f"the columns of {dataset.path}")
+    read, where = episode.columns[column], f"{episode.columns.path}: episode {episode.index}, column {column}"
+    if read.dtype.kind not in NUMBERS:
+        raise InputError(f"{where} holds no numbers, such as float32, and a trajectory does")
+    with np.errstate(over="ignore"):  # what is too large for float32 is not finite
+        values = read.astype(np.float32).reshape(episode.length, -1)
     times = np.arange(episode.length, dtype=np.float64) / episode.fps
     layout = layout or layout_of_feature(dataset.info["features"].get(column, {}), column)
     try:
         return Trajectory(values, times, np.isfinite(values).all(1), layout, "absolute")
     except InputError as error:
-        raise InputError(f"column {column} is no trajectory of layout {layout}: {error}") from error
+        raise InputError(f"{where} is no trajectory of layout {layout}: {error}") from error

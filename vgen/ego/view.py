@@ -106,7 +106,7 @@ def start_files(start: Start) -> list[Path]:
         return [Path(start.path)]
     dataset, camera = _open_dataset(start)
     index = dataset.path / "meta" / "info.json"
-    return [index, dataset.data_file(start.episode), dataset.video(start.episode, camera)[0]]
+    return list(dict.fromkeys([index, dataset.data_file(start.episode), dataset.frame_file(start.episode, camera)]))
 
 
 def _open_file(start: Start, size: tuple[int, int]) -> View:
