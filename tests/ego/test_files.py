@@ -11,7 +11,8 @@ from trajectory_samples import LAYOUT_NAMES, sample, with_gap
 
 from vgen.data.lerobot_writer import LeRobotWriter
 from vgen.ego.convert import to_delta
-from vgen.ego.files import Source, layout_of_feature, read_trajectory, write_trajectory
+from vgen.ego.files import Source, read_trajectory, write_trajectory
+from vgen.ego.parquet import layout_of_feature
 from vgen.ego.layouts import layout
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
@@ -184,10 +185,15 @@ BAD_FRAMES = [
     ({}, {"column": "observation.stat"}, "nearest: 'observation.state'"),
     ({}, {}, "does not say the layout"),
     ({}, {"layout": "pose7"}, "4 columns; layout pose7 has 7"),
-    ({"observation.state": [[0.0] * 4, [0.0] * 3]}, {"layout": "position4"}, "not rows of one length"),
-    ({"observation.state": [[0.0] * 4, None]}, {"layout": "position4"}, "values"),
+    (
+        {"observation.state": [[0.0] * 4, [0.0] * 3]},
+        {"layout": "position4"},
+        "episode 0, column observation.state row 1 holds 3 values and row 0 holds 4",
+    ),
+    ({"observation.state": pa.array([None, None], pa.list_(pa.float32(), 4))}, {"layout": "position4"}, "all are null"),
+    ({"observation.state": [["a"] * 4] * 2}, {"layout": "position4"}, "must hold numbers"),
+    ({"frame_index": [3, 3]}, {"layout": "position4"}, "column frame_index goes from 3 to 3"),
     ({"observation.state": [0.0, 1.0]}, {"layout": "position4"}, "must be [A, D]"),
-    ({"observation.state": [[0.0] * 4, [float("nan")] * 4]}, {"layout": "position4"}, "is nan"),
     ({"timestamp": [0.1, 0.0]}, {"layout": "position4"}, "times[1]=0"),
     ({"timestamp": ["a", "b"]}, {"layout": "position4"}, "times hold object and must hold numbers"),
     ({"timestamp": [0.0, None]}, {"layout": "position4"}, "times[1]=nan"),
@@ -201,6 +207,26 @@ def test_bad_columns_are_refused_in_one_line(tmp_path, change, source, named):
     with pytest.raises(InputError) as refused:
         read_trajectory(Source(path, **source))
     assert named in str(refused.value) and str(path) in str(refused.value) and "\n" not in str(refused.value)
+
+
+KINDS = [pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 4), pa.list_(pa.decimal128(6, 3))]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_rows_of_any_list_type_in_any_order_where_null_is_not_valid(tmp_path, kind):
+    values = [[3.0] * 4, [0.0] * 4, None, [1.0] * 4]
+    rows = pa.table(
+        {
+            "timestamp": [0.3, 0.0, 0.2, 0.1],
+            "frame_index": [3, 0, 2, 1],
+            "episode_index": [7] * 4,
+            "observation.state": pa.array(values, pa.list_(pa.float32())).cast(kind),
+        }
+    )
+    pq.write_table(rows, tmp_path / "t.parquet")
+    read = read_trajectory(Source(tmp_path / "t.parquet", layout="position4"))
+    assert read.values[:, 0].tolist()[:2] == [0, 1] and read.values[3].tolist() == [3.0] * 4
+    assert read.valid.tolist() == [True, True, False, True] and np.allclose(read.times, np.arange(4) / 10)
 
 
 def test_no_rows_and_another_layout(tmp_path):

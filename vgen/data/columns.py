@@ -95,7 +95,9 @@ def _nested(values: pa.Array, shape: Sequence[int], what: str = "row") -> np.nda
         return _plain(values)
     lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
     present = values.is_valid().to_numpy(zero_copy_only=False)
-    size = int(lengths[present][0]) if present.any() else next(iter(shape), 0)
+    fixed = pa.types.is_fixed_size_list(values.type)
+    usual = values.type.list_size if fixed else next(iter(shape), 0)
+    size = int(lengths[present][0]) if present.any() else usual
     odd = np.flatnonzero(present & (lengths != size))
     if odd.size:
         first = int(present.argmax())

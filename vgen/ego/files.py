@@ -14,20 +14,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vgen.checks import show
+from vgen.ego.parquet import read_parquet, write_parquet
 from vgen.ego.trajectory import LAYOUTS, Trajectory
 from vgen.errors import InputError, unknown_key
 
 KEYS = ("values", "times", "layout", "form", "valid")
 NEEDED = ("values", "times")
-LAYOUT_MARK = b"vgen.layout"  # in the metadata of a parquet file
 SUFFIXES = (".npz", ".json", ".parquet")
 
 
@@ -64,7 +61,7 @@ def read_trajectory(source: Source) -> Trajectory:
         raise InputError(f"{path} is empty; it must hold a trajectory")
     if path.suffix == ".parquet":
         with _named(path):
-            return _read_parquet(source)
+            return read_parquet(path, source.column, source.episode, source.layout)
     kept = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
     with _named(path):
         return _from_keys(kept, source.layout)
@@ -89,7 +86,12 @@ def write_trajectory(path: str | Path, trajectory: Trajectory, like: Source | No
     aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
         if path.suffix == ".parquet":
-            _write_parquet(aside, trajectory, like)
+            if like is None or like.path.suffix != ".parquet":
+                raise InputError(
+                    "a parquet file is written from the one that was read, for its other columns; write .npz or .json"
+                )
+            with _named(like.path):
+                write_parquet(aside, trajectory, like.path, like.column, like.episode)
         elif path.suffix == ".npz":
             with aside.open("wb") as file:
                 np.savez(file, **_to_keys(trajectory))
@@ -104,27 +106,13 @@ def write_trajectory(path: str | Path, trajectory: Trajectory, like: Source | No
             aside.unlink(missing_ok=True)
 
 
-def layout_of_feature(feature: Mapping[str, Any], column: str) -> str:
-    """The layout of a column, from what `meta/info.json` of its data set says of it: its name in `info`, or else the
-    names of all dimensions.
-
-    Raises:
-        InputError: it says none that is known.
-    """
-    said = (feature.get("info") or {}).get("layout")
-    for name, kind in LAYOUTS.items():
-        if name == said or (said is None and kind.names == feature.get("names")):
-            return name
-    raise InputError(f"its data set does not say the layout of {column}; give one (--layout): {', '.join(LAYOUTS)}")
-
-
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Puts the file's name before what is wrong with its contents."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
 
 
 def _read_npz(path: Path) -> dict[str, object]:
@@ -196,70 +184,3 @@ def _plain(trajectory: Trajectory) -> dict[str, object]:
     kept = _to_keys(trajectory)
     rows = [row.tolist() if np.isfinite(row).all() else None for row in trajectory.values]
     return kept | {"values": rows, "times": trajectory.times.tolist(), "valid": trajectory.valid.tolist()}
-
-
-def _read_parquet(source: Source) -> Trajectory:
-    table = _episode(source)
-    layout = source.layout or _layout_of(source, table)
-    values = table[source.column].to_pylist()
-    return Trajectory(values, table["timestamp"].to_numpy(), layout=layout)
-
-
-def _episode(source: Source) -> pa.Table:
-    """The rows of one episode."""
-    try:
-        table = pq.read_table(source.path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError("damaged or not a parquet file") from error
-    for name in ("timestamp", "episode_index", source.column):
-        if name not in table.column_names:
-            raise unknown_key(name, table.column_names, "its columns")
-    episodes = sorted(set(table["episode_index"].to_pylist()))
-    episode = source.episode
-    if episode is None and len(episodes) != 1:
-        raise InputError(
-            f"it holds {len(episodes)} episodes; give one (--episode), {episodes[0]} to {episodes[-1]}"
-            if episodes
-            else "it has no rows"
-        )
-    if episode is not None and episode not in episodes:
-        span = f"{episodes[0]} to {episodes[-1]}" if episodes else "no episode"
-        raise InputError(f"episode {episode} is not in it; it holds {span}")
-    return table.filter(pc.equal(table["episode_index"], episodes[0] if episode is None else episode))
-
-
-def _layout_of(source: Source, table: pa.Table) -> str:
-    marks = table.schema.metadata or {}
-    if LAYOUT_MARK in marks:
-        return marks[LAYOUT_MARK].decode(errors="replace")
-    return layout_of_feature(_feature_of(source), source.column)
-
-
-def _feature_of(source: Source) -> Mapping[str, Any]:
-    """What a LeRobot folder's `meta/info.json` says of the column; nothing where there is none."""
-    folders = source.path.resolve().parents
-    info = folders[2] / "meta" / "info.json" if len(folders) > 2 else None
-    try:
-        feature = json.loads(info.read_text())["features"][source.column]
-    except (AttributeError, OSError, ValueError, KeyError, TypeError):
-        return {}
-    return feature if isinstance(feature, dict) else {}
-
-
-def _write_parquet(path: Path, trajectory: Trajectory, like: Source | None) -> None:
-    if like is None or like.path.suffix != ".parquet":
-        raise InputError(
-            "a parquet file is written from the one that was read, for its other columns; write .npz or .json"
-        )
-    if trajectory.form != "absolute" or not trajectory.valid.all():
-        raise InputError("a parquet file holds absolute, valid rows alone; write .npz or .json")
-    with _named(like.path):
-        table = _episode(like)
-    if table.num_rows != len(trajectory):
-        raise InputError(
-            f"{like.path} has {table.num_rows} rows for {len(trajectory)} of the trajectory; write .npz or .json"
-        )
-    place, field = table.schema.get_field_index(like.column), table.schema.field(like.column)
-    table = table.set_column(place, field, pa.array(list(trajectory.values)).cast(field.type))
-    marks = {**(table.schema.metadata or {}), LAYOUT_MARK: trajectory.layout.encode()}
-    pq.write_table(table.replace_schema_metadata(marks), path)

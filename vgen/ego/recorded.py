@@ -6,7 +6,7 @@ import numpy as np
 
 from vgen.data.columns import NUMBERS
 from vgen.data.lerobot import LeRobotDataset
-from vgen.ego.files import layout_of_feature
+from vgen.ego.parquet import layout_of_feature
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError, unknown_key
 
