@@ -15,7 +15,7 @@ from bench_common.episodes import EpisodeInfo, by_turn, episode_infos
 from torch import Tensor
 
 from vgen.data.lerobot import LeRobotDataset
-from vgen.media.video import to_unit
+from vgen.media.pixels import to_unit
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from canvas_suite.evaluation import ClipBatch
 from canvas_suite.tasks import Given
-from vgen.media.video import to_uint8
+from vgen.media.pixels import to_uint8
 
 GAP = 2
 LABEL_HEIGHT = 14

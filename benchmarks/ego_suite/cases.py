@@ -22,7 +22,7 @@ from vgen.data.lerobot import LeRobotDataset
 from vgen.ego.recorded import recorded_trajectory
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
-from vgen.media.video import to_unit
+from vgen.media.pixels import to_unit
 
 START = 16
 HORIZONS = (1, 4, 8, 16, 32, 64)

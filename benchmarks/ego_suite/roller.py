@@ -17,7 +17,7 @@ from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
 from vgen.ego.trajectory import Trajectory
-from vgen.media.video import to_unit
+from vgen.media.pixels import to_unit
 
 
 class Roller:

@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ego_suite.play import Played
+from vgen.media.pixels import to_uint8
 from vgen.media.sheet import Tile, draw_sheet, picture_of, tile_size
-from vgen.media.video import to_uint8
 
 FUTURES = (8, 16, 32, 48, 64)
 FORWARD = (4, 8, 16, 32, 64)

@@ -24,7 +24,7 @@ from vgen.data.lerobot import LeRobotDataset
 from vgen.ego.motion import body_places
 from vgen.ego.recorded import recorded_trajectory
 from vgen.errors import InputError
-from vgen.media.video import to_unit
+from vgen.media.pixels import to_unit
 
 SIDE = 64
 FRAMES = 8000  # decoding them takes about as long as the training

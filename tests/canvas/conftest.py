@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vgen.media.video import write_video
+from vgen.media.writing import write_video
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from PIL import Image
 from vgen.canvas.media import place
 from vgen.canvas.spec import Canvas, Patch, parse_patch, validate
 from vgen.errors import exit_on_input_error
-from vgen.media.video import write_video
+from vgen.media.writing import write_video
 
 HEAD = "frames: 17\nsize: 32x64\n"
 

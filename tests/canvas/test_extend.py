@@ -10,7 +10,7 @@ from vgen.canvas.media import place
 from vgen.canvas.report import nearest_frame
 from vgen.canvas.spec import Canvas, Patch
 from vgen.errors import InputError
-from vgen.media.video import to_uint8
+from vgen.media.pixels import to_uint8
 
 CANVAS = Canvas(17, 32, 32, prompt="a cat", patches=(Patch(np.full((32, 32, 3), 7, np.uint8)),))
 

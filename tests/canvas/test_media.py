@@ -6,8 +6,10 @@ from PIL import Image
 
 from vgen.canvas.media import place
 from vgen.canvas.spec import Canvas, Patch
+from vgen.media.image import read_image
+from vgen.media.pixels import to_unit
 from vgen.media.placing import PlacedClip, PlacedFrame, composite, load_patch, media_length
-from vgen.media.video import read_image, read_video, to_unit
+from vgen.media.video import read_video
 
 CANVAS = Canvas(17, 32, 64)
 

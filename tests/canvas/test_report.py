@@ -7,8 +7,9 @@ from PIL import Image
 from vgen.canvas.media import place
 from vgen.canvas.report import contact_sheet, fidelity, format_table, nearest_frame, sheet_frames
 from vgen.canvas.spec import Canvas, Patch
+from vgen.media.image import read_image
 from vgen.media.sheet import ACCENT
-from vgen.media.video import read_image, read_video
+from vgen.media.video import read_video
 
 CANVAS = Canvas(17, 32, 64)
 GREY = np.full((32, 64, 3), 100, np.uint8)

@@ -8,7 +8,7 @@ from vgen.data.buckets import assign_buckets
 from vgen.data.clips import Clips, EpisodeFrames, FrameCache
 from vgen.data.latents import LatentCache
 from vgen.errors import InputError
-from vgen.media.video import to_unit
+from vgen.media.pixels import to_unit
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from vgen.data import lerobot_writer
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.lerobot_writer import LeRobotWriter
 from vgen.errors import InputError
-from vgen.media.video import write_video
+from vgen.media.writing import write_video
 
 CAMERAS = ["observation.images.head", "observation.images.wrist"]
 NAMES = {"observation.state": ["x", "y", "gripper"], "action": ["dx", "dy"]}

@@ -7,7 +7,8 @@ import pytest
 
 from vgen.data.output import whole_folder, write_frames
 from vgen.errors import InputError
-from vgen.media.video import read_video, video_info, write_video
+from vgen.media.video import read_video, video_info
+from vgen.media.writing import write_video
 
 
 def test_a_folder_is_whole_or_not_there(tmp_path):

@@ -21,7 +21,7 @@ from vgen.ego.state_model import StateConfig, StateModel
 from vgen.ego.trajectory import Trajectory
 from vgen.ego.trunk import new_llama
 from vgen.ego.vision import LatentVision
-from vgen.media.video import write_video
+from vgen.media.writing import write_video
 
 SIZE = (32, 64)
 RATE, STATE_RATE, HORIZON = 20.0, 10.0, 3
@@ -41,7 +41,7 @@ def save_model(tiny_model, folder, vae, layouts=("position4",), form="absolute",
     transformer = VideoTransformer.from_pretrained(folder, subfolder="transformer", condition_attention="joint")
     torch.nn.init.normal_(transformer.proj_out.weight, std=0.5)
     transformer.save_pretrained(folder / "transformer")
-    widths = {name: layout(name).width for name in layouts}
+    widths = {name: layout(name).network.width for name in layouts}
     if "ego" in parts:
         save_front_end(folder, transformer, widths, form)
     if "state" in parts:

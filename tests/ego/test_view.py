@@ -4,7 +4,8 @@ from ego_models import EPISODE, RATE, SIZE, hand, ramp
 
 from vgen.ego.question import parse_start
 from vgen.ego.view import open_view, start_files
-from vgen.media.video import read_image, read_video
+from vgen.media.image import read_image
+from vgen.media.video import read_video
 
 
 @pytest.fixture

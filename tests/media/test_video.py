@@ -8,17 +8,11 @@ import torch
 from PIL import Image
 
 from vgen.errors import InputError
-from vgen.media import video as video_module
-from vgen.media.video import (
-    VideoInfo,
-    join_videos,
-    read_image,
-    read_video,
-    to_uint8,
-    to_unit,
-    video_info,
-    write_video,
-)
+from vgen.media import writing as video_module
+from vgen.media.image import read_image
+from vgen.media.pixels import to_uint8, to_unit
+from vgen.media.video import VideoInfo, read_video, video_info
+from vgen.media.writing import join_videos, write_video
 
 
 def grey_levels(*levels: int, size: tuple[int, int] = (32, 48)) -> np.ndarray:

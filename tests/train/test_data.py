@@ -7,7 +7,7 @@ from test_codec import MODEL
 
 from vgen.data.open_videos import close_videos
 from vgen.errors import InputError
-from vgen.media.video import write_video
+from vgen.media.writing import write_video
 from vgen.train.objectives.codec import CodecConfig, CodecObjective
 from vgen.train.objectives.data import DataConfig, open_data, parse_lengths, split_episodes
 

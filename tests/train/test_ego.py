@@ -12,7 +12,7 @@ from vgen.data.lerobot_writer import LeRobotWriter
 from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
-from vgen.media.video import to_unit
+from vgen.media.pixels import to_unit
 from vgen.train.config import load_config
 from vgen.train.export import export
 from vgen.train.loop import train

@@ -16,7 +16,7 @@ from vgen.backbone.segments import target
 from vgen.backbone.transformer import VideoTransformer
 from vgen.data.buckets import Bucket
 from vgen.errors import InputError
-from vgen.media.video import write_video
+from vgen.media.writing import write_video
 from vgen.train.config import load_config
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
 from vgen.train.objectives.outline import Outline, canvas_outline

@@ -14,7 +14,7 @@ from vgen.canvas.spec import parse_size
 from vgen.data.lerobot_writer import LeRobotWriter
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
-from vgen.media.video import write_video
+from vgen.media.writing import write_video
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.plans import Plan, draw_given, draw_plan

@@ -17,7 +17,7 @@ from vgen.ego.normalise import Statistics
 from vgen.ego.state_model import StateModel
 from vgen.ego.trajectory import LAYOUTS, Trajectory
 from vgen.errors import InputError
-from vgen.media.video import to_unit
+from vgen.media.pixels import to_unit
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.bodies import BodyConfig
@@ -212,6 +212,12 @@ def test_the_loss_is_per_sample_and_reaches_all_but_the_codec(objective):
     grads = {name: weight.grad is not None for name, weight in objective.named_parameters() if weight.requires_grad}
     assert all(grads.values()), [name for name, reached in grads.items() if not reached]
     assert not any("vae" in name for name in grads)
+
+
+def test_texts_that_are_cut_off_are_told_in_one_line(config, caplog):
+    StateObjective(dataclasses.replace(config, text_tokens=6), seed=3).prepare()
+    (line,) = (record.getMessage() for record in caplog.records if "cut off" in record.getMessage())
+    assert line.startswith('2 of 2 captions have more than the 6 tokens that the state model reads; of "go left"')
 
 
 def test_held_out_episodes_are_not_trained_on(objective):

@@ -20,8 +20,8 @@ from vgen.backbone.shapes import check_frames, check_size, latent_frames
 from vgen.canvas.conditions import encode_placed
 from vgen.canvas.media import place
 from vgen.canvas.spec import Canvas, validate
+from vgen.media.pixels import to_uint8
 from vgen.media.placing import composite
-from vgen.media.video import to_uint8
 
 
 @dataclass(frozen=True)

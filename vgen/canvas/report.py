@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 
+from vgen.media.pixels import to_uint8, to_unit
 from vgen.media.placing import Placed, PlacedClip, composite
 from vgen.media.sheet import ACCENT, Tile, draw_sheet, picture_of, spread, tile_size
-from vgen.media.video import to_uint8, to_unit
 from vgen.metrics.pixels import psnr
 
 Video = np.ndarray | Mapping[int, np.ndarray]  # uint8 [T, H, W, 3], or some of its frames by index

@@ -21,7 +21,7 @@ from vgen.data.clips import Clips
 from vgen.data.hashes import folder_sha256
 from vgen.data.shares import Encode, run_shares
 from vgen.errors import InputError
-from vgen.media.video import to_unit
+from vgen.media.pixels import to_unit
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from vgen.data.lerobot_meta import CHUNK_FILES, DATA_PATH, EPISODES_PATH, INDEX_COLUMNS, VERSION, VIDEO_PATH
 from vgen.errors import InputError
-from vgen.media.video import join_videos, read_video, video_info, write_video
+from vgen.media.video import read_video, video_info
+from vgen.media.writing import join_videos, write_video
 
 MB = 2**20
 SAMPLED_FRAMES = 4  # per episode and camera, for the pixel statistics

@@ -20,7 +20,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vgen.checks import show
 from vgen.errors import InputError
-from vgen.media.video import join_videos, write_video
+from vgen.media.writing import join_videos, write_video
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from vgen.ego.convert import resample, to_absolute, to_delta
 from vgen.ego.state_model import StateModel, States
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError, unknown_key
-from vgen.media.video import to_unit
+from vgen.media.pixels import to_unit
 
 EXPLANATIONS = 8  # whose mean is the answer of inverse dynamics
 

@@ -14,7 +14,6 @@ from vgen.ego.drive import (
     Drive,
     Led,
     check_frames,
-    check_values,
     drive_by,
     drive_by_steps,
     future_of,
@@ -28,10 +27,11 @@ from vgen.ego.limits import EgoLimits, parts_of, read_ego_limits
 from vgen.ego.question import STATE_COLUMN, Question
 from vgen.ego.runtime import Settings
 from vgen.ego.trajectory import LAYOUTS, MOMENT, Trajectory
+from vgen.ego.units import check_times, check_values
 from vgen.ego.view import View, open_view
 from vgen.errors import InputError
+from vgen.media.pixels import to_uint8
 from vgen.media.placing import PlacedFrame, composite, place_all
-from vgen.media.video import to_uint8
 
 MOST_STEPS = 10_000  # of a video that is explained: its frames are held in memory
 
@@ -119,6 +119,8 @@ def _forward(question: Question, settings: Settings, limits: EgoLimits, view: Vi
         known = read_known(question.source, question.at, state_at_start(view.recorded))
     layout = limits.choose(known.layout)
     rate, statistics = limits.rate(layout), limits.statistics_of(layout)
+    if question.source is not None:
+        check_times(known, rate)
     frames = check_frames(question.frames, known, rate)
     scene = _scene(question, settings, limits, view, frames, rate)
     own = "Truth" if question.source is None and not question.edits else "Recorded, under another trajectory"
@@ -126,6 +128,7 @@ def _forward(question: Question, settings: Settings, limits: EgoLimits, view: Vi
         if question.edits:
             raise InputError(f"edit={question.edits[0]}: the trajectory is {known.form}; give it in absolute form")
         drive = drive_by_steps(known, statistics.form, rate, frames)
+        check_values(drive.actions, statistics)
         return Prepared(limits, view, layout, rate, frames, scene, drive, truth=own)
     future = future_of(known, rate, frames, question.edits)
     check_values(future, statistics)
@@ -143,7 +146,10 @@ def _policy(question: Question, settings: Settings, limits: EgoLimits, view: Vie
         )
     layout = limits.choose(known.layout)
     rate = limits.rate(layout)
-    check_values(state_at_start(known), limits.statistics_of(layout))
+    if question.source is not None:
+        check_times(known, limits.state_rate(layout))
+    past = known.rows(0, int((known.times <= MOMENT).sum()))
+    check_values(past, limits.statistics_of(layout))
     horizon = limits.horizon / limits.state_rate(layout)
     frames = question.frames or max(1, int(horizon * rate + 1e-6))
     scene = _scene(question, settings, limits, view, frames, rate, _sight(limits, layout))

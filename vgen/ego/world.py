@@ -17,9 +17,9 @@ from vgen.backbone.segments import Segment
 from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
-from vgen.ego.trajectory import Trajectory
+from vgen.ego.trajectory import Trajectory, layout
 from vgen.errors import InputError
-from vgen.media.video import to_uint8, to_unit
+from vgen.media.pixels import to_uint8, to_unit
 
 logger = logging.getLogger(__name__)
 
@@ -212,7 +212,7 @@ def environment(
 
         observation_space = gymnasium.spaces.Box(0, 255, _frames(frames).shape[1:], np.uint8)
         action_space = gymnasium.spaces.Box(
-            -np.inf, np.inf, (world.settings.advance, len(world.statistics.centre)), np.float32
+            -np.inf, np.inf, (world.settings.advance, layout(world.layout).width), np.float32
         )
 
         def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:

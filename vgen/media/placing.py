@@ -17,8 +17,10 @@ from torch import Tensor
 
 from vgen.checks import show
 from vgen.errors import InputError
+from vgen.media.image import read_image
 from vgen.media.patch import Media, Patch, position_of
-from vgen.media.video import read_image, read_video, to_unit, video_info
+from vgen.media.pixels import to_unit
+from vgen.media.video import read_video, video_info
 
 logger = logging.getLogger(__name__)
 

@@ -1,37 +1,55 @@
-"""Video files in (decord) and out (PyAV), images in (Pillow), and the conversion to and from [-1, 1]."""
+"""Video files in: the frame of any number, or that is shown at any time, whatever container, codec and rate."""
 
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from os import PathLike
 from pathlib import Path
 
-import av
-import decord
 import numpy as np
-import torch
-from av.video.stream import VideoStream
-from PIL import Image, ImageOps
+from PIL import Image
 
 from vgen.errors import InputError
+from vgen.media.colour import FrameConverter
+from vgen.media.fast import FastReader, gives_the_same
+from vgen.media.image import read_image  # noqa
+from vgen.media.index import FrameIndex, make_index
+from vgen.media.reader import ExactReader
 
-CRF = 18  # visually lossless for h264
-GOP = 8  # frames between key frames: short, because training reads clips at random places
-
-decord.logging.set_level(decord.logging.QUIET)  # a damaged file is told once, by an InputError
+INDEX_VERSION = 1  # of what is kept of a file, to be changed with the code that makes it
+IN_MEMORY = 4096  # indexes
+OPEN_FILES = 8  # per thread
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file holds: number of frames, frames per second, height and width in pixels."""
+    """What a video file holds: number of frames, frames per second (of a variable rate, that of the closer frames),
+    height and width in pixels as they are read, and whether the rate is constant and the frames have alpha."""
 
     frames: int
     fps: float
     height: int
     width: int
+    steady: bool = True
+    alpha: bool = False
 
 
 class VideoFile:
     """A video file that is open for random access, on one thread.
+
+    Frames are numbered from 0 in the order in which they are shown; what an edit list hides is no frame. Pixels are
+    upright, square, and RGB as `FrameConverter` says.
+
+    Args:
+        path: of the file.
+        indexes: a folder in which the index of the file is kept for the next time; None: in memory alone.
 
     Raises:
         InputError: the file is missing or is not a video.
@@ -39,72 +57,106 @@ class VideoFile:
     Attributes:
         info: frame count, rate and size.
         times: float64 [T], when each frame is shown, in seconds on the file's own clock.
+        end: when the last one is no longer shown.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = path
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such video file")
-        try:
-            with av.open(str(path)) as container:  # decord itself would print to the terminal what is wrong
-                if not container.streams.video:
-                    raise InputError(f"{path}: holds no video")
-            self._reader = decord.VideoReader(str(path), num_threads=1)
-            first = self._reader[0].asnumpy()
-        except (av.FFmpegError, decord.DECORDError, RuntimeError, IndexError) as error:
-            reason = error.strerror if isinstance(error, av.FFmpegError) else "no frame of it can be decoded"
-            raise InputError(f"{path}: not a readable video file ({reason})") from error
-        # decord takes the padding of some narrow videos' rows for further channels, and fails to read them in batches
-        self._padded = first.shape[2] != 3
-        self.info = VideoInfo(len(self._reader), float(self._reader.get_avg_fps()), *first.shape[:2])
-        self.times = self._reader.get_frame_timestamp(range(len(self._reader)))[:, 0].astype(np.float64)
+    def __init__(self, path: str | PathLike, indexes: str | PathLike | None = None) -> None:
+        self._path, self._index = path, index_of(path, indexes)
+        index = self._index
+        self.info = VideoInfo(len(index), index.fps, index.height, index.width, index.steady, index.alpha)
+        self.times, self.end = index.times, index.end
+        self._fast = FastReader(path) if index.fast else None
+        self._exact: ExactReader | None = None
+        self._converter: FrameConverter | None = None
 
-    def read(self, frames: Sequence[int]) -> np.ndarray:
-        """Decode the numbered frames, in the order given.
+    def shown(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
+        """The numbers of the frames that are shown at some times of the file's clock: int64, of the same shape."""
+        return self._index.shown(seconds)
+
+    def read(self, frames: Sequence[int], alpha: bool = False) -> np.ndarray:
+        """Decodes the numbered frames, in the order given.
+
+        Args:
+            frames: numbers from 0, in any order; quickest where they are near to each other.
+            alpha: whether a fourth channel is wanted, where the file has one. Where it is not, what is transparent is
+                laid on mid-grey.
 
         Returns:
-            uint8 [T, H, W, 3], RGB.
+            uint8 [K, H, W, 3 | 4], RGB.
 
         Raises:
             InputError: a frame number outside the video, or a file that breaks off.
         """
-        indices, last = np.asarray(frames, dtype=np.int64), self.info.frames - 1
-        outside = indices[(indices < 0) | (indices > last)]
+        numbers, last = np.asarray(frames, dtype=np.int64), self.info.frames - 1
+        outside = numbers[(numbers < 0) | (numbers > last)]
         if outside.size:
             raise InputError(f"{self._path}: frame {outside[0]} is not in the video; it has frames 0 to {last}")
-        if not indices.size:
+        if not numbers.size:
             raise InputError(f"{self._path}: no frames asked for; name one or more of 0 to {last}")
-        try:
-            if self._padded:
-                return np.stack([self._without_padding(self._reader[i].asnumpy()) for i in indices.tolist()])
-            return self._reader.get_batch(indices.tolist()).asnumpy()
-        except (decord.DECORDError, RuntimeError) as error:
-            raise InputError(f"{self._path}: cannot be decoded; the file is damaged") from error
+        if self._fast is not None:
+            try:
+                return self._fast.read(numbers.tolist())
+            except RuntimeError:  # PyAV tells what is wrong, if it is
+                self._fast = None
+        return self._read_exactly(numbers, alpha and self.info.alpha)
 
-    def _without_padding(self, frame: np.ndarray) -> np.ndarray:
-        height, width = self.info.height, self.info.width
-        return frame.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
+    def _read_exactly(self, numbers: np.ndarray, alpha: bool) -> np.ndarray:
+        if self._exact is None:
+            self._exact = ExactReader(self._path, self._index)
+            self._converter = FrameConverter(self._path, self._exact.aspect)
+        info = self.info
+        wanted, places = np.unique(numbers, return_inverse=True)
+        pixels = np.empty((len(numbers), info.height, info.width, 4 if alpha else 3), np.uint8)
+        for place, frame in enumerate(self._exact.frames(wanted.tolist())):
+            pixels[places == place] = self._sized(self._converter.pixels(frame, alpha), pixels.shape[1:])
+        return pixels
+
+    def _sized(self, pixels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """A frame as large as the first one, and with as many channels: streams may change both on their way."""
+        if pixels.shape[:2] != shape[:2]:
+            pixels = np.asarray(Image.fromarray(pixels).resize(shape[1::-1], Image.Resampling.BICUBIC))
+        if pixels.shape[2] < shape[2]:
+            pixels = np.concatenate([pixels, np.full((*shape[:2], 1), 255, np.uint8)], axis=2)
+        return pixels
 
 
-def read_video(path: str | Path, frames: Sequence[int] | None = None) -> np.ndarray:
-    """Read a video file, or the numbered frames of it.
+def open_video(path: str | PathLike, indexes: str | PathLike | None = None) -> VideoFile:
+    """A video file that this thread holds open, so that the next read of it is quick. It is opened anew where the file
+    has changed.
+
+    Raises:
+        InputError: as `VideoFile`.
+    """
+    key = (os.path.realpath(path), *_stamp(path), os.getpid())  # a forked process would share its parent's position
+    files = _held.files
+    if key not in files:
+        files[key] = VideoFile(path, indexes)
+        while len(files) > OPEN_FILES:
+            files.popitem(last=False)
+    files.move_to_end(key)
+    return files[key]
+
+
+def read_video(path: str | PathLike, frames: Sequence[int] | None = None, alpha: bool = False) -> np.ndarray:
+    """Reads a video file, or the numbered frames of it.
 
     Args:
         path: a video file.
         frames: frame numbers from 0, in any order; None reads them all.
+        alpha: as for `VideoFile.read`.
 
     Returns:
-        uint8 [T, H, W, 3], RGB.
+        uint8 [T, H, W, 3 | 4], RGB.
 
     Raises:
         InputError: a missing or corrupt file, or a frame number outside it.
     """
     file = VideoFile(path)
-    return file.read(range(file.info.frames) if frames is None else frames)
+    return file.read(range(file.info.frames) if frames is None else frames, alpha)
 
 
-def video_info(path: str | Path) -> VideoInfo:
-    """Read the frame count, frame rate and size of a video file.
+def video_info(path: str | PathLike) -> VideoInfo:
+    """The frame count, frame rate and size of a video file.
 
     Raises:
         InputError: a missing or corrupt file.
@@ -112,114 +164,57 @@ def video_info(path: str | Path) -> VideoInfo:
     return VideoFile(path).info
 
 
-def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF, gop: int = GOP) -> None:
-    """Write an h264 file (yuv420p, no B-frames), the same bytes on every machine.
+def index_of(path: str | PathLike, indexes: str | PathLike | None = None) -> FrameIndex:
+    """The index of a video file; made unless the file is known as it is now, by place, size and time.
 
     Args:
-        path: where to write; the container follows the suffix, and the folder must exist.
-        video: uint8 [T, H, W, 3], RGB; H and W even.
-        fps: frames per second, above 0.
-        crf: x264 quality, 0 (lossless) to 51; smaller is better.
-        gop: key-frame distance in frames; smaller is faster to seek in, and larger on disk.
+        path: of the file.
+        indexes: a folder in which indexes are kept; None: in memory alone.
 
     Raises:
-        InputError: an array, size or rate that h264 cannot hold, or a disk error.
+        InputError: there is no such file, or no frame of it can be decoded.
     """
-    _check_video(video, fps)
+    return _index(os.path.realpath(path), *_stamp(path), indexes and Path(indexes))
+
+
+@lru_cache(maxsize=IN_MEMORY)
+def _index(path: str, size: int, changed: int, indexes: Path | None) -> FrameIndex:
+    name = hashlib.sha256(os.fsencode(f"{INDEX_VERSION} {path} {size} {changed}")).hexdigest()[:24]
+    known = indexes and FrameIndex.load(indexes / f"{name}.npz")
+    if known:
+        return known
+    index = make_index(path)
+    index = replace(index, fast=gives_the_same(path, index))
+    if indexes:
+        _keep(index, indexes, name)
+    return index
+
+
+def _keep(index: FrameIndex, indexes: Path, name: str) -> None:
+    """Written aside and renamed, so that other processes find all of it or nothing. Of a full disk nothing is kept."""
+    aside = indexes / f".{name}.{os.getpid()}.{threading.get_ident()}"
+    with suppress(OSError):
+        indexes.mkdir(parents=True, exist_ok=True)
+        index.save(aside)
+        aside.replace(indexes / f"{name}.npz")
+    with suppress(OSError):
+        aside.unlink(missing_ok=True)
+
+
+def _stamp(path: str | PathLike) -> tuple[int, int]:
+    """Size and time of change of a file."""
     try:
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-            stream.height, stream.width = video.shape[1:3]
-            stream.pix_fmt = "yuv420p"
-            stream.options = {"crf": str(crf), "g": str(gop), "bf": "0", "preset": "veryfast"}
-            stream.thread_count = 1  # x264's output depends on its number of threads
-            for image in video:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
-            container.mux(stream.encode())
-    except (OSError, av.FFmpegError) as error:
-        raise InputError(f"{path}: cannot write the video ({_first_line(error)})") from error
+        about = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no such video file") from error
+    return about.st_size, about.st_mtime_ns
 
 
-def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
-    """Join videos of one size, rate and encoder setting end to end, without encoding them again.
+class _OpenFiles(threading.local):
+    """The files that a thread holds open: a reader has one position, so threads cannot share it."""
 
-    Args:
-        parts: files that `write_video` wrote with the same settings, one or more.
-        path: where to write the joined file.
-
-    Raises:
-        InputError: a part that cannot be read, or a disk error.
-    """
-    try:
-        with av.open(str(path), "w") as out:
-            stream, start = None, 0
-            for part in parts:
-                with av.open(str(part)) as container:
-                    source = container.streams.video[0]
-                    stream = stream or out.add_stream_from_template(source)
-                    start += _copy_packets(source, stream, start)
-    except (OSError, av.FFmpegError) as error:
-        raise InputError(f"{path}: cannot join the videos ({_first_line(error)})") from error
+    def __init__(self) -> None:
+        self.files: OrderedDict[tuple, VideoFile] = OrderedDict()
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file, turned upright as its EXIF data says.
-
-    Returns:
-        uint8 [H, W, 3], or [H, W, 4] where the image has transparency; 16-bit grey is scaled to 8 bits.
-
-    Raises:
-        InputError: a missing or corrupt file, one of floating-point pixels, or one of more than 178 million pixels.
-    """
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such image file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that Pillow raises
-        raise InputError(f"{path}: not a readable image file ({_first_line(error)})") from error
-    if image.mode == "F":
-        raise InputError(f"{path}: holds floating-point pixels, whose range is unknown; save it with 8 bits")
-    if image.mode.startswith("I"):  # Pillow's own conversion would clip all above 255 to white
-        image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
-    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
-
-
-def to_unit(pixels: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """uint8 pixels, 0 to 255, of any shape, to float32 in [-1, 1]."""
-    return torch.as_tensor(pixels).float() / 127.5 - 1.0
-
-
-def to_uint8(unit: torch.Tensor) -> torch.Tensor:
-    """Values in [-1, 1], of any shape, to uint8 pixels; values outside are clamped."""
-    return ((unit.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def _check_video(video: np.ndarray, fps: float) -> None:
-    if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or not len(video):
-        raise InputError(f"video of {video.dtype} {list(video.shape)} is not uint8 [T, H, W, 3] with T of 1 or more")
-    height, width = video.shape[1:3]
-    if height % 2 or width % 2:
-        even = f"{height + height % 2}x{width + width % 2}"
-        raise InputError(f"video of {height}x{width} is not of even height and width, as h264 needs; nearest: {even}")
-    if not fps > 0:
-        raise InputError(f"fps={fps} is not above 0")
-
-
-def _copy_packets(source: VideoStream, stream: VideoStream, start: int) -> int:
-    """Copy the packets of one part, shifted by `start` ticks; returns the part's length in ticks."""
-    ticks = round(1 / (source.average_rate * source.time_base))
-    frames = 0
-    for packet in source.container.demux(source):
-        if packet.dts is None:  # the demuxer's closing packet
-            continue
-        packet.pts += start
-        packet.dts += start
-        packet.stream = stream
-        stream.container.mux(packet)
-        frames += 1
-    return frames * ticks
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+_held = _OpenFiles()

@@ -20,7 +20,7 @@ from vgen.data.lerobot import CAMERA_PREFIX
 from vgen.data.lerobot_writer import LeRobotWriter, check_free, disk_errors
 from vgen.data.recorders.plan import Recording, Shot, check, shots
 from vgen.errors import InputError
-from vgen.media.video import CRF, write_video
+from vgen.media.writing import CRF, write_video
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,8 @@ from vgen.data.clips import Clips
 from vgen.data.shares import worker_count
 from vgen.data.texts import CachedTextEncoder, TextCache
 from vgen.errors import InputError
-from vgen.media.video import to_unit, write_video
+from vgen.media.pixels import to_unit
+from vgen.media.writing import write_video
 from vgen.train.lora import LoraConfig, add_lora, save_lora
 from vgen.train.objectives.base import Batch, Objective
 from vgen.train.objectives.data import DataConfig, open_data, parse_lengths

@@ -23,7 +23,7 @@ from vgen.ego.adapter import EgoAdapter
 from vgen.ego.limits import EGO
 from vgen.ego.normalise import Statistics
 from vgen.errors import InputError
-from vgen.media.video import to_unit
+from vgen.media.pixels import to_unit
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise, even_times, interpolate
@@ -105,7 +105,9 @@ class EgoObjective(CanvasObjective):
         """Statistics of layouts that have none yet; they travel in the front-end's configuration."""
         known = {name: kept for name, kept in self.ego.config.statistics.items() if kept}
         for body in self.bodies:
-            if body.config.layout not in known:
+            if body.config.layout in known:
+                body.check(Statistics.from_json(known[body.config.layout]))
+            else:
                 known[body.config.layout] = body.fit().to_json()
         rates = (self.ego.config.rates or {}) | {body.config.layout: body.fps for body in self.bodies}
         own = self.config

@@ -15,12 +15,13 @@ from torch import Tensor
 from vgen.backbone.codec import WanCodec
 from vgen.data.shares import worker_count
 from vgen.ego.limits import STATE
+from vgen.ego.predict import text_limit
 from vgen.ego.state_model import StateConfig, StateModel, States
 from vgen.ego.trajectory import layout
 from vgen.ego.trunk import choose_trained, load_tokenizer, load_trunk, new_llama
 from vgen.ego.vision import LatentVision, load_clip
 from vgen.errors import InputError
-from vgen.media.video import to_unit
+from vgen.media.pixels import to_unit
 from vgen.train.objectives.base import Batch, Objective
 from vgen.train.objectives.bodies import BodyConfig, body_shares
 from vgen.train.objectives.state_data import StateBody, StateEpisodes
@@ -77,7 +78,7 @@ class StateObjective(Objective):
         super().__init__()
         self.config, self.seed = config, seed
         self._shares = body_shares(config.bodies)
-        widths = {body.layout: layout(body.layout).width for body in config.bodies}
+        widths = {body.layout: layout(body.layout).network.width for body in config.bodies}
         torch.manual_seed(seed)
         self.codec = None if config.codec is None else _load_codec(config.codec)
         self.model = self._begin(widths) if config.pretrained is None else self._adopt(widths)
@@ -131,6 +132,8 @@ class StateObjective(Objective):
                 body.encode(Path(config.codec), config.latents, worker_count(config.latent_workers))
             name = body.config.layout  # a pretrained model keeps the statistics that it has learned with
             model.statistics[name] = body.normalise(model.statistics.get(name), config.batch, self.seed)
+        parts = (part for body in self.bodies for part in (body.trained, body.held_out))
+        text_limit(model).warn_of_captions(episode.caption for part in parts for episode in part.episodes)
         model.config = replace(model.config, rates=rates)
 
     def _multiple(self) -> int:

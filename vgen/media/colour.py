@@ -1,0 +1,171 @@
+"""From decoded frames to the pixels that are meant: RGB in BT.709's colours, upright, of square pixels."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from os import PathLike
+
+import numpy as np
+from av.error import FFmpegError
+from av.filter import Graph
+from av.sidedata.sidedata import Type
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from vgen.errors import InputError
+
+GREY = 128  # what lies under transparent pixels where no alpha is wanted: 0 in a model's range, as outside a mask
+MAX_SIDE = 16384  # of a frame whose pixels are made square
+HDR = {16: "PQ", 18: "HLG"}  # AVColorTransferCharacteristic
+WIDE = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}  # AVColorPrimaries
+# AVColorSpace, the matrices that swscale does not know
+UNKNOWN_MATRIX = {
+    8: "YCgCo",
+    10: "BT.2020 constant luminance",
+    11: "SMPTE 2085",
+    12: "chromaticity-derived",
+    13: "chromaticity-derived",
+    14: "ICtCp",
+    15: "IPT-C2",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
+UNSPECIFIED = (0, 2)
+MATRIX_NAMES = {0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc"}
+
+
+class FrameConverter:
+    """Converts the frames of one file.
+
+    YUV is turned into RGB by the matrix and range that the file names (BT.601 and limited range where it names none,
+    as FFmpeg reads it). HDR (PQ, HLG) is tone-mapped, and BT.2020 and P3 primaries are turned into those of BT.709, by
+    FFmpeg's swscale. The display matrix turns and mirrors; pixels that are not square are stretched along their longer
+    side.
+
+    Args:
+        file: named in errors.
+        aspect: width of a pixel over its height; None: not known, square.
+    """
+
+    def __init__(self, file: str | PathLike, aspect: Fraction | None = None) -> None:
+        self._file = file
+        self._aspect = Fraction(aspect or 1)
+        self._reformatter = VideoReformatter()
+        self._graphs: dict[tuple, Graph] = {}
+
+    def plain(self, frame: VideoFrame) -> bool:
+        """Whether a frame needs nothing but its matrix: no tone-mapping, turn, stretch or alpha."""
+        return not (_is_converted(frame) or has_alpha(frame) or turn_of(frame) != (False, False, False)) and (
+            self._square(frame) == (frame.height, frame.width)
+        )
+
+    def pixels(self, frame: VideoFrame, alpha: bool = False) -> np.ndarray:
+        """uint8 [H, W, 3], or [H, W, 4] where alpha is wanted and the frame has one. Where it is not wanted, what is
+        transparent is laid on mid-grey.
+
+        Raises:
+            InputError: colours that cannot be turned into RGB; it names them.
+        """
+        self._check(frame)
+        format = "rgba" if has_alpha(frame) else "rgb24"
+        try:
+            mapped = self._mapped(frame, format) if _is_converted(frame) else frame
+            made = self._reformatter.reformat(mapped, format=format, threads=1, **self._stretch(frame))
+        except FFmpegError as error:
+            raise InputError(f"{self._file}: its pixels ({frame.format.name}) cannot be turned into RGB") from error
+        upright = _turned(_array(made), *turn_of(frame))
+        return upright if alpha or upright.shape[2] == 3 else on_grey(upright)
+
+    def _check(self, frame: VideoFrame) -> None:
+        matrix = UNKNOWN_MATRIX.get(int(frame.colorspace))
+        if frame.side_data.get(Type.DOVI_METADATA) and int(frame.color_trc) in UNSPECIFIED:
+            matrix = "Dolby Vision without a base layer of its own (profile 5)"
+        if matrix:
+            raise InputError(
+                f"{self._file}: its colours are {matrix}, which vgen cannot turn into RGB; convert to BT.709"
+            )
+
+    def _square(self, frame: VideoFrame) -> tuple[int, int]:
+        """(H, W) of a frame whose pixels are square, before it is turned."""
+        height, width = frame.height, frame.width
+        if self._aspect > 1:
+            width = round(width * self._aspect)
+        else:
+            height = round(height / self._aspect)
+        if max(height, width) > MAX_SIDE:
+            raise InputError(
+                f"{self._file}: its pixels of {self._aspect.numerator}:{self._aspect.denominator} would make it "
+                f"{height}x{width}; at most {MAX_SIDE} a side can be read"
+            )
+        return height, width
+
+    def _stretch(self, frame: VideoFrame) -> dict[str, int]:
+        height, width = self._square(frame)
+        if (height, width) == (frame.height, frame.width):
+            return {}
+        return {"height": height, "width": width, "interpolation": Interpolation.BICUBIC}
+
+    def _mapped(self, frame: VideoFrame, format: str) -> VideoFrame:
+        """In BT.709's primaries and transfer, by FFmpeg's scale filter, whose perceptual intent maps tones."""
+        key = (frame.format.name, frame.width, frame.height, int(frame.colorspace), int(frame.color_range))
+        if key not in self._graphs:
+            self._graphs[key] = _mapping(frame, format)
+        frame.pts = 0 if frame.pts is None else frame.pts
+        self._graphs[key].push(frame)
+        return self._graphs[key].pull()
+
+
+def has_alpha(frame: VideoFrame) -> bool:
+    """Whether a frame has an alpha channel (a palette may have one)."""
+    return frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
+
+
+def turn_of(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """How the display matrix turns a frame: whether it is transposed, and then mirrored up-down and left-right."""
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(bytes(data), "<i4")[:5].astype(np.int64)  # x' = a x + c y, y' = b x + d y
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, bool(d < 0), bool(a < 0)
+    return True, bool(b < 0), bool(c < 0)
+
+
+def on_grey(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [..., 4] laid on mid-grey: uint8 [..., 3]."""
+    alpha = pixels[..., 3:].astype(np.uint16)
+    return ((pixels[..., :3] * alpha + GREY * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _is_converted(frame: VideoFrame) -> bool:
+    return int(frame.color_trc) in HDR or int(frame.color_primaries) in WIDE
+
+
+def _mapping(frame: VideoFrame, format: str) -> Graph:
+    graph = Graph()
+    space, span = MATRIX_NAMES.get(int(frame.colorspace), "unknown"), "pc" if int(frame.color_range) == 2 else "tv"
+    source = graph.add(
+        "buffer",
+        f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1000"
+        f":colorspace={space}:range={span}",
+    )
+    scale = graph.add("scale", "intent=perceptual:out_transfer=bt709:out_primaries=bt709")
+    steps = [source, scale, graph.add("format", format), graph.add("buffersink")]
+    for before, after in pairwise(steps):
+        before.link_to(after)
+    graph.configure()
+    return graph
+
+
+def _array(frame: VideoFrame) -> np.ndarray:
+    """A packed frame of 3 or 4 bytes a pixel as uint8 [H, W, 3 | 4], without a copy."""
+    plane, channels = frame.planes[0], len(frame.format.components)
+    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+    return rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels)
+
+
+def _turned(pixels: np.ndarray, transposed: bool, upside_down: bool, mirrored: bool) -> np.ndarray:
+    if transposed:
+        pixels = pixels.transpose(1, 0, 2)
+    return pixels[:: -1 if upside_down else 1, :: -1 if mirrored else 1]

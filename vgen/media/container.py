@@ -1,0 +1,125 @@
+"""A video file, opened by PyAV: its stream, and the frames that it shows, in order, from any place on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike, path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vgen.errors import InputError
+
+# What may be opened. Others of FFmpeg's would read text as pictures, or follow a list to other files and hosts.
+FORMATS = (
+    "mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,obu,ivf,gif,apng,flv,asf,ogg,mxf,dv,nut,yuv4mpegpipe,mjpeg"
+)
+MAX_PIXELS = 2**28  # of a frame; more is a damaged header, or a trap
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave the alpha out
+
+
+def open_video(file: str | PathLike) -> tuple[InputContainer, VideoStream]:
+    """Opens a video file and finds the stream that it shows: the first that is not a cover picture.
+
+    Raises:
+        InputError: there is no such file, or it holds no video.
+    """
+    if not path.isfile(file):
+        raise InputError(f"{file}: no such video file")
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+    try:
+        container = av.open(f"file:{path.abspath(file)}", container_options=options, metadata_errors="ignore")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{file}: not a readable video file ({reason_of(error)})") from error
+    still = Disposition.attached_pic | Disposition.still_image
+    stream = next((each for each in container.streams.video if not each.disposition & still), None)
+    if stream is None or stream.codec_context is None:
+        container.close()
+        raise InputError(f"{file}: holds no video" if stream is None else f"{file}: its codec is not known")
+    return container, stream
+
+
+def reason_of(error: BaseException) -> str:
+    """An error of FFmpeg's in a few words."""
+    said = getattr(error, "strerror", None) or str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0]
+
+
+class Decoder:
+    """The frames of a file in the order in which they are shown; frames that an edit list hides are not among them.
+
+    Raises:
+        InputError: as `open_video`.
+
+    Attributes:
+        stream: PyAV's.
+        failed: packets that could not be decoded since the last start.
+    """
+
+    def __init__(self, file: str | PathLike) -> None:
+        self._container, self.stream = open_video(file)
+        self._context = _context(self.stream)
+        self._moved = False  # whether anything was read
+        self.failed = 0
+
+    def frames(self, since: int | None = None) -> Iterator[VideoFrame]:
+        """Frames from a place on; only the latest such iterator may be used.
+
+        Args:
+            since: a timestamp of the stream; decoding begins at the key frame there, or at one before. None: at the
+                beginning of the file.
+        """
+        self._start(since)
+        for packet in self._packets():
+            try:
+                yield from self._context.decode(packet)
+            except av.FFmpegError:  # as players do, go on with the next
+                self.failed += 1
+        try:
+            yield from self._context.decode(None)
+        except av.FFmpegError:
+            self.failed += 1
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._container.close()
+
+    def _start(self, since: int | None) -> None:
+        self.failed = 0
+        if not self._moved and since is None:
+            self._moved = True
+            return
+        self._moved = True
+        begin = self.stream.start_time or 0
+        try:
+            self._container.seek(begin if since is None else since, stream=self.stream)
+        except av.FFmpegError:  # some containers cannot go to a time: from the beginning, then
+            self._container.close()
+            self._container, self.stream = open_video(self._container.name.removeprefix("file:"))
+            self._context = _context(self.stream)
+            return
+        self._context.flush_buffers()
+
+    def _packets(self) -> Iterator[av.Packet]:
+        """Those that hold data; a file that breaks off ends there."""
+        packets = self._container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, av.FFmpegError):
+                return
+            if packet.size:
+                yield packet
+
+
+def _context(stream: VideoStream) -> av.VideoCodecContext:
+    """A decoder of the stream, on one thread: training reads many files side by side."""
+    context = stream.codec_context
+    if stream.metadata.get("alpha_mode") == "1" and context.name in ALPHA_DECODERS:
+        context = av.CodecContext.create(ALPHA_DECODERS[context.name], "r")
+    context.thread_count = 1
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    return context

@@ -1,0 +1,303 @@
+"""When each frame of a video file is shown, and where decoding has to begin for it: found out once for each file.
+
+A file whose packets tell all is not decoded for it: MP4, MOV, MKV and WebM with a codec of one frame a packet. Any
+other file (AVI, MPEG program and transport streams, VP8 with its hidden frames, streams without times, or cut within a
+group of pictures) is decoded once. Where its times cannot be relied on afterwards, a checksum of each frame is kept, by
+which it is known again.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import islice, pairwise
+from os import PathLike
+from pathlib import Path
+from zlib import crc32
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from tqdm import tqdm
+
+from vgen.errors import InputError
+from vgen.media.colour import FrameConverter, has_alpha
+from vgen.media.container import Decoder, open_video
+
+TRUE_TIMES = ("mov", "matroska")  # containers that keep the time at which each packet's frame is shown
+ONE_A_PACKET = frozenset(
+    {"av1", "dnxhd", "ffv1", "h264", "hevc", "huffyuv", "mjpeg", "mpeg4", "png", "prores", "qtrle", "rawvideo", "vp9"}
+)
+HEAD = 40  # frames that are decoded to see whether the packets tell the truth
+UNEVEN = 0.25  # of a frame's length: frames that are farther off their beat make the rate a variable one
+USUAL_RATE = 25.0  # of a stream that tells neither times nor a rate, as FFmpeg takes it
+
+
+@dataclass(frozen=True, eq=False)
+class FrameIndex:
+    """What is known of a file's T frames, in shown order, and of the K places where decoding can begin.
+
+    Attributes:
+        times: float64 [T], when each frame is shown, in seconds on the file's own clock; increasing.
+        end: when the last frame is no longer shown.
+        tick: seconds between two times that the file can tell apart.
+        fps: frames per second; of a variable rate, that of the closer frames.
+        steady: whether the rate is constant.
+        height, width: of a frame as it is read: upright, its pixels square.
+        alpha: whether frames have an alpha channel.
+        plain: whether they are as FFmpeg's own conversion to RGB gives them: no turn, no stretch, no alpha, no HDR.
+        closed: whether no frame needs any from before the key frame that it follows, and none is hidden.
+        stamps: int64 [T], the timestamp of each frame as it is decoded; empty where those are not to be relied on.
+        checksums: uint32 [T], of the bytes of each decoded frame; empty where `stamps` is not.
+        keys: int64 [K], the first frame of each place, increasing.
+        seeks: int64 [K], the timestamp to seek to for it.
+        fast: whether decord was seen to give the same frames.
+    """
+
+    times: np.ndarray
+    end: float
+    tick: float
+    fps: float
+    steady: bool
+    height: int
+    width: int
+    alpha: bool
+    plain: bool
+    closed: bool
+    stamps: np.ndarray
+    checksums: np.ndarray
+    keys: np.ndarray
+    seeks: np.ndarray
+    fast: bool = False
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def shown(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
+        """The frames that are shown at some times of the file's clock: int64, of the same shape. Before the first frame
+        that is the first one, after the end the last. A time counts as a frame's own where the clock of the file, or a
+        rounding, makes the difference."""
+        gap = float(np.diff(self.times).min()) if len(self) > 1 else np.inf
+        slack = min(self.tick / 2, gap / 4) + 1e-6
+        found = np.searchsorted(self.times, np.asarray(seconds, dtype=np.float64) + slack, side="right") - 1
+        return found.clip(0, len(self) - 1)
+
+    def is_frame(self, number: int, frame: VideoFrame) -> bool:
+        """Whether a decoded frame is that one."""
+        if len(self.stamps):
+            return frame.pts == self.stamps[number]
+        return checksum(frame) == self.checksums[number]
+
+    def save(self, file: Path) -> None:
+        """Writes the index. Raises: OSError."""
+        with file.open("wb") as out:
+            np.savez(out, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, file: Path) -> FrameIndex | None:
+        """The index in a file; None where there is none, or it is damaged."""
+        try:
+            with np.load(file, allow_pickle=False) as kept:
+                values = {field.name: kept[field.name] for field in fields(cls)}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        return cls(**{name: value if value.ndim else value.item() for name, value in values.items()})
+
+
+def make_index(file: str | PathLike) -> FrameIndex:
+    """The index of a file.
+
+    Raises:
+        InputError: there is no such file, it is no video, or no frame of it can be decoded.
+    """
+    decoder = Decoder(file)
+    try:
+        packets = _read_packets(file)
+        return _from_packets(file, decoder, packets) or _from_frames(file, decoder, packets)
+    finally:
+        decoder.close()
+
+
+def checksum(frame: VideoFrame) -> int:
+    """Of the bytes of a decoded frame's pixels, without the padding of its rows."""
+    value = 0
+    for number, plane in enumerate(frame.planes):
+        data = np.frombuffer(plane, np.uint8)
+        if plane.line_size:  # a palette has none
+            data = np.ascontiguousarray(data.reshape(plane.height, plane.line_size)[:, : _row_bytes(frame, number)])
+        value = crc32(data, value)
+    return value
+
+
+def _row_bytes(frame: VideoFrame, number: int) -> int:
+    plane, layout = frame.planes[number], frame.format
+    inside = [part for part in layout.components if part.plane == number]
+    if len(inside) == len(layout.components):  # packed
+        bits = plane.width * layout.padded_bits_per_pixel
+    else:
+        bits = plane.width * sum(-(-part.bits // 8) * 8 for part in inside)
+    return min(plane.line_size, bits // 8)
+
+
+@dataclass(frozen=True, eq=False)
+class _Packets:
+    """What the packets of a stream say, in the order in which they are stored.
+
+    container: FFmpeg's name of the container.
+    shown, sent: int64, when the frame is shown, and when the decoder gets it; `NONE` where it is not said.
+    lengths: int64, for how long it is shown; 0 where it is not said.
+    key, hidden, damaged: bool.
+    """
+
+    container: str
+    shown: np.ndarray
+    sent: np.ndarray
+    lengths: np.ndarray
+    key: np.ndarray
+    hidden: np.ndarray
+    damaged: np.ndarray
+
+    @property
+    def seeks(self) -> np.ndarray:
+        """The timestamps by which the container finds packets."""
+        return self.shown if "matroska" in self.container or (self.sent == NONE).any() else self.sent
+
+
+NONE = np.iinfo(np.int64).min
+
+
+def _read_packets(file: str | PathLike) -> _Packets:
+    container, stream = open_video(file)
+    rows = []
+    with container:
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    times = (NONE if time is None else time for time in (packet.pts, packet.dts, packet.duration or 0))
+                    rows.append((*times, packet.is_keyframe, packet.is_discard, packet.is_corrupt))
+        except av.FFmpegError:  # the file breaks off
+            pass
+        columns = list(zip(*rows, strict=True)) or [()] * 6
+        kinds = [np.int64] * 3 + [bool] * 3
+        return _Packets(
+            container.format.name, *(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True))
+        )
+
+
+def _from_packets(file: str | PathLike, decoder: Decoder, packets: _Packets) -> FrameIndex | None:
+    """The index as packets tell it; None where they do not tell all, or something else than the first frames."""
+    stamps = np.sort(packets.shown[~packets.hidden])
+    told = (
+        packets.container.startswith(TRUE_TIMES)
+        and decoder.stream.codec_context.codec.canonical_name in ONE_A_PACKET
+        and len(stamps)
+        and packets.key[0]
+        and packets.shown[0] == packets.shown[: int(np.argmax(packets.key[1:])) + 1 or None].min()
+        and stamps[0] != NONE
+        and (np.diff(stamps) > 0).all()
+        and not packets.damaged.any()
+    )
+    if not told:
+        return None
+    head = list(islice(decoder.frames(), HEAD))
+    if [frame.pts for frame in head] != stamps[:HEAD].tolist():
+        return None
+    last = int(np.flatnonzero(packets.shown == stamps[-1])[-1])
+    key = np.flatnonzero(packets.key & (packets.shown <= stamps[-1]))
+    keys, first = np.unique(np.searchsorted(stamps, packets.shown[key]), return_index=True)
+    tick = decoder.stream.time_base
+    return _described(
+        file,
+        decoder.stream,
+        head[0],
+        times=stamps * float(tick),
+        last=packets.lengths[last] * float(tick),
+        closed=_closed(packets),
+        stamps=stamps,
+        checksums=np.zeros(0, np.uint32),
+        keys=keys,
+        seeks=packets.seeks[key][first],
+    )
+
+
+def _closed(packets: _Packets) -> bool:
+    """Whether every frame is shown after the key frame that it is stored behind, and none is hidden."""
+    latest_key = np.maximum.accumulate(np.where(packets.key, np.arange(len(packets.key)), 0))
+    return bool((packets.shown >= packets.shown[latest_key]).all() and not packets.hidden.any())
+
+
+def _from_frames(file: str | PathLike, decoder: Decoder, packets: _Packets) -> FrameIndex:
+    """The index of a file that has to be decoded for it."""
+    stream = decoder.stream
+    first, stamps, checksums, key = None, [], [], []
+    for frame in tqdm(decoder.frames(), f"decoding {Path(file).name} once", unit="frame", delay=2):
+        first = first or frame
+        stamps.append(frame.pts)
+        checksums.append(checksum(frame))
+        key.append(frame.key_frame)
+    if first is None:
+        raise InputError(f"{file}: not a readable video file (no frame of it can be decoded)")
+    timed = None not in stamps and all(before < after for before, after in pairwise(stamps))
+    rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
+    times = np.array(stamps) * float(stream.time_base) if timed else np.arange(len(stamps)) / rate
+    keys = np.flatnonzero(key)
+    seeks = packets.seeks[packets.key]
+    if len(keys) != len(seeks) or (seeks == NONE).any():  # which frame belongs to which packet is not known
+        keys = seeks = np.zeros(0, np.int64)
+    known_by_time = timed and packets.container.startswith(TRUE_TIMES)
+    return _described(
+        file,
+        stream,
+        first,
+        times=times,
+        last=0.0,
+        closed=False,
+        stamps=np.array(stamps if known_by_time else [], np.int64),
+        checksums=np.array([] if known_by_time else checksums, np.uint32),
+        keys=keys,
+        seeks=seeks,
+    )
+
+
+def _described(
+    file: str | PathLike, stream: VideoStream, first: VideoFrame, times: np.ndarray, last: float, **found: object
+) -> FrameIndex:
+    """The index, with what the first frame and the times say.
+
+    Args:
+        last: for how many seconds the last frame is shown; 0 where that is not known.
+    """
+    fps, steady = _beat(times, float(stream.time_base), float(stream.average_rate or 0))
+    converter = FrameConverter(file, stream.sample_aspect_ratio)
+    height, width = converter.pixels(first).shape[:2]
+    return FrameIndex(
+        times=times,
+        end=float(times[-1]) + (last or 1 / fps),
+        tick=float(stream.time_base),
+        fps=fps,
+        steady=steady,
+        height=height,
+        width=width,
+        alpha=has_alpha(first),
+        plain=converter.plain(first),
+        **found,
+    )
+
+
+def _beat(times: np.ndarray, tick: float, said: float) -> tuple[float, bool]:
+    """Frames per second, and whether that is constant.
+
+    Args:
+        said: the rate that the file says; 0 for none.
+    """
+    if len(times) == 1:
+        return said or USUAL_RATE, True
+    mean = (len(times) - 1) / (times[-1] - times[0])
+    for rate in (said, mean):
+        if rate > 0:
+            off = np.abs(times - times[0] - np.arange(len(times)) / rate).max()
+            if off <= max(UNEVEN / rate, tick):
+                return rate, True
+    return 1 / float(np.quantile(np.diff(times), 0.25)), False

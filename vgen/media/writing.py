@@ -1,0 +1,109 @@
+"""Video files out, by PyAV: h264 in BT.709, and said so in the file."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.stream import VideoStream
+
+from vgen.errors import InputError
+from vgen.media.container import reason_of
+
+CRF = 18  # visually lossless for h264
+TAGS = {
+    "colorspace": int(Colorspace.ITU709),
+    "color_range": int(ColorRange.MPEG),
+    "color_primaries": int(ColorPrimaries.BT709),
+    "color_trc": int(ColorTrc.BT709),
+}
+GOP = 8  # frames between key frames: short, because training reads clips at random places
+
+
+def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF, gop: int = GOP) -> None:
+    """Write an h264 file (yuv420p in BT.709, limited range, no B-frames), the same bytes on every machine.
+
+    Args:
+        path: where to write; the container follows the suffix, and the folder must exist.
+        video: uint8 [T, H, W, 3], RGB; H and W even.
+        fps: frames per second, above 0.
+        crf: x264 quality, 0 (lossless) to 51; smaller is better.
+        gop: key-frame distance in frames; smaller is faster to seek in, and larger on disk.
+
+    Raises:
+        InputError: an array, size or rate that h264 cannot hold, or a disk error.
+    """
+    _check_video(video, fps)
+    try:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+            stream.height, stream.width = video.shape[1:3]
+            stream.pix_fmt = "yuv420p"
+            stream.options = {"crf": str(crf), "g": str(gop), "bf": "0", "preset": "veryfast"}
+            stream.thread_count = 1  # x264's output depends on its number of threads
+            for name, value in TAGS.items():
+                setattr(stream.codec_context, name, value)
+            for image in video:
+                container.mux(stream.encode(_coded(image)))
+            container.mux(stream.encode())
+    except (OSError, av.FFmpegError) as error:
+        raise InputError(f"{path}: cannot write the video ({reason_of(error)})") from error
+
+
+def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
+    """Join videos of one size, rate and encoder setting end to end, without encoding them again.
+
+    Args:
+        parts: files that `write_video` wrote with the same settings, one or more.
+        path: where to write the joined file.
+
+    Raises:
+        InputError: a part that cannot be read, or a disk error.
+    """
+    try:
+        with av.open(str(path), "w") as out:
+            stream, start = None, 0
+            for part in parts:
+                with av.open(str(part)) as container:
+                    source = container.streams.video[0]
+                    stream = stream or out.add_stream_from_template(source)
+                    start += _copy_packets(source, stream, start)
+    except (OSError, av.FFmpegError) as error:
+        raise InputError(f"{path}: cannot join the videos ({reason_of(error)})") from error
+
+
+def _coded(image: np.ndarray) -> av.VideoFrame:
+    """An RGB image in the colours that the file says."""
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+    for name, value in TAGS.items():
+        setattr(frame, name, value)
+    return frame
+
+
+def _check_video(video: np.ndarray, fps: float) -> None:
+    if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or not len(video):
+        raise InputError(f"video of {video.dtype} {list(video.shape)} is not uint8 [T, H, W, 3] with T of 1 or more")
+    height, width = video.shape[1:3]
+    if height % 2 or width % 2:
+        even = f"{height + height % 2}x{width + width % 2}"
+        raise InputError(f"video of {height}x{width} is not of even height and width, as h264 needs; nearest: {even}")
+    if not fps > 0:
+        raise InputError(f"fps={fps} is not above 0")
+
+
+def _copy_packets(source: VideoStream, stream: VideoStream, start: int) -> int:
+    """Copy the packets of one part, shifted by `start` ticks; returns the part's length in ticks."""
+    ticks = round(1 / (source.average_rate * source.time_base))
+    frames = 0
+    for packet in source.container.demux(source):
+        if packet.dts is None:  # the demuxer's closing packet
+            continue
+        packet.pts += start
+        packet.dts += start
+        packet.stream = stream
+        stream.container.mux(packet)
+        frames += 1
+    return frames * ticks
