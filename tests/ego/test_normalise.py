@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from trajectory_samples import LAYOUT_NAMES, sample, with_gap
+from scipy.spatial.transform import Rotation
+from trajectory_samples import LAYOUT_NAMES, sample, six, with_gap
 
-from vgen.ego.convert import to_delta
-from vgen.ego.normalise import Statistics
+from vgen.ego.convert import convert, to_delta
+from vgen.ego.layouts import layout
+from vgen.ego.normalise import Statistics, network_rows
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
 
@@ -42,9 +44,11 @@ def test_restore_undoes_normalise_inside_the_quantiles(name, method):
     given = to_delta(sample(name))
     statistics = Statistics.fit([given], method)
     back = statistics.restore(statistics.normalise(given), given.times)
-    inside = np.abs(given.values - statistics.centre) <= statistics.spread if method == "quantile" else True
+    inside = np.abs(network_rows(given) - statistics.centre) <= statistics.spread if method == "quantile" else True
     assert np.mean(inside) > 0.9
-    np.testing.assert_allclose(np.where(inside, back.values, 0), np.where(inside, given.values, 0), atol=1e-5)
+    shown, wanted = (np.where(inside, network_rows(each), 0) for each in (back, given))
+    euler = name == "pose7" and method == "quantile"  # a clamped column of a matrix turns the others
+    np.testing.assert_allclose(shown, wanted, atol=0.1 if euler else 1e-5)
     assert (back.layout, back.form) == (name, "delta")
 
 
@@ -127,3 +131,75 @@ def test_nothing_to_fit_is_refused():
 def test_rows_of_another_width_are_not_restored():
     with pytest.raises(InputError, match=r"\[A, 4\]"):
         Statistics.fit([sample("position4")]).restore(np.zeros((3, 5)), np.arange(3.0))
+
+
+def poses(yaw, roll=0.0, pitch=0.0):
+    """`pose7` that turns about the vertical, at 10 rows a second."""
+    yaw = np.asarray(yaw, dtype=float)
+    values = np.stack([0 * yaw, 0 * yaw, 0 * yaw, roll + 0 * yaw, pitch + 0 * yaw, yaw, 1 + 0 * yaw], 1)
+    return Trajectory(values, np.arange(len(yaw)) / 10, layout="pose7")
+
+
+FORMS = ["absolute", "relative", "delta"]
+PLAIN = {form: Statistics("pose7", form, "mean_std", np.zeros(10), np.ones(10)) for form in FORMS}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_turn_through_pi_has_no_jump(form):
+    recorded = poses((np.linspace(2.9, 3.5, 31) + np.pi) % (2 * np.pi) - np.pi)
+    assert np.abs(np.diff(recorded.values, axis=0)).max() > 6
+    rows = PLAIN[form].normalise(convert(recorded, form))
+    assert rows.shape[1] == 10 and np.abs(np.diff(rows, axis=0)).max() < 0.03
+    fitted = Statistics.fit([convert(recorded, form)])
+    assert fitted.spread[3:9].max() < 1.01  # not the half turn that lies between pi and -pi
+    back = fitted.restore(fitted.normalise(convert(recorded, form)), convert(recorded, form).times)
+    assert back.kind.width == 7 and back.form == form
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_motion_is_read_alike_in_whichever_angles_it_was_recorded(form):
+    given = sample("pose7")
+    roll, pitch, yaw = given.values[:, 3:6].T
+    rows = PLAIN[form].normalise(convert(given, form))
+    for turned in ((roll + np.pi, np.pi - pitch, yaw + np.pi), (roll - 2 * np.pi, pitch, yaw + 2 * np.pi)):
+        values = given.values.copy()
+        values[:, 3:6] = np.stack(turned, 1)
+        other = convert(Trajectory(values, given.times, layout="pose7"), form)
+        np.testing.assert_allclose(PLAIN[form].normalise(other), rows, atol=2e-6)
+
+
+def test_orientations_are_told_as_the_columns_of_their_matrix_and_come_back():
+    given = with_gap(sample("pose7"), 4)
+    turn = Rotation.from_euler("xyz", given.values[given.valid, 3:6])
+    rows = PLAIN["absolute"].normalise(given)
+    np.testing.assert_allclose(rows[given.valid, 3:9], six(turn), atol=1e-6)
+    np.testing.assert_allclose(
+        rows[given.valid][:, [0, 1, 2, 9]], given.values[given.valid][:, [0, 1, 2, 6]], atol=1e-6
+    )
+    assert not rows[4].any()
+    back = PLAIN["absolute"].restore(rows, given.times, given.valid)
+    apart = Rotation.from_euler("xyz", back.values[given.valid, 3:6]) * turn.inv()
+    assert apart.magnitude().max() < 1e-5 and back.valid.tolist() == given.valid.tolist()
+    assert layout("pose7").network.names[3:9] == ["r11", "r21", "r31", "r12", "r22", "r32"]
+
+
+def test_a_pitch_of_a_right_angle_is_no_matter(recwarn):
+    given = poses(np.linspace(0, 1, 5), 0.3, np.pi / 2)
+    rows = PLAIN["absolute"].normalise(given)
+    again = PLAIN["absolute"].normalise(PLAIN["absolute"].restore(rows, given.times))
+    np.testing.assert_allclose(again, rows, atol=1e-3)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("name", [name for name in LAYOUT_NAMES if name != "pose7"])
+def test_layouts_without_euler_angles_are_read_as_they_are(name):
+    given = sample(name)
+    centre, spread = np.random.default_rng(0).uniform(0.5, 2, (2, layout(name).width))
+    rows = Statistics(name, "absolute", "mean_std", centre, spread).normalise(given)
+    assert np.array_equal(rows, ((given.values.astype(np.float64) - centre) / spread).astype(np.float32))
+
+
+def test_models_that_read_angles_as_they_came_are_refused():
+    kept = {"layout": "pose7", "form": "absolute", "method": "quantile", "centre": [0.0] * 7, "spread": [1.0] * 7}
+    with pytest.raises(InputError, match=r"hold 7 columns of Euler angles; .* as rot6d, 10 columns: train it anew"):
+        Statistics.from_json(kept)

@@ -5,7 +5,7 @@ normalisation, files and the table of docs/trajectories.md follow from its parts
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from vgen.errors import unknown_key
@@ -61,6 +61,11 @@ class Part:
     def __post_init__(self) -> None:
         assert self.kind in KINDS, f"{self.kind} is not one of {KINDS}"
 
+    @property
+    def euler(self) -> bool:
+        """Whether it holds three angles: they jump at ±pi, and two triples of them name one orientation."""
+        return self.kind == "rotation" and len(self.columns) == 3
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -94,6 +99,12 @@ class Layout:
     def width(self) -> int:
         """D, the number of columns."""
         return sum(len(part.columns) for part in self.parts)
+
+    @property
+    def network(self) -> "Layout":
+        """The layout as a network reads and predicts it: orientations in Euler angles are told as the first two columns
+        of the matrix, which change smoothly and in one way; all else stays."""
+        return replace(self, parts=tuple(_matrix(part) if part.euler else part for part in self.parts))
 
     @property
     def bodies(self) -> list[str]:
@@ -147,6 +158,12 @@ def _rot6d(prefix: str, meaning: str, frame: str) -> tuple[Column, ...]:
     names = [f"{prefix}r{row}{column}" for column in (1, 2) for row in (1, 2, 3)]
     about = f"{meaning}: first, then second column of the rotation matrix, body axes to the frame's"
     return tuple(Column(name, about, "1", frame, "right-handed") for name in names)
+
+
+def _matrix(part: Part) -> Part:
+    """A part of Euler angles as rot6d."""
+    prefix, frame = part.columns[0].name.removesuffix("roll"), part.columns[0].frame
+    return replace(part, columns=_rot6d(prefix, "orientation", frame))
 
 
 def _flag(hand: str) -> Part:

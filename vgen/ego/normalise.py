@@ -2,6 +2,10 @@
 
 They belong to one layout and one form, and travel in the model's folder as JSON. A trajectory of another kind is
 refused, so that they are neither missing nor mixed up in silence.
+
+They are also the one place where orientations change their form: a trajectory holds Euler angles where its layout says
+so, the network's rows hold rot6d (`Layout.network`). Training, rollouts and benchmarks all come through here, so one
+motion has one set of rows, without a jump at ±pi, whichever of its angles were recorded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from vgen.ego.layouts import layout
+from vgen.ego.layouts import Layout, layout
+from vgen.ego.rotations import to_columns, to_matrices
 from vgen.ego.trajectory import FORMS, Trajectory
 from vgen.errors import InputError, unknown_key
 
@@ -22,16 +27,17 @@ FAR = 4.0  # deviations from the mean
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Per column, normalised = (value - centre) / spread.
+    """Per column of the network's layout (`Layout.network`), normalised = (value - centre) / spread.
 
     Attributes:
         layout, form: of the trajectories that they are for.
         method: "quantile": centre and spread map the quantiles 0.01 and 0.99 to -1 and 1, and what lies beyond is
             clamped. "mean_std": they are mean and standard deviation, and nothing is clamped.
-        centre, spread: float64 [D]. The spread of a constant column is 1.
+        centre, spread: float64 [N], a number for each column of the network. The spread of a constant column is 1.
 
     Raises:
-        InputError: an unknown layout, form or method, or arrays that do not fit the layout.
+        InputError: an unknown layout, form or method, or arrays that do not fit the layout; those of a model that was
+            trained on Euler angles as they come do not.
     """
 
     layout: str
@@ -41,7 +47,8 @@ class Statistics:
     spread: np.ndarray
 
     def __post_init__(self) -> None:
-        width = layout(self.layout).width
+        kind = layout(self.layout)
+        width = kind.network.width
         for given, known, where in ((self.form, FORMS, "forms"), (self.method, METHODS, "normalisation methods")):
             if given not in known:
                 raise unknown_key(given, known, f"the {where}")
@@ -50,6 +57,9 @@ class Statistics:
                 array = np.asarray(getattr(self, name), dtype=np.float64)
             except (TypeError, ValueError) as error:
                 raise InputError(f"statistics of {self.layout}: {name} does not hold numbers") from error
+            if array.shape == (kind.width,) != (width,):
+                rule = f"of Euler angles; a model now reads orientations as rot6d, {width} columns: train it anew"
+                raise InputError(f"statistics of {self.layout} hold {kind.width} columns {rule}")
             if array.shape != (width,) or not np.isfinite(array).all():
                 raise InputError(
                     f"statistics of {self.layout}: {name} of shape {list(array.shape)} must be {width} finite numbers"
@@ -69,7 +79,7 @@ class Statistics:
         if len(kinds) != 1:
             found = ", ".join(f"{name} ({form})" for name, form in kinds) or "none"
             raise InputError(f"statistics are of trajectories of one layout and form; given: {found}")
-        rows = np.concatenate([each.values[each.valid] for each in trajectories]).astype(np.float64)
+        rows = np.concatenate([network_rows(each)[each.valid] for each in trajectories])
         if not len(rows):
             raise InputError(f"no valid row in {len(trajectories)} trajectories; statistics need 1 or more")
         if method == "mean_std":
@@ -80,7 +90,7 @@ class Statistics:
         return cls(*kinds[0], method, centre, np.where(spread < STILL, 1.0, spread))
 
     def normalise(self, trajectory: Trajectory) -> np.ndarray:
-        """Float32 [A, D]; rows that are not valid are 0.
+        """Float32 [A, N], as the network reads them; rows that are not valid are 0.
 
         Raises:
             InputError: the trajectory has another layout or form.
@@ -104,15 +114,19 @@ class Statistics:
         Raises:
             InputError: as `normalise`.
         """
-        rows = np.abs(self._rows(trajectory)).max(0)
-        place, reach = int(rows.argmax()), 1.0 if self.method == "quantile" else FAR
-        values = trajectory.values[trajectory.valid, place]
-        low, high = (self.centre[place] + sign * reach * self.spread[place] for sign in (-1, 1))
-        name = trajectory.kind.names[place]
+        place = int(np.abs(self._rows(trajectory)).max(0).argmax())
+        values = network_rows(trajectory)[trajectory.valid, place]
+        low, high = self.span(place)
+        name = trajectory.kind.network.names[place]
         return f"{name} is {values.min():.3g} to {values.max():.3g}, and was {low:.3g} to {high:.3g}"
 
+    def span(self, place: int) -> tuple[float, float]:
+        """Between what values a column of the network mostly was in the fit."""
+        reach = self.spread[place] * (1.0 if self.method == "quantile" else FAR)
+        return float(self.centre[place] - reach), float(self.centre[place] + reach)
+
     def restore(self, rows: np.ndarray, times: np.ndarray, valid: np.ndarray | None = None) -> Trajectory:
-        """The trajectory of normalised rows [A, D], such as a model predicts; the inverse of `normalise` within the
+        """The trajectory of normalised rows [A, N], such as a model predicts; the inverse of `normalise` within the
         quantiles.
 
         Raises:
@@ -121,7 +135,9 @@ class Statistics:
         rows = np.asarray(rows, dtype=np.float64)
         if rows.ndim != 2 or rows.shape[1] != len(self.centre):
             raise InputError(f"rows of shape {list(rows.shape)} are not [A, {len(self.centre)}] of {self.layout}")
-        return Trajectory(rows * self.spread + self.centre, times, valid, self.layout, self.form)
+        known = np.ones(len(rows), bool) if valid is None else np.asarray(valid)
+        values = _recorded(rows * self.spread + self.centre, layout(self.layout), known)
+        return Trajectory(values, times, valid, self.layout, self.form)
 
     def to_json(self) -> dict[str, object]:
         """Plain values, for a config.json."""
@@ -146,9 +162,33 @@ class Statistics:
                 f"the trajectory is {trajectory.layout} ({trajectory.form}); the statistics are of {self.layout}"
                 f" ({self.form}): convert it first"
             )
-        rows = (trajectory.values.astype(np.float64) - self.centre) / self.spread
+        rows = (network_rows(trajectory) - self.centre) / self.spread
         rows[~trajectory.valid] = 0.0
         return rows
+
+
+def network_rows(trajectory: Trajectory) -> np.ndarray:
+    """The rows as a network reads them, not yet normalised: float64 [A, N]; anything where they are not valid."""
+    values = trajectory.values.astype(np.float64)
+    if not any(part.euler for part in trajectory.kind.parts):
+        return values
+    values[~trajectory.valid] = 0.0
+    parts = trajectory.kind.slices()
+    return np.concatenate(
+        [to_columns(to_matrices(values[:, where]), 6) if part.euler else values[:, where] for part, where in parts], 1
+    )
+
+
+def _recorded(rows: np.ndarray, kind: Layout, valid: np.ndarray) -> np.ndarray:
+    """The inverse of `network_rows`: [A, D] in the columns of the layout."""
+    values = []
+    for part, (_, where) in zip(kind.parts, kind.network.slices(), strict=True):
+        columns = rows[:, where]
+        if part.euler:
+            columns = np.full((len(rows), 3), np.nan)
+            columns[valid] = to_columns(to_matrices(rows[valid, where]), 3)
+        values.append(columns)
+    return np.concatenate(values, 1)
 
 
 def kept_statistics(kept: Mapping[str, Mapping[str, Any]], layout: str) -> Mapping[str, Any]:

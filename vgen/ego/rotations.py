@@ -4,6 +4,8 @@ Angles are radians; Euler angles are scipy's extrinsic "xyz". rot6d is the first
 matrix (Zhou et al. 2019, arXiv 1812.07035), as Cosmos 3 orders it: no rotation is 1 0 0 0 1 0.
 """
 
+import warnings
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -32,7 +34,9 @@ def to_columns(matrices: np.ndarray, width: int) -> np.ndarray:
     """The inverse of `to_matrices`, of 3, 6 or 9 columns; pitch is in [-pi/2, pi/2], roll and yaw in [-pi, pi]."""
     turn = matrices[:, :3, :3]
     if width == 3:
-        return Rotation.from_matrix(turn).as_euler(EULER)
+        with warnings.catch_warnings():  # where pitch is a right angle roll and yaw are one turn; scipy calls it roll
+            warnings.filterwarnings("ignore", message="Gimbal lock")
+            return Rotation.from_matrix(turn).as_euler(EULER)
     six = np.concatenate([turn[:, :, 0], turn[:, :, 1]], axis=1)
     return six if width == 6 else np.concatenate([matrices[:, :3, 3], six], axis=1)
 
