@@ -11,7 +11,6 @@ from vgen.ego.convert import convert, to_delta
 from vgen.ego.drive import (
     Led,
     check_frames,
-    check_values,
     drive_by,
     drive_by_steps,
     enough,
@@ -20,11 +19,13 @@ from vgen.ego.drive import (
     prolonged,
     read_known,
     state_at_start,
+    tell_of_gap,
     whole_steps,
 )
 from vgen.ego.edits import mirror
 from vgen.ego.files import Source, write_trajectory
 from vgen.ego.normalise import Statistics
+from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
 
 RATE = 20.0
@@ -123,28 +124,24 @@ def test_as_many_frames_as_are_asked_for_or_as_there_are():
     assert check_frames(None, hand(), RATE) == 40 and check_frames(7, hand(), RATE) == 7
     with pytest.raises(InputError, match=r"frames=41: .* enough for 40 frames .*; nearest: 40"):
         check_frames(41, hand(), RATE)
-    for late in (1e10, 1e300):  # nanoseconds
-        with pytest.raises(InputError, match="more than 100000; give its times in seconds"):
-            check_frames(8, replace(hand(), times=np.linspace(0, late, 41)), RATE)
-    hours = replace(hand(), times=np.linspace(0, 7200, 41))
-    assert check_frames(8, hours, RATE) == 8
-    with pytest.raises(InputError, match=r"enough for 144000 frames .*, more than 100000"):
-        check_frames(None, hours, RATE)
-
-
-def test_values_that_cannot_be_meant(caplog):
-    path = all_of(hand())
-    statistics = Statistics.fit([path], "mean_std")
-    check_values(path, statistics)
-    assert not caplog.text
+    long = replace(hand(), times=np.linspace(0, 7200, 41))
+    assert check_frames(8, long, RATE) == 8 and check_frames(5000, long, RATE) == 5000
     with pytest.raises(
-        InputError, match=r"y=\S+ at \S+ s: the model knows values around \S+; give position4 in its unit"
+        InputError, match=r"enough for 144000 frames .*, more than the 1000 .*: --frames 100000 or less"
     ):
-        check_values(replace(path, values=path.values * [1, 1e4, 1, 1]), statistics)
-    check_values(replace(path, values=path.values * [1, 1, 1, 0] - [0, 0, 0, 1]), statistics)
-    assert "gripper goes from -1 to -1; it is to be 1 open, 0 shut" in caplog.text
-    check_values(with_gap(path, 3), statistics)
-    assert "1 of 41 rows are not valid; the model is not told of them" in caplog.text
+        check_frames(None, long, RATE)
+
+
+def test_a_gap_is_told_in_what_the_network_reads(caplog):
+    rows = np.array([[0, 0, 0, 0, 0, np.pi - 0.01, 1]] * 2)
+    seen = np.array([[0, 0, 0, 0, 0, 0.01 - np.pi, 1]])  # beside it, over the seam of the angles
+    future, state = (Trajectory(each, np.arange(len(each)) / 5, layout="pose7") for each in (rows, seen))
+    statistics = Statistics("pose7", "absolute", "mean_std", np.zeros(10), np.ones(10))
+    tell_of_gap(future, state, statistics)
+    assert not caplog.text
+    seen[0, 5] = 0.0
+    tell_of_gap(future, Trajectory(seen, [0.0], layout="pose7"), statistics)
+    assert "begins at r11=-1, the hand is at 1; if it is on the clock of the whole episode" in caplog.text
 
 
 def test_edits_are_of_the_future_and_count_from_the_start_frame():

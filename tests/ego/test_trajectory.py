@@ -27,6 +27,7 @@ TIMES = np.arange(3.0)
 BAD = [
     ({"values": np.zeros((3, 5))}, "values have 5 columns; layout position4 has 4"),
     ({"values": np.zeros((3, 7))}, "layouts of that width: pose7"),
+    ({"values": np.full((3, 7), 90.0), "layout": "pose7"}, "(roll) is 90, more than four turns, and must be in rad"),
     ({"values": np.zeros(4)}, "values of shape [4] must be [A, D]"),
     ({"values": np.zeros((3, 4, 1))}, "[3, 4, 1]"),
     ({"values": np.zeros((0, 4)), "times": np.zeros(0)}, "no rows"),

@@ -15,18 +15,17 @@ import numpy as np
 from vgen.ego.convert import convert, resample, to_absolute
 from vgen.ego.edits import parse_edit
 from vgen.ego.files import Source, read_trajectory
-from vgen.ego.normalise import Statistics
+from vgen.ego.normalise import Statistics, network_rows
 from vgen.ego.question import MAX_FRAMES
 from vgen.ego.trajectory import MOMENT, Trajectory
+from vgen.ego.units import tell_of_angles
 from vgen.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 NEARLY = 1e-3  # of a frame, and
 APART = 0.25  # of the model's range, from which a trajectory does not begin where the hand is
-UNHEARD_OF = 100.0  # times the widest column's spread: no hand was ever so far away, and a unit is wrong
-LONGEST = 86_400.0  # seconds: a trajectory that lasts longer has its times in another unit
-AJAR = 0.25  # beyond 0 and 1, from which a gripper is of another convention
+UNASKED = 1000  # frames of a rollout that does not say how many
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +60,7 @@ def read_known(source: Source, at: float | None, start: Trajectory | None, last:
         InputError: the file cannot be used, or `at` is not in it.
     """
     given = read_trajectory(source)
+    tell_of_angles(given)
     first, end = _begin(given), float(given.times[-1])
     now = at if at is not None else end if last else first
     if not first - MOMENT <= now <= end + MOMENT:
@@ -94,16 +94,16 @@ def check_frames(frames: int | None, known: Trajectory, rate: float) -> int:
     """How many frames of future there will be: those asked for, or all that the trajectory is enough for.
 
     Raises:
-        InputError: it is not enough for them, or for any, or lasts so long that its times cannot be seconds; or they
-            would be too many.
+        InputError: it is not enough for them, or for any; or nobody asked for as many as it is enough for.
     """
     most = enough(known, rate)
     lasts = f"the trajectory lasts {max(0.0, known.times[-1]):.4g} s from the start frame on, enough for {most} frames"
     if most < 1:
         raise InputError(f"{lasts} at {rate:g} per second; give a longer one")
-    if (frames or most) > MAX_FRAMES or known.times[-1] > LONGEST:
-        rule = f"more than {MAX_FRAMES}; give its times in seconds, or cut it"
-        raise InputError(f"{lasts} at {rate:g} per second, {rule}")
+    if frames is None and most > UNASKED:
+        rule = f"more than the {UNASKED} that are made unasked; say how many"
+        nearest = f"--frames {min(most, MAX_FRAMES)}"
+        raise InputError(f"{lasts} at {rate:g} per second, {rule}: {nearest} or less; its times are to be in seconds")
     if frames is not None and frames > most:
         raise InputError(f"frames={frames}: {lasts} at {rate:g} per second; nearest: {most}")
     return frames or most
@@ -216,40 +216,15 @@ def tell_of_gap(future: Trajectory, seen: Trajectory | None, statistics: Statist
     """Logs where a trajectory does not begin at the state that is known of the start frame."""
     if seen is None or seen.layout != future.layout or statistics.form != "absolute" or not future.valid[0]:
         return
-    apart = np.abs(future.values[0] - seen.values[0]) / (2 * statistics.spread)
-    if apart.max() > APART:
-        column = future.kind.names[int(apart.argmax())]
-        given, known = future.values[0, apart.argmax()], seen.values[0, apart.argmax()]
+    given, known = (network_rows(row)[0] for row in (future.rows(0, 1), seen))
+    apart = np.abs(given - known) / (2 * statistics.spread)
+    place = int(apart.argmax())
+    if apart[place] > APART:
+        column = future.kind.network.names[place]
         rule = "if it is on the clock of the whole episode, say with --at where the start frame lies"
-        logger.warning("the trajectory begins at %s=%.3g, the hand is at %.3g; %s", column, given, known, rule)
-
-
-def check_values(future: Trajectory, statistics: Statistics) -> None:
-    """Refuses values that cannot be meant, and logs what is likely not meant.
-
-    Raises:
-        InputError: a value lies so far from all that the model has seen that its unit must be another.
-    """
-    if not future.valid.all():
-        lost = int((~future.valid).sum())
-        logger.warning("%d of %d rows are not valid; the model is not told of them", lost, len(future))
-    if statistics.form == "absolute":
-        _check_distance(future, statistics)
-    for part, where in future.kind.slices():
-        values = future.values[future.valid, where]
-        if part.kind == "level" and values.size and (values.min() < -AJAR or values.max() > 1 + AJAR):
-            span = f"{values.min():.3g} to {values.max():.3g}"
-            logger.warning("%s goes from %s; it is to be %s", part.columns[0].name, span, part.columns[0].sign)
-
-
-def _check_distance(future: Trajectory, statistics: Statistics) -> None:
-    apart = np.abs(future.values - statistics.centre) / statistics.spread.max()
-    apart[~future.valid] = 0.0
-    row, place = np.unravel_index(apart.argmax(), apart.shape)
-    if apart[row, place] > UNHEARD_OF:
-        column, middle = future.kind.columns[place], statistics.centre[place]
-        rule = f"the model knows values around {middle:.2g}; give {future.layout} in its unit ({column.unit})"
-        raise InputError(f"{column.name}={future.values[row, place]:.4g} at {future.times[row]:.3g} s: {rule}")
+        logger.warning(
+            "the trajectory begins at %s=%.3g, the hand is at %.3g; %s", column, given[place], known[place], rule
+        )
 
 
 def _begin(given: Trajectory) -> float:

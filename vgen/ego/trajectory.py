@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vgen.checks import show
 from vgen.ego.layouts import LAYOUTS, Column, Layout, layout
 from vgen.errors import InputError, unknown_key
 
 __all__ = ["FORMS", "LAYOUTS", "MOMENT", "Column", "Layout", "Trajectory", "layout"]
 
 FORMS = ("absolute", "relative", "delta")
+TURNS = 8 * np.pi  # four whole turns: what no angle in radians is beyond, and most that are in degrees are
 MOMENT = 1e-4  # of a second: what lies no further apart is at one time, since data sets keep times in float32
 
 
@@ -31,7 +33,7 @@ class Trajectory:
 
     Raises:
         InputError: an unknown layout or form, arrays that do not fit together or the layout, times that do not
-            increase, or a value that is not finite in a valid row.
+            increase, or in a valid row a value that is not finite or an angle that cannot be in radians.
     """
 
     values: np.ndarray
@@ -55,6 +57,7 @@ class Trajectory:
                 raise InputError(f"{name} has {len(rows)} entries for {len(values)} rows of values; give one for each")
         self._check_times()
         self._check_finite()
+        self._check_angles()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -92,8 +95,9 @@ class Trajectory:
         late = np.flatnonzero(np.diff(self.times) <= 0)
         if late.size:
             k = late[0] + 1
+            rule = "sort the rows" if self.times[k] < self.times[k - 1] else "keep one of the two, and times in float64"
             raise InputError(
-                f"times[{k}]={self.times[k]:g} does not come after times[{k - 1}]={self.times[k - 1]:g}; sort the rows"
+                f"times[{k}]={self.times[k]:.10g} does not come after times[{k - 1}]={self.times[k - 1]:.10g}; {rule}"
             )
 
     def _check_finite(self) -> None:
@@ -105,6 +109,15 @@ class Trajectory:
                 f"values[{row}, {column}] ({name}) is {self.values[row, column]}; make it finite, or valid[{row}] false"
             )
 
+    def _check_angles(self) -> None:
+        for part, where in self.kind.slices():
+            far = np.argwhere((np.abs(self.values[:, where]) > TURNS) & self.valid[:, None]) if part.euler else ()
+            if len(far):
+                row, column = far[0]
+                said = f"values[{row}, {where.start + column}] ({part.columns[column].name})"
+                rule = "more than four turns, and must be in rad; numpy.radians makes them of degrees"
+                raise InputError(f"{said} is {self.values[row, where][column]:.6g}, {rule}")
+
 
 def _numbers(given: object, name: str, dimensions: int) -> np.ndarray:
     """As float64, of that many dimensions."""
@@ -115,11 +128,17 @@ def _numbers(given: object, name: str, dimensions: int) -> np.ndarray:
     if array.shape[:1] == (0,):
         raise InputError("the trajectory has no rows; it needs 1 or more")
     if array.dtype.kind not in "iuf":
-        raise InputError(f"{name} hold {array.dtype} and must hold numbers, such as float32")
+        odd = [each for each in array.ravel().tolist() if not _is_number(each)]
+        found = f"; it has {show(odd[0])}" if odd else ""
+        raise InputError(f"{name} hold {array.dtype} and must hold numbers, such as float32{found}")
     if array.ndim != dimensions:
         shape = {1: "[A]", 2: "[A, D]"}[dimensions]
         raise InputError(f"{name} of shape {list(array.shape)} must be {shape}, A rows")
     return array.astype(np.float64)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
 
 
 def _flags(given: object) -> np.ndarray:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vgen.ego.normalise import Statistics
+from vgen.ego.trajectory import Trajectory
+from vgen.ego.units import check_values
 from vgen.errors import InputError
 from vgen.train.objectives.data import DataConfig
 
@@ -34,3 +37,15 @@ def body_shares(bodies: Sequence[BodyConfig]) -> np.ndarray:
     if not (np.isfinite(shares).all() and (shares > 0).all()):
         raise InputError(f"objective.bodies: the shares {shares.tolist()} must be positive numbers, such as 1")
     return shares / shares.sum()
+
+
+def check_units(body: BodyConfig, first: Trajectory, statistics: Statistics) -> None:
+    """Holds the first trajectory of a data set, which stands for all, against what a model has learned with.
+
+    Raises:
+        InputError: it is in other units; see `vgen.ego.units.check_values`.
+    """
+    try:
+        check_values(first, statistics)
+    except InputError as error:
+        raise InputError(f"column {body.column} of {body.data.dataset}: {error}") from error

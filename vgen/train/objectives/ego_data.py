@@ -21,7 +21,7 @@ from vgen.ego.recorded import recorded_trajectory
 from vgen.ego.trajectory import FORMS, Trajectory, layout
 from vgen.errors import unknown_key
 from vgen.train.objectives.base import Batch
-from vgen.train.objectives.bodies import BodyConfig
+from vgen.train.objectives.bodies import BodyConfig, check_units
 from vgen.train.objectives.data import TrainingData
 from vgen.train.objectives.encoded import EncodedClips
 from vgen.weights import resolve
@@ -76,7 +76,7 @@ def front_end(
     Raises:
         InputError: an unknown layout or injection, or another choice that is not possible.
     """
-    widths = {body.layout: layout(body.layout).width for body in config.bodies}
+    widths = {body.layout: layout(body.layout).network.width for body in config.bodies}
     folder = Path(resolve(config.pretrained)) / EGO
     if not folder.is_dir():
         return EgoAdapter.for_backbone(transformer, stride, widths, {}, **config.adapter)
@@ -123,6 +123,14 @@ class Body:
         """Statistics of the actions of clips spread over all of them, in the form in which they enter."""
         actions = [self._actions(number) for number in self.clips.spread(count)]
         return Statistics.fit(actions, self.config.normalisation)
+
+    def check(self, statistics: Statistics) -> None:
+        """Refuses trajectories in other units than those of the statistics, and logs what is likely not meant.
+
+        Raises:
+            InputError: see `vgen.ego.units.check_values`.
+        """
+        check_units(self.config, self._absolute[0], statistics)
 
     def batch(self, bucket: int, clips: Sequence[int], question: Question, statistics: Statistics) -> Batch:
         """{"latent": [B, C, F, h, w] of the chunks (or "next": uint8 [B, 3, H, W] to encode), "t": [B, F] float64,

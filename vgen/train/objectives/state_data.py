@@ -21,7 +21,7 @@ from vgen.ego.recorded import recorded_trajectory
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
 from vgen.train.objectives.base import Batch
-from vgen.train.objectives.bodies import BodyConfig
+from vgen.train.objectives.bodies import BodyConfig, check_units
 from vgen.train.objectives.data import TrainingData, open_data
 
 
@@ -207,7 +207,7 @@ class StateBody:
             The statistics.
 
         Raises:
-            InputError: no episode is left to train on.
+            InputError: no episode is left to train on, or they are in other units than the statistics.
         """
         episodes = self.trained.episodes
         if not episodes:
@@ -215,6 +215,8 @@ class StateBody:
             raise InputError(f"no episode of {data} is left to train on: {self.bad.summary()}")
         if statistics is None:
             statistics = Statistics.fit([episode.steps for episode in episodes], self.config.normalisation)
+        else:
+            check_units(self.config, episodes[0].absolute, statistics)
         for part in (self.trained, self.held_out):
             part.normalise(statistics)
         self.schedule = BucketSchedule([len(self.trained.windows)], batch, seed)
