@@ -1,7 +1,9 @@
 """Files come back as they were; damaged and dangerous ones are refused in one line."""
 
+import io
 import json
 import pickle
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +14,8 @@ from trajectory_samples import LAYOUT_NAMES, sample, with_gap
 from vgen.data.lerobot_writer import LeRobotWriter
 from vgen.ego.convert import to_delta
 from vgen.ego.files import Source, read_trajectory, write_trajectory
-from vgen.ego.parquet import layout_of_feature
 from vgen.ego.layouts import layout
+from vgen.ego.parquet import layout_of_feature
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
 
@@ -44,6 +46,19 @@ def test_json_by_hand(tmp_path):
     assert read_trajectory(Source(path)).valid.tolist() == [True, False]
     path.write_text('{"values": [null, [0, 0, 0, 1]], "times": [0, 0.1], "layout": "position4"}')
     assert read_trajectory(Source(path)).valid.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_json_as_other_programs_write_it(tmp_path, encoding):
+    (tmp_path / "t.json").write_text(plain(), encoding=encoding)
+    assert len(read_trajectory(Source(tmp_path / "t.json"))) == 3
+
+
+def test_a_text_that_is_too_large_is_not_read(tmp_path):
+    with (tmp_path / "t.json").open("wb") as file:
+        file.truncate(2**29)  # takes no room on the disk
+    with pytest.raises(InputError, match=r"holds 0.5 GiB; a trajectory in .json has at most 0.25 GiB"):
+        read_trajectory(Source(tmp_path / "t.json"))
 
 
 @pytest.fixture
@@ -115,6 +130,31 @@ def single_array(path):
         np.save(file, np.zeros((3, 4)))
 
 
+def zipped(path, members):
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+
+
+def header(shape):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def bomb(path):
+    """A file of a few bytes that speaks of ten thousand million rows."""
+    zipped(path, {"values.npy": header((10**10, 4)) + bytes(64), "times.npy": header((10**10,))})
+
+
+def locked(path):
+    npz(path, **good())
+    content = bytearray(path.read_bytes())
+    for place in (6, content.find(b"PK\x01\x02") + 8):  # the flag of encryption, in both headers of the first member
+        content[place] |= 1
+    path.write_bytes(content)
+
+
 # What is written to a file of that name, and what the message must name.
 BAD = [
     ("t.npz", lambda p: None, "does not exist"),
@@ -126,6 +166,14 @@ BAD = [
     ("t.npz", single_array, "not an .npz file"),
     ("t.npz", cut, "damaged or not an .npz"),
     ("t.npz", spoilt, "damaged or not an .npz"),
+    ("t.npz", bomb, "holds 298 GiB; a trajectory in .npz has at most 1 GiB"),
+    ("t.npz", lambda p: zipped(p, {"readme.txt": b"hello"}), "'readme.txt' is not in the parts of a trajectory"),
+    ("t.npz", lambda p: zipped(p, {"values": b"hello", "times": b""}), "damaged or not an .npz"),
+    ("t.npz", lambda p: zipped(p, dict.fromkeys(("values", "times", "values.npy"), b"")), "gives values twice"),
+    ("t.npz", locked, "is encrypted"),
+    ("t.npz", lambda p: npz(p, **good(values=np.zeros((3, 4), complex))), "such as float32; it has 0j"),
+    ("t.npz", lambda p: npz(p, **good(times=np.float32(1.7e9) + np.zeros(3, "f4"))), "keep one of the two"),
+    ("t.npz", lambda p: npz(p, **good(layout=np.zeros((99, 99)))), "must be a name"),
     ("t.npz", lambda p: npz(p, **good(values=None)), "has no values"),
     ("t.npz", lambda p: npz(p, **good(times=None)), "has no times"),
     ("t.npz", lambda p: npz(p, **good(layout=None)), "no layout is said; known: hand_boxes"),
@@ -142,6 +190,18 @@ BAD = [
     ("t.pkl", lambda p: p.write_bytes(pickle.dumps(Harmful())), "the formats of trajectories"),
     ("t", lambda p: p.write_text("x"), "the formats of trajectories"),
     ("t.json", lambda p: p.write_text("{"), "not valid JSON"),
+    ("t.json", lambda p: p.write_text('{"values": [], ' + plain()[1:]), "it gives values twice; keep one"),
+    ("t.json", lambda p: p.write_text(plain(values=[[float("nan")] + [0] * 3] * 3)), "(x) is nan"),
+    ("t.json", lambda p: p.write_text(plain(times=[0, 1, float("inf")])), "times[2]=inf"),
+    ("t.json", lambda p: p.write_text(plain(values=[[10**300] + [0] * 3] * 3)), "must hold numbers"),
+    ("t.json", lambda p: p.write_text(plain(values=[["0"] + [0] * 3] * 3)), "such as float32; it has 0"),
+    ("t.json", lambda p: p.write_text(plain(values=[[True] * 4] * 3)), "values hold bool and must"),
+    ("t.json", lambda p: p.write_text(plain(times=[0, 1, 1])), "times[2]=1 does not come after times[1]=1; keep one"),
+    (
+        "t.json",
+        lambda p: p.write_bytes(plain(layout="positi\xf3n").replace("\\u00f3", "\xf3").encode("latin-1")),
+        "utf-8",
+    ),
     ("t.json", lambda p: p.write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
     ("t.json", lambda p: p.write_text("[" * 100000), "not valid JSON"),
     ("t.json", lambda p: p.write_text("[1, 2]"), "holds a list"),

@@ -7,10 +7,12 @@ parquet file holds one absolute row per frame in a column of lists; its layout i
 """
 
 import json
+import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ from vgen.errors import InputError, unknown_key
 KEYS = ("values", "times", "layout", "form", "valid")
 NEEDED = ("values", "times")
 SUFFIXES = (".npz", ".json", ".parquet")
+BROKEN = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, MemoryError)
+LARGEST = {".npz": 2**30, ".json": 2**28}  # bytes of a file, unpacked: a hundred thousand rows of the widest layout
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def read_trajectory(source: Source) -> Trajectory:
     if path.suffix == ".parquet":
         with _named(path):
             return read_parquet(path, source.column, source.episode, source.layout)
+    _check_size(path, path.stat().st_size)
     kept = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
     with _named(path):
         return _from_keys(kept, source.layout)
@@ -120,11 +125,12 @@ def _read_npz(path: Path) -> dict[str, object]:
         raise InputError(f"{path} is damaged or not an .npz file; numpy.savez writes one")
     try:
         with np.load(path, allow_pickle=False) as stored:
+            _check_once(stored.files)
             _check_keys(stored.files, path)
-            return {name: stored[name] for name in stored.files}
+            return {name: _member(stored, name, path) for name in stored.files}
     except InputError:
         raise
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+    except BROKEN as error:
         if "pickle" in str(error):
             raise InputError(
                 f"{path} holds pickled objects, which may run code and are not read; save plain arrays"
@@ -132,10 +138,31 @@ def _read_npz(path: Path) -> dict[str, object]:
         raise InputError(f"{path} is damaged or not an .npz file: {' '.join(str(error).split())[:200]}") from error
 
 
+def _member(stored: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
+    """One array; what its header and the zip say of its size is believed only within `LARGEST`, before room is made."""
+    inside = next(info for info in stored.zip.infolist() if info.filename.removesuffix(".npy") == name)
+    _check_size(path, inside.file_size)
+    with stored.zip.open(inside) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    _check_size(path, math.prod(shape) * dtype.itemsize)
+    return stored[name]
+
+
+def _check_size(path: Path, size: int) -> None:
+    most = LARGEST[path.suffix]
+    if size > most:
+        rule = f"a trajectory in {path.suffix} has at most {most / 2**30:g} GiB; cut it, or name another file"
+        raise InputError(f"{path} holds {size / 2**30:.3g} GiB; {rule}")
+
+
 def _read_json(path: Path) -> dict[str, object]:
     try:
-        kept = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        kept = json.loads(path.read_bytes(), object_pairs_hook=_once)  # UTF-8, 16 or 32, with its mark or without
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(kept, dict):
         raise InputError(f"{path} holds a {type(kept).__name__}; it must be a mapping of {', '.join(KEYS)}")
@@ -150,10 +177,22 @@ def _read_json(path: Path) -> dict[str, object]:
     return kept
 
 
-def _check_keys(given: object, path: Path) -> None:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A mapping of a JSON file, of which the later of two entries would win in silence."""
+    _check_once([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _check_once(names: Sequence[str]) -> None:
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"it gives {show(twice)} twice; keep one")
+
+
+def _check_keys(given: Collection[str], path: Path) -> None:
     for name in given:
         if name not in KEYS:
-            raise unknown_key(name, KEYS, f"the parts of a trajectory ({path})")
+            raise unknown_key(show(name), KEYS, f"the parts of a trajectory ({path})")
     for name in NEEDED:
         if name not in given:
             raise InputError(f"{path} has no {name}; a trajectory holds {', '.join(KEYS[:3])}")
@@ -163,12 +202,11 @@ def _from_keys(kept: Mapping[str, object], layout: str | None) -> Trajectory:
     names = {}
     for key, usual in (("layout", layout), ("form", "absolute")):
         value = kept.get(key, usual)
-        if isinstance(value, np.ndarray) and value.ndim == 0:
-            value = value.item()
+        value = value.tolist() if isinstance(value, np.ndarray) else value
         if value is None:
             raise InputError(f"no layout is said; known: {', '.join(LAYOUTS)}")
         if not isinstance(value, str):
-            raise InputError(f"{key} is {str(value)[:60]} and must be a name")
+            raise InputError(f"{key} is {show(value)} and must be a name")
         names[key] = value
     if layout is not None and names["layout"] != layout:
         raise InputError(f"the layout is {names['layout']}, not {layout}")
