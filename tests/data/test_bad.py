@@ -23,6 +23,20 @@ def test_each_is_told_and_written_once(tmp_path, caplog):
     assert again.summary() == f"3 of 100 videos could not be used: 2 damaged, 1 no caption; see {bad.file}"
 
 
+def test_lines_that_are_no_records_count_for_nothing(tmp_path):
+    file = tmp_path / "bad_data.jsonl"
+    file.write_bytes(b'5\n\xff\n{"name": "a"}\n[]\n\n{"name": "b.mp4", "reason": "damaged"}\n{"name": "c.mp')
+    assert BadData(3, 1.0, file).summary() == f"1 of 3 videos could not be used: 1 damaged; see {file}"
+
+
+def test_names_with_any_character_are_found_again(tmp_path, caplog):
+    for _ in range(2):
+        bad = BadData(9, 1.0, tmp_path / "bad_data.jsonl")
+        for name in ("a\u2028b", "a\x85b", "a\x0bb", "a\nb", "a\udce9b"):
+            bad.add(name, "damaged")
+    assert len(caplog.records) == 5 and len(bad.file.read_text().split("\n")) == 6
+
+
 def test_too_many_stop_with_the_first_few():
     bad = BadData(10, 0.3)
     for number in range(3):

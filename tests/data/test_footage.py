@@ -9,7 +9,7 @@ from vgen.data.footage import LeRobotFootage, VideoFolder
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.lerobot_writer import LeRobotWriter
 from vgen.errors import InputError
-from vgen.media.video import write_video
+from vgen.media.writing import write_video
 
 
 def video(brightness, frames=12, height=32, width=48):
@@ -64,6 +64,48 @@ def test_a_file_is_opened_once_until_it_changes(folder, tmp_path, monkeypatch):
     assert second.episodes[1].frames == 9
     assert (first.episodes[0].key, first.episodes[1].key) != (second.episodes[0].key, second.episodes[1].key)
     assert first.episodes[0].key == second.episodes[0].key
+
+
+def test_a_name_that_no_disk_takes_is_bad(folder, tmp_path):
+    (folder / "metadata.csv").write_text(f"file_name,text\n{'x' * 300}.mp4,x\na.mp4,y\n")
+    footage = VideoFolder(folder, None, tmp_path / "cache")
+    assert footage.bad == [("x" * 300 + ".mp4", "no such video file")] and len(footage.episodes) == 1
+
+
+def test_a_caption_that_cannot_be_read_is_kept_with_its_reason(folder, tmp_path):
+    (folder / "b.txt").write_bytes("Käfer".encode("latin-1"))
+    footage = VideoFolder(folder, None, tmp_path / "cache")
+    assert [(episode.caption, episode.fault[:21]) for episode in footage.episodes] == [
+        ("first", ""),
+        ("", "its .txt, line 1: not"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"5",
+        b"null",
+        b"[1]",
+        b'["a.mp4"]',
+        b'["a.mp4", ["x"], 1, 2, 3, 4]',
+        b'["a.mp4", "x", 1]',
+        b"\xff\xfe",
+        b"\0" * 99,
+    ],
+)
+def test_an_index_that_is_damaged_costs_a_look(folder, tmp_path, line):
+    before = VideoFolder(folder, None, tmp_path / "cache")
+    (index,) = (tmp_path / "cache").glob("*.jsonl")
+    index.write_bytes(line + b"\n" + index.read_bytes().replace(b'["b.mp4"', b'["b.mp4'))
+    after = VideoFolder(folder, None, tmp_path / "cache")
+    assert after.episodes == before.episodes
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(folder, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"^data\.cache=.*file cannot be written to: (Not a directory|File exists)$"):
+        VideoFolder(folder, None, tmp_path / "file")
 
 
 def test_a_file_that_goes_bad_later_is_refused_when_read(folder, tmp_path):

@@ -42,6 +42,13 @@ def test_what_is_left_out_is_counted_and_written_and_the_rest_is_used(config, tm
     assert data.train.pixels(0).shape == (9, 16, 16, 3)
 
 
+def test_a_caption_that_cannot_be_read_counts_where_captions_are_needed(config, tmp_path):
+    (tmp_path / "videos" / "5.txt").write_bytes("ein\nKäfer".encode("latin-1"))
+    bad = open_data(config, [5, 9], 8).bad.found
+    assert bad["5.mp4"] == "its .txt, line 2: not UTF-8 but another encoding; save it as UTF-8"
+    assert list(open_data(config, [5, 9], 8, captions=False).bad.found) == ["3.mp4"]
+
+
 def test_too_much_of_it_is_one_clear_error(config):
     config.max_bad_share = 0.1
     with pytest.raises(InputError, match=r"^2 of 10 videos cannot be used, more than data.max_bad_share=0.1: 3.mp4"):
@@ -51,6 +58,11 @@ def test_too_much_of_it_is_one_clear_error(config):
         InputError, match=r"none of 10 videos can be used: .*too short for 21 frames; the longest has 10"
     ):
         open_data(config, [21], 8)
+    config.captions = config.videos + ".csv"
+    with pytest.raises(InputError, match=r"videos\.csv cannot be read"):
+        open_data(config, [5], 8)
+    with pytest.raises(InputError, match=r"^data\.captions=.* is read with data\.videos alone"):
+        open_data(DataConfig(dataset="somewhere", captions=config.captions), [5], 8)
     config.dataset = "somewhere"
     with pytest.raises(InputError, match="name one of the two"):
         open_data(config, [5], 8)

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+from vgen.data.jsonl import read_records
 from vgen.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -84,13 +85,11 @@ class BadData:
             self._size = self.file.stat().st_size
 
     def _read(self) -> dict[str, str]:
-        """What the file holds; a last line that broke off counts for nothing."""
+        """What the file holds."""
         if self.file and self.file.exists() and self.file.stat().st_size != self._size:
             self._size = self.file.stat().st_size
-            for line in self.file.read_text().splitlines():
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    continue
-                self._written[record["name"]] = record["reason"]
+            for record in read_records(self.file):
+                match record:
+                    case {"name": str(name), "reason": str(reason)}:
+                        self._written[name] = reason
         return self._written

@@ -46,6 +46,7 @@ class EpisodeInfo:
         key: tells its content from any other's: a file's name and size in bytes.
         frames, fps, height, width: of its video.
         caption: the sentence that says what happens.
+        fault: why there is a caption that cannot be read; else "".
     """
 
     name: str
@@ -55,6 +56,7 @@ class EpisodeInfo:
     height: int
     width: int
     caption: str
+    fault: str = ""
 
     @property
     def size(self) -> Size:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
-from collections.abc import Iterable
+import os
+import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from vgen import checks
+from vgen.data.folders import find_files, is_mac_copy
+from vgen.data.tables import Row, read_rows, read_text
 from vgen.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -17,101 +20,177 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 METADATA = ("metadata.csv", "metadata.jsonl")  # what Hugging Face's folder data sets are described by
 FILE_COLUMNS = ("file_name", "path", "video")
 CAPTION_COLUMNS = ("caption", "text", "prompt")
+BLANKS = re.compile(r"(?:[ \t]|\r?\n)+")  # str.split would take U+2028 and others for blanks, which are kept
 
 
 @dataclass(frozen=True)
 class Captioned:
-    """A video file that is to be trained on: its place, its name in the folder, and its caption ("" for none)."""
+    """A video file that is to be trained on.
+
+    Attributes:
+        path: its place.
+        name: in the folder.
+        caption: "" for none.
+        fault: why there is a caption that cannot be read; else "".
+    """
 
     path: Path
     name: str
     caption: str
+    fault: str = ""
 
 
 def list_videos(folder: str | Path, captions: str | Path | None = None) -> list[Captioned]:
     """The videos of a folder, sorted by name.
 
-    With a captions file, exactly the videos that it lists (others are counted in a warning); without, all videos below
-    the folder.
+    With a captions file, exactly the videos that it lists (others are counted in a warning; one that is not there stays
+    listed); without, all videos below the folder, see `find_files`.
 
     Args:
         folder: it is searched with its subfolders.
-        captions: a CSV or JSONL file with a column `file_name`, `path` or `video` (relative to the folder) and a column
+        captions: a CSV or JSONL file in UTF-8 with a column `file_name`, `path` or `video` (in the folder) and a column
             `caption`, `text` or `prompt`; None: the folder's metadata.csv or metadata.jsonl, else a `.txt` beside each
-            video.
+            video. Blanks, tabs and line ends in a caption become one blank; all other characters are kept.
 
     Raises:
-        InputError: no such folder or no video in it, or a captions file that cannot be read or lacks a column.
+        InputError: no such folder or no video in it; a captions file that cannot be read, lacks a column, or has a
+            wrong line, such as one that names a video a second time or outside the folder.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"data.videos={folder} is no folder")
-    file = Path(captions) if captions else next((folder / n for n in METADATA if (folder / n).is_file()), None)
-    found = _listed(folder, file) if file else _with_text_files(folder)
+    if not os.path.isdir(folder):
+        raise InputError(f"data.videos={checks.show(folder)} is no folder")
+    file = Path(captions) if captions else _metadata(folder)
+    found = _Listing(folder, file).videos() if file else _with_text_files(folder)
     if not found:
         where = f"{file} lists no video" if file else f"{folder} holds none of {' '.join(sorted(VIDEO_SUFFIXES))}"
         raise InputError(f"there is no video to train on: {where}")
     return sorted(found, key=lambda video: video.name)
 
 
+def _metadata(folder: Path) -> Path | None:
+    files = [folder / name for name in METADATA if os.path.isfile(folder / name)]
+    if len(files) > 1:
+        logger.warning("%s is read, %s is not; data.captions can name the other", files[0], files[1].name)
+    return files[0] if files else None
+
+
 def _with_text_files(folder: Path) -> list[Captioned]:
-    return [Captioned(path, name, _text_beside(path)) for name, path in _video_files(folder).items()]
+    files = find_files(folder, VIDEO_SUFFIXES | {".txt"})
+    texts = {_beside(name): path for name, path in files.items() if path.suffix.lower() == ".txt"}
+    videos = {name: path for name, path in files.items() if path.suffix.lower() != ".txt"}
+    return [Captioned(path, name, *_read_caption(texts.get(_beside(name)))) for name, path in videos.items()]
 
 
-def _video_files(folder: Path) -> dict[str, Path]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-    return {path.relative_to(folder).as_posix(): path for path in files}
+def _beside(name: str) -> str:
+    """What the names of a video and of its text file have in common."""
+    return _normal(name.rpartition(".")[0])
 
 
-def _text_beside(video: Path) -> str:
+def _normal(name: str) -> str:
+    """A name in one of the forms that é has: a Mac writes it in another than most lists do."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _read_caption(file: Path | None) -> tuple[str, str]:
+    """The caption in a text file, and why it cannot be read."""
     try:
-        return " ".join(video.with_suffix(".txt").read_text(encoding="utf-8-sig").split())
-    except (OSError, UnicodeDecodeError):
-        return ""
+        return ("" if file is None else _tidy(read_text(file))), ""
+    except InputError as error:
+        return "", f"its .txt, {str(error).removeprefix(f'{file}, ')}"
+    except OSError as error:
+        return "", f"its .txt cannot be read: {error.strerror}"
 
 
-def _listed(folder: Path, file: Path) -> list[Captioned]:
-    videos: dict[str, Captioned] = {}
-    for number, row in _rows(file):
-        name, caption = (_column(row, names, file, number) for names in (FILE_COLUMNS, CAPTION_COLUMNS))
-        videos[name] = Captioned(folder / name, name, " ".join(caption.split()))
-    left = _video_files(folder).keys() - {Path(name).as_posix() for name in videos}
-    if left:
-        logger.warning("%d videos below %s are left out, as %s does not list them", len(left), folder, file)
-    return list(videos.values())
+def _tidy(caption: str) -> str:
+    tidy = BLANKS.sub(" ", caption).strip(" ")
+    return tidy if tidy.strip() else ""
 
 
-def _rows(file: Path) -> Iterable[tuple[int, dict[str, object]]]:
-    """Each row with the number of its line."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"data.captions={file} cannot be read: {' '.join(str(error).split())}") from error
-    if file.suffix.lower() == ".csv":
-        reader = csv.DictReader(text.splitlines(keepends=True))
-        yield from ((reader.line_num, row) for row in reader)
-    elif file.suffix.lower() == ".jsonl":
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                yield number, _parsed(line, file, number)
-    else:
-        raise InputError(f"data.captions={file} is neither .csv nor .jsonl")
+class _Listing:
+    """The videos that a captions file lists."""
+
+    def __init__(self, folder: Path, file: Path) -> None:
+        self.folder, self.file = folder, file
+        self._roots = dict.fromkeys((os.path.abspath(folder), os.path.realpath(folder)))
+        self._files = find_files(folder, VIDEO_SUFFIXES)
+        self._spelled = {_normal(name): name for name in self._files}
+
+    def videos(self) -> list[Captioned]:
+        """All of them; what is odd and not wrong is told.
+
+        Raises:
+            InputError: see `list_videos`.
+        """
+        videos, lines, copies, unused = [], {}, [], {}
+        for row in self._rows():
+            name = self._name(row)
+            if is_mac_copy(name):
+                copies.append(name)
+                continue
+            place = self._place(name)
+            if place in lines:
+                raise self._wrong(row, f"names {checks.show(name)} again, as line {lines[place]} does; keep one")
+            lines[place] = row.line
+            videos.append(Captioned(self.folder / name, name, self._caption(row)))
+            unused |= {column: None for names in (FILE_COLUMNS, CAPTION_COLUMNS) for column in _present(row, names)[1:]}
+        if copies:
+            logger.warning("%s: %d files of a Mac, such as %s, are no videos", self.file, len(copies), copies[0])
+        if unused:
+            logger.warning("%s: %s is not read, as another column says the same", self.file, ", ".join(unused))
+        if left := sum(self._place(name) not in lines for name in self._files):
+            line = "%d videos below %s are left out, as %s does not list them"
+            logger.warning(line, left, self.folder, self.file)
+        return videos
+
+    def _rows(self) -> list[Row]:
+        try:
+            return list(read_rows(self.file))
+        except OSError as error:
+            raise InputError(f"data.captions={checks.show(self.file)} cannot be read: {error.strerror}") from error
+
+    def _name(self, row: Row) -> str:
+        """The name in the folder that a row gives."""
+        given = self._text(row, FILE_COLUMNS, utf8=False)
+        if not given.strip():
+            raise self._wrong(row, "names no video")
+        if not os.path.exists(self.folder / given):
+            given = given.strip().replace("\\", "/")  # of columns that were lined up by hand; of a list made on Windows
+        for root in self._roots:
+            path = Path(os.path.normpath(os.path.join(root, given)))
+            if path.is_relative_to(root):
+                name = path.relative_to(root).as_posix()
+                break
+        else:
+            raise self._wrong(row, f"{checks.show(given)} is not in {self.folder}; names are relative to that folder")
+        if os.path.isdir(path):
+            raise self._wrong(row, f"{checks.show(given)} is a folder")
+        return name if os.path.exists(path) else self._spelled.get(_normal(name), name)
+
+    def _place(self, name: str) -> str:
+        """One for each file, however links lead to its folder."""
+        folder, _, last = name.rpartition("/")
+        return os.path.join(os.path.realpath(self.folder / folder), last)
+
+    def _caption(self, row: Row) -> str:
+        return _tidy(self._text(row, CAPTION_COLUMNS))
+
+    def _text(self, row: Row, columns: tuple[str, ...], utf8: bool = True) -> str:
+        present = _present(row, columns)
+        if not present:
+            known = ", ".join(checks.show(key) for key in row.values if key)
+            raise self._wrong(row, f"has none of the columns {', '.join(columns)}; it has: {known}")
+        value = row.values[present[0]]
+        try:
+            text = "" if value is None else checks.text(present[0], value, utf8)
+        except InputError as error:
+            raise self._wrong(row, str(error)) from error
+        if "\0" in text:
+            raise self._wrong(row, f"{present[0]}={checks.show(text)} holds a zero byte, which no text has")
+        return text
+
+    def _wrong(self, row: Row, message: str) -> InputError:
+        return InputError(f"{self.file}, line {row.line}: {message}")
 
 
-def _parsed(line: str, file: Path, number: int) -> dict[str, object]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{file}, line {number}: not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise InputError(f'{file}, line {number}: not an object {{"file_name": ..., "caption": ...}}')
-    return row
-
-
-def _column(row: dict[str, object], names: tuple[str, ...], file: Path, number: int) -> str:
-    for name in names:
-        if name in row:
-            value = row[name]
-            return "" if value is None else str(value)
-    known = ", ".join(str(key) for key in row if key)
-    raise InputError(f"{file}, line {number}: has none of the columns {', '.join(names)}; it has: {known}")
+def _present(row: Row, columns: tuple[str, ...]) -> list[str]:
+    return [name for name in columns if name in row.values]

@@ -9,17 +9,20 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 import numpy as np
 from tqdm import tqdm
 
 from vgen.data.buckets import EpisodeInfo
 from vgen.data.captions import Captioned, list_videos
+from vgen.data.jsonl import read_records
 from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
 from vgen.data.open_videos import open_video
 from vgen.errors import InputError
 from vgen.media.video import VideoFile
+
+RECIPE = "frames by the time they are shown; 2"  # what decides on the facts of a file besides it; changed with the code
 
 
 class Footage(Protocol):
@@ -58,7 +61,7 @@ class VideoFolder:
     def __init__(self, folder: str | Path, captions: str | Path | None, cache: str | Path) -> None:
         self.name = Path(folder).resolve().name
         listed = list_videos(folder, captions)
-        digest = hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:12]
+        digest = hashlib.sha256(RECIPE.encode() + os.fsencode(Path(folder).resolve())).hexdigest()[:12]
         found = _probe(listed, Path(cache) / f"{self.name}-videos-{digest}.jsonl")
         self.episodes: list[EpisodeInfo] = []
         self.bad: list[tuple[str, str]] = []
@@ -67,7 +70,7 @@ class VideoFolder:
             if isinstance(info, str):
                 self.bad.append((video.name, info))
             else:
-                self.episodes.append(replace(info, caption=video.caption))
+                self.episodes.append(replace(info, caption=video.caption, fault=video.fault))
                 self._paths.append(video.path)
 
     def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
@@ -125,8 +128,7 @@ def _probe(videos: Sequence[Captioned], index: Path) -> list[EpisodeInfo | str]:
     found = [known.get((video.name, _stamp(video.path))) for video in videos]
     missing = [place for place, facts in enumerate(found) if facts is None]
     if missing:
-        index.parent.mkdir(parents=True, exist_ok=True)
-        with index.open("a") as lines, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with _appended(index) as lines, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             looked = pool.map(_look, [videos[place].path for place in missing])
             for place, facts in zip(missing, tqdm(looked, "opening videos", len(missing), delay=2), strict=True):
                 found[place] = facts
@@ -145,6 +147,8 @@ Facts = tuple[int, float, int, int]
 
 def _look(path: Path) -> Facts | str:
     """What a file holds, or why it cannot be used."""
+    if not os.path.isfile(path):  # which, other than Path's, also answers for a name that no disk takes
+        return "no such video file"
     try:
         return _facts(path)
     except InputError as error:
@@ -157,21 +161,27 @@ def _facts(path: Path) -> Facts:
 
 
 def _read_index(index: Path) -> dict[tuple[str, str], Facts]:
-    """The facts in an index by name and stamp; a last line that broke off counts for nothing."""
+    """The facts in an index by name and stamp."""
     known = {}
-    for line in index.read_text().splitlines() if index.exists() else []:
-        try:
-            name, stamp, *facts = json.loads(line)
-        except ValueError:
-            continue
-        known[name, stamp] = tuple(facts)
+    for record in read_records(index):
+        match record:
+            case [str(name), str(stamp), int(frames), int() | float() as fps, int(height), int(width)]:
+                known[name, stamp] = frames, fps, height, width
     return known
+
+
+def _appended(file: Path) -> TextIO:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file.open("a")
+    except OSError as error:
+        raise InputError(f"data.cache={file.parent} cannot be written to: {error.strerror}") from error
 
 
 def _stamp(path: Path) -> str:
     """Changes when a file does."""
-    return f"{_bytes(path)} {path.stat().st_mtime_ns if path.exists() else 0}"
+    return f"{_bytes(path)} {path.stat().st_mtime_ns if os.path.exists(path) else 0}"
 
 
 def _bytes(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    return path.stat().st_size if os.path.exists(path) else 0

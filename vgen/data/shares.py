@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from vgen.data.jsonl import read_records
+
 TODO, DONE, BAD = 0, 1, 2
 STATE = "state.npy"
 REASONS = "bad.jsonl"
@@ -102,10 +104,8 @@ def _run_share(
 def _reasons(folder: Path) -> dict[int, str]:
     """The bad rows so far; a line that broke off is there again in whole."""
     reasons = {}
-    for line in (folder / REASONS).read_text().splitlines() if (folder / REASONS).exists() else []:
-        try:
-            row, reason = json.loads(line)
-        except ValueError:
-            continue
-        reasons[row] = reason
+    for record in read_records(folder / REASONS):
+        match record:
+            case [int(row), str(reason)]:
+                reasons[row] = reason
     return reasons

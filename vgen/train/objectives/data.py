@@ -103,7 +103,8 @@ def open_data(
     total = len(footage.episodes) + len(footage.bad)
     bad = BadData(total, config.max_bad_share, report)
     mute = {place for place, episode in enumerate(footage.episodes) if captions and not episode.caption}
-    for name, reason in [*footage.bad, *((footage.episodes[place].name, NO_CAPTION) for place in sorted(mute))]:
+    silent = [footage.episodes[place] for place in sorted(mute)]
+    for name, reason in [*footage.bad, *((episode.name, episode.fault or NO_CAPTION) for episode in silent)]:
         bad.add(name, reason)
     assignment = assign_buckets(footage.episodes, parse_sizes(config.sizes, multiple), lengths, config.fps)
     for size in {bucket.size for bucket in assignment.buckets if bucket is not None}:
@@ -139,10 +140,12 @@ def open_footage(config: DataConfig) -> Footage:
     """The frames of a data set; those of a LeRobot folder are decoded first where `decode_once` says so.
 
     Raises:
-        InputError: the data cannot be opened, or two sets are named.
+        InputError: the data cannot be opened, two sets are named, or captions without the videos that they are of.
     """
     if config.dataset is not None and config.videos is not None:
         raise InputError("data.dataset and data.videos: name one of the two")
+    if config.captions is not None and config.videos is None:
+        raise InputError(f"data.captions={config.captions} is read with data.videos alone; name that folder")
     if config.videos is not None:
         return VideoFolder(config.videos, config.captions, config.cache)
     if config.dataset is None:
