@@ -9,7 +9,6 @@ which it is known again.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import islice, pairwise
 from os import PathLike
@@ -23,6 +22,7 @@ from av.video.stream import VideoStream
 from tqdm import tqdm
 
 from vgen.errors import InputError
+from vgen.media.clock import USUAL_RATE, beat
 from vgen.media.colour import FrameConverter, has_alpha
 from vgen.media.container import Decoder, open_video
 
@@ -31,8 +31,6 @@ ONE_A_PACKET = frozenset(
     {"av1", "dnxhd", "ffv1", "h264", "hevc", "huffyuv", "mjpeg", "mpeg4", "png", "prores", "qtrle", "rawvideo", "vp9"}
 )
 HEAD = 40  # frames that are decoded to see whether the packets tell the truth
-UNEVEN = 0.25  # of a frame's length: frames that are farther off their beat make the rate a variable one
-USUAL_RATE = 25.0  # of a stream that tells neither times nor a rate, as FFmpeg takes it
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +72,6 @@ class FrameIndex:
 
     def __len__(self) -> int:
         return len(self.times)
-
-    def shown(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
-        """The frames that are shown at some times of the file's clock: int64, of the same shape. Before the first frame
-        that is the first one, after the end the last. A time counts as a frame's own where the clock of the file, or a
-        rounding, makes the difference."""
-        gap = float(np.diff(self.times).min()) if len(self) > 1 else np.inf
-        slack = min(self.tick / 2, gap / 4) + 1e-6
-        found = np.searchsorted(self.times, np.asarray(seconds, dtype=np.float64) + slack, side="right") - 1
-        return found.clip(0, len(self) - 1)
 
     def is_frame(self, number: int, frame: VideoFrame) -> bool:
         """Whether a decoded frame is that one."""
@@ -269,7 +258,7 @@ def _described(
     Args:
         last: for how many seconds the last frame is shown; 0 where that is not known.
     """
-    fps, steady = _beat(times, float(stream.time_base), float(stream.average_rate or 0))
+    fps, steady = beat(times, float(stream.time_base), float(stream.average_rate or 0))
     converter = FrameConverter(file, stream.sample_aspect_ratio)
     height, width = converter.pixels(first).shape[:2]
     return FrameIndex(
@@ -284,20 +273,3 @@ def _described(
         plain=converter.plain(first),
         **found,
     )
-
-
-def _beat(times: np.ndarray, tick: float, said: float) -> tuple[float, bool]:
-    """Frames per second, and whether that is constant.
-
-    Args:
-        said: the rate that the file says; 0 for none.
-    """
-    if len(times) == 1:
-        return said or USUAL_RATE, True
-    mean = (len(times) - 1) / (times[-1] - times[0])
-    for rate in (said, mean):
-        if rate > 0:
-            off = np.abs(times - times[0] - np.arange(len(times)) / rate).max()
-            if off <= max(UNEVEN / rate, tick):
-                return rate, True
-    return 1 / float(np.quantile(np.diff(times), 0.25)), False

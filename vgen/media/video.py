@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from vgen.errors import InputError
+from vgen.media.clock import frames_shown
 from vgen.media.colour import FrameConverter
 from vgen.media.fast import FastReader, gives_the_same
 from vgen.media.image import read_image  # noqa
@@ -71,7 +72,7 @@ class VideoFile:
 
     def shown(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
         """The numbers of the frames that are shown at some times of the file's clock: int64, of the same shape."""
-        return self._index.shown(seconds)
+        return frames_shown(self.times, self._index.tick, seconds)
 
     def read(self, frames: Sequence[int], alpha: bool = False) -> np.ndarray:
         """Decodes the numbered frames, in the order given.
