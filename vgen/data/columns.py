@@ -91,6 +91,8 @@ def _nested(values: pa.Array, shape: Sequence[int], what: str = "row") -> np.nda
     """As `to_array`; `shape` tells the length of lists that are all null."""
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
+    if pa.types.is_null(values.type):
+        return np.full((len(values), *shape), np.nan)
     if not _is_list(values.type):
         return _plain(values)
     lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
@@ -118,8 +120,6 @@ def _plain(values: pa.Array) -> np.ndarray:
     if pa.types.is_dictionary(kind):
         values = values.dictionary_decode()
         kind = values.type
-    if pa.types.is_null(kind):
-        return np.full(len(values), np.nan)
     if pa.types.is_decimal(kind):
         values = values.cast(pa.float64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or is_text(kind)):

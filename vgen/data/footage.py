@@ -18,9 +18,8 @@ from vgen.data.buckets import EpisodeInfo
 from vgen.data.captions import Captioned, list_videos
 from vgen.data.jsonl import read_records
 from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
-from vgen.data.open_videos import open_video
 from vgen.errors import InputError
-from vgen.media.video import VideoFile
+from vgen.media.video import VideoFile, open_video
 
 RECIPE = "frames by the time they are shown; 2"  # what decides on the facts of a file besides it; changed with the code
 

@@ -28,9 +28,9 @@ from vgen.data.lerobot_meta import (
     tell,
 )
 from vgen.data.lerobot_rows import Columns, EpisodeRows, open_data_file
-from vgen.data.open_videos import open_video
 from vgen.data.pictures import read_picture
 from vgen.errors import InputError, unknown_key
+from vgen.media.video import open_video
 
 REACH = 0.5  # of a frame: how far from a row's time its frame may be
 SLACK = 1e-3  # of a frame: rounding of times that are kept in float32

@@ -33,6 +33,8 @@ INDEX_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_ind
 TEMPLATES = {"data_path": DATA_PATH, "video_path": VIDEO_PATH}
 FIELD_FORMAT = re.compile(r"(0?\d{1,2}d?)?|d")  # no width that fills the memory
 
+LONGEST = 1000  # characters of a path
+
 Row = Mapping[str, object]
 
 
@@ -57,8 +59,11 @@ def read_info(folder: Path) -> dict:
             f"{folder} has codebase_version {show(version)}; vgen reads {VERSION}: convert it with lerobot's tools"
         )
     features = info.get("features")
-    if not isinstance(features, dict) or not all(isinstance(feature, dict) for feature in features.values()):
+    if not isinstance(features, dict):
         raise InputError(f"{file}: features={show(features)} must be a mapping of columns to what is said of each")
+    for name, feature in features.items():
+        if not isinstance(feature, dict):
+            raise InputError(f"{file}: features.{name}={show(feature)} must be a mapping, with dtype and shape")
     for name, usual in TEMPLATES.items():
         info[name] = info.get(name) or usual
     return info
@@ -166,11 +171,11 @@ def inside(folder: Path, path: str, what: str) -> Path:
     """A path below a folder. Links are followed, as the cache of Hugging Face needs it.
 
     Raises:
-        InputError: it leads out of the folder; `what` says of whom.
+        InputError: it leads out of the folder, or is no path; `what` says whose it is.
     """
     parts = PurePosixPath(path)
-    if parts.is_absolute() or ".." in parts.parts or "\0" in path or not parts.parts:
-        raise InputError(f"{what}={show(path)} leads out of the data set's folder; give a path within it")
+    if parts.is_absolute() or ".." in parts.parts or "\0" in path or not parts.parts or len(path) > LONGEST:
+        raise InputError(f"{what}={show(path)} is no path within the data set's folder, and must be one")
     return folder / parts
 
 

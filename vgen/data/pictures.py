@@ -7,8 +7,9 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from vgen.checks import show
 from vgen.data.lerobot_meta import inside
 from vgen.errors import InputError
 
@@ -46,7 +47,11 @@ def _decode(source: bytes | Path, name: str) -> np.ndarray:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as file:
             image = ImageOps.exif_transpose(file)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{name} is not a readable picture ({' '.join(str(error).split())[:120]})") from error
+        known = isinstance(error, UnidentifiedImageError)  # whose text names an object in memory
+        reason = "of no known format" if known else show(" ".join(str(error).split()))
+        raise InputError(f"{name} is not a readable picture ({reason})") from error
+    if image.mode == "F":
+        raise InputError(f"{name} holds floating-point pixels, whose range is unknown; save it with 8 bits")
     if image.mode.startswith("I"):  # Pillow's own conversion would clip all above 255 to white
         image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
     return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
