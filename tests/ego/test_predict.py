@@ -114,7 +114,7 @@ def test_what_explains_a_video_is_the_mean_of_several_answers(codec):
 
 
 def test_what_is_cut_off_a_prompt_is_told(model, caplog):
-    policy(model, LAYOUT, FRAMES, text="open it")
+    policy(model, LAYOUT, FRAMES, text="spin it")
     futures(model, LAYOUT, FRAMES, text="shut it", samples=1)
     inverse_dynamics(model, LAYOUT, FRAMES, text="push it")
     line = 'the prompt has 7 tokens and the state model reads 4: what follows is cut off and has no effect: "it"'
