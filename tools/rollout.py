@@ -52,7 +52,7 @@ def read_options() -> dict:
     parser.add_argument("--edit", action="append", metavar="EDIT", help="of the trajectory; may be repeated")
     parser.add_argument("--goal", action="append", metavar="PATCH", help="a patch ahead in time; may be repeated")
     parser.add_argument("--text", help="what is done; default: what the episode says")
-    parser.add_argument("--frames", type=int, help="of the future; default: all that the trajectory is enough for")
+    parser.add_argument("--frames", type=int, help="of the future; default: all of the trajectory, 1000 at most")
     parser.add_argument("--fps", type=float, help="frames per second of the files; default: the model's rate")
     parser.add_argument("--seed", type=int, help="of the noise, default 0")
     parser.add_argument("--advance", type=int, help="frames per step: 1, or a multiple of the codec's 4; default 4")

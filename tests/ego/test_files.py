@@ -193,6 +193,7 @@ BAD = [
     ("t.json", lambda p: p.write_text('{"values": [], ' + plain()[1:]), "it gives values twice; keep one"),
     ("t.json", lambda p: p.write_text(plain(values=[[float("nan")] + [0] * 3] * 3)), "(x) is nan"),
     ("t.json", lambda p: p.write_text(plain(times=[0, 1, float("inf")])), "times[2]=inf"),
+    ("t.json", lambda p: p.write_text(plain(times=[0, 1, 1e308])), "times[2]=1e+308 must be a finite number"),
     ("t.json", lambda p: p.write_text(plain(values=[[10**300] + [0] * 3] * 3)), "must hold numbers"),
     ("t.json", lambda p: p.write_text(plain(values=[["0"] + [0] * 3] * 3)), "such as float32; it has 0"),
     ("t.json", lambda p: p.write_text(plain(values=[[True] * 4] * 3)), "values hold bool and must"),

@@ -121,6 +121,13 @@ def test_what_may_well_be_meant_passes_in_silence(ask, change, caplog):
     assert not caplog.text
 
 
+def test_the_start_of_a_video_to_explain_is_held_against_stage_one(ask):
+    explained = {"mode": "inverse", "start": str(ROOT / "configs/canvas/media/drawer.mp4"), "frames": 2}
+    assert ask(**explained) == 2
+    with pytest.raises(InputError, match="gripper goes from 255 to 255; .* divide by 255"):
+        ask((3,), lambda values: values * 255, **explained)
+
+
 @pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here")
 def test_reported_cases(caplog):
     assert asked(CASES / "grip_metres.json", frames=16) == 16
@@ -139,9 +146,10 @@ def test_a_column_that_never_changed_hides_no_other():
         check_values(replace(level, values=values * [100, 100, 1, 1]), statistics)
 
 
-def test_two_rows_may_lie_far_apart(caplog):
+def test_a_few_rows_may_lie_far_apart(caplog):
     check_times(replace(hand(rows=2), times=np.array([0, 40.0])), 80.0)
     check_times(hand(rows=1), 80.0)
+    check_times(replace(hand(rows=4), times=np.arange(4.0)), 80.0)
     assert not caplog.text
 
 

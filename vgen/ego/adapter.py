@@ -28,7 +28,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
     not depend on them, and a goal ahead in time tells no earlier frame of later actions.
 
     Args:
-        layouts: number of columns of each layout, by name.
+        layouts: number of columns of each layout as the network reads it (`Layout.network`), by name.
         statistics: of each layout, how its actions are normalised, as plain JSON (`Statistics.to_json`); a layout
             without, or with an empty one, is refused by `bind`.
         blocks: of the backbone.

@@ -34,7 +34,8 @@ class EgoLimits:
         base: frame size and strides.
         layouts: that the parts which are to be used know.
         rates: frames, and so actions, per second of the video of each layout.
-        statistics: of each layout, how its actions are normalised, as plain JSON.
+        statistics: of each layout, how its actions are normalised, as plain JSON; those of the front-end, or of Stage I
+            where that is used alone.
         state_rates: steps per second of Stage I of each layout.
         history: known frames that the front-end was trained with at most.
         horizon, states: how many steps Stage I predicts at once, from how many frames.
@@ -104,7 +105,7 @@ def read_ego_limits(model: str, parts: tuple[str, ...]) -> EgoLimits:
         base,
         tuple(sorted(set.intersection(*known))),
         ego.get("rates") or {},
-        ego.get("statistics", {}),
+        ego.get("statistics") or state.get("statistics", {}),
         state.get("rates", {}),
         ego.get("history", 4),
         state.get("horizon", 0),

@@ -170,6 +170,9 @@ def _inverse(question: Question, settings: Settings, limits: EgoLimits, view: Vi
     if frames > MOST_STEPS:
         rule = f"{MOST_STEPS} are explained at once; say how many with --frames, and from where with CLIP@FRAME"
         raise InputError(f"{view.name} has {frames} steps and no more than {rule}")
+    start = state_at_start(known)
+    if question.source is not None and start is not None:
+        check_values(start, limits.statistics_of(layout))
     scene = Scene(np.zeros((0, *view.size, 3), np.uint8), _text(question, view), (), question.seed)
     return Prepared(limits, view, layout, rate, frames, scene, known=known)
 

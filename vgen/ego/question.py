@@ -92,8 +92,8 @@ class Question:
         start: what is seen; of `inverse`, the video to explain, from its frame on.
         mode: "forward": the video under a trajectory; "policy": trajectory, text and video; "inverse": the trajectory.
         text: what is done; None is what the episode says, or nothing.
-        frames: of the future, without the start frame; None is all that the trajectory is enough for, of a policy the
-            horizon of its model, of `inverse` all there are.
+        frames: of the future, without the start frame; None is all that the trajectory is enough for, which may be
+            1000 at most; of a policy the horizon of its model, of `inverse` all there are.
         fps: of the video that is written; None is the model's rate.
         seed: of the noise.
         trajectory: a file; None is the episode's own. In `policy` it is the past, of `inverse` its start counts.

@@ -44,7 +44,7 @@ class StateConfig:
     """The sizes of a state model.
 
     Attributes:
-        layouts: the number of columns of each trajectory layout that it knows, by name.
+        layouts: of each trajectory layout that it knows, by name, the number of columns (`Layout.network`).
         states: n, consecutive frames that a policy sees; the paper's is two.
         history: past actions that it is told of; those of the n states are the last of them.
         horizon: K, next actions that it predicts.

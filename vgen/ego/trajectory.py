@@ -16,6 +16,7 @@ __all__ = ["FORMS", "LAYOUTS", "MOMENT", "Column", "Layout", "Trajectory", "layo
 
 FORMS = ("absolute", "relative", "delta")
 TURNS = 8 * np.pi  # four whole turns: what no angle in radians is beyond, and most that are in degrees are
+LATEST = 1e25  # seconds; nanoseconds since 1970 lie far below
 MOMENT = 1e-4  # of a second: what lies no further apart is at one time, since data sets keep times in float32
 
 
@@ -89,7 +90,7 @@ class Trajectory:
         raise InputError(f"values have {self.values.shape[1]} columns; layout {kind.name} has {kind.width}; {hint}")
 
     def _check_times(self) -> None:
-        lost = np.flatnonzero(~np.isfinite(self.times))
+        lost = np.flatnonzero(~(np.abs(self.times) <= LATEST))
         if lost.size:
             raise InputError(f"times[{lost[0]}]={self.times[lost[0]]} must be a finite number of seconds")
         late = np.flatnonzero(np.diff(self.times) <= 0)

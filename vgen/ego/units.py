@@ -30,8 +30,9 @@ CLOCKS = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 
 SLOW = 5.0  # seconds between rows, and
 SPARSE = 100.0  # frames of the model between rows: together they are no seconds
-THIN = 50.0  # frames between rows, which is worth a word
-NUMBERED = 4.0  # frames between rows that are one second apart, from which they are likely numbers of frames
+MANY = 8  # rows, from which they are hardly a few places by hand
+THIN = 50.0  # frames between many rows, which is worth a word
+NUMBERED = 4.0  # frames between many rows that are one second apart, so that they are likely numbers of frames
 DENSE = 0.02  # of a frame between rows
 
 
@@ -54,6 +55,8 @@ def check_times(known: Trajectory, rate: float) -> None:
     if step >= SLOW and frames >= SPARSE:
         unit = min(CLOCKS, key=lambda name: abs(np.log(frames / CLOCKS[name])))
         raise InputError(f"{said}: they look like {unit}; divide them by {CLOCKS[unit]:.0f}")
+    if len(known) < MANY:
+        return
     if frames >= NUMBERED and np.abs(steps - 1).max() < 1e-6:
         logger.warning("%s; if they are numbers of frames, divide them by the frames per second of the recording", said)
     elif frames >= THIN:
