@@ -8,7 +8,8 @@ from vgen.canvas.media import place
 from vgen.canvas.spec import Canvas, Patch
 from vgen.media.image import read_image
 from vgen.media.pixels import to_unit
-from vgen.media.placing import PlacedClip, PlacedFrame, composite, load_patch, media_length
+from vgen.media.placing import PlacedClip, PlacedFrame, composite, load_patch
+from vgen.media.source import media_length
 from vgen.media.video import read_video
 
 CANVAS = Canvas(17, 32, 64)

@@ -5,11 +5,9 @@ import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from vgen.errors import InputError
 from vgen.media import writing as video_module
-from vgen.media.image import read_image
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.media.video import VideoInfo, read_video, video_info
 from vgen.media.writing import join_videos, write_video
@@ -108,42 +106,6 @@ def test_a_full_disk_is_an_input_error(tmp_path, monkeypatch):
     monkeypatch.setattr(video_module.av, "open", full)
     with pytest.raises(InputError, match="No space left"):
         write_video(tmp_path / "a.mp4", grey_levels(0, 10), fps=5)
-
-
-def test_images_keep_transparency_only_where_they_have_it(tmp_path):
-    rgba = np.arange(4 * 5 * 4, dtype=np.uint8).reshape(4, 5, 4)
-    Image.fromarray(rgba).save(tmp_path / "rgba.png")
-    Image.fromarray(rgba[..., 0]).save(tmp_path / "grey.png")
-    assert np.array_equal(read_image(tmp_path / "rgba.png"), rgba)
-    assert np.array_equal(read_image(tmp_path / "grey.png"), np.repeat(rgba[..., :1], 3, axis=-1))
-
-
-def test_bad_images_are_input_errors(tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="not a readable image"):
-        read_image(tmp_path / "bad.png")
-    with pytest.raises(InputError, match="no such image"):
-        read_image(tmp_path / "none.png")
-
-
-def test_images_are_upright_and_deep_grey_keeps_its_tones(tmp_path):
-    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
-    exif = Image.Exif()
-    exif[0x0112] = 8  # the camera was held so that the image must be turned left
-    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(read_image(tmp_path / "turned.png"), np.rot90(pixels))
-    Image.fromarray(np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)).save(tmp_path / "deep.png")
-    assert np.array_equal(read_image(tmp_path / "deep.png")[..., 0].ravel(), np.arange(256))
-
-
-def test_images_without_a_range_or_of_too_many_pixels_are_refused(tmp_path, monkeypatch):
-    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(InputError, match="floating-point"):
-        read_image(tmp_path / "float.tif")
-    Image.new("L", (9, 9)).save(tmp_path / "large.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
-    with pytest.raises(InputError, match=r"large\.png.*81 pixels"):
-        read_image(tmp_path / "large.png")
 
 
 def test_pixels_survive_the_way_to_unit_range_and_back():

@@ -15,8 +15,9 @@ from vgen.ego.question import Start
 from vgen.ego.recorded import recorded_trajectory
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
-from vgen.media.placing import fit_image, is_clip_file, read_media
-from vgen.media.video import VideoFile
+from vgen.media.clock import frames_shown
+from vgen.media.placing import fit_image
+from vgen.media.source import open_clip, read_media
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +32,9 @@ class View:
     Attributes:
         name: in messages and labels.
         read: frames by number, uint8 [T, H, W, 3].
+        shown: which frames are shown at some times, in seconds on the clock of `times`.
         frame: the present one.
-        count: of its frames.
-        fps: frames per second; of an image it does not matter.
+        times: float64 [T], when each of its frames is shown, in seconds.
         size: (H, W) in which frames are given.
         text: what the data set says is done; "" where nothing is known.
         recorded: the trajectory, absolute, on a clock that is 0 at the present frame; None where there is none.
@@ -42,9 +43,9 @@ class View:
 
     name: str
     read: Callable[[Sequence[int]], np.ndarray]
+    shown: Callable[[np.ndarray], np.ndarray]
     frame: int
-    count: int
-    fps: float
+    times: np.ndarray
     size: tuple[int, int]
     text: str = ""
     recorded: Trajectory | None = None
@@ -52,14 +53,14 @@ class View:
 
     def back(self, rate: float, most: int) -> int:
         """How many frames there are at a rate up to the present one, itself included; at most so many."""
-        return min(most, int(self.frame / self.fps * rate + NEARLY) + 1)
+        return min(most, int((self.times[self.frame] - self.times[0]) * rate + NEARLY) + 1)
 
     def ahead(self, rate: float) -> int:
         """How many frames there are at a rate after the present one."""
-        return int((self.count - 1 - self.frame) / self.fps * rate + NEARLY)
+        return int((self.times[-1] - self.times[self.frame]) * rate + NEARLY)
 
     def frames(self, first: int, last: int, rate: float) -> np.ndarray:
-        """Frames first..last of a video at a rate whose frame 0 is the present one, each the nearest that there is.
+        """Frames first..last of a video at a rate whose frame 0 is the present one, each the one that is shown then.
 
         Returns:
             uint8 [last - first + 1, H, W, 3] of the view's size; the sides of others are cut as little as may be.
@@ -68,7 +69,7 @@ class View:
 
     def at(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
         """As `frames`, at times in seconds from the present one."""
-        numbers = np.rint(self.frame + np.asarray(seconds) * self.fps).astype(int).clip(0, self.count - 1)
+        numbers = self.shown(self.times[self.frame] + np.asarray(seconds, dtype=np.float64))
         parts = (numbers[first : first + AT_ONCE].tolist() for first in range(0, len(numbers), AT_ONCE))
         return np.stack([self._fitted(pixels) for part in parts for pixels in self.read(part)])
 
@@ -91,8 +92,8 @@ def open_view(start: Start, size: tuple[int, int], layout: str | None, column: s
         InputError: a file, data set, episode, frame or camera that is not there or cannot be read.
     """
     view = _open_file(start, size) if start.episode is None else _open_episode(start, size, layout, column, needed)
-    if not 0 <= view.frame < view.count:
-        raise InputError(f"frame={view.frame} is not in {view.name}; it has frames 0 to {view.count - 1}")
+    if not 0 <= view.frame < len(view.times):
+        raise InputError(f"frame={view.frame} is not in {view.name}; it has frames 0 to {len(view.times) - 1}")
     return replace(view, cut=_tell_of_size(view))
 
 
@@ -110,15 +111,33 @@ def start_files(start: Start) -> list[Path]:
 
 
 def _open_file(start: Start, size: tuple[int, int]) -> View:
-    path = Path(start.path)
-    if is_clip_file(path):
-        file = VideoFile(path)
-        frame = file.info.frames - 1 if start.frame is None else start.frame
-        return View(start.name, file.read, frame, file.info.frames, file.info.fps, size)
+    clip = open_clip(start.path)
+    if clip is not None:
+        frame = clip.info.frames - 1 if start.frame is None else start.frame
+        if 0 <= frame < clip.info.frames:
+            _check_whole(start, clip.read([frame], alpha=True))
+        return View(start.name, clip.read, clip.shown, frame, clip.times, size)
     if start.frame:
         raise InputError(f"{start.name} is an image and has no frame {start.frame}; leave out @{start.frame}")
-    pixels = read_media(path)[..., :3]
-    return View(start.name, lambda numbers: pixels[numbers], 0, 1, 1.0, size)
+    pixels = read_media(start.path)
+    _check_whole(start, pixels)
+    return View(
+        start.name,
+        lambda numbers: pixels[numbers, ..., :3],
+        lambda seconds: np.zeros(len(seconds), np.int64),
+        0,
+        np.zeros(1),
+        size,
+    )
+
+
+def _check_whole(start: Start, pixels: np.ndarray) -> None:
+    """Refuses a start that is transparent somewhere: what lies under it was never meant to be seen."""
+    if pixels.shape[-1] == 4 and (pixels[..., 3] < 255).any():
+        share = (pixels[..., 3] < 255).mean()
+        raise InputError(
+            f"{start.name} is transparent in {share:.1%} of its pixels; a start has to be whole: lay it on a colour"
+        )
 
 
 def _open_episode(start: Start, size: tuple[int, int], layout: str | None, column: str, needed: bool) -> View:
@@ -131,12 +150,13 @@ def _open_episode(start: Start, size: tuple[int, int], layout: str | None, colum
     except InputError:
         if needed:
             raise
+    times = np.arange(length) / dataset.fps
     return View(
         start.name,
         lambda numbers: dataset.frames(start.episode, camera, numbers),
+        lambda seconds: frames_shown(times, 0.0, seconds),
         frame,
-        length,
-        dataset.fps,
+        times,
         size,
         text,
         recorded,

@@ -56,14 +56,15 @@ class Decoder:
 
     Attributes:
         stream: PyAV's.
-        failed: packets that could not be decoded since the last start.
+        damaged: packets between the first and the latest frame since the last start that could not be decoded. What
+            fails before the first was cut off from what it needs, and what fails after the last is where a file ends.
     """
 
     def __init__(self, file: str | PathLike) -> None:
-        self._container, self.stream = open_video(file)
-        self._context = _context(self.stream)
+        self._file = file
+        self._open()
         self._moved = False  # whether anything was read
-        self.failed = 0
+        self.damaged = 0
 
     def frames(self, since: int | None = None) -> Iterator[VideoFrame]:
         """Frames from a place on; only the latest such iterator may be used.
@@ -73,43 +74,49 @@ class Decoder:
                 beginning of the file.
         """
         self._start(since)
+        self.damaged, failed, begun = 0, 0, False
         for packet in self._packets():
             try:
-                yield from self._context.decode(packet)
+                frames = self._context.decode(packet)
             except av.FFmpegError:  # as players do, go on with the next
-                self.failed += 1
-        try:
-            yield from self._context.decode(None)
-        except av.FFmpegError:
-            self.failed += 1
+                failed += 1
+                continue
+            for frame in frames:
+                self.damaged += failed if begun else 0
+                failed, begun = 0, True
+                yield frame
 
     def close(self) -> None:
         """Closes the file."""
         self._container.close()
 
-    def _start(self, since: int | None) -> None:
-        self.failed = 0
-        if not self._moved and since is None:
-            self._moved = True
-            return
-        self._moved = True
-        begin = self.stream.start_time or 0
-        try:
-            self._container.seek(begin if since is None else since, stream=self.stream)
-        except av.FFmpegError:  # some containers cannot go to a time: from the beginning, then
-            self._container.close()
-            self._container, self.stream = open_video(self._container.name.removeprefix("file:"))
-            self._context = _context(self.stream)
-            return
-        self._context.flush_buffers()
+    def _open(self) -> None:
+        self._container, self.stream = open_video(self._file)
+        self._context = _context(self.stream)
 
-    def _packets(self) -> Iterator[av.Packet]:
-        """Those that hold data; a file that breaks off ends there."""
+    def _start(self, since: int | None) -> None:
+        if since is not None:
+            self._moved = True
+            try:
+                self._container.seek(since, stream=self.stream)
+            except av.FFmpegError:  # some containers cannot go to a time: from the beginning, then
+                pass
+            else:
+                self._context.flush_buffers()
+                return
+        if self._moved:  # no time is sure to be that of the first packet
+            self.close()
+            self._open()
+        self._moved = True
+
+    def _packets(self) -> Iterator[av.Packet | None]:
+        """Those that hold data, and None at the end; a file that breaks off ends there."""
         packets = self._container.demux(self.stream)
         while True:
             try:
                 packet = next(packets)
             except (StopIteration, av.FFmpegError):
+                yield None
                 return
             if packet.size:
                 yield packet

@@ -1,35 +1,110 @@
-"""Images in, by Pillow."""
+"""Images in, by Pillow: upright, 8 bits, in sRGB's colours, whether from a file, from bytes or from memory."""
 
-from pathlib import Path
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from os import PathLike
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from vgen.errors import InputError
 
+logger = logging.getLogger(__name__)
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file, turned upright as its EXIF data says.
+# What may be opened. Pillow would hand some others to other programs.
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
+SRGB = ImageCms.createProfile("sRGB")
+PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # a profile's colour space, and Pillow's mode
+
+
+def read_image(path: str | PathLike) -> np.ndarray:
+    """Reads an image file; see `image_pixels` for its colours.
 
     Returns:
-        uint8 [H, W, 3], or [H, W, 4] where the image has transparency; 16-bit grey is scaled to 8 bits.
+        uint8 [H, W, 3], or [H, W, 4] where the image has transparency.
 
     Raises:
-        InputError: a missing or corrupt file, one of floating-point pixels, or one of more than 178 million pixels.
+        InputError: a missing or corrupt file, one of more than 178 million pixels, or as `image_pixels`.
     """
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
+        with readable(path), Image.open(path, formats=FORMATS) as image:
+            return image_pixels(image, path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such image file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that Pillow raises
-        raise InputError(f"{path}: not a readable image file ({_first_line(error)})") from error
-    if image.mode == "F":
-        raise InputError(f"{path}: holds floating-point pixels, whose range is unknown; save it with 8 bits")
-    if image.mode.startswith("I"):  # Pillow's own conversion would clip all above 255 to white
-        image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
-    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """As `read_image`, of a file's bytes; errors name it so."""
+    with readable(name), Image.open(BytesIO(data), formats=FORMATS) as image:
+        return image_pixels(image, name)
+
+
+def image_pixels(image: Image.Image, name: str | PathLike = "the image") -> np.ndarray:
+    """The pixels of an image in memory: upright as its EXIF data says, its ICC profile turned into sRGB, 16-bit grey
+    scaled to 8 bits, floating-point grey from 0..1.
+
+    Returns:
+        uint8 [H, W, 3], or [H, W, 4] where the image has transparency.
+
+    Raises:
+        InputError: it is damaged, or its grey values have no known range.
+    """
+    with readable(name):
+        image = _eight_bits(ImageOps.exif_transpose(image), name)
+        colours = _in_srgb(image, name)
+        if image.has_transparency_data:
+            colours.putalpha(image.convert("RGBA").getchannel("A"))
+        return np.array(colours)
+
+
+@contextmanager
+def readable(name: str | PathLike) -> Iterator[None]:
+    """Says in one line what Pillow cannot read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large and of odd files: they are read, or there is an error
+            yield
+    except (InputError, FileNotFoundError):
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise InputError(f"{name}: not a readable image file (cannot identify what it holds)") from error
+    except Exception as error:  # decoders of damaged data raise all kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{name}: not a readable image file ({reason})") from error
+
+
+def _eight_bits(image: Image.Image, name: str | PathLike) -> Image.Image:
+    """An image whose grey is of 8 bits: Pillow's own conversion would cut off all above 255."""
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image, dtype=np.float64)
+    top, kind = (1.0, "floating-point") if image.mode == "F" else (65535.0, "whole-number")
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
+        span = f"{np.nanmin(values):.6g} to {np.nanmax(values):.6g}" if values.size else "nothing"
+        raise InputError(f"{name}: holds {kind} greys of {span}, and must hold 0 to {top:g}; scale it, or save 8 bits")
+    grey = Image.fromarray((values / top * 255).round().astype(np.uint8))
+    grey.info = dict(image.info)
+    return grey
+
+
+def _in_srgb(image: Image.Image, name: str | PathLike) -> Image.Image:
+    """The colours of an image, of mode RGB and without its alpha, which `putalpha` may change in place."""
+    data = image.info.get("icc_profile")
+    if not data:
+        return image.convert("RGB").copy()
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(data))
+        mode = PROFILED.get(profile.profile.xcolor_space.strip())
+        if mode is None:
+            raise ValueError(f"is of {profile.profile.xcolor_space.strip()}")
+        if mode == "RGB" and "srgb" in (profile.profile.profile_description or "").lower():
+            return image.convert("RGB").copy()
+        return ImageCms.profileToProfile(image.convert(mode), profile, SRGB, outputMode="RGB")
+    except (OSError, ValueError, ImageCms.PyCMSError) as error:
+        logger.warning("%s: its colour profile cannot be used (%s); its pixels are taken as sRGB", name, error)
+        return image.convert("RGB").copy()

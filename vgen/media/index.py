@@ -183,8 +183,7 @@ def _from_packets(file: str | PathLike, decoder: Decoder, packets: _Packets) -> 
         and decoder.stream.codec_context.codec.canonical_name in ONE_A_PACKET
         and len(stamps)
         and packets.key[0]
-        and packets.shown[0] == packets.shown[: int(np.argmax(packets.key[1:])) + 1 or None].min()
-        and stamps[0] != NONE
+        and NONE < packets.shown[0] <= stamps[0]
         and (np.diff(stamps) > 0).all()
         and not packets.damaged.any()
     )
@@ -194,8 +193,7 @@ def _from_packets(file: str | PathLike, decoder: Decoder, packets: _Packets) -> 
     if [frame.pts for frame in head] != stamps[:HEAD].tolist():
         return None
     last = int(np.flatnonzero(packets.shown == stamps[-1])[-1])
-    key = np.flatnonzero(packets.key & (packets.shown <= stamps[-1]))
-    keys, first = np.unique(np.searchsorted(stamps, packets.shown[key]), return_index=True)
+    keys, seeks = _places(stamps, packets)
     tick = decoder.stream.time_base
     return _described(
         file,
@@ -207,8 +205,15 @@ def _from_packets(file: str | PathLike, decoder: Decoder, packets: _Packets) -> 
         stamps=stamps,
         checksums=np.zeros(0, np.uint32),
         keys=keys,
-        seeks=packets.seeks[key][first],
+        seeks=seeks,
     )
+
+
+def _places(stamps: np.ndarray, packets: _Packets) -> tuple[np.ndarray, np.ndarray]:
+    """`keys` and `seeks` of an index, by the times of the key packets."""
+    key = packets.key & (packets.shown <= stamps[-1]) & (packets.shown != NONE) & (packets.seeks != NONE)
+    keys, first = np.unique(np.searchsorted(stamps, packets.shown[key]), return_index=True)
+    return keys, packets.seeks[key][first]
 
 
 def _closed(packets: _Packets) -> bool:
@@ -228,14 +233,18 @@ def _from_frames(file: str | PathLike, decoder: Decoder, packets: _Packets) -> F
         key.append(frame.key_frame)
     if first is None:
         raise InputError(f"{file}: not a readable video file (no frame of it can be decoded)")
+    if decoder.damaged:
+        raise InputError(f"{file}: cannot be decoded; the file is damaged ({decoder.damaged} packets within it)")
     timed = None not in stamps and all(before < after for before, after in pairwise(stamps))
     rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
     times = np.array(stamps) * float(stream.time_base) if timed else np.arange(len(stamps)) / rate
-    keys = np.flatnonzero(key)
-    seeks = packets.seeks[packets.key]
-    if len(keys) != len(seeks) or (seeks == NONE).any():  # which frame belongs to which packet is not known
-        keys = seeks = np.zeros(0, np.int64)
     known_by_time = timed and packets.container.startswith(TRUE_TIMES)
+    if known_by_time:
+        keys, seeks = _places(np.array(stamps), packets)
+    else:
+        keys, seeks = np.flatnonzero(key), packets.seeks[packets.key]
+        if len(keys) != len(seeks) or (seeks == NONE).any():  # which frame belongs to which packet is not known
+            keys = seeks = np.zeros(0, np.int64)
     return _described(
         file,
         stream,

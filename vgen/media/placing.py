@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,15 +15,12 @@ from torch import Tensor
 
 from vgen.checks import show
 from vgen.errors import InputError
-from vgen.media.image import read_image
-from vgen.media.patch import Media, Patch, position_of
+from vgen.media.patch import Patch, position_of
 from vgen.media.pixels import to_unit
-from vgen.media.video import read_video, video_info
+from vgen.media.source import media_length, open_clip, read_media
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".gif"})
 GIVEN = 0.5  # box x mask x alpha from which a pixel counts as given
 
 
@@ -142,42 +137,6 @@ def composite(placed: Iterable[Placed]) -> list[Placed]:
     return list(merged.values())
 
 
-def media_length(source: Media) -> int:
-    """Number of frames of an image (1) or a clip.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    if isinstance(source, str | PathLike):
-        return video_info(source).frames if is_clip_file(source) else 1
-    return len(source) if np.ndim(source) == 4 else 1
-
-
-def read_media(source: Media, frames: Sequence[int] | None = None) -> np.ndarray:
-    """The pixels of an image, which has one frame, or of a clip.
-
-    Args:
-        source: What a `Patch` takes.
-        frames: Which frames of it, None for all.
-
-    Returns:
-        uint8 `[T, H, W, 3 | 4]`.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    if isinstance(source, str | PathLike) and is_clip_file(source):
-        return read_video(source, frames)
-    if isinstance(source, str | PathLike):
-        pixels = read_image(source)
-    elif isinstance(source, Image.Image):
-        pixels = np.asarray(source.convert("RGBA" if source.has_transparency_data else "RGB"))
-    else:
-        pixels = source
-    pixels = pixels if pixels.ndim == 4 else pixels[None]
-    return pixels if frames is None else pixels[list(frames)]
-
-
 def grey_plane(pixels: np.ndarray) -> np.ndarray:
     """The grey of a mask, uint8 `[H, W]`, times its alpha, from uint8 `[H, W]` or `[H, W, 3 | 4]`."""
     return np.asarray(ImageChops.multiply(*Image.fromarray(pixels).convert("LA").split()))
@@ -191,30 +150,6 @@ def fit_image(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Imag
         scale = min(size[0] / image.width, size[1] / image.height)
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, Image.Resampling.BICUBIC)
-
-
-def is_clip_file(file: str | PathLike) -> bool:
-    """Whether an existing file is a clip, and not an image, by its suffix.
-
-    Raises:
-        InputError: there is no such file, or it is neither.
-    """
-    file = Path(file)
-    if not file.is_file():
-        state = "is a folder, not a file" if file.is_dir() else "does not exist"
-        near = difflib.get_close_matches(file.name, _names_beside(file), n=1)
-        raise InputError(f"{show(file)} {state}" + (f"; did you mean {show(near[0])}?" if near else ""))
-    if file.suffix.lower() not in IMAGE_SUFFIXES | CLIP_SUFFIXES:
-        known = " ".join(sorted(IMAGE_SUFFIXES)), " ".join(sorted(CLIP_SUFFIXES))
-        raise InputError(f"{show(file)} is neither an image ({known[0]}) nor a clip ({known[1]})")
-    return file.suffix.lower() in CLIP_SUFFIXES
-
-
-def _names_beside(file: Path) -> list[str]:
-    try:
-        return [other.name for other in file.parent.iterdir() if other.is_file()]
-    except OSError:
-        return []
 
 
 def _chosen_frames(patch: Patch, canvas: Ground, start: float, temporal_stride: int) -> range:
@@ -243,13 +178,21 @@ def _chosen_frames(patch: Patch, canvas: Ground, start: float, temporal_stride: 
 
 
 def _warn_of_speed(patch: Patch, canvas: Ground) -> None:
-    if isinstance(patch.source, str | PathLike):
-        fps = video_info(patch.source).fps
-        if abs(fps / canvas.fps - 1) > 0.01:
-            speed = canvas.fps / fps
-            logger.warning(
-                "%s has %g fps, the canvas %g: it plays %.2g times as fast", patch.name, fps, canvas.fps, speed
-            )
+    """Frames of a clip are laid on the canvas one by one, whatever their times."""
+    clip = open_clip(patch.source) if isinstance(patch.source, str | PathLike) else None
+    if clip is None:
+        return
+    fps = clip.info.fps
+    if not clip.info.steady:
+        logger.warning(
+            "%s has a variable rate, around %.3g fps: it lies one frame on each of the canvas, evenly, at %g fps",
+            patch.name,
+            fps,
+            canvas.fps,
+        )
+    elif abs(fps / canvas.fps - 1) > 0.01:
+        speed = canvas.fps / fps
+        logger.warning("%s has %g fps, the canvas %g: it plays %.2g times as fast", patch.name, fps, canvas.fps, speed)
 
 
 def _read_mask(patch: Patch, canvas: Ground, chosen: range) -> list[np.ndarray]:

@@ -79,6 +79,8 @@ class ExactReader:
         stamps = self._index.stamps
         for count, frame in enumerate(self._frames):
             if self._index.is_frame(number, frame):
+                if self._decoder.damaged:  # what was lost before it may be missing in it
+                    return None
                 self._next = number + 1
                 return frame
             passed = frame.pts is not None and frame.pts > stamps[number] if len(stamps) else count > expected + STRAY

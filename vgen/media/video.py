@@ -24,6 +24,10 @@ from vgen.media.image import read_image  # noqa
 from vgen.media.index import FrameIndex, make_index
 from vgen.media.reader import ExactReader
 
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"}
+    | {".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"}
+)
 INDEX_VERSION = 1  # of what is kept of a file, to be changed with the code that makes it
 IN_MEMORY = 4096  # indexes
 OPEN_FILES = 8  # per thread

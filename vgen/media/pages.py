@@ -1,0 +1,97 @@
+"""Clips in image files, by Pillow: animated GIF, PNG, WebP and AVIF, and TIFF of several pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+
+import numpy as np
+from PIL import Image, ImageSequence
+
+from vgen.errors import InputError
+from vgen.media.clock import USUAL_RATE, beat, frames_shown
+from vgen.media.colour import on_grey
+from vgen.media.image import FORMATS, image_pixels, readable
+from vgen.media.video import VideoInfo
+
+CLIPS = frozenset({"AVIF", "GIF", "PNG", "TIFF", "WEBP"})  # MPO, say, holds other views of one picture
+TICK = 1e-3  # seconds: such files tell durations in milliseconds
+REDUCED, SUBFILE = 1, 254  # a TIFF page that is a preview of another says so in this tag
+
+
+def page_numbers(image: Image.Image) -> list[int]:
+    """The pages of an opened image that are frames of a clip; one, of an image that is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if image.format not in CLIPS or getattr(image, "n_frames", 1) == 1:
+        return [0]
+    if image.format == "PNG" and image.default_image:  # shown only by what knows no animation
+        return list(range(1, image.n_frames))
+    if image.format != "TIFF":
+        return list(range(image.n_frames))
+    return [n for n, page in enumerate(ImageSequence.Iterator(image)) if not page.tag_v2.get(SUBFILE, 0) & REDUCED] or [
+        0
+    ]
+
+
+class PagesFile:
+    """A clip in an image file, with the interface of a `VideoFile`.
+
+    Args:
+        source: a file, or an image that Pillow has opened.
+
+    Raises:
+        InputError: it is damaged, or its pages differ in size.
+    """
+
+    def __init__(self, source: str | PathLike | Image.Image) -> None:
+        opened = isinstance(source, Image.Image)
+        self._name = "the image" if opened else fspath(source)
+        with readable(self._name):
+            self._image = source if opened else Image.open(source, formats=FORMATS)
+            self._pages = page_numbers(self._image)
+            lengths, sizes = zip(*(self._about(page) for page in self._pages), strict=True)
+        odd = next((n for n, size in enumerate(sizes) if size != sizes[0]), None)
+        if odd is not None:
+            raise InputError(
+                f"{self._name}: page {odd} is of {sizes[odd][1]}x{sizes[odd][0]} and page 0 of "
+                f"{sizes[0][1]}x{sizes[0][0]}; a clip is of one size"
+            )
+        ends = np.cumsum(lengths)
+        self.times, self.end = ends - lengths, float(ends[-1])
+        fps, steady = beat(self.times, TICK, 1 / lengths[0])
+        first = self._page(0)
+        self.info = VideoInfo(len(self._pages), fps, *first.shape[:2], steady, first.shape[2] == 4)
+
+    def shown(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
+        """As `VideoFile.shown`."""
+        return frames_shown(self.times, TICK, seconds)
+
+    def read(self, frames: Sequence[int], alpha: bool = False) -> np.ndarray:
+        """As `VideoFile.read`."""
+        outside = [number for number in frames if not 0 <= number < len(self._pages)]
+        if outside or not len(frames):
+            what = f"frame {outside[0]} is not in the clip" if outside else "no frames asked for"
+            raise InputError(f"{self._name}: {what}; it has frames 0 to {len(self._pages) - 1}")
+        pages = [self._page(number) for number in frames]
+        if alpha and any(page.shape[2] == 4 for page in pages):
+            return np.stack([page if page.shape[2] == 4 else _opaque(page) for page in pages])
+        return np.stack([page if page.shape[2] == 3 else on_grey(page) for page in pages])
+
+    def _page(self, number: int) -> np.ndarray:
+        with readable(self._name):
+            self._image.seek(self._pages[number])
+            return image_pixels(self._image, f"{self._name}, page {number}")
+
+    def _about(self, page: int) -> tuple[float, tuple[int, int]]:
+        """For how many seconds a page is shown, and its width and height."""
+        self._image.seek(page)
+        if self._image.format != "TIFF":
+            self._image.load()  # decoders tell a duration with the pixels
+        return (self._image.info.get("duration") or 1000 / USUAL_RATE) / 1000, self._image.size
+
+
+def _opaque(page: np.ndarray) -> np.ndarray:
+    return np.concatenate([page, np.full((*page.shape[:2], 1), 255, np.uint8)], axis=2)
