@@ -39,6 +39,7 @@ def ask(tmp_path):
         values = press.values.copy()
         values[:, list(columns)] = value(values[:, list(columns)]) if value else values[:, list(columns)]
         path = tmp_path / "t.npz"
+        path.unlink(missing_ok=True)
         write_trajectory(path, replace(press, values=values, times=times(press.times) if times else press.times))
         return asked(path, **question)
 
@@ -124,7 +125,7 @@ def test_what_may_well_be_meant_passes_in_silence(ask, change, caplog):
 def test_the_start_of_a_video_to_explain_is_held_against_stage_one(ask):
     explained = {"mode": "inverse", "start": str(ROOT / "configs/canvas/media/drawer.mp4"), "frames": 2}
     assert ask(**explained) == 2
-    with pytest.raises(InputError, match="gripper goes from 255 to 255; .* divide by 255"):
+    with pytest.raises(InputError, match=r"gripper goes from 255 to 255; .* divide by 255"):
         ask((3,), lambda values: values * 255, **explained)
 
 
