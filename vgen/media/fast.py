@@ -7,6 +7,7 @@ order, and so gives other ones where groups of pictures are open, packets are hi
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -37,6 +38,12 @@ class FastReader:
         decord.logging.set_level(decord.logging.QUIET)
         with _errors():
             self._reader = decord.VideoReader(str(file), num_threads=1)
+        self._process = os.getpid()
+
+    def __del__(self) -> None:
+        """Left as it is in a forked process, where it would wait for ever for its thread, which is not there."""
+        if getattr(self, "_process", None) not in (None, os.getpid()):
+            self._reader._handle = None
 
     def times(self) -> np.ndarray:
         """float64 [T], when each frame is shown as decord sees it, in seconds."""
@@ -66,8 +73,9 @@ def _errors() -> Iterator[None]:
 
 def gives_the_same(file: str | PathLike, index: FrameIndex) -> bool:
     """Whether decord gives the frames of the index: the file has neither open groups of pictures nor hidden packets nor
-    pixels that decord does not turn into what is meant, decord's times are those of the index but for where they start, and frames at the first,
-    a middle and the last key frame, and the last frame of all, are the same to the bit."""
+    pixels that decord does not turn into what is meant, decord's times are those of the index (which it counts from
+    the first frame in some files), and frames at the first, a middle and the last key frame, and the last frame of all,
+    are the same to the bit."""
     if not (index.closed and index.plain and len(index.keys)):
         return False
     places = sorted({0, len(index.keys) // 2, len(index.keys) - 1})[:SAMPLES]
@@ -76,10 +84,7 @@ def gives_the_same(file: str | PathLike, index: FrameIndex) -> bool:
     try:
         reader = FastReader(file)
         times = reader.times()
-        if len(times) != len(index):
-            return False
-        late = times - index.times  # decord counts some files' times from their first frame
-        if np.ptp(late) > SAME_TIME:
+        if len(times) != len(index) or np.ptp(times - index.times) > SAME_TIME:
             return False
         given = [reader.read([number])[0] for number in reversed(numbers)][::-1]
         converter, exact = FrameConverter(file), ExactReader(file, index)

@@ -28,7 +28,7 @@ VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"}
     | {".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"}
 )
-INDEX_VERSION = 1  # of what is kept of a file, to be changed with the code that makes it
+READING = 2  # version of what is read from a file; part of the name of all that is kept of it
 IN_MEMORY = 4096  # indexes
 OPEN_FILES = 8  # per thread
 
@@ -70,9 +70,7 @@ class VideoFile:
         index = self._index
         self.info = VideoInfo(len(index), index.fps, index.height, index.width, index.steady, index.alpha)
         self.times, self.end = index.times, index.end
-        self._fast = FastReader(path) if index.fast else None
-        self._exact: ExactReader | None = None
-        self._converter: FrameConverter | None = None
+        self._open()
 
     def shown(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
         """The numbers of the frames that are shown at some times of the file's clock: int64, of the same shape."""
@@ -98,12 +96,23 @@ class VideoFile:
             raise InputError(f"{self._path}: frame {outside[0]} is not in the video; it has frames 0 to {last}")
         if not numbers.size:
             raise InputError(f"{self._path}: no frames asked for; name one or more of 0 to {last}")
+        if self._process != os.getpid():  # forked: it would share its parent's position in the file
+            self._open()
         if self._fast is not None:
             try:
                 return self._fast.read(numbers.tolist())
             except RuntimeError:  # PyAV tells what is wrong, if it is
                 self._fast = None
         return self._read_exactly(numbers, alpha and self.info.alpha)
+
+    def _open(self) -> None:
+        self._process = os.getpid()
+        self._fast: FastReader | None = None
+        self._exact: ExactReader | None = None
+        self._converter: FrameConverter | None = None
+        if self._index.fast:
+            with suppress(RuntimeError):
+                self._fast = FastReader(self._path)
 
     def _read_exactly(self, numbers: np.ndarray, alpha: bool) -> np.ndarray:
         if self._exact is None:
@@ -132,7 +141,7 @@ def open_video(path: str | PathLike, indexes: str | PathLike | None = None) -> V
     Raises:
         InputError: as `VideoFile`.
     """
-    key = (os.path.realpath(path), *_stamp(path), os.getpid())  # a forked process would share its parent's position
+    key = (os.path.realpath(path), *_stamp(path), os.getpid())
     files = _held.files
     if key not in files:
         files[key] = VideoFile(path, indexes)
@@ -184,7 +193,7 @@ def index_of(path: str | PathLike, indexes: str | PathLike | None = None) -> Fra
 
 @lru_cache(maxsize=IN_MEMORY)
 def _index(path: str, size: int, changed: int, indexes: Path | None) -> FrameIndex:
-    name = hashlib.sha256(os.fsencode(f"{INDEX_VERSION} {path} {size} {changed}")).hexdigest()[:24]
+    name = hashlib.sha256(os.fsencode(f"{READING} {path} {size} {changed}")).hexdigest()[:24]
     known = indexes and FrameIndex.load(indexes / f"{name}.npz")
     if known:
         return known
