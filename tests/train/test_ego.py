@@ -234,7 +234,7 @@ def test_a_run_exports_a_folder_that_goes_on_with_one_more_layout(config, root, 
 
     body = dataclasses.replace(config.bodies[0], layout="pose7")
     again = EgoObjective(dataclasses.replace(config, pretrained=str(model), bodies=[body]), seed=0)
-    assert again.ego.config.layouts == {"position4": 4, "pose7": 7}
+    assert again.ego.config.layouts == {"position4": 4, "pose7": 10}
     assert again.ego.statistics_of("position4") == ego.statistics_of("position4")
     kept = ego.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in again.ego.state_dict().items() if name in kept)

@@ -176,7 +176,7 @@ def test_bodies_take_turns_each_with_its_own_layout_rate_and_statistics(two):
     seen = [two.batch(step, rank, 2, 0.0) for step in range(60) for rank in (0, 1)]
     names = [batch["layout"] for batch in seen]
     assert names[::2] == names[1::2] and 0.5 < np.mean([name == "pose7" for name in names]) < 0.85  # 2 of 3
-    widths = {"position4": 4, "pose7": 7}
+    widths = {"position4": 4, "pose7": 10}  # as the network reads them
     for batch in seen[:20]:
         assert batch["next"].shape[-1] == batch["past"].shape[-1] == widths[batch["layout"]]
         loss, _ = two(batch)
