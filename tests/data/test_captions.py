@@ -83,7 +83,7 @@ def test_what_is_wrong_with_a_list_is_said(folder, tmp_path, name, text, message
 def test_no_folder_and_no_video(tmp_path):
     with pytest.raises(InputError, match=r"data\.videos=.* is no folder"):
         list_videos(tmp_path / "lost")
-    with pytest.raises(InputError, match=r"there is no video to train on: .* holds none of \.avi"):
+    with pytest.raises(InputError, match=r"there is no video to train on: .* holds none of \.3gp"):
         list_videos(tmp_path)
 
 

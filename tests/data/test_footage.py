@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from uneven_videos import write_uneven
 
 from vgen.data import footage as module
 from vgen.data.footage import LeRobotFootage, VideoFolder
@@ -42,6 +43,18 @@ def test_a_folder_tells_what_it_holds_and_what_is_bad(folder, tmp_path):
     assert np.allclose(footage.read(0, [11, 3]).mean((1, 2, 3)), [64, 32], atol=3)
 
 
+def test_a_video_of_a_variable_rate_is_an_episode_of_a_constant_one(tmp_path):
+    (tmp_path / "videos").mkdir()
+    write_uneven(tmp_path / "videos/a.mp4")
+    for _ in range(2):  # found out, and known
+        footage = VideoFolder(tmp_path / "videos", None, tmp_path / "cache")
+        (episode,) = footage.episodes
+        assert episode.fps == pytest.approx(30) and 31 <= episode.frames <= 40
+        greys = footage.read(0, [0, 3, 4, 11, 12, 20, 21, 30]).mean((1, 2, 3))
+        assert np.allclose(greys, [20, 110, 110, 110, 140, 140, 170, 200], atol=3)
+    assert len(list((tmp_path / "cache/indexes").glob("*.npz"))) == 1
+
+
 def test_a_listed_video_that_is_not_there_is_bad(folder, tmp_path):
     (folder / "metadata.csv").write_text("file_name,text\nlost.mp4,x\na.mp4,y\n")
     footage = VideoFolder(folder, None, tmp_path / "cache")
@@ -52,7 +65,7 @@ def test_a_file_is_opened_once_until_it_changes(folder, tmp_path, monkeypatch):
     VideoFolder(folder, None, tmp_path / "cache")
     opened = []
     look = module._look
-    monkeypatch.setattr(module, "_look", lambda path: opened.append(path.name) or look(path))
+    monkeypatch.setattr(module, "_look", lambda path, indexes: opened.append(path.name) or look(path, indexes))
     first = VideoFolder(folder, None, tmp_path / "cache")
     assert opened == ["broken.mp4", "empty.mp4"]  # bad ones may have been mended
     write_video(folder / "b.mp4", video(120, 9, 64, 32), 25)

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 from ego_models import EPISODE, RATE, SIZE, hand, ramp
+from PIL import Image
+from uneven_videos import write_uneven
 
 from vgen.ego.question import parse_start
 from vgen.ego.view import open_view, start_files
+from vgen.errors import InputError
 from vgen.media.image import read_image
 from vgen.media.video import read_video
 
@@ -33,6 +36,27 @@ def test_a_video_at_another_rate_is_seen_at_the_same_moments(view, ego_media):
     seen, whole = view("fast.mp4@10"), read_video(ego_media / "fast.mp4")
     assert (seen.back(RATE, 99), seen.ahead(RATE)) == (6, 7)
     assert np.array_equal(seen.frames(-2, 1, RATE), whole[[6, 8, 10, 12]])
+
+
+def test_a_video_of_a_variable_rate_is_seen_as_it_is_shown(tmp_path):
+    seen = open_view(parse_start(f"{write_uneven(tmp_path / 'a.mp4')}@5"), (32, 32), None, "observation.state")
+    assert (seen.back(10, 99), seen.ahead(10)) == (8, 3)
+    assert np.allclose(
+        seen.frames(-6, 3, 10).mean((1, 2, 3)), [110, 110, 110, 140, 140, 140, 170, 170, 170, 200], atol=3
+    )
+
+
+@pytest.mark.parametrize("name", ["start.png", "start.gif"])
+def test_a_start_with_transparent_parts_is_refused(tmp_path, name):
+    picture = Image.new("RGBA", (32, 32), (200, 30, 40, 255))
+    picture.save(tmp_path / name)
+    assert (
+        open_view(parse_start(f"{tmp_path / name}"), (32, 32), None, "observation.state").frames(0, 0, 9).shape[-1] == 3
+    )
+    picture.paste((200, 30, 40, 0), (0, 0, 16, 16))
+    picture.save(tmp_path / name)
+    with pytest.raises(InputError, match=rf"{name} is transparent in 25.0% of its pixels"):
+        open_view(parse_start(f"{tmp_path / name}"), (32, 32), None, "observation.state")
 
 
 def test_an_episode_brings_text_and_trajectory(view, ego_media):

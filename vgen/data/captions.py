@@ -13,10 +13,10 @@ from vgen import checks
 from vgen.data.folders import find_files, is_mac_copy
 from vgen.data.tables import Row, read_rows, read_text
 from vgen.errors import InputError
+from vgen.media.video import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 METADATA = ("metadata.csv", "metadata.jsonl")  # what Hugging Face's folder data sets are described by
 FILE_COLUMNS = ("file_name", "path", "video")
 CAPTION_COLUMNS = ("caption", "text", "prompt")

@@ -19,6 +19,7 @@ from vgen.data.buckets import Bucket, EpisodeInfo, Size, clip_frames, frame_step
 from vgen.data.footage import Footage
 from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
 from vgen.errors import InputError
+from vgen.media.video import READING
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class FrameCache:
         lengths = [length for _, length, _ in episodes]
         camera = dataset.camera(camera).removeprefix(CAMERA_PREFIX)
         size = _first_size(dataset, camera)
-        content = [camera, size, episodes, _stamps(dataset, camera)]
+        content = [READING, camera, size, episodes, _stamps(dataset, camera)]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
         folder = Path(root) / f"{dataset.path.name}-{camera}-{digest}"
         if folder.exists():

@@ -19,9 +19,10 @@ from vgen.data.captions import Captioned, list_videos
 from vgen.data.jsonl import read_records
 from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
 from vgen.errors import InputError
-from vgen.media.video import VideoFile, open_video
+from vgen.media.video import READING, VideoFile, open_video
 
-RECIPE = "frames by the time they are shown; 2"  # what decides on the facts of a file besides it; changed with the code
+INDEXES = "indexes"  # folder, in that of the caches, of when the frames of each file are shown
+NEARLY = 1e-3  # of a frame: rounding of times
 
 
 class Footage(Protocol):
@@ -49,9 +50,12 @@ class Footage(Protocol):
 class VideoFolder:
     """A plain folder of videos with captions; files are opened when a frame of theirs is asked for.
 
+    A video of a variable rate is an episode of a constant one, that of its closer frames: its frame n is the one that
+    is shown n / fps seconds after the first.
+
     Args:
         folder: see `list_videos`, as for `captions`.
-        cache: folder below which is kept what the files hold, so that each is opened for it only once.
+        cache: folder below which is kept what the files hold, so that each is searched for it only once.
 
     Raises:
         InputError: as `list_videos`.
@@ -60,8 +64,9 @@ class VideoFolder:
     def __init__(self, folder: str | Path, captions: str | Path | None, cache: str | Path) -> None:
         self.name = Path(folder).resolve().name
         listed = list_videos(folder, captions)
-        digest = hashlib.sha256(RECIPE.encode() + os.fsencode(Path(folder).resolve())).hexdigest()[:12]
-        found = _probe(listed, Path(cache) / f"{self.name}-videos-{digest}.jsonl")
+        digest = hashlib.sha256(f"{READING} ".encode() + os.fsencode(Path(folder).resolve())).hexdigest()[:12]
+        self._indexes = Path(cache) / INDEXES
+        found = _probe(listed, Path(cache) / f"{self.name}-videos-{digest}.jsonl", self._indexes)
         self.episodes: list[EpisodeInfo] = []
         self.bad: list[tuple[str, str]] = []
         self._paths: list[Path] = []
@@ -74,7 +79,8 @@ class VideoFolder:
 
     def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
         """See `Footage`."""
-        return open_video(self._paths[episode]).read(frames)
+        file = open_video(self._paths[episode], self._indexes)
+        return file.read(_even_frames(file, frames))
 
 
 class LeRobotFootage:
@@ -120,7 +126,7 @@ def reason_of(error: InputError, path: str | Path) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-def _probe(videos: Sequence[Captioned], index: Path) -> list[EpisodeInfo | str]:
+def _probe(videos: Sequence[Captioned], index: Path, indexes: Path) -> list[EpisodeInfo | str]:
     """What each file holds (without its caption), or why it cannot be used. Good ones are kept in a JSONL file, so that
     an interrupted search goes on and a later one opens only what is new or has changed."""
     known = _read_index(index)
@@ -128,7 +134,7 @@ def _probe(videos: Sequence[Captioned], index: Path) -> list[EpisodeInfo | str]:
     missing = [place for place, facts in enumerate(found) if facts is None]
     if missing:
         with _appended(index) as lines, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            looked = pool.map(_look, [videos[place].path for place in missing])
+            looked = pool.map(lambda place: _look(videos[place].path, indexes), missing)
             for place, facts in zip(missing, tqdm(looked, "opening videos", len(missing), delay=2), strict=True):
                 found[place] = facts
                 if not isinstance(facts, str):
@@ -144,19 +150,25 @@ Facts = tuple[int, float, int, int]
 """Frames, frames per second, height and width of a file."""
 
 
-def _look(path: Path) -> Facts | str:
+def _look(path: Path, indexes: Path) -> Facts | str:
     """What a file holds, or why it cannot be used."""
     if not os.path.isfile(path):  # which, other than Path's, also answers for a name that no disk takes
         return "no such video file"
     try:
-        return _facts(path)
+        file = VideoFile(path, indexes)  # not kept open: nobody may want its frames
     except InputError as error:
         return reason_of(error, path)
+    return _even_length(file), file.info.fps, file.info.height, file.info.width
 
 
-def _facts(path: Path) -> Facts:
-    info = VideoFile(path).info  # not kept open: nobody may want its frames
-    return info.frames, info.fps, info.height, info.width
+def _even_length(file: VideoFile) -> int:
+    """How many frames a video has at its constant rate, or at the one that its variable rate is taken at."""
+    return file.info.frames if file.info.steady else int((file.end - file.times[0]) * file.info.fps + NEARLY)
+
+
+def _even_frames(file: VideoFile, frames: Sequence[int]) -> Sequence[int] | np.ndarray:
+    """Which frames of a file those of its episode are."""
+    return frames if file.info.steady else file.shown(file.times[0] + np.asarray(frames) / file.info.fps)
 
 
 def _read_index(index: Path) -> dict[tuple[str, str], Facts]:

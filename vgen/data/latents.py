@@ -22,6 +22,7 @@ from vgen.data.hashes import folder_sha256
 from vgen.data.shares import Encode, run_shares
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
+from vgen.media.video import READING
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class LatentCache:
 def _digest(clips: Clips, numbers: Sequence[int], codec: str) -> str:
     """What tells a latent cache from any other: the codec, and the frames of which videos."""
     frames = [[clips.episode(n).key, clips.episode(n).fps, clips.start(n)] for n in numbers]
-    text = json.dumps([RECIPE, codec, str(clips.bucket(numbers[0])), clips.fps, frames])
+    text = json.dumps([RECIPE, READING, codec, str(clips.bucket(numbers[0])), clips.fps, frames])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
