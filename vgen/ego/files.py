@@ -124,7 +124,7 @@ def _read_npz(path: Path) -> dict[str, object]:
     if not zipfile.is_zipfile(path):  # numpy would take it for a pickle, or for a single array
         raise InputError(f"{path} is damaged or not an .npz file; numpy.savez writes one")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             _check_once(stored.files)
             _check_keys(stored.files, path)
             return {name: _member(stored, name, path) for name in stored.files}
