@@ -40,7 +40,7 @@ def read_options() -> dict:
     parser.add_argument("--seed", type=int, help="of the noise, default 0")
     parser.add_argument("--fps", type=float, help="frames per second of video.mp4, default 15")
     parser.add_argument("--model", help="nano (default), a diffusers folder or a hub id")
-    parser.add_argument("--lora", help="a LoRA file, folder or hub id")
+    parser.add_argument("--lora", help="a LoRA of any naming: a file, folder or hub id")
     parser.add_argument("--steps", type=int, help="denoising steps; default: the model's own")
     parser.add_argument("--guidance", type=float, help="weight of the prompt, 1 is none; default: the model's own")
     parser.add_argument("--scheduler", help="euler, unipc or dpm++; default: the model's own")

@@ -60,7 +60,7 @@ def read_options() -> dict:
         "--window", type=int, help="past frames that are kept in view; default: as the model was trained"
     )
     parser.add_argument("--model", help="nano (default), a diffusers folder or a hub id")
-    parser.add_argument("--lora", help="a LoRA file, folder or hub id")
+    parser.add_argument("--lora", help="a LoRA of any naming: a file, folder or hub id")
     parser.add_argument("--steps", type=int, help="denoising steps; default: the model's own")
     parser.add_argument("--guidance", type=float, help="weight of the actions, 1 is none (default: the model's own)")
     parser.add_argument("--scheduler", help="euler, unipc or dpm++; default: the model's own")

@@ -76,7 +76,7 @@ def test_dtype_and_a_lora_that_is_none(tiny_model, tmp_path):
         == torch.bfloat16
     )
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"lora=.*broken\.safetensors cannot be loaded"):
+    with pytest.raises(InputError, match=r"lora=.*broken\.safetensors is damaged or no safetensors file"):
         load_pipeline(VideoPipeline, RunSettings(model=str(tiny_model), lora=str(tmp_path / "broken.safetensors")))
 
 

@@ -87,14 +87,23 @@ def test_names_and_alpha_are_those_that_other_programs_read(base, tmp_path):
     assert "lora_unet_blocks_0_self_attn_q.lora_down.weight" in names["kohya"]
 
 
-def test_some_layers_alone(base, tmp_path):
-    objective = tuned(base, targets=["to_q", "attn2.to_k"])
-    trained = {name.split(".lora_")[0] for name, p in objective.named_parameters() if p.requires_grad}
-    assert {name.split(".", 3)[3] for name in trained} == {"attn1.to_q", "attn2.to_q", "attn2.to_k"}
+@pytest.mark.parametrize("naming", NAMINGS)
+@pytest.mark.parametrize("targets", [["to_q", "attn2.to_k"], ["ffn.net.2"], list(LAYERS)])
+def test_each_layer_comes_back_exactly(base, tmp_path, naming, targets):
+    objective = tuned(base, targets=targets)
     save_lora(objective.transformer, tmp_path / "model")
-    rename_lora(tmp_path / "model", tmp_path / "lora.safetensors", "comfyui", torch.float32)
+    rename_lora(tmp_path / "model", tmp_path / "lora.safetensors", naming, torch.float32)
     pipe = CanvasPipeline.from_pretrained(base)
     pipe.load_lora_weights(tmp_path / "lora.safetensors")
+    layers, loaded = (
+        {name: layer for name, layer in transformer.named_modules() if hasattr(layer, "lora_A")}
+        for transformer in (objective.transformer, pipe.transformer)
+    )
+    assert layers.keys() == loaded.keys() and len(layers) == 2 * sum(
+        f".{layer}".endswith(f".{target}") for layer in LAYERS for target in targets
+    )
+    for name, layer in layers.items():
+        assert torch.equal(loaded[name].get_delta_weight("default_0"), layer.get_delta_weight("default"))
     torch.testing.assert_close(velocity(pipe.transformer), velocity(objective.transformer), atol=1e-5, rtol=1e-5)
 
 

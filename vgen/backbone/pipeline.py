@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from vgen.backbone.codec import WanCodec
+from vgen.backbone.lora import put_lora
+from vgen.backbone.lora_files import Lora, read_lora
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
@@ -90,6 +92,40 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
     def to_json_string(self) -> str:
         """The pipeline's index: it names `WanPipeline`, so that diffusers opens the folder by itself."""
         return super().to_json_string().replace(f'"{type(self).__name__}"', '"WanPipeline"')
+
+    def load_lora_weights(
+        self,
+        source: str | PathLike | dict[str, Tensor] | Lora,
+        adapter_name: str | None = None,
+        hotswap: bool = False,
+        *,
+        weight_name: str | None = None,
+        subfolder: str = "",
+        **hub: Any,
+    ) -> None:
+        """Loads a LoRA, as diffusers does, and of every naming: diffusers, peft, ComfyUI, kohya, DiffSynth.
+
+        Args:
+            source: a file, a folder, a hub id, or weights that were read.
+            adapter_name, hotswap: as in diffusers.
+            weight_name, subfolder: which file of a folder or of a hub id.
+            hub: as `hf_hub_download` takes it (`revision`, `token`, `cache_dir` ...).
+
+        Raises:
+            InputError: there is no such file, or a weight of it cannot be applied to this transformer.
+        """
+        if isinstance(source, dict):
+            source = Lora("the given weights", source)
+        elif not isinstance(source, Lora):
+            source = read_lora(source, weight_name, subfolder, **hub)
+        by_model, by_layer, _ = self._optionally_disable_offloading(self)  # a weight that waits elsewhere is no weight
+        try:
+            put_lora(self.transformer, source, adapter_name, hotswap=hotswap, _pipeline=self)
+        finally:
+            if by_model:
+                self.enable_model_cpu_offload()
+            elif by_layer:
+                self.enable_sequential_cpu_offload()
 
     @property
     def temporal_stride(self) -> int:

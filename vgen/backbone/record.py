@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from vgen.backbone.lora_files import find_lora
 from vgen.backbone.runtime import RunSettings
 from vgen.checks import show, whole
 from vgen.errors import InputError
@@ -133,8 +134,8 @@ def _lora_sha256(lora: str | None) -> str:
     """Of a LoRA's files; its name where it comes from the hub, "" where there is none."""
     if lora is None or not Path(lora).exists():
         return lora or ""
-    files = [Path(lora)] if Path(lora).is_file() else sorted(Path(lora).rglob("*.safetensors"))
-    return " ".join(map(file_sha256, files))
+    file = find_lora(lora)
+    return " ".join(file_sha256(part) for part in (file.weights, file.config) if part is not None)
 
 
 def _version(package: str) -> str:

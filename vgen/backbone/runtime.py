@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
 
 from vgen import checks
+from vgen.backbone.lora_files import read_lora
 from vgen.errors import InputError, unknown_key
 from vgen.weights import is_hub_id, read_config, resolve
 
@@ -32,7 +33,7 @@ class RunSettings:
 
     Attributes:
         model: "nano", a diffusers folder or a hub id.
-        lora: A LoRA file, folder or hub id.
+        lora: A LoRA file, folder or hub id, of any naming that `vgen.backbone.lora` reads.
         steps: Denoising steps; None is the model's own choice.
         guidance: Classifier-free guidance, 1 is none; None is the model's own choice.
         scheduler: "euler", "unipc" or "dpm++"; None is the model's own.
@@ -120,7 +121,7 @@ def check_settings(settings: RunSettings) -> None:
     Raises:
         InputError: it names what can be done.
     """
-    if settings.lora is not None and not Path(settings.lora).exists() and not is_hub_id(settings.lora):
+    if settings.lora is not None and not os.path.exists(settings.lora) and not is_hub_id(settings.lora):
         raise InputError(f"lora={checks.show(settings.lora)} is no file, no folder and no hub id as owner/name")
     accelerated = torch.cuda.is_available()
     package = ATTENTIONS[settings.attention]
@@ -143,11 +144,12 @@ def load_pipeline(kind: type[Pipeline], settings: RunSettings) -> Pipeline:
     check_settings(settings)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = ("bf16" if device == "cuda" else "fp32") if settings.dtype == "auto" else settings.dtype
+    lora = None if settings.lora is None else read_lora(settings.lora)  # first: a large model takes minutes to load
     pipe = kind.from_pretrained(settings.model, dtype=DTYPES[dtype])
     if settings.scheduler is not None:
         pipe.scheduler = _scheduler(settings.scheduler, pipe.scheduler.config)
-    if settings.lora is not None:
-        _load_lora(pipe, settings.lora)
+    if lora is not None:
+        pipe.load_lora_weights(lora)
     if settings.offload == "model":
         pipe.enable_model_cpu_offload()
     elif settings.offload == "sequential":
@@ -168,12 +170,3 @@ def _scheduler(name: str, config: Mapping[str, Any]) -> Any:
         return diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
     solver = {"unipc": diffusers.UniPCMultistepScheduler, "dpm++": diffusers.DPMSolverMultistepScheduler}[name]
     return solver(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)
-
-
-def _load_lora(pipe: VideoPipeline, lora: str) -> None:
-    try:
-        pipe.load_lora_weights(lora)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"lora={lora} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-    if not pipe.get_active_adapters():  # diffusers only warns
-        raise InputError(f"lora={lora} has no weight for this model's transformer; use one made for it")

@@ -17,22 +17,10 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vgen.backbone.lora_names import LAYERS
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.errors import InputError, unknown_key
 
-# The layers of a block by diffusers' names, and by those of the first Wan release, which all others read.
-LAYERS = {
-    "attn1.to_q": "self_attn.q",
-    "attn1.to_k": "self_attn.k",
-    "attn1.to_v": "self_attn.v",
-    "attn1.to_out.0": "self_attn.o",
-    "attn2.to_q": "cross_attn.q",
-    "attn2.to_k": "cross_attn.k",
-    "attn2.to_v": "cross_attn.v",
-    "attn2.to_out.0": "cross_attn.o",
-    "ffn.net.0.proj": "ffn.0",
-    "ffn.net.2": "ffn.2",
-}
 NAMINGS = ("diffusers", "comfyui", "kohya")
 
 logger = logging.getLogger(__name__)
@@ -97,8 +85,8 @@ def rename_lora(folder: Path, file: Path, naming: str, dtype: torch.dtype) -> No
         file: what to write.
         naming: "diffusers" (`transformer.blocks.0.attn1.to_q.lora_A.weight`; rank and alpha in the file's metadata),
             "comfyui" (`diffusion_model.blocks.0.self_attn.q.lora_down.weight`, `.lora_up.weight`, `.alpha`) or "kohya"
-            (`lora_unet_blocks_0_self_attn_q.lora_down.weight` ..., as musubi-tuner). diffusers loads all three, but the
-            last only where all ten layers of every block are there.
+            (`lora_unet_blocks_0_self_attn_q.lora_down.weight` ..., as musubi-tuner). vgen loads all three,
+            and so does diffusers, but the last only where all ten layers of every block are there.
         dtype: of the weights.
     """
     weights, metadata = CanvasPipeline.lora_state_dict(folder, return_lora_metadata=True)
