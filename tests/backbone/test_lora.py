@@ -336,6 +336,22 @@ def test_it_is_the_same_where_layers_wait_in_another_memory(pipe, wan, monkeypat
     assert next(pipe.transformer.parameters()).is_meta
 
 
+def test_the_last_is_the_active_one(pipe, wan):
+    held, *differences = with_differences(wan)
+    pairs = make_pairs(wan, SUBSETS["block 1 alone"], (3,))
+    pipe.load_lora_weights(held, adapter_name="one")
+    pipe.load_lora_weights(named(pairs, "kohya"), adapter_name="two")
+    torch.testing.assert_close(outputs(pipe.transformer), outputs(merged(wan, deltas(pairs))), atol=1e-4, rtol=1e-4)
+    pipe.set_adapters("one")
+    torch.testing.assert_close(outputs(pipe.transformer), outputs(merged(wan, *differences)), atol=2e-4, rtol=2e-4)
+
+
+def test_every_layer_may_have_a_rank_of_its_own(pipe, wan):
+    pairs = make_pairs(wan, SUBSETS["all"], range(1, 28), [number / 4 for number in range(1, 28)])
+    pipe.load_lora_weights(named(pairs, "comfyui"), low_cpu_mem_usage=True)
+    check(pipe, wan, deltas(pairs))
+
+
 def test_two_at_once(pipe, wan):
     held, weights, _ = with_differences(wan)
     held = {key: value for key, value in held.items() if not key.endswith("diff_b")}

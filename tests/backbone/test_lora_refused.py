@@ -92,3 +92,17 @@ def test_a_config_that_cannot_hold_is_one_line(pipe, tmp_path, config, words):
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=words):
         pipe.load_lora_weights(tmp_path)
+
+
+def test_what_the_models_type_cannot_hold_is_one_line(tiny_model):
+    transformer = VideoTransformer.from_pretrained(tiny_model, subfolder="transformer", torch_dtype=torch.float16)
+    weights = {key: value * 1e5 for key, value in pair().items()}
+    with pytest.raises(
+        InputError, match=r"blocks\.0\.attn1\.to_q that are too large for float16; load the model in bf16"
+    ):
+        VideoPipeline(None, None, None, transformer, None).load_lora_weights(weights)
+
+
+def test_a_second_transformer_is_refused(pipe):
+    with pytest.raises(InputError, match="load_into_transformer_2=True"):
+        pipe.load_lora_weights(pair(), load_into_transformer_2=True)

@@ -69,19 +69,27 @@ def put_lora(transformer: WanTransformer3DModel, lora: Lora, adapter: str | None
     changes = read_changes(transformer, lora)
     taken = getattr(transformer, "peft_config", {})
     adapter = adapter or next(name for name in map("default_{}".format, itertools.count()) if name not in taken)
-    weights, config = _as_peft(transformer, changes)
+    try:
+        weights, config = _as_peft(transformer, changes)
+    except ValueError as error:
+        raise InputError(f"lora={show(lora.name)} {error}") from error
     transformer.load_lora_adapter(
         weights, prefix=None, adapter_name=adapter, metadata=config, low_cpu_mem_usage=True, **options
     )
-    for name, (weight, bias) in changes.norms.items():
-        norm = transformer.get_submodule(name)
-        if not isinstance(norm, NormDifference):
-            norm = NormDifference(norm)
-            transformer.set_submodule(name, norm)
-        norm.add(adapter, weight, bias)
-        norm.set_adapter(adapter)
+    _put_norms(transformer, changes, adapter)
     left = [name for name, value in transformer.named_parameters() if "lora_" in name and value.is_meta]
     assert not left, f"{left[0]} was not filled"
+
+
+def _put_norms(transformer: WanTransformer3DModel, changes: Changes, adapter: str) -> None:
+    for name in changes.norms:
+        norm = transformer.get_submodule(name)
+        if not isinstance(norm, NormDifference):
+            transformer.set_submodule(name, NormDifference(norm))
+    for name, norm in transformer.named_modules():
+        if isinstance(norm, NormDifference):
+            norm.put(adapter, *changes.norms.get(name, (None, None)))
+            norm.set_adapter(adapter)  # as peft does: the one that is loaded last is the active one
 
 
 def read_changes(transformer: WanTransformer3DModel, lora: Lora) -> Changes:
@@ -261,15 +269,27 @@ def _as_peft(transformer: WanTransformer3DModel, changes: Changes) -> tuple[dict
         if biased:
             parts["lora_B.bias"] = torch.zeros(len(b)) if change.bias is None else change.bias
         for part, value in parts.items():
-            weights[f"{name}.{part}"] = value.to(base.dtype).contiguous()
+            weights[f"{name}.{part}"] = cast = value.to(base.dtype).contiguous()
+            if not cast.isfinite().all():
+                kind = str(base.dtype).removeprefix("torch.")
+                raise ValueError(f"has weights of {name} that are too large for {kind}; load the model in bf16 or fp32")
     ranks = {name: len(change.a) for name, change in changes.layers.items()}
     alphas = {name: change.alpha for name, change in changes.layers.items()}
     (rank, _), (alpha, _) = (Counter(of.values()).most_common(1)[0] for of in (ranks, alphas))
     return weights, {
         "r": rank,
         "lora_alpha": alpha,
-        "rank_pattern": {f"^{re.escape(name)}": value for name, value in ranks.items() if value != rank},
-        "alpha_pattern": {f"^{re.escape(name)}": value for name, value in alphas.items() if value != alpha},
+        "rank_pattern": _patterns(ranks, rank),
+        "alpha_pattern": _patterns(alphas, alpha),
         "target_modules": list(ranks),
         "lora_bias": biased,
     }
+
+
+def _patterns(values: Mapping[str, float], usual: float) -> dict[str, float]:
+    """Values by a pattern of all layers that have them: peft tries every pattern on every layer."""
+    layers: dict[float, list[str]] = {}
+    for name, value in values.items():
+        if value != usual:
+            layers.setdefault(value, []).append(re.escape(name))
+    return {f"^({'|'.join(names)})": value for value, names in layers.items()}

@@ -31,8 +31,12 @@ class NormDifference(nn.Module, BaseTunerLayer):
         self.merged_adapters: list[str] = []
         self._disable_adapters = False
 
-    def add(self, adapter: str, weight: Tensor | None, bias: Tensor | None) -> None:
-        """Takes the differences [D] of an adapter; None is none."""
+    def put(self, adapter: str, weight: Tensor | None, bias: Tensor | None) -> None:
+        """Takes the differences [D] of an adapter, in place of those that it had; None is none."""
+        if weight is None and bias is None:
+            if adapter in self.lora_norm:
+                del self.lora_norm[adapter]
+            return
         norm = copy.deepcopy(self.base_layer)
         for name, difference in (("weight", weight), ("bias", bias)):
             base = getattr(norm, name, None)

@@ -100,7 +100,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         hotswap: bool = False,
         *,
         weight_name: str | None = None,
-        subfolder: str = "",
+        subfolder: str | None = None,
         **hub: Any,
     ) -> None:
         """Loads a LoRA, as diffusers does, and of every naming: diffusers, peft, ComfyUI, kohya, DiffSynth.
@@ -114,10 +114,16 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         Raises:
             InputError: there is no such file, or a weight of it cannot be applied to this transformer.
         """
+        if hub.pop("load_into_transformer_2", False):
+            raise InputError(
+                "load_into_transformer_2=True needs a second transformer, and this model has one; leave it out"
+            )
+        for name in ("low_cpu_mem_usage", "use_safetensors"):  # diffusers takes them, and here they change nothing
+            hub.pop(name, None)
         if isinstance(source, dict):
             source = Lora("the given weights", source)
         elif not isinstance(source, Lora):
-            source = read_lora(source, weight_name, subfolder, **hub)
+            source = read_lora(source, weight_name, subfolder or "", **hub)
         by_model, by_layer, _ = self._optionally_disable_offloading(self)  # a weight that waits elsewhere is no weight
         try:
             put_lora(self.transformer, source, adapter_name, hotswap=hotswap, _pipeline=self)
