@@ -11,12 +11,14 @@ import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
 from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
+from vgen import notices
 from vgen.backbone.codec import WanCodec
 
 
 @pytest.fixture(autouse=True)
 def same_everywhere():
-    """One thread (a test may have changed it) and one seed for every test."""
+    """One thread (a test may have changed it), one seed, and all warnings for every test."""
+    notices.forget()
     torch.set_num_threads(1)
     torch.manual_seed(0)
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from vgen.errors import InputError
+from vgen.notices import warn_once
 
 logger = logging.getLogger(__name__)
 
@@ -106,5 +107,5 @@ def _in_srgb(image: Image.Image, name: str | PathLike) -> Image.Image:
             return image.convert("RGB").copy()
         return ImageCms.profileToProfile(image.convert(mode), profile, SRGB, outputMode="RGB")
     except (OSError, ValueError, ImageCms.PyCMSError) as error:
-        logger.warning("%s: its colour profile cannot be used (%s); its pixels are taken as sRGB", name, error)
+        warn_once(logger, f"{name}: its colour profile cannot be used ({error}); its pixels are taken as sRGB")
         return image.convert("RGB").copy()

@@ -18,6 +18,7 @@ from vgen.errors import InputError
 from vgen.media.patch import Patch, position_of
 from vgen.media.pixels import to_unit
 from vgen.media.source import media_length, open_clip, read_media
+from vgen.notices import warn_once
 
 logger = logging.getLogger(__name__)
 
@@ -184,15 +185,11 @@ def _warn_of_speed(patch: Patch, canvas: Ground) -> None:
         return
     fps = clip.info.fps
     if not clip.info.steady:
-        logger.warning(
-            "%s has a variable rate, around %.3g fps: it lies one frame on each of the canvas, evenly, at %g fps",
-            patch.name,
-            fps,
-            canvas.fps,
-        )
+        how = f"around {fps:.3g} fps: it lies one frame on each of the canvas, evenly, at {canvas.fps:g} fps"
+        warn_once(logger, f"{patch.name} has a variable rate, {how}")
     elif abs(fps / canvas.fps - 1) > 0.01:
-        speed = canvas.fps / fps
-        logger.warning("%s has %g fps, the canvas %g: it plays %.2g times as fast", patch.name, fps, canvas.fps, speed)
+        how = f"the canvas {canvas.fps:g}: it plays {canvas.fps / fps:.2g} times as fast"
+        warn_once(logger, f"{patch.name} has {fps:g} fps, {how}")
 
 
 def _read_mask(patch: Patch, canvas: Ground, chosen: range) -> list[np.ndarray]:
