@@ -146,7 +146,7 @@ def _check_config(config: Mapping[str, Any]) -> None:
 def _check_values(layer: LayerParts) -> None:
     for part, tensor in layer.parts.items():
         key = layer.keys[part]
-        if not tensor.is_floating_point() and part != "alpha":
+        if not tensor.is_floating_point() and (part != "alpha" or tensor.is_complex()):
             raise ValueError(f"holds {key!r} in {str(tensor.dtype).removeprefix('torch.')}; use one in floating point")
         if not tensor.float().isfinite().all():
             raise ValueError(f"holds NaN or infinity in {key!r}; use another checkpoint of that training")
