@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from fractions import Fraction
 from itertools import pairwise
 from os import PathLike
@@ -16,6 +18,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from vgen.errors import InputError
 
 GREY = 128  # what lies under transparent pixels where no alpha is wanted: 0 in a model's range, as outside a mask
+MAPPINGS = 4  # kept by a thread
 MAX_SIDE = 16384  # of a frame whose pixels are made square
 HDR = {16: "PQ", 18: "HLG"}  # AVColorTransferCharacteristic
 WIDE = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}  # AVColorPrimaries
@@ -52,7 +55,6 @@ class FrameConverter:
         self._file = file
         self._aspect = Fraction(aspect or 1)
         self._reformatter = VideoReformatter()
-        self._graphs: dict[tuple, Graph] = {}
 
     def plain(self, frame: VideoFrame) -> bool:
         """Whether a frame needs nothing but its matrix: no tone-mapping, turn, stretch or alpha."""
@@ -108,12 +110,10 @@ class FrameConverter:
 
     def _mapped(self, frame: VideoFrame, format: str) -> VideoFrame:
         """In BT.709's primaries and transfer, by FFmpeg's scale filter, whose perceptual intent maps tones."""
-        key = (frame.format.name, frame.width, frame.height, int(frame.colorspace), int(frame.color_range))
-        if key not in self._graphs:
-            self._graphs[key] = _mapping(frame, format)
+        graph = _mappings.of(frame, format)
         frame.pts = 0 if frame.pts is None else frame.pts
-        self._graphs[key].push(frame)
-        return self._graphs[key].pull()
+        graph.push(frame)
+        return graph.pull()
 
 
 def has_alpha(frame: VideoFrame) -> bool:
@@ -142,8 +142,29 @@ def _is_converted(frame: VideoFrame) -> bool:
     return int(frame.color_trc) in HDR or int(frame.color_primaries) in WIDE
 
 
+class _Mappings(threading.local):
+    """The latest mappings that a thread has made: the table of one takes seconds."""
+
+    def __init__(self) -> None:
+        self._graphs: OrderedDict[tuple, Graph] = OrderedDict()
+
+    def of(self, frame: VideoFrame, format: str) -> Graph:
+        """The one for frames such as this."""
+        colours = (frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries)
+        key = (frame.format.name, frame.width, frame.height, *map(int, colours))
+        graph = self._graphs.pop(key, None) or _mapping(frame, format)
+        self._graphs[key] = graph
+        if len(self._graphs) > MAPPINGS:
+            self._graphs.popitem(last=False)
+        return graph
+
+
+_mappings = _Mappings()
+
+
 def _mapping(frame: VideoFrame, format: str) -> Graph:
     graph = Graph()
+    graph.threads = 1  # others would be missing in a forked process
     space, span = MATRIX_NAMES.get(int(frame.colorspace), "unknown"), "pc" if int(frame.color_range) == 2 else "tv"
     source = graph.add(
         "buffer",

@@ -8,7 +8,6 @@ which it is known again.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, fields
 from itertools import islice, pairwise
 from os import PathLike
@@ -90,7 +89,7 @@ class FrameIndex:
         try:
             with np.load(file, allow_pickle=False) as kept:
                 values = {field.name: kept[field.name] for field in fields(cls)}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except Exception:  # of a damaged file, zipfile and numpy raise nearly any
             return None
         return cls(**{name: value if value.ndim else value.item() for name, value in values.items()})
 
@@ -250,7 +249,7 @@ def _from_frames(file: str | PathLike, decoder: Decoder, packets: _Packets) -> F
         stream,
         first,
         times=times,
-        last=0.0,
+        last=(frame.duration or 0) * float(stream.time_base) if timed else 0.0,
         closed=False,
         stamps=np.array(stamps if known_by_time else [], np.int64),
         checksums=np.array([] if known_by_time else checksums, np.uint32),

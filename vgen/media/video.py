@@ -141,7 +141,7 @@ def open_video(path: str | PathLike, indexes: str | PathLike | None = None) -> V
     Raises:
         InputError: as `VideoFile`.
     """
-    key = (os.path.realpath(path), *_stamp(path), os.getpid())
+    key = (*_stamp(path), os.path.realpath(path), os.getpid())
     files = _held.files
     if key not in files:
         files[key] = VideoFile(path, indexes)
@@ -188,7 +188,8 @@ def index_of(path: str | PathLike, indexes: str | PathLike | None = None) -> Fra
     Raises:
         InputError: there is no such file, or no frame of it can be decoded.
     """
-    return _index(os.path.realpath(path), *_stamp(path), indexes and Path(indexes))
+    size, changed = _stamp(path)
+    return _index(os.path.realpath(path), size, changed, indexes and Path(indexes))
 
 
 @lru_cache(maxsize=IN_MEMORY)
