@@ -73,13 +73,13 @@ def only(number, kept):
 REFUSED = [
     (only(8, {"bytes": None, "path": "../../secret.png"}), "path=../../secret.png is no path within"),
     (only(8, {"bytes": None, "path": "/etc/passwd"}), "path=/etc/passwd is no path within"),
-    (only(8, {"bytes": None, "path": "lost.png"}), "No such file"),
-    (only(8, {"bytes": None, "path": "meta"}), "Is a directory"),
+    (only(8, {"bytes": None, "path": "lost.png"}), "lost.png: no such image file"),
+    (only(8, {"bytes": None, "path": "meta"}), "not a readable image file .*Is a directory"),
     (only(8, {"bytes": None, "path": None}), "neither bytes nor a path"),
     (only(8, None), "neither bytes nor a path"),
     (only(8, {"bytes": b"", "path": ""}), "neither bytes nor a path"),
-    (only(8, {"bytes": b"no picture", "path": None}), "of no known format"),
-    (only(8, {"bytes": png(8)[:60], "path": None}), "not a readable picture"),
+    (only(8, {"bytes": b"no picture", "path": None}), "cannot identify what it holds"),
+    (only(8, {"bytes": png(8)[:60], "path": None}), "not a readable image file"),
     (only(8, {"bytes": png(8, "RGBA", alpha=20), "path": None}), "transparent"),
 ]
 

@@ -102,13 +102,14 @@ class LeRobotFootage:
             file = dataset.path
             try:
                 file = dataset.frame_file(number, self.camera)
+                held = f"{_bytes(file)} {_bytes(dataset.data_file(number))}"
                 if file not in sizes:
                     sizes[file] = dataset.frames(number, self.camera, [0]).shape[1:3]
             except InputError as error:
                 self.bad.append((f"episode {index}", reason_of(error, file)))
                 continue
             height, width = sizes[file]
-            key = f"{file.relative_to(dataset.path)} {_bytes(file)} episode {index}"
+            key = f"{file.relative_to(dataset.path)} {held} by time, episode {index}"
             self.episodes.append(EpisodeInfo(f"episode {index}", key, length, dataset.fps, height, width, task))
             self._numbers.append(number)
 

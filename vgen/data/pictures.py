@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-from vgen.checks import show
 from vgen.data.lerobot_meta import inside
 from vgen.errors import InputError
+from vgen.media.image import decode_image, read_image
 
 
 def read_picture(kept: object, folder: Path, name: str) -> np.ndarray:
@@ -31,9 +29,9 @@ def read_picture(kept: object, folder: Path, name: str) -> np.ndarray:
     held = kept if isinstance(kept, Mapping) else {"bytes": kept}
     data, path = held.get("bytes"), held.get("path")
     if isinstance(data, bytes) and data:
-        pixels = _decode(data, name)
+        pixels = decode_image(data, name)
     elif isinstance(path, str) and path:
-        pixels = _decode(inside(folder, path, f"{name}: path"), name)
+        pixels = _read_image(inside(folder, path, f"{name}: path"), name)
     else:
         raise InputError(f"{name} holds no picture: neither bytes nor a path")
     if pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
@@ -41,17 +39,8 @@ def read_picture(kept: object, folder: Path, name: str) -> np.ndarray:
     return pixels[..., :3]
 
 
-def _decode(source: bytes | Path, name: str) -> np.ndarray:
-    """uint8 [H, W, 3 or 4]."""
+def _read_image(path: Path, name: str) -> np.ndarray:
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as file:
-            image = ImageOps.exif_transpose(file)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        known = isinstance(error, UnidentifiedImageError)  # whose text names an object in memory
-        reason = "of no known format" if known else show(" ".join(str(error).split()))
-        raise InputError(f"{name} is not a readable picture ({reason})") from error
-    if image.mode == "F":
-        raise InputError(f"{name} holds floating-point pixels, whose range is unknown; save it with 8 bits")
-    if image.mode.startswith("I"):  # Pillow's own conversion would clip all above 255 to white
-        image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
-    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+        return read_image(path)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
