@@ -21,7 +21,7 @@ MAX_PIXELS = 2**28  # of a frame; more is a damaged header, or a trap
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave the alpha out
 
 
-def open_video(file: str | PathLike) -> tuple[InputContainer, VideoStream]:
+def open_container(file: str | PathLike) -> tuple[InputContainer, VideoStream]:
     """Opens a video file and finds the stream that it shows: the first that is not a cover picture.
 
     Raises:
@@ -52,7 +52,7 @@ class Decoder:
     """The frames of a file in the order in which they are shown; frames that an edit list hides are not among them.
 
     Raises:
-        InputError: as `open_video`.
+        InputError: as `open_container`.
 
     Attributes:
         stream: PyAV's.
@@ -91,7 +91,7 @@ class Decoder:
         self._container.close()
 
     def _open(self) -> None:
-        self._container, self.stream = open_video(self._file)
+        self._container, self.stream = open_container(self._file)
         self._context = _context(self.stream)
 
     def _start(self, since: int | None) -> None:

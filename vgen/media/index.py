@@ -23,7 +23,7 @@ from tqdm import tqdm
 from vgen.errors import InputError
 from vgen.media.clock import USUAL_RATE, beat
 from vgen.media.colour import FrameConverter, has_alpha
-from vgen.media.container import Decoder, open_video
+from vgen.media.container import Decoder, open_container
 
 TRUE_TIMES = ("mov", "matroska")  # containers that keep the time at which each packet's frame is shown
 ONE_A_PACKET = frozenset(
@@ -157,7 +157,7 @@ NONE = np.iinfo(np.int64).min
 
 
 def _read_packets(file: str | PathLike) -> _Packets:
-    container, stream = open_video(file)
+    container, stream = open_container(file)
     rows = []
     with container:
         try:
