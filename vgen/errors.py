@@ -23,6 +23,10 @@ class RunStopped(RuntimeError):
     """
 
 
+class TryAgain(RunStopped):
+    """What stopped a command lies outside of it and passes, such as a full disk: the same command, later, goes on."""
+
+
 def unknown_key(key: str, known: Iterable[str], where: str) -> InputError:
     """Build the error for a name that is not one of `known`.
 
@@ -54,19 +58,25 @@ class Parser(argparse.ArgumentParser):
 
 
 def exit_on_input_error(main: Callable[[], object]) -> None:
-    """Run a command's `main`; an InputError becomes one line on stderr and exit code 2, a RunStopped exit code 1, and
-    Ctrl-C exit code 130."""
+    """Run a command's `main`; an InputError becomes one line on stderr and exit code 2, a RunStopped exit code 1, a
+    TryAgain 75 (EX_TEMPFAIL), and Ctrl-C exit code 130."""
     try:
         main()
     except InputError as error:
         if os.environ.get("RANK", "0") != "0":  # rank 0 mostly says the same, and its launcher then ends this one first
             time.sleep(3)
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {_printable(str(error))}\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
     except RunStopped as error:
         if os.environ.get("RANK", "0") == "0":  # one rank speaks for all
-            sys.stderr.write(f"error: {error}\n")
-        sys.exit(1)
+            sys.stderr.write(f"error: {_printable(str(error))}\n")
+        sys.exit(os.EX_TEMPFAIL if isinstance(error, TryAgain) else 1)
+
+
+def _printable(text: str) -> str:
+    """The same in one line: what is no sign, as a name or a value may hold it, is written as its number. A terminal
+    would obey some of them."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

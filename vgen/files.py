@@ -1,0 +1,207 @@
+"""Files that are whole or not there, and what a disk refuses, said in one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path
+
+from vgen.errors import InputError, TryAgain
+
+PART = ".part"  # the last suffix of what is written aside
+NOT_ALLOWED = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.EINVAL,
+        errno.EILSEQ,
+    }
+)
+PROBE = 1 << 20  # bytes: what a disk must be able to take that is said to be in order
+
+
+@contextmanager
+def writing(what: str | PathLike, kept: str = "what is done is kept") -> Iterator[None]:
+    """A block that writes a file, or below a folder.
+
+    Args:
+        what: names it in the error.
+        kept: for the error of a disk that is full: what the next start of the command finds.
+
+    Raises:
+        InputError: a file stands where a folder must be, or the reverse; or nothing may be written there.
+        TryAgain: the disk is full, a quota is used up, or the disk fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise refusal(what, error, kept) from error
+
+
+def refusal(what: str | PathLike, error: OSError, kept: str = "what is done is kept") -> InputError | TryAgain:
+    """The error that a user meets where a disk has refused; see `writing`."""
+    line = f"{what} cannot be written: {reason(error, what)}"
+    if error.errno in NOT_ALLOWED:
+        return InputError(f"{line}; name another folder, or allow writing to this one")
+    return TryAgain(f"{line}; {kept}: make room, then start the same command again")
+
+
+def reason(error: OSError, named: str | PathLike = "") -> str:
+    """Why a disk refused, and the file where the line has not `named` it already."""
+    why = error.strerror or str(error) or type(error).__name__
+    return why if error.filename is None or str(error.filename) == str(named) else f"{why} ({error.filename})"
+
+
+def disk_error(error: BaseException, folder: str | PathLike) -> OSError | None:
+    """The refusal of a disk that is behind an exception; None where there is none.
+
+    Libraries wrap it, and some lose it: then it is what the disk refuses still, since what was written so far lies
+    there. To be asked before that is removed.
+
+    Args:
+        folder: where was being written.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and (cause is error or cause.errno != errno.ENOENT):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return probe(folder)
+
+
+def probe(folder: str | PathLike, size: int = PROBE) -> OSError | None:
+    """What the disk of a folder refuses: to make a file there, or to give it `size` bytes. Nothing is left of it. Where
+    the folder is not there yet, the next one above it is asked."""
+    folder = Path(folder).absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    file = aside(folder / "probe")
+    try:
+        preallocate(file, size)
+        file.unlink()
+    except OSError as error:
+        error.filename = str(folder)
+        return error
+    return None
+
+
+def preallocate(file: str | PathLike, size: int) -> None:
+    """Makes a file of `size` zero bytes that the disk has room for, or none at all: a map of it then meets no SIGBUS.
+
+    Raises:
+        OSError: it has not.
+    """
+    descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o666)
+    try:
+        if size:
+            os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        os.unlink(file)
+        raise type(error)(error.errno, error.strerror, str(file)) from None
+    finally:
+        os.close(descriptor)
+
+
+def aside(path: str | PathLike) -> Path:
+    """A name beside `path` that nobody else uses: hidden, and ending in `.part`."""
+    path = Path(path)
+    return path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:8]}{PART}")
+
+
+@contextmanager
+def whole_file(path: str | PathLike) -> Iterator[Path]:
+    """A name beside `path` to write a file under, with the rights that the user's umask gives; it takes the place of
+    `path` when the block ends and the disk has it. Otherwise nothing is left of it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(path)
+    part = aside(path)
+    try:
+        yield part
+        sync(part)
+        os.replace(part, path)
+        sync(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: str | PathLike, content: bytes | str) -> None:
+    """Writes a file, text as UTF-8: whole, or not at all. The folder must be there.
+
+    Raises:
+        OSError: it cannot be written; what was there before still is.
+    """
+    with whole_file(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_folder(path: str | PathLike) -> Iterator[Path]:
+    """A new folder beside `path`, which takes its name when the block ends and the disk has all that is in it;
+    otherwise nothing is left of it. Nothing may be at `path` then. The folder above it is made.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(path)
+    part = aside(path)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.mkdir()
+    try:
+        yield part
+        sync_all(part)
+        os.rename(part, path)
+        sync(path.parent)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def append(path: str | PathLike, text: str) -> None:
+    """Adds text to a file, all of it or nothing; several processes may do so at once. The folder must be there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with open(path, "ab", buffering=0) as file:
+        before, data, done = file.seek(0, os.SEEK_END), text.encode(), 0
+        try:
+            while done < len(data):
+                done += file.write(data[done:])
+        except OSError:
+            with suppress(OSError):
+                if file.seek(0, os.SEEK_END) == before + done:  # nobody has written behind it
+                    file.truncate(before)
+            raise
+
+
+def sync(path: str | PathLike) -> None:
+    """Waits until a file, or the names in a folder, are on the disk. Raises: OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_all(folder: str | PathLike) -> None:
+    """Waits until all that is below a folder is on the disk. Raises: OSError."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            sync(os.path.join(parent, name))
+        sync(parent)
