@@ -49,8 +49,12 @@ def read_column(path: Path, name: str, groups: Sequence[int] | None = None) -> p
         held = file.schema_arrow.names.count(name)
         if held != 1:
             raise InputError(f"{path}: holds {held} columns named {show(name)}; it needs one")
-        places = range(file.num_row_groups) if groups is None else groups
-        return file.read_row_groups(list(places), columns=[name])[name]
+        places = list(range(file.num_row_groups) if groups is None else groups)
+        column = file.read_row_groups(places, columns=[name])[name]
+        rows = sum(file.metadata.row_group(place).num_rows for place in places)
+    if len(column) != rows:
+        raise InputError(f"{path}: damaged: column {show(name)} has {len(column)} rows of {rows}")
+    return column
 
 
 def to_array(column: pa.ChunkedArray | pa.Array, shape: Sequence[int] | None = None) -> np.ndarray:
