@@ -14,12 +14,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vgen.errors import InputError, exit_on_input_error
+from vgen.errors import InputError, Parser, exit_on_input_error
 
 
 def main() -> None:
     """Parses the command line and exports."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a canvas or ego run")
     parser.add_argument("--out", type=Path, required=True, help="model folder to make; with --lora, the file")
     parser.add_argument("--lora", choices=("diffusers", "comfyui", "kohya"), help="write its LoRA alone, so named")
@@ -39,9 +39,11 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="text file with measured results, for the card")
     args = parser.parse_args()
     try:
-        report = args.report.read_text() if args.report else ""
+        report = args.report.read_text(encoding="utf-8") if args.report else ""
     except OSError as error:
         raise InputError(f"--report {args.report}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"--report {args.report} is not a text in UTF-8") from error
 
     from vgen.backbone.runtime import DTYPES
     from vgen.train.export import export, export_lora

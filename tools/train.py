@@ -11,13 +11,13 @@ import argparse
 import logging
 import os
 
-from vgen.errors import exit_on_input_error
+from vgen.errors import Parser, exit_on_input_error
 from vgen.train.config import TrainConfig, load_config
 
 
 def main() -> None:
     """Parses the command line and trains."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", help="a YAML file, as in configs/train")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace the recipe's")
     parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)  # given by the deepspeed launcher

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Protocol
 
 import torch
@@ -10,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from vgen.backbone.shapes import check_frames, check_size
+from vgen.weights import loading
 
 
 class Codec(Protocol):
@@ -27,6 +29,16 @@ class Codec(Protocol):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latent [B, C, F, h, w] to video [B, 3, T, H, W], clamped to [-1, 1]."""
+
+
+def load_vae(folder: str | PathLike, dtype: torch.dtype | None = None) -> AutoencoderKLWan:
+    """The VAE in a folder of diffusers, in evaluation mode.
+
+    Raises:
+        InputError: there is none, or a damaged one.
+    """
+    with loading(folder):
+        return AutoencoderKLWan.from_pretrained(folder, torch_dtype=dtype).eval()
 
 
 class WanCodec:

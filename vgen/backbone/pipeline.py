@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from diffusers import AutoencoderKLWan, DiffusionPipeline, SchedulerMixin
 from diffusers.loaders import WanLoraLoaderMixin
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from vgen.backbone.codec import WanCodec
@@ -18,7 +18,7 @@ from vgen.backbone.lora_files import Lora, read_lora
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
-from vgen.weights import resolve
+from vgen.weights import loading, resolve
 
 
 class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
@@ -79,13 +79,11 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         }
         attention = kwargs.pop("condition_attention", None)
         choices = {} if attention is None else {"condition_attention": attention}
-        try:
+        with loading(model):
             transformer = kwargs.pop("transformer", None) or VideoTransformer.from_pretrained(
                 folder, subfolder="transformer", **hub, **choices
             )
             pipe = super().from_pretrained(folder, transformer=transformer, **kwargs)
-        except OSError as error:
-            raise InputError(f"model {str(model)!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
         check_components(pipe, str(model))
         return pipe
 
@@ -206,8 +204,11 @@ def check_components(pipe: VideoPipeline, name: str) -> None:
     """Refuses models that are Wan but not text-to-video with one transformer.
 
     Raises:
-        InputError: it says what the model is and which ones work.
+        InputError: it says which weights are missing, or what the model is and which ones work.
     """
+    for part, module in pipe.components.items():
+        if isinstance(module, nn.Module) and (missing := [key for key, p in module.named_parameters() if p.is_meta]):
+            raise InputError(f"model {name!r} lacks weights of its {part}: {', '.join(missing[:3])}; it is damaged")
     rule = "use a text-to-video model with one transformer, as Wan2.1-T2V-1.3B or Wan2.2-TI2V-5B"
     config = pipe.transformer.config
     if config.in_channels != pipe.vae.config.z_dim:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan
 
-from vgen.backbone.codec import WanCodec
+from vgen.backbone.codec import WanCodec, load_vae
 from vgen.backbone.runtime import load_pipeline
 from vgen.data.output import write_frames
 from vgen.ego.draw import Overlay
@@ -95,7 +94,7 @@ def explain(question: Question, settings: Settings, prepared: Prepared, folder: 
     """The trajectory of a video, drawn over it."""
     began, seconds = time.perf_counter(), {}
     model, device = resolve(settings.model), "cuda" if torch.cuda.is_available() else "cpu"
-    vae = AutoencoderKLWan.from_pretrained(component_folder(model, "vae")).to(device).eval()
+    vae = load_vae(component_folder(model, "vae")).to(device)
     state = StateModel.from_pretrained(component_folder(model, STATE), WanCodec(vae)).to(device)
     seconds["load"] = time.perf_counter() - began
     frames = prepared.view.frames(0, prepared.frames, prepared.rate)

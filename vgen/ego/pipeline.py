@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -18,9 +19,9 @@ from vgen.backbone.pipeline import VideoPipeline, guided
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.adapter import BoundActions, EgoAdapter
-from vgen.ego.limits import EGO
+from vgen.ego.limits import EGO, HOW
 from vgen.errors import InputError
-from vgen.weights import resolve
+from vgen.weights import loading, resolve
 
 
 class EgoPipeline(VideoPipeline):
@@ -70,13 +71,13 @@ class EgoPipeline(VideoPipeline):
             InputError: there is no such model, or it has no ego front-end.
         """
         if "ego" not in kwargs:
-            try:
+            folder = resolve(model)
+            if Path(folder).is_dir() and not Path(folder, EGO).is_dir():
+                raise InputError(f"model {str(model)!r} has {HOW[EGO]}")
+            with loading(model):
                 kwargs["ego"] = EgoAdapter.from_pretrained(
-                    resolve(model), subfolder=EGO, torch_dtype=kwargs.get("dtype", kwargs.get("torch_dtype"))
+                    folder, subfolder=EGO, torch_dtype=kwargs.get("dtype", kwargs.get("torch_dtype"))
                 )
-            except OSError as error:
-                rule = f"it has no {EGO}/; use nano, or train one with configs/train/nano_ego.yaml"
-                raise InputError(f"model {str(model)!r} has no ego front-end: {rule}") from error
         return super().from_pretrained(model, **kwargs)
 
     def to_json_string(self) -> str:

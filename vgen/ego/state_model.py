@@ -32,6 +32,7 @@ from vgen.ego.normalise import Statistics
 from vgen.ego.trunk import decoder, load_tokenizer, load_trunk, text_width
 from vgen.ego.vision import Vision, load_vision
 from vgen.errors import InputError, unknown_key
+from vgen.weights import loading
 
 TIME_WIDTH = 64
 MARKS = ("frame", "action", "asked", "text")  # what a token is; the last one stands before the text of the action
@@ -267,11 +268,13 @@ class StateModel(nn.Module):
             settings = about["vision"]
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise InputError(f"{folder} holds no state model: {' '.join(str(error).split())[:200]}") from error
-        vision = load_vision(settings, folder / "vision", codec)
-        model = cls(config, load_trunk(folder / "trunk"), load_tokenizer(folder / "tokenizer"), vision, statistics)
-        if model._own_weights().keys() != weights.keys():
-            raise InputError(f"{folder / WEIGHTS} does not hold the weights that {folder / 'config.json'} speaks of")
-        model.load_state_dict(weights, strict=False)
+        with loading(folder):
+            vision = load_vision(settings, folder / "vision", codec)
+            model = cls(config, load_trunk(folder / "trunk"), load_tokenizer(folder / "tokenizer"), vision, statistics)
+            if model._own_weights().keys() != weights.keys():
+                about = folder / "config.json"
+                raise InputError(f"{folder / WEIGHTS} does not hold the weights that {about} speaks of")
+            model.load_state_dict(weights, strict=False)
         return model.eval()
 
     def _action_layers(self, columns: int) -> nn.Sequential:

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from vgen.errors import InputError, unknown_key
+from vgen.weights import loading
 
 TRAINED = ("all", "lora", "none")
 LORA_TARGETS = r".*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"  # LLaMA's, Qwen's, Mistral's, Gemma's
@@ -52,7 +53,7 @@ def load_trunk(folder: str | Path) -> PreTrainedModel:
     Raises:
         InputError: it is none.
     """
-    try:
+    with loading(folder):
         if (Path(folder) / "adapter_config.json").is_file():
             trunk = load_trunk(peft.PeftConfig.from_pretrained(str(folder)).base_model_name_or_path)
             trunk.load_adapter(str(folder))
@@ -62,8 +63,6 @@ def load_trunk(folder: str | Path) -> PreTrainedModel:
             return AutoModelForCausalLM.from_pretrained(folder)
         if kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             return AutoModelForImageTextToText.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder} is no model of transformers: {' '.join(str(error).split())[:200]}") from error
     raise InputError(f"{folder} holds a {kind.__name__}; a causal language or vision-language model is needed")
 
 
@@ -73,10 +72,8 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     Raises:
         InputError: there is none, or it has no token that ends a text.
     """
-    try:
+    with loading(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder} has no tokenizer: {' '.join(str(error).split())[:200]}") from error
     if tokenizer.eos_token_id is None:
         raise InputError(f"the tokenizer of {folder} has no eos_token, which ends the text of an action")
     return tokenizer

@@ -13,6 +13,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from vgen.backbone.codec import Codec
 from vgen.errors import InputError, unknown_key
+from vgen.weights import loading
 
 
 class LatentVision(nn.Module):
@@ -103,10 +104,8 @@ def load_clip(folder: str | Path, side: int = 8) -> ClipVision:
     Raises:
         InputError: it is none.
     """
-    try:
+    with loading(folder):
         return ClipVision(CLIPVisionModel.from_pretrained(folder), side)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder} is no CLIP folder of transformers: {' '.join(str(error).split())[:200]}") from error
 
 
 def load_vision(settings: dict[str, Any], folder: Path, codec: Codec | None) -> Vision:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan
 from omegaconf import OmegaConf
 
-from vgen.backbone.codec import WanCodec
+from vgen.backbone.codec import WanCodec, load_vae
 from vgen.canvas.pipeline import CanvasPipeline
+from vgen.data.jsonl import read_records
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.limits import EGO, STATE
 from vgen.ego.state_model import StateModel
 from vgen.errors import InputError
 from vgen.train.lora import has_lora, rename_lora
+from vgen.weights import loading, read_config
 
 # Where things lay on the machine that trained says nothing about the model; of data sets the name does.
 PLACES = frozenset({"run", "cache", "latents", "codec", "pretrained", "deepspeed"})
 DATA = frozenset({"dataset", "videos", "captions"})
+# What a card tells of a run's run.json.
+RECORDED = {
+    "config": dict, "versions": dict, "steps": int, "skipped_steps": int, "samples": int, "train_minutes": int | float,
+    "ranks": int, "device": str,
+}  # fmt: skip
 
 
 def export(
@@ -52,19 +59,24 @@ def export(
         raise InputError(f"{folder} exists; name a new folder")
     records = [(part.name, read_record(part), read_curve(part)) for part in (*others, run, *parts)]
     if has_lora(run / "model"):
-        base = records[len(others)][1]["config"]["objective"]["pretrained"]
+        base = records[len(others)][1]["config"]["objective"].get("pretrained")
+        if base is None:
+            raise InputError(f"{run / 'run.json'} does not say what its LoRA adapts: objective.pretrained is missing")
         pipe = _with_lora(run / "model", base, dtype)
     else:
         pipe = CanvasPipeline.from_pretrained(run / "model", dtype=dtype)
     states = _take_parts(pipe, parts, dtype)
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
-    pipe.save_pretrained(aside)
-    counts = sizes(pipe) | _save_beside(pipe, run / "model" / EGO, states, aside, dtype)
-    for config in aside.rglob("*.json"):
-        _forget_place(config)
-    (aside / "README.md").write_text(card(folder.name, counts, records, report))
-    aside.rename(folder)
+    try:
+        pipe.save_pretrained(aside)
+        counts = sizes(pipe) | _save_beside(pipe, run / "model" / EGO, states, aside, dtype)
+        for config in aside.rglob("*.json"):
+            _forget_place(config)
+        (aside / "README.md").write_text(card(folder.name, counts, records, report), encoding="utf-8")
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def export_lora(run: Path, file: Path, naming: str, dtype: torch.dtype) -> None:
@@ -95,7 +107,7 @@ def _take_parts(pipe: CanvasPipeline, parts: Sequence[Path], dtype: torch.dtype)
         if (part / "model" / STATE).is_dir():
             states.append(part / "model" / STATE)
         elif (part / "model" / "vae").is_dir() and not (part / "model" / "transformer").is_dir():
-            pipe.register_modules(vae=AutoencoderKLWan.from_pretrained(part / "model" / "vae", torch_dtype=dtype))
+            pipe.register_modules(vae=load_vae(part / "model" / "vae", dtype))
         else:
             raise InputError(f"{part} is no part of a model; name runs of a codec or of Stage I (objective state)")
     return states
@@ -107,7 +119,8 @@ def _save_beside(
     """Writes what lies in a model folder beside the pipeline; returns the number of parameters of each."""
     saved: dict[str, torch.nn.Module] = {}
     if ego.is_dir():
-        saved[EGO] = EgoAdapter.from_pretrained(ego, torch_dtype=dtype)
+        with loading(ego):
+            saved[EGO] = EgoAdapter.from_pretrained(ego, torch_dtype=dtype)
     for state in states:
         saved[STATE] = StateModel.from_pretrained(state, WanCodec(pipe.vae)).to(dtype)
     for name, module in saved.items():
@@ -122,7 +135,7 @@ def _with_lora(folder: Path, base: str, dtype: torch.dtype) -> CanvasPipeline:
     pipe.load_lora_weights(folder)
     pipe.fuse_lora()
     pipe.unload_lora_weights()
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    index = read_config(str(folder), "model_index.json")
     pipe.register_to_config(**{key: value for key, value in index.items() if key.startswith("default_")})
     return pipe.to(dtype)
 
@@ -149,23 +162,38 @@ def read_record(run: Path) -> dict[str, Any]:
     """The run.json of a run.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or it is damaged.
     """
     try:
-        return json.loads((run / "run.json").read_text())
-    except (OSError, ValueError) as error:
+        record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{run} is no run with a finished checkpoint: it has no readable run.json") from error
+    for key, kind in RECORDED.items():
+        if not isinstance(record, dict) or not isinstance(record.get(key), kind):
+            raise InputError(f"{run / 'run.json'} is damaged: it has no {key}, or another value than a run writes")
+    config = record["config"]
+    objective = config.get("objective")
+    if not isinstance(objective, dict) or not isinstance(objective.get("pretrained"), str | None):
+        raise InputError(f"{run / 'run.json'} is damaged: its config names no objective")
+    if not isinstance(config.get("seed"), int):
+        raise InputError(f"{run / 'run.json'} is damaged: its config has no seed")
+    return record
 
 
 def read_curve(run: Path) -> list[dict[str, float]]:
-    """The validation records of a run, each with the minutes of training up to it."""
+    """The validation records of a run, each with the minutes of training up to it. Lines that are none are left out, as
+    the last one may be that a run was killed at."""
     curve, minutes = [], 0.0
-    for line in (run / "log.jsonl").read_text().splitlines():
-        record = json.loads(line)
-        minutes = record.get("minutes", minutes)
-        if record.pop("kind") == "validation":
-            curve.append({"minutes": round(minutes, 1), **record})
+    for record in read_records(run / "log.jsonl"):
+        numbers = _numbers(record) if isinstance(record, dict) else {}
+        minutes = numbers.get("minutes", minutes)
+        if numbers and record.get("kind") == "validation":
+            curve.append({"minutes": round(minutes, 1), **numbers})
     return curve
+
+
+def _numbers(record: dict[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in record.items() if type(value) in (int, float) and math.isfinite(value)}
 
 
 def card(name: str, parameters: dict[str, int], records: Sequence[tuple], report: str) -> str:
@@ -220,5 +248,5 @@ def _without_places(config: Any) -> Any:
     if not isinstance(config, dict):
         return config
     kept = {key: value for key, value in config.items() if key not in PLACES and value is not None}
-    named = {key: Path(value).name for key, value in kept.items() if key in DATA}
+    named = {key: Path(str(value)).name for key, value in kept.items() if key in DATA}
     return {key: _without_places(value) for key, value in kept.items()} | named

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,9 @@ from torch import Tensor
 
 from vgen.backbone.lora_names import LAYERS
 from vgen.canvas.pipeline import CanvasPipeline
+from vgen.checks import show
 from vgen.errors import InputError, unknown_key
+from vgen.weights import loading
 
 NAMINGS = ("diffusers", "comfyui", "kohya")
 
@@ -88,10 +91,18 @@ def rename_lora(folder: Path, file: Path, naming: str, dtype: torch.dtype) -> No
             (`lora_unet_blocks_0_self_attn_q.lora_down.weight` ..., as musubi-tuner). vgen loads all three,
             and so does diffusers, but the last only where all ten layers of every block are there.
         dtype: of the weights.
+
+    Raises:
+        InputError: the folder's file is damaged, or another program's.
     """
-    weights, metadata = CanvasPipeline.lora_state_dict(folder, return_lora_metadata=True)
-    weights = {name: weight.to(dtype).contiguous() for name, weight in weights.items()}
-    rank, alpha = metadata["transformer.r"], float(metadata["transformer.lora_alpha"])
+    with loading(folder):
+        weights, metadata = CanvasPipeline.lora_state_dict(folder, return_lora_metadata=True)
+        weights = {name: weight.to(dtype).contiguous() for name, weight in weights.items()}
+        rank, alpha = int(metadata["transformer.r"]), float(metadata["transformer.lora_alpha"])
+    for name in weights:
+        layer = re.fullmatch(r"transformer\.blocks\.\d+\.(.+)\.lora_[AB]\.weight", name)
+        if layer is None or layer[1] not in LAYERS:
+            raise InputError(f"{folder} holds {show(name)}, which is no weight of a LoRA that a run writes")
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(file.name + ".part")
     if naming == "kohya" and len(weights) < 2 * len(LAYERS) * len({name.split(".")[2] for name in weights}):

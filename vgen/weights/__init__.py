@@ -6,7 +6,8 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,35 @@ def read_config(model: str, file: str) -> dict[str, Any]:
         file: Its place in the diffusers folder.
 
     Raises:
-        InputError: the file is not there or is not JSON.
+        InputError: the file is not there, or holds no JSON object.
     """
     path = Path(model, file) if Path(model).is_dir() else _download(model, file)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"model {model!r}: cannot read {file}: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"model {model!r}: {file} is damaged: it must hold a JSON object")
+    return config
+
+
+@contextmanager
+def loading(model: str | PathLike) -> Iterator[None]:
+    """Around what reads a model with a library's own code: whatever that raises is said in one line.
+
+    Args:
+        model: As messages are to name it.
+
+    Raises:
+        InputError: the model cannot be loaded.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # of any type: the libraries trust what configurations and weights say
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"model {str(model)!r} cannot be loaded: {' '.join(said.split())[:300]}") from error
 
 
 def component_folder(model: str, name: str) -> Path:

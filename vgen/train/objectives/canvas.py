@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
-from vgen.backbone.codec import WanCodec
+from vgen.backbone.codec import WanCodec, load_vae
 from vgen.backbone.encoding import encode_clip, encode_frames
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.shapes import check_frames, latent_frames
@@ -125,9 +125,9 @@ class CanvasObjective(Objective):
         config = self.config
         self.codec_folder = Path(config.codec)
         try:
-            self.vae = AutoencoderKLWan.from_pretrained(config.codec)
-        except OSError as error:
-            raise InputError(f"objective.codec={config.codec} is no folder of an AutoencoderKLWan") from error
+            self.vae = load_vae(config.codec)
+        except InputError as error:
+            raise InputError(f"objective.codec={config.codec} is no folder of an AutoencoderKLWan: {error}") from error
         channels = {"in_channels": self.vae.config.z_dim, "out_channels": self.vae.config.z_dim}
         self.text_encoder = UMT5EncoderModel(UMT5Config(**config.text_encoder))
         text = {"text_dim": self.text_encoder.config.d_model}

@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from vgen.backbone.codec import load_vae
 from vgen.data.clips import Clips, read_or_next
 from vgen.errors import InputError, unknown_key
 from vgen.train.objectives.base import Batch, Objective
@@ -62,7 +63,7 @@ class CodecObjective(Objective):
             raise InputError("objective.decoder_only=true needs objective.pretrained; or train the whole codec")
         self.config, self.seed = config, seed
         torch.manual_seed(seed)
-        self.vae = AutoencoderKLWan.from_pretrained(config.pretrained) if config.pretrained else _build(config.model)
+        self.vae = load_vae(config.pretrained).train() if config.pretrained else _build(config.model)
         if config.decoder_only:
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from vgen.backbone.codec import WanCodec
+from vgen.backbone.codec import WanCodec, load_vae
 from vgen.data.shares import worker_count
 from vgen.ego.limits import STATE
 from vgen.ego.predict import text_limit
@@ -252,10 +251,10 @@ class StateObjective(Objective):
 
 def _load_codec(folder: str) -> WanCodec:
     try:
-        vae = AutoencoderKLWan.from_pretrained(folder)
-    except OSError as error:
-        raise InputError(f"objective.codec={folder} is no folder of an AutoencoderKLWan") from error
-    return WanCodec(vae.requires_grad_(False).eval())
+        vae = load_vae(folder)
+    except InputError as error:
+        raise InputError(f"objective.codec={folder} is no folder of an AutoencoderKLWan: {error}") from error
+    return WanCodec(vae.requires_grad_(False))
 
 
 def _rates(bodies: Sequence[StateBody]) -> dict[str, float]:
