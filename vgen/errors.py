@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
+LONGEST = 120  # letters of a name that a message repeats
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -39,7 +41,8 @@ def unknown_key(key: str, known: Iterable[str], where: str) -> InputError:
         An InputError that names the nearest legal name, or all of them where none is near.
     """
     names = [str(name) for name in known]
-    near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.5)
+    key = str(key) if len(str(key)) <= LONGEST else f"{str(key)[:LONGEST]}..."
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     if near:
         hint = f"nearest: {near[0]!r}"
     elif names:

@@ -51,6 +51,15 @@ def test_a_component_lies_between_and_all_else_is_the_second_models(models, tmp_
     CanvasPipeline.from_pretrained(tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", ["vae/config.json", "model_index.json"])
+def test_a_configuration_that_is_damaged_is_refused(models, tmp_path, name):
+    before, after = models
+    (after / name).write_text('{"z_dim":')
+    with pytest.raises(InputError, match=f"cannot read {name}"):
+        blend(before, after, {"vae": 0.5}, tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_what_is_refused_leaves_nothing(models, tmp_path):
     before, after = models
     cases = [

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from vgen.ego.trajectory import Trajectory
 from vgen.ego.trunk import new_llama
 from vgen.ego.vision import LatentVision
 from vgen.errors import InputError
-from vgen.train.export import export, export_lora
+from vgen.train.export import export, export_lora, read_curve
 from vgen.train.lora import LoraConfig
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
 from vgen.train.objectives.data import DataConfig
@@ -138,6 +140,59 @@ def test_nothing_is_overwritten_and_a_run_without_a_record_is_refused(run, tmp_p
     assert not (tmp_path / "other").exists()
 
 
+def changed(file, **keys):
+    file.write_text(json.dumps(json.loads(file.read_text()) | keys))
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"versions": None}, "has no versions"),
+        ({"train_minutes": "3"}, "has no train_minutes"),
+        ({"steps": 1e3}, "has no steps"),
+        ({"config": {"seed": 7}}, "names no objective"),
+        ({"config": {"objective": OBJECTIVE}}, "has no seed"),
+    ],
+)
+def test_a_record_that_is_damaged_is_refused_and_leaves_nothing(run, tmp_path, keys, words):
+    changed(run / "run.json", **keys)
+    with pytest.raises(InputError, match=f"run.json is damaged: .*{words}"):
+        export(run, tmp_path / "model", torch.bfloat16)
+    (run / "run.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"no readable run\.json"):
+        export(run, tmp_path / "model", torch.bfloat16)
+    assert not list(tmp_path.glob("model*"))
+
+
+def test_lines_of_a_log_that_are_damaged_are_left_out(run):
+    whole = read_curve(run)
+    with (run / "log.jsonl").open("ab") as log:
+        log.write(
+            b'[3]\n{"kind": ["validation"]}\n\xff\xfe\n{"kind": "validation", "step": {}, "loss": "low"}\n{"kind": "va'
+        )
+    assert read_curve(run) == whole and len(whole) == 2
+    with (run / "log.jsonl").open("ab") as log:
+        log.write(b'\n{"kind": "validation", "step": 14, "loss": NaN}\n')
+    assert read_curve(run)[2:] == [{"minutes": 3.0, "step": 14}]
+
+
+def test_what_fails_on_its_way_leaves_nothing(run, tmp_path, monkeypatch):
+    def fail(*_):
+        raise InputError("no card")
+
+    monkeypatch.setattr("vgen.train.export.card", fail)
+    with pytest.raises(InputError, match="no card"):
+        export(run, tmp_path / "model", torch.bfloat16)
+    assert not list(tmp_path.glob("model*"))
+
+
+def test_a_report_must_be_a_text(run, tmp_path):
+    (tmp_path / "report.txt").write_bytes("gr\xfcn".encode("latin-1"))
+    command = [sys.executable, "tools/export.py", run, "--out", tmp_path / "model", "--report", tmp_path / "report.txt"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 2 and "report.txt is not a text in UTF-8" in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.fixture
 def lora_run(run, tmp_path):
     """A run whose model is a LoRA on a model elsewhere; the trained transformer, and the run."""
@@ -168,6 +223,26 @@ def test_the_model_of_a_lora_run_is_its_base_with_the_lora_in_it(lora_run, tmp_p
     assert not any("lora" in name for name in exported.transformer.state_dict())
     defaults = [exported.config[f"default_{key}"] for key in ("frames", "height", "width", "steps")]
     assert defaults == [9, 16, 32, 7]
+
+
+def test_a_lora_that_is_damaged_is_refused(lora_run, tmp_path):
+    run, _ = lora_run
+    file = run / "model" / "pytorch_lora_weights.safetensors"
+    data = file.read_bytes()
+    other = b"transformer.blocks.0.attn9.to_q.lora_A"
+    for damaged, words in (
+        (data[:-5], "cannot be loaded"),
+        (data.replace(b"lora_adapter_metadata", b"lora_adapter_metadatb"), "cannot be loaded"),
+        (data.replace(other.replace(b"9", b"1"), other), "attn9.to_q.lora_A.weight, which is no weight of a LoRA"),
+    ):
+        assert damaged != data
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match=words):
+            export_lora(run, tmp_path / "new.safetensors", "kohya", torch.bfloat16)
+    assert not list(tmp_path.glob("new*"))
+    changed(run / "run.json", config={"seed": 1, "objective": {"name": "canvas"}})
+    with pytest.raises(InputError, match=r"does not say what its LoRA adapts: objective\.pretrained is missing"):
+        export(run, tmp_path / "model", torch.float32)
 
 
 def test_a_lora_is_written_alone(lora_run, run, tmp_path):

@@ -79,7 +79,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
-    text = " ".join(text.split())
+    text = " ".join(text.split())[: int(room) + 1]  # a letter takes a pixel or more
     if font.getlength(text) <= room:
         return text
     while text and font.getlength(text + "...") > room:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vgen import checks
 from vgen.errors import InputError, unknown_key
+from vgen.weights import read_config
 
 WEIGHTS = "*.safetensors"
 
@@ -33,11 +34,13 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path) 
     """
     if folder.exists():
         raise InputError(f"{folder} exists; name a new folder")
+    read_config(str(after), "model_index.json")
     components = sorted(path.parent.name for path in after.glob(f"*/{WEIGHTS}"))
     for name, share in shares.items():
         if name not in components:
             raise unknown_key(name, components, f"the components of {after}")
         checks.real(f"share of {name}", share, 0, 1)
+        read_config(str(after), f"{name}/config.json")
     blended = {name: _between(before / name, after / name, share) for name, share in shares.items()}
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,19 @@
+"""Contact sheets: what is written on them."""
+
+import time
+
+import numpy as np
+from PIL import Image
+
+from vgen.media.sheet import Tile, draw_sheet
+
+
+def sheet(title):
+    return np.asarray(draw_sheet(title, [("Made", [Tile(Image.new("RGB", (64, 64)), "0", "", False)])], (64, 64)))
+
+
+def test_a_title_is_cut_to_the_width_however_long_it_is():
+    began = time.perf_counter()
+    long = sheet("i" * 200_000)  # letter by letter from its end, that took minutes
+    assert time.perf_counter() - began < 5
+    assert np.array_equal(long, sheet("i" * 1000)) and not np.array_equal(long, sheet("i"))

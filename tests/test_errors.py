@@ -1,0 +1,30 @@
+"""What a command says of a wrong input: one line that a terminal can show."""
+
+import pytest
+
+from vgen.errors import InputError, exit_on_input_error, unknown_key
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("size=3 must be 4", "size=3 must be 4"),
+        ("ü 😀 stay", "ü 😀 stay"),
+        ("a\nb\r\u2028c", r"a\nb\r\u2028c"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("\u202egnp.npz", r"\u202egnp.npz"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_a_message_is_one_line_without_signs_that_a_terminal_obeys(capsys, message, line):
+    def main():
+        raise InputError(message)
+
+    with pytest.raises(SystemExit) as caught:
+        exit_on_input_error(main)
+    assert caught.value.code == 2 and capsys.readouterr().err == f"error: {line}\n"
+
+
+def test_a_name_that_is_too_long_is_cut():
+    assert len(str(unknown_key("x" * 5000, ["frames", "size"], "the canvas"))) < 250
+    assert "nearest: 'frames'" in str(unknown_key("frame", ["frames", "size"], "the canvas"))
