@@ -22,7 +22,6 @@ from lerobot_folders import (
     write_plain,
 )
 
-from vgen.data import lerobot_meta
 from vgen.data.lerobot import LeRobotDataset
 from vgen.errors import InputError
 
@@ -34,7 +33,6 @@ def plain(tmp_path_factory):
 
 @pytest.fixture
 def folder(plain, tmp_path):
-    lerobot_meta._warn.cache_clear()
     return lambda **changes: changed(plain, tmp_path / "set", **changes)
 
 
@@ -256,7 +254,6 @@ def test_files_may_be_links_as_in_the_cache_of_hugging_face(folder, tmp_path):
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the sample files are not there")
 def test_the_sample_without_a_rate(caplog):
-    lerobot_meta._warn.cache_clear()
     path = CASES / "lerobot-columns/fps_null"
     assert json.loads((path / "meta/info.json").read_text())["fps"] is None
     assert LeRobotDataset(path).fps == 80 and "80 is taken" in caplog.text

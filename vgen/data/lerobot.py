@@ -7,6 +7,7 @@ action that leads from frame k to frame k + 1. The frame of a row is the one tha
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,12 +26,14 @@ from vgen.data.lerobot_meta import (
     read_episodes,
     read_info,
     read_tasks,
-    tell,
 )
 from vgen.data.lerobot_rows import Columns, EpisodeRows, open_data_file
 from vgen.data.pictures import read_picture
 from vgen.errors import InputError, unknown_key
 from vgen.media.video import open_video
+from vgen.notices import warn_once
+
+logger = logging.getLogger(__name__)
 
 REACH = 0.5  # of a frame: how far from a row's time its frame may be
 SLACK = 1e-3  # of a frame: rounding of times that are kept in float32
@@ -63,6 +66,7 @@ class LeRobotDataset:
     Args:
         path: the dataset folder.
         split: a name in the `splits` of `meta/info.json`.
+        indexes: a folder in which the indexes of its videos are kept for the next time; None: in memory alone.
 
     Raises:
         InputError: not a v3.0 dataset, no such split, or no rate.
@@ -73,8 +77,8 @@ class LeRobotDataset:
         cameras: feature keys of the videos and of the pictures that are kept in the columns.
     """
 
-    def __init__(self, path: str | Path, split: str = "train") -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, split: str = "train", indexes: str | Path | None = None) -> None:
+        self.path, self._indexes = Path(path), indexes
         self.info = read_info(self.path)
         self._features: dict[str, dict] = self.info["features"]
         self._pictures = [key for key, feature in self._features.items() if feature.get("dtype") == "image"]
@@ -129,6 +133,16 @@ class LeRobotDataset:
         key = self.camera(camera)
         return self.data_file(i) if key in self._pictures else file_of(self.path, self.info, self._row(i), key)
 
+    def start(self, i: int, camera: str) -> float | None:
+        """Where episode i of the split begins in the video that holds its frames, in seconds; None of pictures, and
+        where the data set does not say.
+
+        Raises:
+            InputError: no such episode or camera.
+        """
+        found = self._row(i).get(f"videos/{self.camera(camera)}/from_timestamp")
+        return found if isinstance(found, float) else None
+
     def data_file(self, i: int) -> Path:
         """The file that holds the columns of episode i of the split.
 
@@ -161,7 +175,7 @@ class LeRobotDataset:
         if key in self._pictures:
             return self._read_pictures(i, key, wanted)
         path = self.frame_file(i, key)
-        video = open_video(path)
+        video = open_video(path, self._indexes)
         return video.read(self._frame_numbers(i, key, wanted, path, video.times))
 
     def _frame_numbers(self, i: int, key: str, wanted: np.ndarray, path: Path, times: np.ndarray) -> np.ndarray:
@@ -217,11 +231,13 @@ class LeRobotDataset:
         info = f"{self.path}/meta/info.json: fps={show(said)}"
         if isinstance(said, Real) and not isinstance(said, bool) and math.isfinite(said) and said > 0:
             if measured and abs(measured / said - 1) > OFF_RATE:
-                tell(f"{info}, and the rows of its first episode are {measured:g} per second; {said:g} is taken")
+                warn_once(
+                    logger, f"{info}, and the rows of its first episode are {measured:g} per second; {said:g} is taken"
+                )
             return float(said)
         if measured is None:
             raise InputError(f"{info} must be a number above 0, and no timestamp of its first episode tells the rate")
-        tell(f"{info} is no rate; {measured:g} is taken, as the timestamps of its first episode have it")
+        warn_once(logger, f"{info} is no rate; {measured:g} is taken, as the timestamps of its first episode have it")
         return measured
 
     def _measured_rate(self) -> float | None:

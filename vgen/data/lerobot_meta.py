@@ -19,6 +19,7 @@ import pyarrow as pa
 from vgen.checks import show
 from vgen.data.columns import is_text, open_parquet
 from vgen.errors import InputError, unknown_key
+from vgen.notices import warn_once
 
 logger = logging.getLogger(__name__)
 
@@ -189,11 +190,6 @@ def read_tasks(folder: Path) -> dict[int, str]:
     return _read_tasks(path) if os.path.isfile(path) else {}
 
 
-def tell(message: str) -> None:
-    """Logs a warning, once in a process: a data set is opened several times."""
-    _warn(message)
-
-
 def _filled(template: object, fields: Mapping[str, object], what: str) -> str:
     """Like `str.format`, which would also read attributes and write to any width."""
     try:
@@ -223,9 +219,10 @@ def _tell_of_spans(where: Path, rows: Sequence[Row]) -> None:
     wrong = [(span, row) for span, row in spans if span != row["length"]]
     if wrong:
         span, row = wrong[0]
-        tell(
+        warn_once(
+            logger,
             f"{where}: dataset_from_index and dataset_to_index of episode {row['episode_index']} span {span} rows and "
-            f"its length is {row['length']} (so of {len(wrong)} episodes); rows are found by their episode_index"
+            f"its length is {row['length']} (so of {len(wrong)} episodes); rows are found by their episode_index",
         )
 
 
@@ -240,8 +237,3 @@ def _read_tasks(path: Path) -> dict[int, str]:
     name = "task" if "task" in texts else texts[0]
     pairs = zip(table["task_index"].to_pylist(), table[name].to_pylist(), strict=True)
     return {index: task for index, task in pairs if index is not None and task is not None}
-
-
-@lru_cache(maxsize=256)
-def _warn(message: str) -> None:
-    logger.warning("%s", message)

@@ -13,7 +13,7 @@ from vgen.backbone.shapes import check_frames, check_size
 from vgen.data.bad import BadData
 from vgen.data.buckets import Assignment, assign_buckets, parse_sizes
 from vgen.data.clips import Clips, FrameCache, read_or_next
-from vgen.data.footage import Footage, LeRobotFootage, VideoFolder
+from vgen.data.footage import INDEXES, Footage, LeRobotFootage, VideoFolder
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.schedule import BucketSchedule
 from vgen.errors import InputError
@@ -150,10 +150,19 @@ def open_footage(config: DataConfig) -> Footage:
         return VideoFolder(config.videos, config.captions, config.cache)
     if config.dataset is None:
         return FrameCache(config.cache)
-    dataset = LeRobotDataset(config.dataset, config.split)
+    dataset = open_dataset(config)
     if config.decode_once:
         return FrameCache.of_dataset(dataset, config.camera, config.cache)
     return LeRobotFootage(dataset, config.camera)
+
+
+def open_dataset(config: DataConfig) -> LeRobotDataset:
+    """The LeRobot data set that is named.
+
+    Raises:
+        InputError: as `LeRobotDataset`.
+    """
+    return LeRobotDataset(config.dataset, config.split, Path(config.cache) / INDEXES)
 
 
 def split_episodes(count: int, held_out: float) -> tuple[list[int], list[int]]:

@@ -12,7 +12,6 @@ import torch
 
 from vgen.data.bad import BadData
 from vgen.data.clips import Clips
-from vgen.data.lerobot import LeRobotDataset
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.convert import convert
 from vgen.ego.limits import EGO
@@ -22,7 +21,7 @@ from vgen.ego.trajectory import FORMS, Trajectory, layout
 from vgen.errors import unknown_key
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import BodyConfig, check_units
-from vgen.train.objectives.data import TrainingData
+from vgen.train.objectives.data import TrainingData, open_dataset
 from vgen.train.objectives.encoded import EncodedClips
 from vgen.weights import resolve
 
@@ -102,7 +101,7 @@ class Body:
         if config.form not in FORMS:
             raise unknown_key(config.form, FORMS, "the forms of a trajectory")
         self.config, self.clips, self._reach = config, clips, reach
-        dataset = LeRobotDataset(config.data.dataset, config.data.split)
+        dataset = open_dataset(config.data)
         self._absolute = [
             recorded_trajectory(dataset, data.footage.source(place), config.column, config.layout)
             for place in clips.places

@@ -22,7 +22,7 @@ from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import BodyConfig, check_units
-from vgen.train.objectives.data import TrainingData, open_data
+from vgen.train.objectives.data import TrainingData, open_data, open_dataset
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class StateBody:
             raise InputError("objective.bodies: data.dataset of each is needed, a LeRobot folder with its trajectories")
         self.config = config
         data = open_data(config.data, [1], multiple, report=report)
-        dataset = LeRobotDataset(config.data.dataset, config.data.split)
+        dataset = open_dataset(config.data)
         self.rate, self.bad = config.data.fps or dataset.fps, data.bad
         self.trained, self.held_out = (
             StateEpisodes(data, clips, dataset, config.column, config.layout) for clips in (data.train, data.held_out)
