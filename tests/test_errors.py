@@ -2,7 +2,7 @@
 
 import pytest
 
-from vgen.errors import InputError, exit_on_input_error, unknown_key
+from vgen.errors import InputError, RunStopped, TryAgain, exit_on_input_error, unknown_key
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,16 @@ def test_a_message_is_one_line_without_signs_that_a_terminal_obeys(capsys, messa
     with pytest.raises(SystemExit) as caught:
         exit_on_input_error(main)
     assert caught.value.code == 2 and capsys.readouterr().err == f"error: {line}\n"
+
+
+@pytest.mark.parametrize(("error", "code"), [(InputError, 2), (RunStopped, 1), (TryAgain, 75)])
+def test_the_exit_code_says_what_is_to_be_done(capsys, error, code):
+    def main():
+        raise error("a\nb")
+
+    with pytest.raises(SystemExit) as caught:
+        exit_on_input_error(main)
+    assert caught.value.code == code and capsys.readouterr().err == "error: a\\nb\n"
 
 
 def test_a_name_that_is_too_long_is_cut():

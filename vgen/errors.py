@@ -65,18 +65,15 @@ def exit_on_input_error(main: Callable[[], object]) -> None:
     TryAgain 75 (EX_TEMPFAIL), and Ctrl-C exit code 130."""
     try:
         main()
-    except InputError as error:
+    except (InputError, RunStopped) as error:
         if os.environ.get("RANK", "0") != "0":  # rank 0 mostly says the same, and its launcher then ends this one first
             time.sleep(3)
         sys.stderr.write(f"error: {_printable(str(error))}\n")
-        sys.exit(2)
+        codes = {InputError: 2, TryAgain: os.EX_TEMPFAIL, RunStopped: 1}
+        sys.exit(next(code for kind, code in codes.items() if isinstance(error, kind)))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
-    except RunStopped as error:
-        if os.environ.get("RANK", "0") == "0":  # one rank speaks for all
-            sys.stderr.write(f"error: {_printable(str(error))}\n")
-        sys.exit(os.EX_TEMPFAIL if isinstance(error, TryAgain) else 1)
 
 
 def _printable(text: str) -> str:
