@@ -7,7 +7,7 @@ SIZES = [(384, 672), (672, 384), (512, 512), (240, 416)]
 
 
 def episode(height=720, width=1280, frames=300, fps=30.0):
-    return EpisodeInfo("a.mp4", "a", frames, fps, height, width, "what happens")
+    return EpisodeInfo("a.mp4", frames, fps, height, width, "what happens")
 
 
 def bucket_of(lengths=(17, 49, 77), fps=15, **video):

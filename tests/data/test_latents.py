@@ -38,21 +38,25 @@ def codec(tmp_path):
     return tmp_path / "vae"
 
 
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
 def test_it_holds_what_the_codec_makes_of_the_clips(clips, codec, tmp_path):
     cache = LatentCache.of_clips(clips, [0, 3, 7], codec, tmp_path / "latents")
     assert len(cache) == 3 and cache.bad == {}
-    assert cache.latents.shape == (3, 4, 2, 4, 4) and cache.latents.dtype == np.float16
+    assert cache[0].shape == (4, 2, 4, 4) and cache[0].dtype == np.float16
     video = to_unit(torch.from_numpy(clips.pixels(3))).permute(3, 0, 1, 2)[None]
     expected = WanCodec(AutoencoderKLWan.from_pretrained(codec)).encode_video(video)[0]
-    np.testing.assert_allclose(cache.latents[1], expected, atol=0.02)  # encoded in bfloat16
+    np.testing.assert_allclose(cache[1], expected, atol=0.02)  # encoded in bfloat16
 
 
 def test_it_is_made_once_and_anew_for_another_codec(clips, codec, tmp_path):
     first = LatentCache.of_clips(clips, [0, 3], codec, tmp_path / "latents")
-    stamp = (first.folder / "latents.npy").stat().st_mtime_ns
-    again = LatentCache.of_clips(clips, [0, 3], codec, tmp_path / "latents")
-    assert again.folder == first.folder and (again.folder / "latents.npy").stat().st_mtime_ns == stamp
-    assert LatentCache.of_clips(clips, [0, 4], codec, tmp_path / "latents").folder != first.folder
+    kept = files(first.folder)
+    again = LatentCache.of_clips(clips, [3, 0], codec, tmp_path / "latents")
+    assert again.folder == first.folder and files(first.folder) == kept
+    assert np.array_equal(again[0], first[1])
     vae = AutoencoderKLWan.from_pretrained(codec)
     torch.nn.init.zeros_(vae.quant_conv.bias)
     vae.save_pretrained(codec)
@@ -63,9 +67,9 @@ def test_several_processes_write_the_same(clips, codec, tmp_path):
     numbers = list(range(10))
     one = LatentCache.of_clips(clips, numbers, codec, tmp_path / "one")
     two = LatentCache.of_clips(clips, numbers, codec, tmp_path / "two", workers=2)
-    assert np.array_equal(one.latents, two.latents)
-    names = {path.name for path in (tmp_path / "two").iterdir()}
-    assert names == {two.folder.name, "hashes.json"}  # nothing half written is left
+    assert all(np.array_equal(one[row], two[row]) for row in numbers)
+    (shard,) = two.folder.iterdir()
+    assert {path.name for path in shard.iterdir()} == {"index.json", "rows.bin"}  # nothing half written is left
 
 
 def test_after_a_kill_only_what_is_left_is_encoded(clips, codec, tmp_path, monkeypatch):
@@ -86,7 +90,7 @@ def test_after_a_kill_only_what_is_left_is_encoded(clips, codec, tmp_path, monke
     encoded.clear()
     cache = LatentCache.of_clips(clips, numbers, codec, tmp_path / "latents")
     assert encoded == list(range(4, 10))  # the first batch of 4 was done
-    assert np.array_equal(cache.latents, whole.latents)
+    assert all(np.array_equal(cache[row], whole[row]) for row in numbers)
 
 
 def test_a_clip_that_cannot_be_decoded_is_noted_and_the_others_encoded(clips, codec, tmp_path, monkeypatch):
@@ -100,5 +104,6 @@ def test_a_clip_that_cannot_be_decoded_is_noted_and_the_others_encoded(clips, co
 
     monkeypatch.setattr(FrameCache, "read", damaged)
     cache = LatentCache.of_clips(clips, [0, 3, 7], codec, tmp_path / "latents")
-    assert cache.bad == LatentCache(cache.folder).bad == {2: "b.mp4: cannot be decoded"}
-    np.testing.assert_allclose(cache.latents[:2], whole.latents[:2], atol=1e-3)
+    assert cache.bad == {2: "b.mp4: cannot be decoded"}
+    for row in (0, 1):
+        np.testing.assert_allclose(cache[row], whole[row], atol=1e-3)

@@ -43,14 +43,12 @@ class EpisodeInfo:
 
     Attributes:
         name: what its user knows it by, such as a file's name.
-        key: tells its content from any other's: a file's name and size in bytes.
         frames, fps, height, width: of its video.
         caption: the sentence that says what happens.
         fault: why there is a caption that cannot be read; else "".
     """
 
     name: str
-    key: str
     frames: int
     fps: float
     height: int

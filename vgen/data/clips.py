@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 
 from vgen.data.bad import BadData
 from vgen.data.buckets import Bucket, EpisodeInfo, Size, clip_frames, frame_step
-from vgen.data.footage import Footage
+from vgen.data.footage import Footage, episode_keys
+from vgen.data.jsonl import read_summed, summed_line
 from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
+from vgen.data.sealed import read_sealed, write_sealed
+from vgen.data.shares import Encode
+from vgen.data.store import Damaged, Item, Rows, Store, stopped
 from vgen.errors import InputError
+from vgen.files import append, writing
 from vgen.media.video import READING
 
-logger = logging.getLogger(__name__)
+FRAMES = "frames"  # folder, in that of the caches, of a folder for each camera of a data set
+LISTING = "index.json"  # of the episodes of a frame cache that is named by itself
+CAPTIONS = "captions.jsonl"  # of its episodes, until they are listed
+ANEW = "remove the folder, and it is made again where its data are named"
 
 
 @dataclass(frozen=True)
@@ -32,44 +39,65 @@ class EpisodeFrames:
     caption: str
 
 
+@dataclass(frozen=True)
+class _Episodes:
+    """The episodes of a frame cache: per episode the key of its frames in the store, its number in the source, its
+    length and its caption; of all, frames per second and (H, W)."""
+
+    keys: list[str]
+    numbers: list[int]
+    lengths: list[int]
+    captions: list[str]
+    fps: float
+    size: Size
+
+
 class FrameCache:
-    """All frames of many episodes in one memory-mapped uint8 array, which every process shares through the page cache.
-    It is `Footage`.
+    """All frames of many episodes, decoded once and kept by episode. It is `Footage`.
 
     Attributes:
-        frames: uint8 [N, H, W, 3], the episodes one after another.
-        offsets: int64 [E + 1]; episode e is frames[offsets[e] : offsets[e + 1]].
         captions, numbers: per cached episode, its sentence and its number in the source.
         fps: frames per second.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        """Opens the cache in `folder`; InputError where there is none."""
-        self.folder = Path(folder)
-        try:
-            index = json.loads((self.folder / "index.json").read_text())
-            self.frames = np.load(self.folder / "frames.npy", mmap_mode="r")
-            self.offsets = np.asarray(index["offsets"], dtype=np.int64)
-            self.captions: list[str] = index["captions"]
-            self.numbers: list[int] = index["episodes"]
-            self.fps: float = index["fps"]
-            damaged = {int(place): reason for place, reason in index.get("bad", {}).items()}
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{folder} is not a frame cache: {error!r}") from error
-        self.name = self.folder.name
-        self.bad = [(f"episode {self.numbers[place]}", reason) for place, reason in damaged.items()]
-        self._places = [place for place in range(len(self)) if place not in damaged]
-        self.episodes = [self._info(place) for place in self._places]
+    def __init__(self, folder: str | Path, listed: _Episodes | None = None) -> None:
+        """Opens the cache in `folder`, which lists its episodes where that is not done here.
 
-    def _info(self, place: int) -> EpisodeInfo:
-        name, length = f"episode {self.numbers[place]}", int(self.offsets[place + 1] - self.offsets[place])
-        key = f"{self.name} {len(self.frames)} {name}"
-        return EpisodeInfo(name, key, length, self.fps, *self.frames.shape[1:3], self.captions[place])
+        Raises:
+            InputError: there is none, or it is damaged.
+        """
+        self.folder = Path(folder)
+        self._listed = listed = listed or _read_listing(self.folder)
+        self._store = Store(self.folder, 3 * int(np.prod(listed.size)))
+        self.name, self.fps = self.folder.name, listed.fps
+        self.captions, self.numbers = listed.captions, listed.numbers
+        lost = [number for number, key in zip(self.numbers, listed.keys, strict=True) if key not in self._store]
+        if lost:
+            raise InputError(f"{folder} is a damaged frame cache: episode {lost[0]} is gone; {ANEW}")
+        reasons = [self._store.bad.get(key) for key in listed.keys]
+        self.bad = [(self._name(place), reason) for place, reason in enumerate(reasons) if reason is not None]
+        self._places = [place for place, reason in enumerate(reasons) if reason is None]
+        self.episodes = [
+            EpisodeInfo(self._name(place), listed.lengths[place], self.fps, *listed.size, self.captions[place])
+            for place in self._places
+        ]
+
+    def _name(self, place: int) -> str:
+        return f"episode {self.numbers[place]}"
 
     def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
+        """See `Footage`. TryAgain: the frames are not what was written any more."""
+        place = self._places[episode]
+        try:
+            pixels = self._store.read(self._listed.keys[place], np.asarray(frames, dtype=np.int64))
+        except Damaged as error:
+            raise stopped(f"frames of {self._name(place)}", error) from error
+        return pixels.reshape(-1, *self._listed.size, 3)
+
+    @cached_property
+    def keys(self) -> list[str]:
         """See `Footage`."""
-        begin = int(self.offsets[self._places[episode]])
-        return self.frames[begin + np.asarray(frames, dtype=np.int64)]
+        return [self._store.content(self._listed.keys[place]) for place in self._places]
 
     def source(self, episode: int) -> int:
         """The number of the episode at that place in `episodes` where it comes from: of a data set, in its split."""
@@ -80,29 +108,21 @@ class FrameCache:
         return len(self.captions)
 
     def __reduce__(self) -> tuple:
-        """Another process opens the folder itself: the memory map is not copied."""
-        return FrameCache, (self.folder,)
+        return FrameCache, (self.folder, self._listed)
 
     @classmethod
     def of_dataset(cls, dataset: LeRobotDataset, camera: str, root: str | Path) -> FrameCache:
-        """The cache of all frames of one camera of a dataset (one split of it), decoded now unless a folder below
-        `root` holds it already. The folder's name carries a hash of what is in the dataset.
+        """The cache of all frames of one camera of a dataset (one split of it). Episodes whose frames are not kept in a
+        folder below `root`, or are broken there, are decoded now; an episode is known by the content of its files.
 
         An episode that cannot be decoded is noted as bad.
 
         Raises:
-            InputError: no such camera, or no episode that can be decoded.
+            InputError: no such camera, or no episode that can be decoded; or see `Store.fill`, as for RunStopped.
         """
         episodes = [dataset.summary(i) for i in range(len(dataset))]
-        lengths = [length for _, length, _ in episodes]
         camera = dataset.camera(camera).removeprefix(CAMERA_PREFIX)
         size = _first_size(dataset, camera)
-        content = [READING, camera, size, episodes, _stamps(dataset, camera)]
-        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-        folder = Path(root) / f"{dataset.path.name}-{camera}-{digest}"
-        if folder.exists():
-            return cls(folder)
-        logger.info("decoding %d frames of %d episodes into %s", sum(lengths), len(lengths), folder)
 
         def read(i: int) -> EpisodeFrames:
             pixels = dataset.frames(i, camera)
@@ -111,7 +131,12 @@ class FrameCache:
                 raise InputError(f"{dataset.frame_file(i, camera)}: is of {held}; the first episode is of {wanted}")
             return EpisodeFrames(pixels, episodes[i][2])
 
-        return cls.write(folder, range(len(episodes)), lengths, read, size, dataset.fps)
+        numbers, lengths, captions = map(list, zip(*episodes, strict=True))
+        keys = [_digest([READING, size, key]) for key in episode_keys(dataset, camera, root)]
+        listed = _Episodes(keys, list(range(len(numbers))), lengths, captions, dataset.fps, size)
+        folder = Path(root) / FRAMES / f"{dataset.path.name}-{camera}"
+        _decoded(folder, listed, read)
+        return cls(folder, listed)
 
     @classmethod
     def write(
@@ -123,48 +148,79 @@ class FrameCache:
         size: tuple[int, int],
         fps: float,
     ) -> FrameCache:
-        """Writes a cache aside (`<folder>.part`) and renames it last; a broken write goes on where it stopped.
+        """Writes a cache that lists its episodes. The list is written last; a broken write goes on where it stopped.
 
         Args:
             episodes, lengths: every episode's number and its number of frames, known before any frame is decoded.
             read: gives the frames of one episode number; what it refuses with an InputError is noted as bad.
             size: (H, W) of a frame.
+
+        Raises:
+            InputError, RunStopped: see `Store.fill`.
         """
         folder = Path(folder)
-        part = folder.with_name(folder.name + ".part")
-        part.mkdir(parents=True, exist_ok=True)
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        captions: list[str | dict[str, str]] = []
-        progress = part / "captions.jsonl"
-        shape = (int(offsets[-1]), *size, 3)
-        if progress.exists():
-            captions = [json.loads(line) for line in progress.read_text().splitlines()]
-            frames = np.lib.format.open_memmap(part / "frames.npy", mode="r+")
-            assert frames.shape == shape, f"{part} belongs to another cache: {frames.shape}, expected {shape}"
-        else:
-            frames = np.lib.format.open_memmap(part / "frames.npy", mode="w+", dtype=np.uint8, shape=shape)
-        with progress.open("a") as log:
-            for number in range(len(captions), len(episodes)):
-                try:
-                    item = read(episodes[number])
-                    frames[offsets[number] : offsets[number + 1]] = item.pixels
-                    frames.flush()
-                    captions.append(item.caption)
-                except InputError as error:
-                    captions.append({"bad": str(error)})
-                log.write(json.dumps(captions[-1]) + "\n")
-                log.flush()
-        index = {
-            "offsets": offsets.tolist(),
-            "captions": [caption if isinstance(caption, str) else "" for caption in captions],
-            "episodes": list(episodes),
-            "fps": fps,
-            "bad": {place: caption["bad"] for place, caption in enumerate(captions) if isinstance(caption, dict)},
-        }
-        (part / "index.json").write_text(json.dumps(index))
-        progress.unlink()
-        os.rename(part, folder)
+        keys = [_digest([size, fps, *each]) for each in zip(episodes, lengths, strict=True)]
+        notes = folder / CAPTIONS
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
+        def noted(place: int) -> EpisodeFrames:
+            item = read(episodes[place])
+            with writing(folder):
+                append(notes, summed_line([place, item.caption]))
+            return item
+
+        listed = _Episodes(keys, list(episodes), list(lengths), [""] * len(keys), float(fps), tuple(size))
+        store = _decoded(folder, listed, noted)
+        known = dict(read_summed(notes))
+        for place, key in enumerate(keys):
+            if key not in store.bad:
+                listed.captions[place] = known[place] if place in known else read(episodes[place]).caption
+        with writing(folder):
+            write_sealed(folder / LISTING, asdict(listed))
+            notes.unlink(missing_ok=True)
         return cls(folder)
+
+
+def _read_listing(folder: Path) -> _Episodes:
+    try:
+        listed = _Episodes(**read_sealed(folder / LISTING))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{folder} is not a frame cache, or a damaged one ({error}); {ANEW}") from error
+    return replace(listed, size=tuple(listed.size))
+
+
+def _decoded(folder: Path, listed: _Episodes, read: Callable[[int], EpisodeFrames]) -> Store:
+    """The store of all frames; `read` gives those of the episode at a place."""
+    store = Store(folder, 3 * int(np.prod(listed.size)))
+    items = [Item(key, length) for key, length in zip(listed.keys, listed.lengths, strict=True)]
+    store.fill(items, lambda rows, places: _Decoding(read, places, rows), 1, 1, f"decoding into {folder.name}")
+    return store
+
+
+@dataclass(frozen=True)
+class _Decoding:
+    """The work of a process: see `Work`."""
+
+    read: Callable[[int], EpisodeFrames]
+    places: list[int]
+    rows: Rows
+
+    def open(self, device: torch.device) -> Encode:
+        def decode(rows: Sequence[int]) -> dict[int, str]:
+            for row in rows:
+                try:
+                    pixels = self.read(self.places[row]).pixels
+                except InputError as error:
+                    return {row: str(error)}
+                self.rows.write({row: np.asarray(pixels, np.uint8)})
+            return {}
+
+        return decode
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
 
 
 class Clips:
@@ -208,6 +264,16 @@ class Clips:
     def episode(self, number: int) -> EpisodeInfo:
         """The episode that a clip is cut from; its caption is the clip's."""
         return self.footage.episodes[self.places[self._find(number)[0]]]
+
+    def key(self, number: int) -> str:
+        """Tells the frames of a clip from those of any other of its bucket, by content."""
+        place, start = self._find(number)
+        episode = self.places[place]
+        return _digest([self.footage.keys[episode], self.footage.episodes[episode].fps, start, self.fps])
+
+    def called(self, number: int) -> str:
+        """A clip as a message names it."""
+        return f"{self.episode(number).name}, from frame {self.start(number)} on"
 
     def start(self, number: int) -> int:
         """The clip's first frame in its episode."""
@@ -320,13 +386,3 @@ def _first_size(dataset: LeRobotDataset, camera: str) -> Size:
         except InputError as error:
             last = error
     raise InputError(f"{dataset.path}: no episode can be decoded; the last one: {last}")
-
-
-def _stamps(dataset: LeRobotDataset, camera: str) -> list[list[object]]:
-    """What changes when the frames of a camera do: the sizes of all files that say which they are and hold them."""
-    episodes = sorted(dataset.path.glob("meta/episodes/*/*.parquet"))
-    files = dict.fromkeys(episodes)
-    for number in range(len(dataset)):
-        with suppress(InputError):  # noted as bad when the episode is decoded
-            files |= dict.fromkeys([dataset.data_file(number), dataset.frame_file(number, camera)])
-    return [[str(file.relative_to(dataset.path)), file.stat().st_size] for file in files if file.is_file()]

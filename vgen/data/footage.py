@@ -8,17 +8,20 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from vgen.data.buckets import EpisodeInfo
 from vgen.data.captions import Captioned, list_videos
-from vgen.data.jsonl import read_records
+from vgen.data.hashes import file_hashes
+from vgen.data.jsonl import read_summed, summed_line
 from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
 from vgen.errors import InputError
+from vgen.files import append, writing
 from vgen.media.video import READING, VideoFile, open_video
 
 INDEXES = "indexes"  # folder, in that of the caches, of when the frames of each file are shown
@@ -37,6 +40,11 @@ class Footage(Protocol):
     name: str
     episodes: Sequence[EpisodeInfo]
     bad: Sequence[tuple[str, str]]
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Per episode, what tells its frames from those of any other by their content, wherever they lie. It is found
+        out when it is first asked for, which may take as long as reading all files."""
 
     def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
         """Frames uint8 [K, H, W, 3] of the episode at that place in `episodes`, in the order asked for. Safe for
@@ -61,11 +69,12 @@ class VideoFolder:
         InputError: as `list_videos`.
     """
 
-    def __init__(self, folder: str | Path, captions: str | Path | None, cache: str | Path) -> None:
+    def __init__(self, folder: str | Path, captions: str | Path | None, cache: str | Path, write: bool = True) -> None:
         self.name = Path(folder).resolve().name
         listed = list_videos(folder, captions)
-        digest = hashlib.sha256(f"{READING} ".encode() + os.fsencode(Path(folder).resolve())).hexdigest()[:12]
-        self._indexes = Path(cache) / INDEXES
+        digest = hashlib.sha256(f"{READING}, summed ".encode() + os.fsencode(Path(folder).resolve())).hexdigest()[:12]
+        self._cache = Path(cache) if write else None
+        self._indexes = self._cache and self._cache / INDEXES
         found = _probe(listed, Path(cache) / f"{self.name}-videos-{digest}.jsonl", self._indexes)
         self.episodes: list[EpisodeInfo] = []
         self.bad: list[tuple[str, str]] = []
@@ -77,6 +86,11 @@ class VideoFolder:
                 self.episodes.append(replace(info, caption=video.caption, fault=video.fault))
                 self._paths.append(video.path)
 
+    @cached_property
+    def keys(self) -> list[str]:
+        """See `Footage`."""
+        return [content[:24] for content in file_hashes(self._paths, self._cache)]
+
     def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
         """See `Footage`."""
         file = open_video(self._paths[episode], self._indexes)
@@ -86,11 +100,15 @@ class VideoFolder:
 class LeRobotFootage:
     """One camera of a LeRobot v3 data set, decoded on demand.
 
+    Args:
+        cache: folder below which the hashes of its files are kept; None: they are not kept.
+
     Raises:
         InputError: no such camera.
     """
 
-    def __init__(self, dataset: LeRobotDataset, camera: str) -> None:
+    def __init__(self, dataset: LeRobotDataset, camera: str, cache: str | Path | None = None) -> None:
+        self._cache = cache
         self.dataset, self.camera = dataset, dataset.camera(camera).removeprefix(CAMERA_PREFIX)
         self.name = f"{dataset.path.name}-{self.camera}"
         self.episodes: list[EpisodeInfo] = []
@@ -102,16 +120,20 @@ class LeRobotFootage:
             file = dataset.path
             try:
                 file = dataset.frame_file(number, self.camera)
-                held = f"{_bytes(file)} {_bytes(dataset.data_file(number))}"
                 if file not in sizes:
                     sizes[file] = dataset.frames(number, self.camera, [0]).shape[1:3]
             except InputError as error:
                 self.bad.append((f"episode {index}", reason_of(error, file)))
                 continue
             height, width = sizes[file]
-            key = f"{file.relative_to(dataset.path)} {held} by time, episode {index}"
-            self.episodes.append(EpisodeInfo(f"episode {index}", key, length, dataset.fps, height, width, task))
+            self.episodes.append(EpisodeInfo(f"episode {index}", length, dataset.fps, height, width, task))
             self._numbers.append(number)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """See `Footage`."""
+        known = episode_keys(self.dataset, self.camera, self._cache)
+        return [known[number] for number in self._numbers]
 
     def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
         """See `Footage`."""
@@ -120,6 +142,28 @@ class LeRobotFootage:
     def source(self, episode: int) -> int:
         """The number in its split of the episode at that place in `episodes`."""
         return self._numbers[episode]
+
+
+def episode_keys(dataset: LeRobotDataset, camera: str, root: str | Path | None) -> list[str]:
+    """Tells the frames of each episode of a split from those of any other, by the content of the files that hold them
+    and where in these they are.
+
+    Args:
+        root: see `file_hashes`.
+    """
+    files: list[Path] = []
+    for number in range(len(dataset)):
+        try:
+            files += [dataset.frame_file(number, camera), dataset.data_file(number)]
+        except InputError:  # noted as bad when the episode is decoded
+            files += [dataset.path, dataset.path]
+    contents = file_hashes(files, root)
+    keys = []
+    for number in range(len(dataset)):
+        index, length, _ = dataset.summary(number)
+        about = [*contents[2 * number : 2 * number + 2], index, length, dataset.start(number, camera), dataset.fps]
+        keys.append(hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24])
+    return keys
 
 
 def reason_of(error: InputError, path: str | Path) -> str:
@@ -134,15 +178,16 @@ def _probe(videos: Sequence[Captioned], index: Path, indexes: Path) -> list[Epis
     found = [known.get((video.name, _stamp(video.path))) for video in videos]
     missing = [place for place, facts in enumerate(found) if facts is None]
     if missing:
-        with _appended(index) as lines, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        _make_folder(index.parent)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             looked = pool.map(lambda place: _look(videos[place].path, indexes), missing)
             for place, facts in zip(missing, tqdm(looked, "opening videos", len(missing), delay=2), strict=True):
                 found[place] = facts
                 if not isinstance(facts, str):
-                    lines.write(json.dumps([videos[place].name, _stamp(videos[place].path), *facts]) + "\n")
-                    lines.flush()
+                    with writing(index):
+                        append(index, summed_line([videos[place].name, _stamp(videos[place].path), *facts]))
     return [
-        facts if isinstance(facts, str) else EpisodeInfo(video.name, f"{video.name} {_bytes(video.path)}", *facts, "")
+        facts if isinstance(facts, str) else EpisodeInfo(video.name, *facts, "")
         for video, facts in zip(videos, found, strict=True)
     ]
 
@@ -175,25 +220,19 @@ def _even_frames(file: VideoFile, frames: Sequence[int]) -> Sequence[int] | np.n
 def _read_index(index: Path) -> dict[tuple[str, str], Facts]:
     """The facts in an index by name and stamp."""
     known = {}
-    for record in read_records(index):
+    for record in read_summed(index):
         match record:
             case [str(name), str(stamp), int(frames), int() | float() as fps, int(height), int(width)]:
                 known[name, stamp] = frames, fps, height, width
     return known
 
 
-def _appended(file: Path) -> TextIO:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return file.open("a")
-    except OSError as error:
-        raise InputError(f"data.cache={file.parent} cannot be written to: {error.strerror}") from error
+def _make_folder(folder: Path) -> None:
+    with writing(f"data.cache={folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _stamp(path: Path) -> str:
     """Changes when a file does."""
-    return f"{_bytes(path)} {path.stat().st_mtime_ns if os.path.exists(path) else 0}"
-
-
-def _bytes(path: Path) -> int:
-    return path.stat().st_size if os.path.exists(path) else 0
+    about = path.stat() if os.path.exists(path) else None
+    return f"{about.st_size} {about.st_mtime_ns}" if about else "0 0"

@@ -1,15 +1,23 @@
-"""Hashes of model folders, which caches are keyed by. A file is hashed once: the result is kept beside the caches."""
+"""Hashes of files, by whose content caches are keyed. A file is hashed once: the result is kept beside the caches."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+from tqdm import tqdm
+
+from vgen.data.jsonl import read_summed, summed_line
+from vgen.errors import InputError
+from vgen.files import append
 from vgen.weights import file_sha256
 
-MEMO = "hashes.json"
+MEMO = "hashes.jsonl"
+AT_ONCE = 8  # files; hashing waits for the disk
 
 
 def folder_sha256(folder: str | Path, root: str | Path) -> str:
@@ -17,25 +25,66 @@ def folder_sha256(folder: str | Path, root: str | Path) -> str:
 
     Args:
         folder: of a model's component, such as a codec.
-        root: folder in which the files' hashes are kept, each with the file's size and time of change.
+        root: see `file_hashes`.
 
     Raises:
         InputError: a file cannot be read.
     """
-    memo = Path(root) / MEMO
-    try:
-        known = json.loads(memo.read_text())
-    except (OSError, ValueError):
-        known = {}
-    digest, before = hashlib.sha256(), len(known)
-    for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
-        about = file.stat()
-        key = f"{file.resolve()} {about.st_size} {about.st_mtime_ns}"
-        known[key] = known.get(key) or file_sha256(file)
-        digest.update(f"{file.relative_to(folder).as_posix()} {known[key]}\n".encode())
-    if len(known) > before:
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        part = memo.with_name(f"{MEMO}.{os.getpid()}")
-        part.write_text(json.dumps(known, indent=0))
-        part.rename(memo)
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    digest = hashlib.sha256()
+    for file, content in zip(files, file_hashes(files, root), strict=True):
+        if not content:
+            raise InputError(f"cannot read {file}")
+        digest.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()
+
+
+def file_hashes(files: Sequence[Path], root: str | Path | None = None) -> list[str]:
+    """The SHA-256 of the content of each file, which may come several times; "" of one that cannot be read.
+
+    Args:
+        root: folder in which hashes are kept, each with the file's place, size and time of change; of a disk that is
+            full or that must not be written to, none is kept. None: they are not kept.
+    """
+    memo = root and Path(root) / MEMO
+    known = {tuple(record[:3]): record[3] for record in read_summed(memo) if _is_hash(record)} if memo else {}
+    stamps = {file: _stamp(file) for file in dict.fromkeys(files)}
+    unknown = [file for file, stamp in stamps.items() if stamp and stamp not in known]
+    if unknown:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = pool.map(_content, unknown)
+            for file, content in zip(unknown, tqdm(found, "hashing files", len(unknown), delay=2), strict=True):
+                if content:
+                    known[stamps[file]] = content
+                    _keep(memo, [*stamps[file], content])
+    return [known.get(stamps[file], "") for file in files]
+
+
+def _content(file: Path) -> str:
+    try:
+        return file_sha256(file)
+    except InputError:
+        return ""
+
+
+def _stamp(file: Path) -> tuple[str, int, int] | None:
+    """Changes when a file does; None where it is not there."""
+    try:
+        about = os.stat(file)
+    except (OSError, ValueError):
+        return None
+    return os.path.realpath(file), about.st_size, about.st_mtime_ns
+
+
+def _is_hash(record: object) -> bool:
+    match record:
+        case [str(), int(), int(), str()]:
+            return True
+    return False
+
+
+def _keep(memo: Path | None, record: list) -> None:
+    if memo:
+        with suppress(OSError):
+            memo.parent.mkdir(parents=True, exist_ok=True)
+            append(memo, summed_line(record))

@@ -1,11 +1,10 @@
-"""Latents of clips, encoded once by the frozen codec and kept in a memory map: the targets of training."""
+"""Latents of clips, encoded once by the frozen codec and kept by clip: the targets of training."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,51 +13,62 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
 
-from vgen.backbone.codec import WanCodec
+from vgen.backbone.codec import WanCodec, load_vae
 from vgen.backbone.precision import autocast
 from vgen.backbone.shapes import latent_frames
 from vgen.data.clips import Clips
 from vgen.data.hashes import folder_sha256
-from vgen.data.shares import Encode, run_shares
+from vgen.data.shares import Encode
+from vgen.data.store import Damaged, Item, Rows, Store, stopped
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.media.video import READING
 
 logger = logging.getLogger(__name__)
 
+LATENTS = "latents"  # folder, in that of the caches, of a folder for each codec and bucket
 CLIPS_AT_ONCE = 4
 # What decides on a latent besides codec, clip and bucket; part of a cache's name, to be changed with the code.
-RECIPE = "cover, centre; bfloat16 autocast or float32; float16; 3"
+RECIPE = "cover, centre; bfloat16 autocast or float32; float16; 4"
 
 
 class LatentCache:
     """Latents of clips of one bucket.
 
     Attributes:
-        latents: float16 [N, C, F, h, w], normalised, memory-mapped.
-        bad: rows whose video could not be decoded, each with the reason; their latents mean nothing.
+        folder: where they are kept, with those of other clips.
+        bad: rows whose video could not be decoded or whose latent is not finite, each with the reason.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        """Opens the cache in `folder`."""
-        self.folder = Path(folder)
-        index = json.loads((self.folder / "index.json").read_text())
-        self.bad = {int(row): reason for row, reason in index["bad"].items()}
-        self.latents = np.load(self.folder / "latents.npy", mmap_mode="r")
+    def __init__(
+        self, store: Store, shape: Sequence[int], clips: Clips, numbers: Sequence[int], keys: Sequence[str]
+    ) -> None:
+        """Row k is clip `numbers[k]`, whose latent of `shape` [C, F, h, w] the store has by `keys[k]`."""
+        self.folder, self.shape = store.folder, tuple(shape)
+        self._store, self._clips, self._numbers, self._keys = store, clips, list(numbers), list(keys)
+        self.bad = {row: store.bad[key] for row, key in enumerate(keys) if key in store.bad}
 
     def __len__(self) -> int:
-        """N, the number of cached clips, bad ones included."""
-        return len(self.latents)
+        """N, the number of clips, bad ones included."""
+        return len(self._keys)
 
-    def __reduce__(self) -> tuple:
-        return LatentCache, (self.folder,)
+    def __getitem__(self, row: int) -> np.ndarray:
+        """The latent of a row that is not bad: float16 [C, F, h, w], normalised and finite.
+
+        Raises:
+            TryAgain: it is not what was written any more.
+        """
+        try:
+            return self._store.read(self._keys[row]).view(np.float16).reshape(self.shape)
+        except Damaged as error:
+            raise stopped(f"the latent of {self._clips.called(self._numbers[row])}", error) from error
 
     @classmethod
     def of_clips(
         cls, clips: Clips, numbers: Sequence[int], codec: str | Path, root: str | Path, workers: int = 1
     ) -> LatentCache:
-        """The cache of some clips, encoded now unless a folder below `root` holds it already. A broken encoding goes on
-        where it stopped.
+        """The latents of some clips. Those that are not kept below `root`, or are broken there, are encoded now; a clip
+        is known by the content of its video. A broken encoding goes on where it stopped.
 
         Args:
             clips: where the clips are cut.
@@ -66,33 +76,25 @@ class LatentCache:
             codec: the diffusers folder of the AutoencoderKLWan. Its content is part of the cache's name, as is all
                 that decides on the pixels.
             workers: processes that encode side by side.
+
+        Raises:
+            InputError, RunStopped: see `Store.fill`.
         """
         bucket = clips.bucket(numbers[0])
         assert all(clips.bucket(number) == bucket for number in numbers), "clips of several buckets in one cache"
-        name = f"{clips.footage.name}-{bucket}-latents-{_digest(clips, numbers, folder_sha256(codec, root))}"
-        folder = Path(root) / name
-        if folder.exists():
-            return cls(folder)
-        part = folder.with_name(folder.name + ".part")
-        part.mkdir(parents=True, exist_ok=True)
         config = AutoencoderKLWan.load_config(codec)
         side = [length // config["scale_factor_spatial"] for length in bucket.size]
-        shape = (len(numbers), config["z_dim"], latent_frames(bucket.frames, config["scale_factor_temporal"]), *side)
-        if not (part / "latents.npy").exists():
-            np.lib.format.open_memmap(part / "latents.npy", mode="w+", dtype=np.float16, shape=shape).flush()
-        logger.info("encoding %d clips of %s into %s", len(numbers), bucket, folder)
-        work = _Encoding(clips, list(numbers), str(codec), part / "latents.npy")
-        bad = run_shares(part, len(numbers), work, CLIPS_AT_ONCE, workers, f"encoding clips of {bucket}")
-        (part / "index.json").write_text(json.dumps({"bad": bad}))
-        os.rename(part, folder)
-        return cls(folder)
+        shape = (config["z_dim"], latent_frames(bucket.frames, config["scale_factor_temporal"]), *side)
+        content = json.dumps([RECIPE, READING, folder_sha256(codec, root), str(bucket)])
+        name = f"{bucket}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+        store = Store(Path(root) / LATENTS / name, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
+        keys = [clips.key(number) for number in numbers]
 
+        def work(rows: Rows, places: list[int]) -> _Encoding:
+            return _Encoding(clips, [numbers[place] for place in places], str(codec), rows)
 
-def _digest(clips: Clips, numbers: Sequence[int], codec: str) -> str:
-    """What tells a latent cache from any other: the codec, and the frames of which videos."""
-    frames = [[clips.episode(n).key, clips.episode(n).fps, clips.start(n)] for n in numbers]
-    text = json.dumps([RECIPE, READING, codec, str(clips.bucket(numbers[0])), clips.fps, frames])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+        store.fill([Item(key) for key in keys], work, CLIPS_AT_ONCE, workers, f"encoding clips of {bucket}")
+        return cls(store, shape, clips, numbers, keys)
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,10 @@ class _Encoding:
     clips: Clips
     numbers: list[int]
     codec: str
-    latents: Path
+    rows: Rows
 
     def open(self, device: torch.device) -> Encode:
-        encoder = WanCodec(AutoencoderKLWan.from_pretrained(self.codec).eval().to(device))
-        latents = np.lib.format.open_memmap(self.latents, mode="r+")
+        encoder = WanCodec(load_vae(self.codec).to(device))
 
         def encode(rows: Sequence[int]) -> dict[int, str]:
             pixels, bad = {}, {}
@@ -118,8 +119,14 @@ class _Encoding:
             if pixels:
                 video = torch.from_numpy(np.stack(list(pixels.values()))).permute(0, 4, 1, 2, 3)
                 with autocast(device.type):
-                    latents[list(pixels)] = encoder.encode_video(to_unit(video)).cpu().numpy()
-                latents.flush()
+                    made = encoder.encode_video(to_unit(video)).cpu().numpy()
+                with np.errstate(over="ignore"):  # what is too large for float16 is not finite
+                    latents = dict(zip(pixels, made.astype(np.float16), strict=True))
+                bad |= {row: self._fault(row) for row, latent in latents.items() if not np.isfinite(latent).all()}
+                self.rows.write({row: latent for row, latent in latents.items() if row not in bad})
             return bad
 
         return encode
+
+    def _fault(self, row: int) -> str:
+        return f"its latent is not finite, from frame {self.clips.start(self.numbers[row])} on"

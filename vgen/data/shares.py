@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
+from torch.multiprocessing.spawn import ProcessExitedException
 from tqdm import tqdm
 
-from vgen.data.jsonl import read_records
+from vgen.data.jsonl import read_summed, summed_line
+from vgen.errors import InputError, RunStopped, TryAgain
+from vgen.files import append, preallocate, writing
 
 TODO, DONE, BAD = 0, 1, 2
-STATE = "state.npy"
+STATE = "state.bin"
 REASONS = "bad.jsonl"
 
 Encode = Callable[[Sequence[int]], dict[int, str]]
@@ -47,11 +50,15 @@ def run_shares(folder: Path, rows: int, work: Work, at_once: int, workers: int, 
 
     Returns:
         The bad rows with their reasons.
+
+    Raises:
+        InputError, RunStopped: as the work raises them; or the folder cannot be written to, or a process was killed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / STATE).exists():
-        np.lib.format.open_memmap(folder / STATE, mode="w+", dtype=np.uint8, shape=(rows,)).flush()
-    state = np.load(folder / STATE, mmap_mode="r")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / STATE).exists():
+            preallocate(folder / STATE, rows)
+    state = read_state(folder)
     assert len(state) == rows, f"{folder} is of {len(state)} rows, not {rows}"
     left = np.flatnonzero(state == TODO)
     workers = max(1, min(workers, -(-len(left) // at_once)))
@@ -61,18 +68,54 @@ def run_shares(folder: Path, rows: int, work: Work, at_once: int, workers: int, 
             if workers == 1:
                 _run_share(0, *arguments, progress=bar.update)
             else:
-                _run_processes(arguments, state, bar)
-    return _reasons(folder)
+                _run_processes(arguments, bar)
+    return read_reasons(folder)
 
 
-def _run_processes(arguments: tuple, state: np.ndarray, bar: tqdm) -> None:
-    """Several processes, and a bar that follows what they wrote."""
-    processes = torch.multiprocessing.spawn(_run_share, arguments, nprocs=arguments[0], join=False)
-    over = False
-    while not over:
-        over = processes.join(timeout=0.5)
-        if done := int((state != TODO).sum()) - bar.n:
-            bar.update(done)
+def read_state(folder: Path) -> np.ndarray:
+    """Of each row, whether it is to be done, done or bad: uint8 [rows]."""
+    return np.frombuffer((folder / STATE).read_bytes(), np.uint8)
+
+
+def read_reasons(folder: Path) -> dict[int, str]:
+    """The bad rows so far; a line that broke off is there again in whole."""
+    reasons = {}
+    for record in read_summed(folder / REASONS):
+        match record:
+            case [int(row), str(reason)]:
+                reasons[row] = reason
+    return reasons
+
+
+def _run_processes(arguments: tuple, bar: tqdm) -> None:
+    """Several processes, and a bar that follows what they wrote. What one of them refuses ends all."""
+    context = torch.multiprocessing.get_context("spawn")
+    problems, folder = context.SimpleQueue(), arguments[1]
+    processes = torch.multiprocessing.spawn(_run_worker, (problems, *arguments), nprocs=arguments[0], join=False)
+    try:
+        over = False
+        while not over and problems.empty():
+            over = processes.join(timeout=0.5)
+            if done := int((read_state(folder) != TODO).sum()) - bar.n:
+                bar.update(done)
+    except ProcessExitedException as error:
+        raise TryAgain(
+            f"a process that encodes into {folder} was ended from outside ({error.signal_name or error.exit_code}), as "
+            "for want of memory; what is done is kept: start the same command again"
+        ) from error
+    finally:
+        for process in processes.processes:
+            process.terminate()
+            process.join()
+    if not problems.empty():
+        raise problems.get()
+
+
+def _run_worker(worker: int, problems: torch.multiprocessing.SimpleQueue, *arguments: object) -> None:
+    try:
+        _run_share(worker, *arguments)
+    except (InputError, RunStopped) as error:
+        problems.put(error)
 
 
 def _run_share(
@@ -88,24 +131,19 @@ def _run_share(
     if workers > 1:
         torch.set_num_threads(1)
     encode = work.open(torch.device("cuda", worker) if torch.cuda.is_available() else torch.device("cpu"))
-    state = np.lib.format.open_memmap(folder / STATE, mode="r+")
     for start in range(worker * at_once, len(left), workers * at_once):
         rows = left[start : start + at_once].tolist()
         bad = encode(rows)
-        if bad:
-            with (folder / REASONS).open("a") as lines:
-                lines.writelines("\n" + json.dumps([row, reason]) for row, reason in bad.items())
-        state[rows] = [BAD if row in bad else DONE for row in rows]
-        state.flush()
+        with writing(folder):
+            _note(folder, rows, bad)
         if progress:
             progress(len(rows))
 
 
-def _reasons(folder: Path) -> dict[int, str]:
-    """The bad rows so far; a line that broke off is there again in whole."""
-    reasons = {}
-    for record in read_records(folder / REASONS):
-        match record:
-            case [int(row), str(reason)]:
-                reasons[row] = reason
-    return reasons
+def _note(folder: Path, rows: Sequence[int], bad: dict[int, str]) -> None:
+    if bad:
+        append(folder / REASONS, "".join(summed_line([row, reason]) for row, reason in bad.items()))
+    with (folder / STATE).open("r+b", buffering=0) as state:
+        for row in rows:
+            os.pwrite(state.fileno(), bytes([BAD if row in bad else DONE]), row)
+        os.fdatasync(state.fileno())

@@ -18,46 +18,50 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from vgen import checks
 from vgen.backbone.text import TextLimit, encode_text
 from vgen.data.hashes import folder_sha256
-from vgen.data.shares import Encode, run_shares
+from vgen.data.shares import Encode
+from vgen.data.store import Damaged, Item, Rows, Store, stopped
 from vgen.errors import InputError
+from vgen.weights import loading, read_config
 
 logger = logging.getLogger(__name__)
 
+TEXTS = "texts"  # folder, in that of the caches, of a folder for each encoder
 TEXTS_AT_ONCE = 8
-RECIPE = "bfloat16; 1"  # what decides on an embedding besides encoder, tokenizer and text
+RECIPE = "bfloat16; 2"  # what decides on an embedding besides encoder, tokenizer and text
 
 
 class TextCache:
-    """Embeddings of captions, found by the captions' tokens; what lies behind those is zero and not kept."""
+    """Embeddings of captions, found by the captions' tokens; what lies behind those is zero and not kept.
 
-    def __init__(self, folder: str | Path) -> None:
-        """Opens the cache in `folder`."""
-        self.folder = Path(folder)
-        index = json.loads((self.folder / "index.json").read_text())
-        self._offsets: list[int] = index["offsets"]
-        self._rows = {key: row for row, key in enumerate(index["keys"])}
-        self._tokens = np.load(self.folder / "tokens.npy", mmap_mode="r")
+    Args:
+        store: where they are kept, with those of other captions.
+        keys: of those that are looked for.
+    """
+
+    def __init__(self, store: Store, keys: Sequence[str]) -> None:
+        self.folder, self._store, self._keys = store.folder, store, frozenset(keys)
 
     def __len__(self) -> int:
         """The number of embeddings."""
-        return len(self._rows)
-
-    def __reduce__(self) -> tuple:
-        return TextCache, (self.folder,)
+        return len(self._keys)
 
     def states(self, tokens: Sequence[int]) -> Tensor:
         """The states [tokens, D], bfloat16, of the caption that has these tokens.
 
         Raises:
             InputError: no cached caption has them.
+            TryAgain: they are not what was written any more.
         """
-        row = self._rows.get(_key(tokens))
-        if row is None:
+        key = _key(tokens)
+        if key not in self._keys:
             raise InputError(f"{self.folder} holds no embedding of a text of {len(tokens)} tokens")
-        part = np.array(self._tokens[self._offsets[row] : self._offsets[row + 1]])
-        return torch.from_numpy(part).view(torch.bfloat16)
+        try:
+            return torch.from_numpy(self._store.read(key)).view(torch.bfloat16)
+        except Damaged as error:
+            raise stopped(f"the embedding of a text of {len(tokens)} tokens", error) from error
 
     @classmethod
     def of_captions(
@@ -69,37 +73,36 @@ class TextCache:
         root: str | Path,
         workers: int = 1,
     ) -> TextCache:
-        """The cache of some captions and of the empty one, made now unless a folder below `root` holds it already. A
-        broken encoding goes on where it stopped. The encoder is loaded for it in bfloat16, as Wan's is used, and gone
-        at the end. Captions that are longer than what is encoded are told in one line.
+        """The embeddings of some captions and of the empty one. Those that are not kept below `root`, or are broken
+        there, are made now; a broken encoding goes on where it stopped. The encoder is loaded for it in bfloat16, as
+        Wan's is used, and gone at the end. Captions that are longer than what is encoded are told in one line.
 
         Args:
             captions: each may come several times.
             text_encoder: the folder of a UMT5EncoderModel; its content is part of the cache's name.
             tokenizer, length: see `encode_text`.
             workers: processes that encode side by side.
+
+        Raises:
+            InputError: an embedding is not finite; or see `Store.fill`, as for RunStopped.
         """
         texts = sorted({"", *captions})
         TextLimit.of_encoder(tokenizer, length).warn_of_captions(captions)
         cut = [tokenizer(prompt_clean(text), max_length=length, truncation=True).input_ids for text in texts]
         keys = [_key(tokens) for tokens in cut]
-        digest = hashlib.sha256(json.dumps([RECIPE, folder_sha256(text_encoder, root), keys]).encode()).hexdigest()
-        folder = Path(root) / f"texts-{digest[:12]}"
-        if folder.exists():
-            return cls(folder)
-        part = folder.with_name(folder.name + ".part")
-        part.mkdir(parents=True, exist_ok=True)
-        offsets = np.concatenate([[0], np.cumsum([len(tokens) for tokens in cut])]).astype(np.int64)
-        width = json.loads((Path(text_encoder) / "config.json").read_text())["d_model"]
-        if not (part / "tokens.npy").exists():
-            shape = (int(offsets[-1]), width)
-            np.lib.format.open_memmap(part / "tokens.npy", mode="w+", dtype=np.int16, shape=shape).flush()
-        logger.info("embedding %d captions into %s", len(texts), folder)
-        work = _Embedding(texts, offsets, str(text_encoder), tokenizer, part / "tokens.npy")
-        run_shares(part, len(texts), work, TEXTS_AT_ONCE, workers, "embedding captions")
-        (part / "index.json").write_text(json.dumps({"keys": keys, "offsets": offsets.tolist()}))
-        os.rename(part, folder)
-        return cls(folder)
+        digest = hashlib.sha256(json.dumps([RECIPE, folder_sha256(text_encoder, root)]).encode()).hexdigest()
+        width = read_config(str(text_encoder), "config.json")["d_model"]
+        store = Store(Path(root) / TEXTS / digest[:12], width * torch.bfloat16.itemsize)
+
+        def work(rows: Rows, places: list[int]) -> _Embedding:
+            return _Embedding([texts[place] for place in places], str(text_encoder), tokenizer, rows)
+
+        items = [Item(key, len(tokens)) for key, tokens in zip(keys, cut, strict=True)]
+        store.fill(items, work, TEXTS_AT_ONCE, workers, "embedding captions")
+        for text, key in zip(texts, keys, strict=True):
+            if key in store.bad:
+                raise InputError(f"caption {checks.show(text)}: {store.bad[key]}; say it in other words")
+        return cls(store, keys)
 
 
 class CachedTextEncoder(nn.Module):
@@ -160,23 +163,21 @@ class _Embedding:
     """The work of a process: see `Work`."""
 
     texts: list[str]
-    offsets: np.ndarray
     text_encoder: str
     tokenizer: PreTrainedTokenizerBase
-    tokens: Path
+    rows: Rows
 
     def open(self, device: torch.device) -> Encode:
-        encoder = UMT5EncoderModel.from_pretrained(self.text_encoder, dtype=torch.bfloat16).eval().to(device)
-        tokens = np.lib.format.open_memmap(self.tokens, mode="r+")
+        with loading(self.text_encoder):
+            encoder = UMT5EncoderModel.from_pretrained(self.text_encoder, dtype=torch.bfloat16).eval().to(device)
 
         @torch.no_grad()
         def encode(rows: Sequence[int]) -> dict[int, str]:
-            longest = max(int(self.offsets[row + 1] - self.offsets[row]) for row in rows)
-            states = encode_text(self.tokenizer, encoder, [self.texts[row] for row in rows], longest)
-            for row, state in zip(rows, states.to(torch.bfloat16).cpu(), strict=True):
-                begin, end = int(self.offsets[row]), int(self.offsets[row + 1])
-                tokens[begin:end] = state[: end - begin].view(torch.int16).numpy()
-            tokens.flush()
-            return {}
+            counts = [self.rows.first[row + 1] - self.rows.first[row] for row in rows]
+            states = encode_text(self.tokenizer, encoder, [self.texts[row] for row in rows], max(counts))
+            made = [state[:count].to(torch.bfloat16).cpu() for state, count in zip(states, counts, strict=True)]
+            finite = {row: state for row, state in zip(rows, made, strict=True) if state.isfinite().all()}
+            self.rows.write({row: state.view(torch.int16).numpy() for row, state in finite.items()})
+            return {row: "its embedding is not finite" for row in rows if row not in finite}
 
         return encode

@@ -17,6 +17,7 @@ from vgen.data.footage import INDEXES, Footage, LeRobotFootage, VideoFolder
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.schedule import BucketSchedule
 from vgen.errors import InputError
+from vgen.train.objectives.membership import split_as_before, split_episodes
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,12 @@ class ClipBatches:
 
 
 def open_data(
-    config: DataConfig, lengths: Sequence[int], multiple: int, captions: bool = True, report: Path | None = None
+    config: DataConfig,
+    lengths: Sequence[int],
+    multiple: int,
+    captions: bool = True,
+    report: Path | None = None,
+    write: bool = True,
 ) -> TrainingData:
     """Opens a data set and gives each episode its bucket; says how many were dropped, and why.
 
@@ -94,12 +100,14 @@ def open_data(
         lengths: numbers of frames that a clip may have.
         multiple: of which both sides of a clip must be multiples.
         captions: whether an episode without a caption is bad.
-        report: a JSONL file that bad episodes are added to.
+        report: a JSONL file that bad episodes are added to, in the folder of the run, which also keeps which episodes
+            are held out; None: there is no run.
+        write: see `open_footage`.
 
     Raises:
         InputError: the data cannot be opened, too much of it is bad, or no episode fits.
     """
-    footage = open_footage(config)
+    footage = open_footage(config, write)
     total = len(footage.episodes) + len(footage.bad)
     bad = BadData(total, config.max_bad_share, report)
     mute = {place for place, episode in enumerate(footage.episodes) if captions and not episode.caption}
@@ -117,7 +125,11 @@ def open_data(
         longest = max(footage.episodes, key=lambda e: e.frames / e.fps, default=None)
         hint = longest and f"; the longest has {longest.frames} frames at {longest.fps:g} fps"
         raise InputError(f"none of {total} videos can be used: {reasons or bad.summary()}{hint or ''}")
-    train, held_out = split_episodes(len(kept), config.held_out)
+    if report is None:
+        train, held_out = split_episodes(len(kept), config.held_out)
+    else:
+        name = f"{footage.name}, {config.split}"
+        train, held_out = split_as_before(footage, kept, config.held_out, report.parent, name)
     parts = [Clips(footage, assignment.buckets, config.fps, [kept[n] for n in part]) for part in (train, held_out)]
     return TrainingData(footage, assignment, *parts, bad)
 
@@ -136,8 +148,11 @@ def parse_lengths(frames: int | Sequence[int], stride: int) -> list[int]:
     return sorted(set(lengths))
 
 
-def open_footage(config: DataConfig) -> Footage:
+def open_footage(config: DataConfig, write: bool = True) -> Footage:
     """The frames of a data set; those of a LeRobot folder are decoded first where `decode_once` says so.
+
+    Args:
+        write: whether what is found out is kept, and frames decoded first. Without, nothing is written.
 
     Raises:
         InputError: the data cannot be opened, two sets are named, or captions without the videos that they are of.
@@ -147,13 +162,15 @@ def open_footage(config: DataConfig) -> Footage:
     if config.captions is not None and config.videos is None:
         raise InputError(f"data.captions={config.captions} is read with data.videos alone; name that folder")
     if config.videos is not None:
-        return VideoFolder(config.videos, config.captions, config.cache)
+        return VideoFolder(config.videos, config.captions, config.cache, write)
     if config.dataset is None:
         return FrameCache(config.cache)
+    if not write:
+        return LeRobotFootage(LeRobotDataset(config.dataset, config.split), config.camera)
     dataset = open_dataset(config)
     if config.decode_once:
         return FrameCache.of_dataset(dataset, config.camera, config.cache)
-    return LeRobotFootage(dataset, config.camera)
+    return LeRobotFootage(dataset, config.camera, config.cache)
 
 
 def open_dataset(config: DataConfig) -> LeRobotDataset:
@@ -163,21 +180,3 @@ def open_dataset(config: DataConfig) -> LeRobotDataset:
         InputError: as `LeRobotDataset`.
     """
     return LeRobotDataset(config.dataset, config.split, Path(config.cache) / INDEXES)
-
-
-def split_episodes(count: int, held_out: float) -> tuple[list[int], list[int]]:
-    """Places of (trained, held-out) episodes, the held-out ones spread evenly: at least one of each, or none held out
-    where the share is 0.
-
-    Raises:
-        InputError: there is a single episode and some are to be held out, or the share is not in [0, 1).
-    """
-    if held_out == 0:
-        return list(range(count)), []
-    if count < 2 or not 0 < held_out < 1:
-        raise InputError(
-            f"held_out={held_out} of {count} episodes leaves nothing to train on or to validate with; 0 holds none out"
-        )
-    kept = min(max(1, round(count * held_out)), count - 1)
-    out = sorted({int(n) for n in (np.arange(kept) + 0.5) * count / kept})
-    return sorted(set(range(count)) - set(out)), out

@@ -110,5 +110,5 @@ class EncodedClips:
         pixels = np.zeros((0, 0, 0, 3), np.uint8)
         if len(frames):
             clip, pixels = read_or_next(self._clips, numbers, clip, self._bad, frames)
-        latent = self._latents[bucket].latents[self._rows[bucket][clip]]
+        latent = self._latents[bucket][self._rows[bucket][clip]]
         return Sample(latent, pixels, self._clips.episode(numbers[clip]).caption, numbers[clip])

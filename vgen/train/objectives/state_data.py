@@ -147,7 +147,7 @@ class StateEpisodes:
         """Of frames of the episode at that place: float16 [S, C, h, w]."""
         assert self._latents is not None, "encode comes first"
         rows = [self._rows[self.episodes[place].clips[frame]] for frame in frames]
-        return np.stack([self._latents.latents[row, :, 0] for row in rows])
+        return np.stack([self._latents[row][:, 0] for row in rows])
 
     def pixels(self, place: int, frames: Sequence[int]) -> np.ndarray:
         """Of frames of the episode at that place: uint8 [S, 3, H, W].
