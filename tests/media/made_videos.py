@@ -10,31 +10,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+from bench_common.numbered import picture
 
 CASES = Path(__file__).parents[2] / "../shared/cases"
-BITS = 10  # of a number, lowest first, side by side in the upper quarter of a picture
 SIZE = (96, 160)
-NOISE = np.random.default_rng(0).integers(0, 256, (64, 1024, 3), dtype=np.uint8)
-
-
-def picture(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """uint8 [H, W, 3]: the number as bright and dark squares above, and coloured noise that moves below."""
-    height, width = size
-    pixels = np.full((height, width, 3), 16, np.uint8)
-    for bit in range(BITS):
-        if number >> bit & 1:
-            pixels[: height // 4, bit * width // BITS : (bit + 1) * width // BITS] = 235
-    rows = np.arange(height - height // 4) // 4 % len(NOISE)
-    columns = (np.arange(width) + 3 * number) // 8 % NOISE.shape[1]
-    pixels[height // 4 :] = NOISE[rows[:, None], columns] // 2 + 64
-    return pixels
-
-
-def number_of(pixels: np.ndarray) -> int:
-    """The number that a picture carries."""
-    height, width = pixels.shape[:2]
-    row = pixels[height * 24 // 192, [width * (32 * bit + 16) // 320 for bit in range(BITS)], :3].mean(axis=-1)
-    return int(sum(1 << bit for bit, value in enumerate(row) if value > 127))
 
 
 @dataclass(frozen=True)

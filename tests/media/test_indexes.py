@@ -7,7 +7,8 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from made_videos import CASES, Clip, make, number_of
+from bench_common.numbered import number_of
+from made_videos import CASES, Clip, make
 from PIL import Image
 from video_table import UNEVEN, h264
 

@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from made_videos import Clip, add_stream, make, number_of, pictures, plain_decode, remux
+from bench_common.numbered import number_of
+from made_videos import Clip, add_stream, make, pictures, plain_decode, remux
 from video_table import TABLE, h264, hevc
 
 from vgen.errors import InputError

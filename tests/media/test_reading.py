@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import av
 import numpy as np
 import pytest
-from made_videos import CASES, Clip, make, number_of, plain_decode
+from bench_common.numbered import number_of
+from made_videos import CASES, Clip, make, plain_decode
 from video_table import TABLE, h264
 
 from vgen.media import video as video_module

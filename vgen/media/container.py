@@ -55,7 +55,7 @@ class Decoder:
         InputError: as `open_container`.
 
     Attributes:
-        stream: PyAV's.
+        stream: PyAV's; another one, and the old one gone, once frames were begun anew.
         damaged: packets between the first and the latest frame since the last start that could not be decoded. What
             fails before the first was cut off from what it needs, and what fails after the last is where a file ends.
     """

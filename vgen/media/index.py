@@ -8,6 +8,7 @@ which it is known again.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, fields
 from itertools import islice, pairwise
 from os import PathLike
@@ -158,20 +159,17 @@ NONE = np.iinfo(np.int64).min
 
 def _read_packets(file: str | PathLike) -> _Packets:
     container, stream = open_container(file)
-    rows = []
+    values = array("q")
     with container:
         try:
             for packet in container.demux(stream):
                 if packet.size:
                     times = (NONE if time is None else time for time in (packet.pts, packet.dts, packet.duration or 0))
-                    rows.append((*times, packet.is_keyframe, packet.is_discard, packet.is_corrupt))
+                    values.extend((*times, packet.is_keyframe, packet.is_discard, packet.is_corrupt))
         except av.FFmpegError:  # the file breaks off
             pass
-        columns = list(zip(*rows, strict=True)) or [()] * 6
-        kinds = [np.int64] * 3 + [bool] * 3
-        return _Packets(
-            container.format.name, *(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True))
-        )
+        shown, sent, lengths, *marks = np.array(values, np.int64).reshape(-1, 6).T.copy()
+        return _Packets(container.format.name, shown, sent, lengths, *(mark.astype(bool) for mark in marks))
 
 
 def _from_packets(file: str | PathLike, decoder: Decoder, packets: _Packets) -> FrameIndex | None:
@@ -223,7 +221,6 @@ def _closed(packets: _Packets) -> bool:
 
 def _from_frames(file: str | PathLike, decoder: Decoder, packets: _Packets) -> FrameIndex:
     """The index of a file that has to be decoded for it."""
-    stream = decoder.stream
     first, stamps, checksums, key = None, [], [], []
     for frame in tqdm(decoder.frames(), f"decoding {Path(file).name} once", unit="frame", delay=2):
         first = first or frame
@@ -234,6 +231,7 @@ def _from_frames(file: str | PathLike, decoder: Decoder, packets: _Packets) -> F
         raise InputError(f"{file}: not a readable video file (no frame of it can be decoded)")
     if decoder.damaged:
         raise InputError(f"{file}: cannot be decoded; the file is damaged ({decoder.damaged} packets within it)")
+    stream = decoder.stream  # not before: it is another one where the file was opened anew
     timed = None not in stamps and all(before < after for before, after in pairwise(stamps))
     rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
     times = np.array(stamps) * float(stream.time_base) if timed else np.arange(len(stamps)) / rate
