@@ -80,7 +80,7 @@ FILMS = {
     "hevc_closed": _hevc(0),
     "hevc_open": _hevc(1),
     "vp9": Film("webm", "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "g": "60", "b": "2M"}),
-    "av1": Film("mp4", "libsvtav1", {"preset": "12", "g": "60", "crf": "20"}),
+    "av1": Film("mp4", "libsvtav1", {"preset": "10", "g": "60", "crf": "20"}),
 }
 QUICK = ("h264_g8_b0", "h264_g60_b3", "hevc_open")
 
@@ -281,10 +281,9 @@ def memory(path: Path) -> tuple[int, float]:
     return frames, kilobytes / 1024
 
 
-def ratio(own: list[float], other: list[float]) -> float | None:
+def ratio(own: list[float], other: list[float]) -> float:
     """The median over rounds of one reader's speed over another's."""
-    pairs = list(zip(own, other, strict=False))
-    return statistics.median(one / two for one, two in pairs) if pairs else None
+    return statistics.median(one / two for one, two in zip(own, other, strict=True))
 
 
 def rows(name: str, results: dict[str, Result], seconds: float) -> list[str]:
@@ -295,12 +294,12 @@ def rows(name: str, results: dict[str, Result], seconds: float) -> list[str]:
             lines.append(f"{name:28} {reader:10} {result.failure[:70]}")
             continue
         cells = [f"{statistics.median(speeds):9.0f}" for speeds in (result.clips, result.whole)]
-        if reader == "vgen":
+        if reader == "vgen" and not decord.failure:
             pairs = (result.clips, decord.clips), (result.whole, decord.whole)
-            against = [f"{value:6.2f}" if value else "      " for value in (ratio(*pair) for pair in pairs)]
-            last = f"{1000 * seconds:8.0f}"
+            against = [f"{ratio(*pair):6.2f}" for pair in pairs]
         else:
-            against, last = ["      "] * 2, ""
+            against = ["      "] * 2
+        last = f"{1000 * seconds:8.0f}" if reader == "vgen" else ""
         share = f"{100 * result.right / result.frames:6.1f} %"
         lines.append(f"{name:28} {reader:10} {cells[0]} {against[0]} {cells[1]} {against[1]} {share} {last}".rstrip())
     return lines
