@@ -208,7 +208,7 @@ def _small(pixels: np.ndarray) -> np.ndarray:
 
 
 def measure(path: Path, frames: int, truth: Truth, rounds: int) -> dict[str, Result]:
-    """All readers on one file, in turns; the first of a round alternates."""
+    """All readers on one file, in turns; chance orders those of a round."""
     results, readers = {name: Result() for name in READERS}, {}
     for name, opener in READERS.items():
         with _failures(results[name]):
@@ -218,8 +218,7 @@ def measure(path: Path, frames: int, truth: Truth, rounds: int) -> dict[str, Res
         chance = random.Random(number)
         starts = [chance.randrange(max(1, frames - CLIP + 1)) for _ in range(CLIPS)]
         clips = [range(start, min(start + CLIP, frames)) for start in starts]
-        names = list(readers)
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+        for name in chance.sample(list(readers), len(readers)):
             result = results[name]
             if result.failure is None:
                 with _failures(result):
