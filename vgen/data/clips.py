@@ -19,8 +19,8 @@ from vgen.data.footage import Footage, episode_keys
 from vgen.data.jsonl import read_summed, summed_line
 from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
 from vgen.data.sealed import read_sealed, write_sealed
-from vgen.data.shares import Encode
-from vgen.data.store import Damaged, Item, Rows, Store, stopped
+from vgen.data.shard import Damaged
+from vgen.data.store import Encode, Item, Store, stopped
 from vgen.errors import InputError
 from vgen.files import append, writing
 from vgen.media.video import READING
@@ -194,7 +194,7 @@ def _decoded(folder: Path, listed: _Episodes, read: Callable[[int], EpisodeFrame
     """The store of all frames; `read` gives those of the episode at a place."""
     store = Store(folder, 3 * int(np.prod(listed.size)))
     items = [Item(key, length) for key, length in zip(listed.keys, listed.lengths, strict=True)]
-    store.fill(items, lambda rows, places: _Decoding(read, places, rows), 1, 1, f"decoding into {folder.name}")
+    store.fill(items, _Decoding(read), 1, 1, f"decoding into {folder.name}")
     return store
 
 
@@ -203,18 +203,16 @@ class _Decoding:
     """The work of a process: see `Work`."""
 
     read: Callable[[int], EpisodeFrames]
-    places: list[int]
-    rows: Rows
 
     def open(self, device: torch.device) -> Encode:
-        def decode(rows: Sequence[int]) -> dict[int, str]:
-            for row in rows:
+        def decode(places: Sequence[int]) -> dict[int, np.ndarray | str]:
+            found: dict[int, np.ndarray | str] = {}
+            for place in places:
                 try:
-                    pixels = self.read(self.places[row]).pixels
+                    found[place] = np.asarray(self.read(place).pixels, np.uint8)
                 except InputError as error:
-                    return {row: str(error)}
-                self.rows.write({row: np.asarray(pixels, np.uint8)})
-            return {}
+                    found[place] = str(error)
+            return found
 
         return decode
 

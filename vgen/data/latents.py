@@ -18,8 +18,8 @@ from vgen.backbone.precision import autocast
 from vgen.backbone.shapes import latent_frames
 from vgen.data.clips import Clips
 from vgen.data.hashes import folder_sha256
-from vgen.data.shares import Encode
-from vgen.data.store import Damaged, Item, Rows, Store, stopped
+from vgen.data.shard import Damaged
+from vgen.data.store import Encode, Item, Store, stopped
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.media.video import READING
@@ -89,10 +89,7 @@ class LatentCache:
         name = f"{bucket}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
         store = Store(Path(root) / LATENTS / name, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
         keys = [clips.key(number) for number in numbers]
-
-        def work(rows: Rows, places: list[int]) -> _Encoding:
-            return _Encoding(clips, [numbers[place] for place in places], str(codec), rows)
-
+        work = _Encoding(clips, list(numbers), str(codec))
         store.fill([Item(key) for key in keys], work, CLIPS_AT_ONCE, workers, f"encoding clips of {bucket}")
         return cls(store, shape, clips, numbers, keys)
 
@@ -104,29 +101,28 @@ class _Encoding:
     clips: Clips
     numbers: list[int]
     codec: str
-    rows: Rows
 
     def open(self, device: torch.device) -> Encode:
         encoder = WanCodec(load_vae(self.codec).to(device))
 
-        def encode(rows: Sequence[int]) -> dict[int, str]:
-            pixels, bad = {}, {}
-            for row in rows:
+        def encode(places: Sequence[int]) -> dict[int, np.ndarray | str]:
+            pixels, found = {}, {}
+            for place in places:
                 try:
-                    pixels[row] = self.clips.pixels(self.numbers[row])
+                    pixels[place] = self.clips.pixels(self.numbers[place])
                 except InputError as error:
-                    bad[row] = str(error)
+                    found[place] = str(error)
             if pixels:
                 video = torch.from_numpy(np.stack(list(pixels.values()))).permute(0, 4, 1, 2, 3)
                 with autocast(device.type):
                     made = encoder.encode_video(to_unit(video)).cpu().numpy()
                 with np.errstate(over="ignore"):  # what is too large for float16 is not finite
-                    latents = dict(zip(pixels, made.astype(np.float16), strict=True))
-                bad |= {row: self._fault(row) for row, latent in latents.items() if not np.isfinite(latent).all()}
-                self.rows.write({row: latent for row, latent in latents.items() if row not in bad})
-            return bad
+                    latents = made.astype(np.float16)
+                for place, latent in zip(pixels, latents, strict=True):
+                    found[place] = latent if np.isfinite(latent).all() else self._fault(place)
+            return found
 
         return encode
 
-    def _fault(self, row: int) -> str:
-        return f"its latent is not finite, from frame {self.clips.start(self.numbers[row])} on"
+    def _fault(self, place: int) -> str:
+        return f"its latent is not finite, from frame {self.clips.start(self.numbers[place])} on"

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +18,10 @@ import numpy as np
 
 from vgen.data.jsonl import read_summed, summed_line
 from vgen.data.sealed import read_sealed, write_sealed
-from vgen.data.shares import DONE, read_reasons, read_state
-from vgen.files import append, writing
+from vgen.files import append, preallocate, sync
 
 INDEX, ROWS, BROKEN = "index.json", "rows.bin", "broken.jsonl"
-PLAN, SUMS, LOCK = "plan.json", "sums.bin", "lock"  # of a shard in the making
+PLAN, DONE, LOCK = "plan.json", "done.jsonl", "lock"  # of a shard in the making
 AT_ONCE = 64  # blocks that are held in memory to be checked
 
 
@@ -31,44 +30,16 @@ class Damaged(Exception):
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows of a shard that is being written; another process gets a copy of it.
+class Shard:
+    """A whole shard.
 
     Attributes:
-        folder: of the shard in the making.
-        block: bytes of a block.
-        first: the first block of each row, and the number of all blocks.
+        made: when it was, in seconds.
+        block, size: bytes of a block, and of all.
+        rows: per key, its first block and how many they are.
+        bad: keys whose arrays cannot be made, each with the reason.
+        sums: uint32, the CRC-32 of each block.
     """
-
-    folder: Path
-    block: int
-    first: list[int]
-
-    def write(self, arrays: dict[int, np.ndarray]) -> None:
-        """Writes the arrays of some rows, and waits until the disk has them.
-
-        Raises:
-            InputError, TryAgain: see `writing`.
-        """
-        with (
-            writing(self.folder),
-            (self.folder / ROWS).open("r+b", buffering=0) as rows,
-            (self.folder / SUMS).open("r+b", buffering=0) as sums,
-        ):
-            for row, array in arrays.items():
-                blocks = np.ascontiguousarray(array).reshape(self.first[row + 1] - self.first[row], -1).view(np.uint8)
-                assert blocks.shape[1] == self.block, f"a block of {blocks.shape[1]} bytes, not {self.block}"
-                for place, data in enumerate(blocks, self.first[row]):
-                    _write(rows.fileno(), data, place * self.block)
-                checks = np.array([crc32(data) for data in blocks], "<u4")
-                _write(sums.fileno(), checks.view(np.uint8), self.first[row] * 4)
-            os.fdatasync(rows.fileno())
-            os.fdatasync(sums.fileno())
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A whole shard. rows: per key, its first block and how many they are; made: when it was, in seconds."""
 
     folder: Path
     made: float
@@ -80,7 +51,7 @@ class Shard:
 
     @classmethod
     def load(cls, folder: Path) -> Shard:
-        """Raises: OSError, ValueError, KeyError: it is damaged."""
+        """Raises: OSError, ValueError, KeyError, TypeError: it is damaged."""
         index = read_sealed(folder / INDEX)
         sums = np.frombuffer(base64.b64decode(index["sums"]), "<u4")
         rows = {key: (first, blocks) for key, first, blocks in index["rows"]}
@@ -91,7 +62,7 @@ class Shard:
         file = self.folder / ROWS
         blocks = np.empty((len(places), self.block), np.uint8)
         try:
-            with file.open("rb", buffering=0) as rows:
+            with file.open("rb", buffering=0) as rows:  # not mapped: a disk that fails would end the process
                 for place, data in zip((first + places).tolist(), blocks, strict=True):
                     if not _read(rows.fileno(), data, place * self.block):
                         raise Damaged(f"{file} breaks off: it had {self.size} bytes")
@@ -108,27 +79,89 @@ class Shard:
             first, count = self.rows[key]
             places = np.arange(count) if rng is None else rng.integers(count, size=1)
             try:
-                for start in range(0, len(places), AT_ONCE):  # not a whole long episode at once
+                for start in range(0, len(places), AT_ONCE):
                     self.read(first, places[start : start + AT_ONCE])
             except Damaged:
                 found.append(key)
         return found
 
     def whole(self) -> bool:
-        """Whether the file of the blocks has exactly its size."""
-        try:
-            return (self.folder / ROWS).stat().st_size == self.size
-        except OSError:
-            return False
+        """Whether the file of the blocks has exactly its size, or is known to have another."""
+        return self._found_size() in (self.size, *read_summed(self.folder / BROKEN))
 
     def note(self, keys: Sequence[str]) -> None:
-        """Keeps in mind which rows are broken, where that can be written."""
+        """Keeps in mind which rows are broken, and the size of the file, where that can be written."""
         with suppress(OSError):
-            append(self.folder / BROKEN, "".join(map(summed_line, keys)))
+            append(self.folder / BROKEN, "".join(map(summed_line, [*keys, self._found_size()])))
 
     def noted(self) -> set[str]:
         """The keys of broken rows."""
         return {key for key in read_summed(self.folder / BROKEN) if isinstance(key, str)}
+
+    def _found_size(self) -> int:
+        try:
+            return (self.folder / ROWS).stat().st_size
+        except OSError:
+            return 0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A shard in the making. Raises, in all it does: OSError.
+
+    Attributes:
+        folder: held by `held_by_us`.
+        block: bytes of a block.
+        keys: of the rows.
+        first: the first block of each row, and the number of all blocks.
+    """
+
+    folder: Path
+    block: int
+    keys: list[str]
+    first: list[int]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blocks."""
+        return self.first[-1] * self.block
+
+    def prepare(self) -> None:
+        """Takes the room for the rows; where there is none, nothing is left of the folder."""
+        try:
+            preallocate(self.folder / ROWS, self.size)
+            write_sealed(self.folder / PLAN, {"block": self.block, "keys": self.keys, "first": self.first})
+        except OSError:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def write(self, made: Mapping[int, np.ndarray | str]) -> None:
+        """Some rows: their arrays, or the reasons why they have none. They count once the disk has them."""
+        lines = []
+        with (self.folder / ROWS).open("r+b", buffering=0) as file:
+            for row, array in made.items():
+                if isinstance(array, str):
+                    lines.append(summed_line([row, array]))
+                    continue
+                blocks = np.ascontiguousarray(array).reshape(self.first[row + 1] - self.first[row], -1).view(np.uint8)
+                assert blocks.shape[1] == self.block, f"a block of {blocks.shape[1]} bytes, not {self.block}"
+                for place, data in enumerate(blocks, self.first[row]):
+                    _write(file.fileno(), data, place * self.block)
+                lines.append(summed_line([row, [crc32(data) for data in blocks]]))
+            os.fdatasync(file.fileno())
+        append(self.folder / DONE, "".join(lines))
+        sync(self.folder / DONE)
+
+    def done(self) -> tuple[dict[int, list[int]], dict[int, str]]:
+        """The checksums of the rows that were written, and the reasons of those that have no array."""
+        sums, bad = {}, {}
+        for record in read_summed(self.folder / DONE):
+            match record:
+                case [int(row), list(checks)]:
+                    sums[row] = checks
+                case [int(row), str(reason)]:
+                    bad[row] = reason
+        return sums, bad
 
 
 @contextmanager
@@ -165,36 +198,42 @@ def finish(part: Path) -> int:
         OSError: it cannot be written; then nothing is left of it.
     """
     try:
-        plan = read_sealed(part / PLAN)
-        state, reasons = read_state(part), read_reasons(part)
-        sums = np.frombuffer((part / SUMS).read_bytes(), "<u4")
-    except (OSError, ValueError):
+        draft = Draft(part, **read_sealed(part / PLAN))
+    except (OSError, ValueError, TypeError):
         shutil.rmtree(part)
         return 0
-    keys, first, block = plan["keys"], plan["first"], plan["block"]
-    rows = {keys[row]: (first[row], first[row + 1] - first[row]) for row in np.flatnonzero(state == DONE).tolist()}
-    draft = Shard(part, time.time(), block, first[-1] * block, rows, {}, sums)
-    lost = draft.broken(list(rows))
-    for key in lost:
-        del rows[key]
-    bad = {keys[row]: reason for row, reason in reasons.items()}
-    if not rows and not bad:
-        shutil.rmtree(part)
-        return len(lost)
-    end = max((begin + count for begin, count in rows.values()), default=0)
     try:
-        os.truncate(part / ROWS, end * block)
-        index = {"made": draft.made, "block": block, "bytes": end * block, "bad": bad}
-        index["rows"] = [(key, *place) for key, place in rows.items()]
-        index["sums"] = base64.b64encode(sums[:end].tobytes()).decode()
-        write_sealed(part / INDEX, index)
+        sums, bad = draft.done()
+        checks = np.zeros(draft.first[-1], "<u4")
+        for row, found in sums.items():
+            checks[draft.first[row] : draft.first[row + 1]] = found
+        rows = {draft.keys[row]: (draft.first[row], draft.first[row + 1] - draft.first[row]) for row in sorted(sums)}
+        shard = Shard(part, time.time(), draft.block, draft.size, rows, {draft.keys[r]: bad[r] for r in bad}, checks)
+        lost = shard.broken(list(rows))
+        for key in lost:
+            del rows[key]
+        if rows or bad:
+            _seal(shard)
+        else:
+            shutil.rmtree(part)
     except OSError:
         shutil.rmtree(part, ignore_errors=True)
         raise
+    return len(lost)
+
+
+def _seal(shard: Shard) -> None:
+    part = shard.folder
+    end = max((first + count for first, count in shard.rows.values()), default=0)
+    with (part / ROWS).open("ab") as file:
+        file.truncate(end * shard.block)
+    index = {"made": shard.made, "block": shard.block, "bytes": end * shard.block, "bad": shard.bad}
+    index["rows"] = [(key, *place) for key, place in shard.rows.items()]
+    index["sums"] = base64.b64encode(shard.sums[:end].tobytes()).decode()
+    write_sealed(part / INDEX, index)
     for scratch in set(part.iterdir()) - {part / INDEX, part / ROWS}:
         scratch.unlink()
     part.rename(part.with_name(uuid.uuid4().hex[:12]))
-    return len(lost)
 
 
 def _write(descriptor: int, data: np.ndarray, offset: int) -> None:

@@ -1,34 +1,22 @@
-"""Long work over many rows, in several processes, that goes on where it was stopped."""
+"""Long work that is shared between processes."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch.multiprocessing.spawn import ProcessExitedException
 from tqdm import tqdm
 
-from vgen.data.jsonl import read_summed, summed_line
 from vgen.errors import InputError, RunStopped, TryAgain
-from vgen.files import append, preallocate, writing
-
-TODO, DONE, BAD = 0, 1, 2
-STATE = "state.bin"
-REASONS = "bad.jsonl"
-
-Encode = Callable[[Sequence[int]], dict[int, str]]
-"""Encodes rows and writes them where they belong; returns the bad ones among them, each with its reason."""
 
 
-class Work(Protocol):
-    """What is to be done; another process gets a copy of it."""
+class Share(Protocol):
+    """What each process does; another process gets a copy of it."""
 
-    def open(self, device: torch.device) -> Encode:
-        """Loads what the encoding needs."""
+    def __call__(self, worker: int, workers: int, device: torch.device, progress: Callable[[int], object]) -> None:
+        """The share of worker number `worker` of `workers`; `progress` learns of how much more is done."""
 
 
 def worker_count(on_cpu: int) -> int:
@@ -36,72 +24,38 @@ def worker_count(on_cpu: int) -> int:
     return torch.cuda.device_count() or on_cpu
 
 
-def run_shares(folder: Path, rows: int, work: Work, at_once: int, workers: int, label: str) -> dict[int, str]:
-    """Does the work on every row that is not done yet.
-
-    What is done is kept in `folder`, row by row: a later call, with as many workers or others, goes on from there.
+def run_shares(share: Share, workers: int, total: int, label: str) -> None:
+    """Does the work, under a progress bar.
 
     Args:
-        folder: holds the state of the rows, and may hold their results.
-        rows: how many there are.
-        at_once: rows in one call of the encoding.
-        workers: processes that share the rows; the first alone runs in this process.
-        label: what the progress bar says.
-
-    Returns:
-        The bad rows with their reasons.
+        workers: processes that share it; the first alone runs in this process.
+        total: of what `progress` is told.
+        label: what the bar says.
 
     Raises:
-        InputError, RunStopped: as the work raises them; or the folder cannot be written to, or a process was killed.
+        InputError, RunStopped: as a process raises them; TryAgain also where one is ended from outside.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / STATE).exists():
-            preallocate(folder / STATE, rows)
-    state = read_state(folder)
-    assert len(state) == rows, f"{folder} is of {len(state)} rows, not {rows}"
-    left = np.flatnonzero(state == TODO)
-    workers = max(1, min(workers, -(-len(left) // at_once)))
-    if len(left):
-        with tqdm(total=rows, initial=rows - len(left), desc=label, delay=2) as bar:
-            arguments = (workers, folder, left, work, at_once)
-            if workers == 1:
-                _run_share(0, *arguments, progress=bar.update)
-            else:
-                _run_processes(arguments, bar)
-    return read_reasons(folder)
+    with tqdm(total=total, desc=label, delay=2) as bar:
+        if workers == 1:
+            share(0, 1, _device(0), bar.update)
+        else:
+            _run_processes(share, workers, bar)
 
 
-def read_state(folder: Path) -> np.ndarray:
-    """Of each row, whether it is to be done, done or bad: uint8 [rows]."""
-    return np.frombuffer((folder / STATE).read_bytes(), np.uint8)
-
-
-def read_reasons(folder: Path) -> dict[int, str]:
-    """The bad rows so far; a line that broke off is there again in whole."""
-    reasons = {}
-    for record in read_summed(folder / REASONS):
-        match record:
-            case [int(row), str(reason)]:
-                reasons[row] = reason
-    return reasons
-
-
-def _run_processes(arguments: tuple, bar: tqdm) -> None:
-    """Several processes, and a bar that follows what they wrote. What one of them refuses ends all."""
+def _run_processes(share: Share, workers: int, bar: tqdm) -> None:
+    """Several processes, and a bar that follows them. What one of them refuses ends all."""
     context = torch.multiprocessing.get_context("spawn")
-    problems, folder = context.SimpleQueue(), arguments[1]
-    processes = torch.multiprocessing.spawn(_run_worker, (problems, *arguments), nprocs=arguments[0], join=False)
+    problems, done = context.SimpleQueue(), context.Value("q", 0)
+    processes = torch.multiprocessing.spawn(_run, (workers, share, problems, done), nprocs=workers, join=False)
     try:
         over = False
         while not over and problems.empty():
             over = processes.join(timeout=0.5)
-            if done := int((read_state(folder) != TODO).sum()) - bar.n:
-                bar.update(done)
+            bar.update(done.value - bar.n)
     except ProcessExitedException as error:
         raise TryAgain(
-            f"a process that encodes into {folder} was ended from outside ({error.signal_name or error.exit_code}), as "
-            "for want of memory; what is done is kept: start the same command again"
+            f"{bar.desc}: a process was ended from outside ({error.signal_name or error.exit_code}), as for want of "
+            "memory; what is done is kept: start the same command again"
         ) from error
     finally:
         for process in processes.processes:
@@ -111,39 +65,23 @@ def _run_processes(arguments: tuple, bar: tqdm) -> None:
         raise problems.get()
 
 
-def _run_worker(worker: int, problems: torch.multiprocessing.SimpleQueue, *arguments: object) -> None:
+def _run(
+    worker: int,
+    workers: int,
+    share: Share,
+    problems: torch.multiprocessing.SimpleQueue,
+    done: torch.multiprocessing.Value,
+) -> None:
+    def progress(more: int) -> None:
+        with done.get_lock():
+            done.value += more
+
+    torch.set_num_threads(1)
     try:
-        _run_share(worker, *arguments)
+        share(worker, workers, _device(worker), progress)
     except (InputError, RunStopped) as error:
         problems.put(error)
 
 
-def _run_share(
-    worker: int,
-    workers: int,
-    folder: Path,
-    left: np.ndarray,
-    work: Work,
-    at_once: int,
-    progress: Callable[[int], object] | None = None,
-) -> None:
-    """Every workers-th batch of rows. Results are on disk before their state is."""
-    if workers > 1:
-        torch.set_num_threads(1)
-    encode = work.open(torch.device("cuda", worker) if torch.cuda.is_available() else torch.device("cpu"))
-    for start in range(worker * at_once, len(left), workers * at_once):
-        rows = left[start : start + at_once].tolist()
-        bad = encode(rows)
-        with writing(folder):
-            _note(folder, rows, bad)
-        if progress:
-            progress(len(rows))
-
-
-def _note(folder: Path, rows: Sequence[int], bad: dict[int, str]) -> None:
-    if bad:
-        append(folder / REASONS, "".join(summed_line([row, reason]) for row, reason in bad.items()))
-    with (folder / STATE).open("r+b", buffering=0) as state:
-        for row in rows:
-            os.pwrite(state.fileno(), bytes([BAD if row in bad else DONE]), row)
-        os.fdatasync(state.fileno())
+def _device(worker: int) -> torch.device:
+    return torch.device("cuda", worker) if torch.cuda.is_available() else torch.device("cpu")

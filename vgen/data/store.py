@@ -15,22 +15,24 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import torch
 
-from vgen.data.sealed import write_sealed
-from vgen.data.shard import INDEX, PLAN, ROWS, SUMS, Damaged, Rows, Shard, finish, held_by_us
-from vgen.data.shares import Work, run_shares
+from vgen.data.shard import INDEX, ROWS, Damaged, Draft, Shard, finish, held_by_us
+from vgen.data.shares import run_shares
 from vgen.errors import RunStopped, TryAgain
-from vgen.files import PART, preallocate, writing
+from vgen.files import PART, writing
 
 logger = logging.getLogger(__name__)
 
-SHARD_BYTES = 4 << 30  # of the blocks of a shard, or a single row that is larger
+SHARDS = 64  # that a store is made in, so that so many processes can share the work ...
+SHARD_BYTES = 1 << 30  # ... and at most so many bytes in each, or a single batch that is larger
 SAMPLE = 64  # rows that are read when a store is opened for work
 ASIDE = ".damaged"  # the last suffix of a shard that is not read any more
 POLL = 1.0  # seconds between looks at what another process makes
@@ -44,24 +46,37 @@ class Item:
     blocks: int = 1
 
 
+Encode = Callable[[Sequence[int]], Mapping[int, np.ndarray | str]]
+"""Makes the arrays of some items, told by their places; for each its array, or the reason why it cannot be made."""
+
+
+class Work(Protocol):
+    """What makes the arrays; another process gets a copy of it."""
+
+    def open(self, device: torch.device) -> Encode:
+        """Loads what is needed for it."""
+
+
 class Store:
     """Arrays found by key.
 
     Args:
         folder: of the shards; it may be missing as yet.
         block: bytes of a block. Shards of other blocks are not looked at.
+        broken: shards and keys of rows that are not to be used.
 
     Attributes:
         bad: keys whose arrays could not be made, each with the reason.
     """
 
-    def __init__(self, folder: str | Path, block: int) -> None:
+    def __init__(self, folder: str | Path, block: int, broken: Iterable[tuple[Path, str]] = ()) -> None:
         self.folder, self.block = Path(folder), block
-        self._broken: set[tuple[Path, str]] = set()  # rows that were seen to be, also where that cannot be noted
-        self._load()
+        self._broken = set(broken)  # rows that were seen to be, also where that cannot be noted
+        self._loaded: dict[Path, Shard] = {}
+        self.load()
 
     def __reduce__(self) -> tuple:
-        return Store, (self.folder, self.block)
+        return Store, (self.folder, self.block, self._broken)
 
     def __contains__(self, key: str) -> bool:
         """Whether a key has an array, or is known to be bad."""
@@ -90,47 +105,60 @@ class Store:
         first, count = shard.rows[key]
         return hashlib.sha256(shard.sums[first : first + count].tobytes()).hexdigest()[:24]
 
-    def fill(
-        self, items: Sequence[Item], work: Callable[[Rows, list[int]], Work], at_once: int, workers: int, label: str
-    ) -> None:
+    def fill(self, items: Sequence[Item], work: Work, at_once: int, workers: int, label: str) -> None:
         """Makes the arrays that are missing or broken. A sample of those that are there is read for it, and all of a
-        shard where one of its sample is broken. What others are making at this moment is waited for.
+        shard where one of its sample is broken. Other processes and hosts that fill the same store at the same time
+        share the work, and are waited for.
 
         Args:
             items: all that the store is to hold, whatever it holds besides.
-            work: given the rows to write and which of `items` they are, the work on them: see `run_shares`, whose
-                arguments the others are.
+            at_once: items in one call of the encoding.
+            workers: processes that share the work; the first alone runs in this process.
+            label: what the progress bar says.
 
         Raises:
             InputError, RunStopped: as the work raises them, or the disk is full, or cannot be written to.
         """
         self._check([item.key for item in items])
-        unique = {item.key: (place, item.blocks) for place, item in reversed(list(enumerate(items)))}
-        wanted = sorted((place, key, blocks) for key, (place, blocks) in unique.items())
-        missing = [row for row in wanted if row[1] not in self]
-        if missing:
-            logger.info("%s: %d of %d are made in %s", label, len(missing), len(wanted), self.folder)
+        filling = _Filling(self, list({item.key: item for item in items}.values()), _places(items), work, at_once)
+        missing = filling.missing()
+        if not missing:
+            return
+        logger.info("%s: %d of %d are made in %s", label, len(missing), len(filling.items), self.folder)
+        self._make_room(sum(filling.items[place].blocks for place in missing) * self.block)
         told = False
         while missing:
             with writing(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._finish_others()
-            self._load()
-            missing = [row for row in wanted if row[1] not in self]
-            groups = self._cut(missing, at_once)
-            free = False
-            for number, group in enumerate(groups, 1):
-                of = f", part {number} of {len(groups)}" if len(groups) > 1 else ""
-                free |= self._make(group, work, at_once, workers, label + of)
-            if groups and not free:
+                for part in self.folder.glob(f"*{PART}"):  # which a process left that was killed at it
+                    with held_by_us(part) as held:
+                        if held:
+                            finish(part)
+            self.load()
+            groups = filling.groups()
+            if groups:
+                run_shares(filling, min(workers, len(groups)), len(filling.missing()), label)
+            self.load()
+            missing = filling.missing()
+            if missing:
                 if not told:
                     logger.warning("another process is making what is missing in %s: waiting for it", self.folder)
                 told = True
-                self._wait(groups[0])
-            self._load()
-            missing = [row for row in wanted if row[1] not in self]
+                filling.wait()
+                self.load()
+                missing = filling.missing()
 
-    def _load(self) -> None:
+    def _make_room(self, size: int) -> None:
+        """Makes the folder; refuses to begin what the disk has no room for."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.folder).free
+        if free < size:
+            raise TryAgain(
+                f"{self.folder} needs {_shown(size)} and its disk has {_shown(free)} left; make room, or name another "
+                "folder, then start the same command again"
+            )
+
+    def load(self) -> None:
         """Finds out what is there. Of what two shards hold, that of the later one counts."""
         self.bad: dict[str, str] = {}
         self._shards: dict[str, Shard] = {}
@@ -146,7 +174,7 @@ class Store:
             if folder.suffix in (PART, ASIDE):
                 continue
             try:
-                shard = Shard.load(folder)
+                shard = self._loaded[folder] = self._loaded.get(folder) or Shard.load(folder)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 self._damaged[folder] = error
                 continue
@@ -173,92 +201,114 @@ class Store:
                 self._note(shard, broken)
                 line = "%s is not what was written: %d of its %d rows that are needed are made anew"
                 logger.warning(line, shard.folder / ROWS, len(broken), len(mine))
-        self._load()
+        self.load()
 
     def _note(self, shard: Shard, keys: Sequence[str]) -> None:
         self._broken |= {(shard.folder, key) for key in keys}
         shard.note(keys)
 
-    def _cut(self, missing: list[tuple[int, str, int]], at_once: int) -> list[list[tuple[int, str, int]]]:
-        """Groups for a shard each, of whole batches."""
-        groups: list[list[tuple[int, str, int]]] = []
-        held = SHARD_BYTES
-        for start in range(0, len(missing), at_once):
-            batch = missing[start : start + at_once]
-            size = self.block * sum(blocks for _, _, blocks in batch)
-            if held + size > SHARD_BYTES:
+
+@dataclass(frozen=True)
+class _Filling:
+    """What is to be made in a store, and each process's share of it.
+
+    Attributes:
+        items: no key twice.
+        places: of these items among those that `work` is asked for.
+    """
+
+    store: Store
+    items: list[Item]
+    places: list[int]
+    work: Work
+    at_once: int
+
+    def missing(self) -> list[int]:
+        """The items that the store does not hold."""
+        return [place for place, item in enumerate(self.items) if item.key not in self.store]
+
+    def groups(self) -> list[list[int]]:
+        """The items of each shard to make, whole batches of them. They are cut in the same way whatever is there
+        already, so that all processes mean the same ones."""
+        least = -(-len(self.items) // SHARDS)
+        groups: list[list[int]] = []
+        size = SHARD_BYTES
+        for start in range(0, len(self.items), self.at_once):
+            batch = list(range(start, min(start + self.at_once, len(self.items))))
+            more = sum(self.items[place].blocks for place in batch) * self.store.block
+            if size + more > SHARD_BYTES or len(groups[-1]) >= least:
                 groups.append([])
-                held = 0
+                size = 0
             groups[-1] += batch
-            held += size
-        return groups
+            size += more
+        lacking = set(self.missing())
+        return [group for group in groups if lacking.intersection(group)]
 
-    def _part(self, group: list[tuple[int, str, int]]) -> Path:
-        """Where a group is made: the same place in every process of a user."""
-        keys = json.dumps([os.getuid(), *(key for _, key, _ in group)])
-        return self.folder / f"{hashlib.sha256(keys.encode()).hexdigest()[:12]}{PART}"
+    def __call__(self, worker: int, workers: int, device: torch.device, progress: Callable[[int], object]) -> None:
+        """See `Share`: makes one shard after another that nobody else is making."""
+        groups = self.groups()
+        begin = worker * len(groups) // workers
+        encode = None
+        for group in groups[begin:] + groups[:begin]:
+            part = self._part(group)
+            with writing(self.store.folder):
+                part.mkdir(exist_ok=True)
+            with held_by_us(part) as held:
+                if not held:
+                    continue
+                self.store.load()
+                lacking = [place for place in group if self.items[place].key not in self.store]
+                if not lacking:
+                    shutil.rmtree(part, ignore_errors=True)
+                    continue
+                encode = encode or self.work.open(device)
+                self._make(part, lacking, encode, progress)
 
-    def _make(
-        self,
-        group: list[tuple[int, str, int]],
-        work: Callable[[Rows, list[int]], Work],
-        at_once: int,
-        workers: int,
-        label: str,
-    ) -> bool:
-        """Makes a shard; False where another process is at it."""
-        part = self._part(group)
-        first = [0, *np.cumsum([blocks for _, _, blocks in group]).tolist()]
-        with writing(self.folder):
-            part.mkdir(exist_ok=True)
-        with held_by_us(part) as held:
-            if not held:
-                return False
-            rows = Rows(part, self.block, first)
-            self._prepare(rows, [key for _, key, _ in group])
-            try:
-                run_shares(part, len(group), work(rows, [place for place, _, _ in group]), at_once, workers, label)
-            except RunStopped:
-                with suppress(OSError):
-                    finish(part)
-                raise
-            with writing(self.folder):
-                lost = finish(part)
+    def wait(self) -> None:
+        """For the first shard that another process is making."""
+        for group in self.groups()[:1]:
+            with held_by_us(self._part(group), wait=True):
+                pass
+            time.sleep(POLL)
+
+    def _make(self, part: Path, group: list[int], encode: Encode, progress: Callable[[int], object]) -> None:
+        first = [0, *np.cumsum([self.items[place].blocks for place in group]).tolist()]
+        draft = Draft(part, self.store.block, [self.items[place].key for place in group], first)
+        folder = self.store.folder
+        with writing(folder):
+            draft.prepare()
+        try:
+            for start in range(0, len(group), self.at_once):
+                batch = group[start : start + self.at_once]
+                made = encode([self.places[place] for place in batch])
+                rows = {row: made[self.places[place]] for row, place in enumerate(batch, start)}
+                with writing(folder):
+                    draft.write(rows)
+                progress(len(batch))
+        except RunStopped:  # which gives back the room of what is not done
+            with suppress(OSError):
+                finish(part)
+            raise
+        with writing(folder):
+            lost = finish(part)
         if lost:
             raise RunStopped(
-                f"{self.folder}: {lost} of {len(group)} rows were other than written when they were read again; do not "
-                "rely on this disk"
+                f"{folder}: {lost} of {len(group)} rows were other than written when they were read again; do not rely "
+                "on this disk"
             )
-        return True
 
-    def _prepare(self, rows: Rows, keys: list[str]) -> None:
-        """Takes the room for a shard; where there is none, nothing is left of it."""
-        size, part = rows.first[-1] * self.block, rows.folder
-        try:
-            with writing(self.folder):
-                free = shutil.disk_usage(self.folder).free
-                if free < size:
-                    raise TryAgain(
-                        f"{self.folder} needs {_shown(size)} and its disk has {_shown(free)} left; make room, or name "
-                        "another folder, then start the same command again"
-                    )
-                preallocate(part / ROWS, size)
-                preallocate(part / SUMS, 4 * rows.first[-1])
-                write_sealed(part / PLAN, {"block": self.block, "keys": keys, "first": rows.first})
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+    def _part(self, group: list[int]) -> Path:
+        """Where a group is made: the same place in every process of a user."""
+        keys = json.dumps([os.getuid(), *(self.items[place].key for place in group)])
+        return self.store.folder / f"{hashlib.sha256(keys.encode()).hexdigest()[:12]}{PART}"
 
-    def _finish_others(self) -> None:
-        """Makes shards of what processes left that were killed at it."""
-        for part in self.folder.glob(f"*{PART}"):
-            with held_by_us(part) as held:
-                if held:
-                    finish(part)
 
-    def _wait(self, group: list[tuple[int, str, int]]) -> None:
-        with held_by_us(self._part(group), wait=True):
-            time.sleep(POLL)
+def _places(items: Sequence[Item]) -> list[int]:
+    """Where each key comes first."""
+    first: dict[str, int] = {}
+    for place, item in enumerate(items):
+        first.setdefault(item.key, place)
+    return list(first.values())
 
 
 def _shown(size: int) -> str:

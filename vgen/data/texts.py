@@ -21,8 +21,8 @@ from transformers.modeling_outputs import BaseModelOutput
 from vgen import checks
 from vgen.backbone.text import TextLimit, encode_text
 from vgen.data.hashes import folder_sha256
-from vgen.data.shares import Encode
-from vgen.data.store import Damaged, Item, Rows, Store, stopped
+from vgen.data.shard import Damaged
+from vgen.data.store import Encode, Item, Store, stopped
 from vgen.errors import InputError
 from vgen.weights import loading, read_config
 
@@ -93,11 +93,8 @@ class TextCache:
         digest = hashlib.sha256(json.dumps([RECIPE, folder_sha256(text_encoder, root)]).encode()).hexdigest()
         width = read_config(str(text_encoder), "config.json")["d_model"]
         store = Store(Path(root) / TEXTS / digest[:12], width * torch.bfloat16.itemsize)
-
-        def work(rows: Rows, places: list[int]) -> _Embedding:
-            return _Embedding([texts[place] for place in places], str(text_encoder), tokenizer, rows)
-
         items = [Item(key, len(tokens)) for key, tokens in zip(keys, cut, strict=True)]
+        work = _Embedding(texts, [item.blocks for item in items], str(text_encoder), tokenizer)
         store.fill(items, work, TEXTS_AT_ONCE, workers, "embedding captions")
         for text, key in zip(texts, keys, strict=True):
             if key in store.bad:
@@ -163,21 +160,22 @@ class _Embedding:
     """The work of a process: see `Work`."""
 
     texts: list[str]
+    lengths: list[int]  # of these in tokens
     text_encoder: str
     tokenizer: PreTrainedTokenizerBase
-    rows: Rows
 
     def open(self, device: torch.device) -> Encode:
         with loading(self.text_encoder):
             encoder = UMT5EncoderModel.from_pretrained(self.text_encoder, dtype=torch.bfloat16).eval().to(device)
 
         @torch.no_grad()
-        def encode(rows: Sequence[int]) -> dict[int, str]:
-            counts = [self.rows.first[row + 1] - self.rows.first[row] for row in rows]
-            states = encode_text(self.tokenizer, encoder, [self.texts[row] for row in rows], max(counts))
-            made = [state[:count].to(torch.bfloat16).cpu() for state, count in zip(states, counts, strict=True)]
-            finite = {row: state for row, state in zip(rows, made, strict=True) if state.isfinite().all()}
-            self.rows.write({row: state.view(torch.int16).numpy() for row, state in finite.items()})
-            return {row: "its embedding is not finite" for row in rows if row not in finite}
+        def encode(places: Sequence[int]) -> dict[int, np.ndarray | str]:
+            lengths = [self.lengths[place] for place in places]
+            states = encode_text(self.tokenizer, encoder, [self.texts[place] for place in places], max(lengths))
+            made = [state[:length].to(torch.bfloat16).cpu() for state, length in zip(states, lengths, strict=True)]
+            return {
+                place: state.view(torch.int16).numpy() if state.isfinite().all() else "its embedding is not finite"
+                for place, state in zip(places, made, strict=True)
+            }
 
         return encode
