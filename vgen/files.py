@@ -16,6 +16,7 @@ from vgen.errors import InputError, TryAgain
 PART = ".part"  # the last suffix of what is written aside
 NOT_ALLOWED = frozenset(
     {
+        errno.ENOENT,
         errno.EACCES,
         errno.EPERM,
         errno.EROFS,
@@ -28,6 +29,7 @@ NOT_ALLOWED = frozenset(
         errno.EILSEQ,
     }
 )
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 PROBE = 1 << 20  # bytes: what a disk must be able to take that is said to be in order
 
 
@@ -37,10 +39,11 @@ def writing(what: str | PathLike, kept: str = "what is done is kept") -> Iterato
 
     Args:
         what: names it in the error.
-        kept: for the error of a disk that is full: what the next start of the command finds.
+        kept: for the error of a disk that is full: what the next start of the command finds; "" where that is nothing.
 
     Raises:
-        InputError: a file stands where a folder must be, or the reverse; or nothing may be written there.
+        InputError: a file stands where a folder must be, or the reverse; or there is no such folder, or nothing may be
+            written there.
         TryAgain: the disk is full, a quota is used up, or the disk fails.
     """
     try:
@@ -54,7 +57,7 @@ def refusal(what: str | PathLike, error: OSError, kept: str = "what is done is k
     line = f"{what} cannot be written: {reason(error, what)}"
     if error.errno in NOT_ALLOWED:
         return InputError(f"{line}; name another folder, or allow writing to this one")
-    return TryAgain(f"{line}; {kept}: make room, then start the same command again")
+    return TryAgain(f"{line}; {kept}{': ' if kept else ''}make room, then start the same command again")
 
 
 def reason(error: OSError, named: str | PathLike = "") -> str:
@@ -170,6 +173,32 @@ def whole_folder(path: str | PathLike) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+@contextmanager
+def replaced_folder(path: str | PathLike) -> Iterator[Path]:
+    """As `whole_folder`, where a folder may be at `path`, in whose place the new one comes. The name that is given is
+    `path` with `.part` behind it, and it is not made yet. A kill leaves the old folder, or, for the moment between two
+    renames, both under other names: `.part` and `.old`.
+
+    Raises:
+        OSError: it cannot be written; then the old one is as it was.
+    """
+    path = Path(path)
+    part, old = path.with_name(path.name + PART), path.with_name(path.name + ".old")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        yield part
+        sync_all(part)
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        part.rename(path)
+        sync(path.parent)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def append(path: str | PathLike, text: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vgen.errors import InputError
+from vgen.errors import InputError, TryAgain
 from vgen.media import writing as video_module
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.media.video import VideoInfo, read_video, video_info
@@ -99,12 +99,12 @@ def test_what_h264_cannot_hold_is_an_input_error(tmp_path):
         write_video(tmp_path / "a.mp4", grey_levels(0), fps=0)
 
 
-def test_a_full_disk_is_an_input_error(tmp_path, monkeypatch):
+def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(video_module.av, "open", full)
-    with pytest.raises(InputError, match="No space left"):
+    with pytest.raises(TryAgain, match="No space left"):
         write_video(tmp_path / "a.mp4", grey_levels(0, 10), fps=5)
 
 

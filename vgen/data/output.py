@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
@@ -20,6 +20,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vgen.checks import show
 from vgen.errors import InputError
+from vgen.files import FULL, aside, refusal, writing
 from vgen.media.writing import join_videos, write_video
 
 
@@ -29,22 +30,39 @@ def whole_folder(folder: str | PathLike) -> Iterator[Path]:
     in `folder` where that is there already, which may be another disk's, and beside it otherwise.
 
     Raises:
-        InputError: the folder cannot be made, or the files cannot be moved.
+        InputError: the folder cannot be made, or must not be written to, or the files cannot be moved.
+        TryAgain: the disk is full.
     """
     if not str(folder):
         raise InputError("out is empty; name a folder")
     folder = Path(folder)
-    with _said_in_one_line(folder):
+    what = f"out={show(folder)}"
+    with writing(what, kept=""):
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        place = folder if folder.is_dir() else folder.parent
-        aside = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=place)
-    with _ended_in_order(), aside as name:
-        yield Path(name)
-        with _said_in_one_line(folder):
-            folder.mkdir(exist_ok=True)
-            _move_all(Path(name), folder)
+        part = aside(folder / folder.name if folder.is_dir() else folder)
+        part.mkdir()
+    try:
+        with _ended_in_order():
+            with _written_below(part, what):
+                yield part
+            with writing(what, kept=""):
+                folder.mkdir(exist_ok=True)
+                _move_all(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _written_below(part: Path, what: str) -> Iterator[None]:
+    """A block that does more than to write: an error is the disk's where it names a file there, or the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL or str(error.filename).startswith(str(part)):
+            raise refusal(what, error, kept="") from error
+        raise
 
 
 def _move_all(source: Path, folder: Path) -> None:
@@ -54,15 +72,6 @@ def _move_all(source: Path, folder: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(folder / file.name))
     for file in files:
         os.replace(file, folder / file.name)
-
-
-@contextmanager
-def _said_in_one_line(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        where = "" if error.filename in (None, str(folder)) else f"{error.filename}: "
-        raise InputError(f"out={show(folder)} cannot be written: {where}{error.strerror}") from error
 
 
 @contextmanager
@@ -94,7 +103,7 @@ def write_frames(
         The frames to keep by index, uint8 `[H, W, 3]`, and the SHA-256 of the bytes of all frames.
 
     Raises:
-        InputError: h264 cannot hold the frames, or a disk error.
+        InputError, TryAgain: see `write_video`.
     """
     kept, digest, parts, made = {}, hashlib.sha256(), [], 0
     with logging_redirect_tqdm(), tqdm(total=total, unit="frame", desc="video") as bar:

@@ -1,6 +1,7 @@
 """Video files out, by PyAV: h264 in BT.709, and said so in the file."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from vgen.errors import InputError
+from vgen.errors import InputError, TryAgain
+from vgen.files import refusal
 from vgen.media.container import reason_of
 
 CRF = 18  # visually lossless for h264
@@ -33,7 +35,8 @@ def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF,
         gop: key-frame distance in frames; smaller is faster to seek in, and larger on disk.
 
     Raises:
-        InputError: an array, size or rate that h264 cannot hold, or a disk error.
+        InputError: an array, size or rate that h264 cannot hold, or `path` must not be written.
+        TryAgain: the disk is full.
     """
     _check_video(video, fps)
     try:
@@ -49,7 +52,7 @@ def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF,
                 container.mux(stream.encode(_coded(image)))
             container.mux(stream.encode())
     except (OSError, av.FFmpegError) as error:
-        raise InputError(f"{path}: cannot write the video ({reason_of(error)})") from error
+        raise _refused(path, "write the video", error) from error
 
 
 def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
@@ -60,7 +63,8 @@ def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
         path: where to write the joined file.
 
     Raises:
-        InputError: a part that cannot be read, or a disk error.
+        InputError: a part that cannot be read, or `path` must not be written.
+        TryAgain: the disk is full.
     """
     try:
         with av.open(str(path), "w") as out:
@@ -71,7 +75,16 @@ def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
                     stream = stream or out.add_stream_from_template(source)
                     start += _copy_packets(source, stream, start)
     except (OSError, av.FFmpegError) as error:
-        raise InputError(f"{path}: cannot join the videos ({reason_of(error)})") from error
+        raise _refused(path, "join the videos", error) from error
+
+
+def _refused(path: str | Path, what: str, error: Exception) -> InputError | TryAgain:
+    """The error of a video that could not be written. Nothing is left of it."""
+    with suppress(OSError):
+        Path(path).unlink()
+    if isinstance(error, OSError):
+        return refusal(path, error, kept="")
+    return InputError(f"{path}: cannot {what} ({reason_of(error)})")
 
 
 def _coded(image: np.ndarray) -> av.VideoFrame:
