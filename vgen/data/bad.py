@@ -6,10 +6,12 @@ import json
 import logging
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from vgen.data.jsonl import read_records
 from vgen.errors import InputError
+from vgen.files import append, writing
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +41,18 @@ class BadData:
         """Notes one bad episode.
 
         Raises:
-            InputError: more than `max_share` of all are bad now; it names the first few.
+            InputError: more than `max_share` of all are bad now, or the file must not be written.
+            TryAgain: the disk is full.
         """
+        self.add_all([(name, reason)])
+
+    def add_all(self, episodes: Iterable[tuple[str, str]]) -> None:
+        """Notes bad episodes, (name, reason) each, and then looks whether they are too many; see `add`."""
         with self._lock:
-            if name in self.found:
-                return
-            self.found[name] = reason
-            self._write(name, reason)
+            for name, reason in episodes:
+                if name not in self.found:
+                    self.found[name] = reason
+                    self._write(name, reason)
             self.check()
 
     def check(self) -> None:
@@ -78,9 +85,9 @@ class BadData:
             return
         logger.warning("left out: %s (%s)", name, reason)
         if self.file:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("a") as lines:
-                lines.write(json.dumps({"name": name, "reason": reason}) + "\n")
+            with writing(self.file):
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                append(self.file, json.dumps({"name": name, "reason": reason}) + "\n")
             self._written[name] = reason
             self._size = self.file.stat().st_size
 
