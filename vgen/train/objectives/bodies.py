@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from vgen.data.bad import BadData
 from vgen.ego.normalise import Statistics
 from vgen.ego.trajectory import Trajectory
 from vgen.ego.units import check_values
 from vgen.errors import InputError
 from vgen.train.objectives.data import DataConfig
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,6 +41,32 @@ def body_shares(bodies: Sequence[BodyConfig]) -> np.ndarray:
     if not (np.isfinite(shares).all() and (shares > 0).all()):
         raise InputError(f"objective.bodies: the shares {shares.tolist()} must be positive numbers, such as 1")
     return shares / shares.sum()
+
+
+def tell_missing_rows(body: BodyConfig, recorded: Mapping[str, Trajectory], bad: BadData) -> list[str]:
+    """Tells of rows that are not finite, which nothing learns from.
+
+    Args:
+        recorded: by the name of the episode, its trajectory.
+        bad: learns of each episode that has no finite row at all.
+
+    Returns:
+        The names of these episodes.
+
+    Raises:
+        InputError: too many episodes are bad.
+    """
+    column, data = body.column, body.data.dataset
+    empty = [name for name, each in recorded.items() if not each.valid.any()]
+    for name in empty:
+        bad.add(name, f"no row of {column} is finite")
+    lacking = {name: int((~each.valid).sum()) for name, each in recorded.items() if name not in empty}
+    first = next((name for name, count in lacking.items() if count), None)
+    if first is not None:
+        line = "column %s of %s: %d of %d rows are not finite, so nothing is learned from them; the first are in %s"
+        total = sum(len(recorded[name]) for name in lacking)
+        logger.warning(line, column, data, sum(lacking.values()), total, first)
+    return empty
 
 
 def check_units(body: BodyConfig, first: Trajectory, statistics: Statistics) -> None:

@@ -18,9 +18,9 @@ from vgen.ego.limits import EGO
 from vgen.ego.normalise import Statistics
 from vgen.ego.recorded import recorded_trajectory
 from vgen.ego.trajectory import FORMS, Trajectory, layout
-from vgen.errors import unknown_key
+from vgen.errors import InputError, unknown_key
 from vgen.train.objectives.base import Batch
-from vgen.train.objectives.bodies import BodyConfig, check_units
+from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_rows
 from vgen.train.objectives.data import TrainingData, open_dataset
 from vgen.train.objectives.encoded import EncodedClips
 from vgen.weights import resolve
@@ -90,22 +90,30 @@ class Body:
 
     Args:
         config: see there.
-        data, clips: its opened data set and the part of it to cut from.
+        data, clips: its opened data set and the part of it to cut from; episodes without a finite row are left out.
         reach: how many pixel frames before a clip actions are told of.
 
     Raises:
-        InputError: the data set has no such column, or it does not fit the layout; an unknown form.
+        InputError: the data set has no such column, it does not fit the layout, or is nowhere finite; an unknown form.
     """
 
     def __init__(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, reach: int) -> None:
         if config.form not in FORMS:
             raise unknown_key(config.form, FORMS, "the forms of a trajectory")
-        self.config, self.clips, self._reach = config, clips, reach
-        dataset = open_dataset(config.data)
-        self._absolute = [
-            recorded_trajectory(dataset, data.footage.source(place), config.column, config.layout)
+        self.config, self._reach = config, reach
+        dataset, footage = open_dataset(config.data), data.footage
+        recorded = {
+            footage.episodes[place].name: recorded_trajectory(
+                dataset, footage.source(place), config.column, config.layout
+            )
             for place in clips.places
-        ]
+        }
+        empty = tell_missing_rows(config, recorded, data.bad)
+        places = [place for place in clips.places if footage.episodes[place].name not in empty]
+        if clips is data.train and not places:
+            raise InputError(f"column {config.column} of {config.data.dataset}: no row of it is finite; name another")
+        self.clips = Clips(footage, data.assignment.buckets, clips.fps, places)
+        self._absolute = [recorded[footage.episodes[place].name] for place in places]
 
     @property
     def fps(self) -> float:
@@ -135,13 +143,14 @@ class Body:
         """{"latent": [B, C, F, h, w] of the chunks (or "next": uint8 [B, 3, H, W] to encode), "t": [B, F] float64,
         "present": [B, C, 1, h, w] of the latest known frame,
         "pixels": uint8 [B, K, 3, H, W] of the other known frames, "frames": [B, 1 + K], the present one first, how many
-        of these are "history", "text", and "actions" [B, A, D] with "arrivals" [B, A] and "valid" [B, A]}."""
+        of these are "history", "text", "clips", and "actions" [B, A, D] with "arrivals" [B, A] and "valid" [B, A]}."""
         wanted = question.others if question.chunks else [*question.others, 1]
         samples = [self.encoded.sample(bucket, clip, wanted) for clip in clips]
         pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 1, 4, 2, 3)
         count = len(samples)
         latent = torch.from_numpy(np.stack([sample.latent for sample in samples]))
         batch: Batch = {
+            "clips": [sample.name for sample in samples],
             "latent": latent[:, :, 1 : 1 + question.chunks],
             "present": latent[:, :, :1],
             "t": torch.arange(1, 1 + question.chunks, dtype=torch.float64).expand(count, -1),

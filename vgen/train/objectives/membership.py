@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +77,13 @@ def split_as_before(
     file = run / FILE
     record = _read(file)
     before = {key: known.held for each in record.values() for key, known in each.items() if known.held is not None}
-    keys = [footage.keys[place] for place in kept]
+    every = _told_apart(footage.keys)
+    keys = [every[place] for place in kept]
     if held_out > 0 and any(key in before for key in keys):
         held = {key for key in keys if before.get(key, _drawn(key, held_out))}
     else:
         held = {keys[place] for place in split_episodes(len(kept), held_out)[1]}
+    _tell_copies(footage, keys, held)
     trained, out = ([n for n, key in enumerate(keys) if (key in held) == side] for side in (False, True))
     if not trained:
         raise InputError(
@@ -88,7 +91,7 @@ def split_as_before(
         )
     if held_out > 0 and not out:
         logger.warning("no held-out episode of %s is left: nothing is validated with", footage.name)
-    now = _part(footage, dict.fromkeys(keys, False) | dict.fromkeys(held, True))
+    now = _part(footage, every, dict.fromkeys(keys, False) | dict.fromkeys(held, True))
     old = record.get(part, {})
     if told := _changes(old, now):
         logger.warning("%s has changed since the last start of this run: %s", footage.name, told)
@@ -105,10 +108,28 @@ def _drawn(key: str, share: float) -> bool:
     return int(hashlib.sha256(f"held out {key}".encode()).hexdigest()[:8], 16) < share * 16**8
 
 
-def _part(footage: Footage, held: dict[str, bool]) -> Part:
+def _told_apart(keys: Sequence[str]) -> list[str]:
+    """Keys, those that come again with a number behind them."""
+    seen: Counter[str] = Counter()
+    told = []
+    for key in keys:
+        seen[key] += 1
+        told.append(key if seen[key] == 1 else f"{key} {seen[key]}")
+    return told
+
+
+def _tell_copies(footage: Footage, keys: Sequence[str], held: set[str]) -> None:
+    frames = {key.split()[0] for key in held}
+    copies = sum(key not in held and key.split()[0] in frames for key in keys)
+    if copies:
+        line = "%s: %d of %d trained episodes show the very frames of held-out ones; remove the copies"
+        logger.warning(line, footage.name, copies, len(keys) - len(held))
+
+
+def _part(footage: Footage, keys: Sequence[str], held: dict[str, bool]) -> Part:
     return {
         key: _Known(episode.name, crc32(episode.caption.encode("utf-8", "surrogatepass")), held.get(key))
-        for key, episode in zip(footage.keys, footage.episodes, strict=True)
+        for key, episode in zip(keys, footage.episodes, strict=True)
     }
 
 

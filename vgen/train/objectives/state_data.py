@@ -21,7 +21,7 @@ from vgen.ego.recorded import recorded_trajectory
 from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
 from vgen.train.objectives.base import Batch
-from vgen.train.objectives.bodies import BodyConfig, check_units
+from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_rows
 from vgen.train.objectives.data import TrainingData, open_data, open_dataset
 
 
@@ -55,8 +55,7 @@ class StateEpisodes:
         data: its single frames: clips of one frame each.
         clips: the trained or the held-out ones.
         dataset: where the trajectories are.
-        column: of the data set, the absolute trajectory.
-        layout: what its values mean.
+        body: says which column of it is the trajectory, and what its values mean.
 
     Attributes:
         episodes: those that can be used.
@@ -68,14 +67,14 @@ class StateEpisodes:
 
     windows: Windows
 
-    def __init__(self, data: TrainingData, clips: Clips, dataset: LeRobotDataset, column: str, layout: str) -> None:
+    def __init__(self, data: TrainingData, clips: Clips, dataset: LeRobotDataset, body: BodyConfig) -> None:
         self._clips, self._bad = clips, data.bad
         self._latents: LatentCache | None = None
         self._rows: dict[int, int] = {}  # clip to row of the latents
-        self.episodes: list[StateEpisode] = []
+        found: dict[str, StateEpisode] = {}
         for place, number in enumerate(clips.places):
             source = data.footage.source(number)
-            recorded = recorded_trajectory(dataset, source, column, layout)
+            recorded = recorded_trajectory(dataset, source, body.column, body.layout)
             frames = clip_frames(len(recorded), frame_step(dataset.fps, clips.fps))
             frames = frames[frames < len(recorded)]
             if len(frames) < 2:
@@ -83,11 +82,11 @@ class StateEpisodes:
             absolute = replace(
                 recorded, values=recorded.values[frames], times=recorded.times[frames], valid=recorded.valid[frames]
             )
-            if not absolute.valid.any():
-                self._bad.add(data.footage.episodes[number].name, f"no row of {column} is finite")
-                continue
             numbers = [clips.number(place, int(frame)) for frame in frames]
-            self.episodes.append(StateEpisode(numbers, absolute, to_delta(absolute), dataset.summary(source)[2]))
+            name = data.footage.episodes[number].name
+            found[name] = StateEpisode(numbers, absolute, to_delta(absolute), dataset.summary(source)[2])
+        empty = tell_missing_rows(body, {name: episode.absolute for name, episode in found.items()}, data.bad)
+        self.episodes = [episode for name, episode in found.items() if name not in empty]
 
     def normalise(self, statistics: Statistics) -> None:
         """Cuts the windows, their steps normalised."""
@@ -110,7 +109,7 @@ class StateEpisodes:
         Returns:
             {"latents" [B, S, C, h, w] or "pixels" uint8 [B, S, 3, H, W], "frames_valid" [B, S], "frame_times" [S],
             "past" [B, A, D], "past_valid" [B, A], "past_times" [A], "next" [B, K, D], "next_valid" [B, K] and
-            "text", B sentences}.
+            "text", B sentences, and "clips", the names of B episodes}.
         """
         windows = self.windows
         seen, there = zip(*(windows.frames(number, frames) for number in numbers), strict=True)
@@ -126,7 +125,8 @@ class StateEpisodes:
         arrays |= {"next": steps[:, :length], "next_valid": valid[:, :length]}
         arrays |= {"frame_times": np.array(frames), "past_times": np.array(past, dtype=np.int64)}
         tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
-        return tensors | {"text": [self.episodes[place].caption for place in places]}
+        names = [self._clips.episode(self.episodes[place].clips[0]).name for place in places]
+        return tensors | {"clips": names, "text": [self.episodes[place].caption for place in places]}
 
     def encode(self, codec: Path, root: str, workers: int) -> None:
         """Encodes every frame alone, unless a cache holds them, and drops the episodes that cannot be decoded.
@@ -188,7 +188,7 @@ class StateBody:
         dataset = open_dataset(config.data)
         self.rate, self.bad = config.data.fps or dataset.fps, data.bad
         self.trained, self.held_out = (
-            StateEpisodes(data, clips, dataset, config.column, config.layout) for clips in (data.train, data.held_out)
+            StateEpisodes(data, clips, dataset, config) for clips in (data.train, data.held_out)
         )
 
     def encode(self, codec: Path, root: str, workers: int) -> None:
