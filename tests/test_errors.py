@@ -35,6 +35,15 @@ def test_the_exit_code_says_what_is_to_be_done(capsys, error, code):
     assert caught.value.code == code and capsys.readouterr().err == "error: a\\nb\n"
 
 
+def test_a_name_that_no_file_can_have_is_a_wrong_input(capsys, tmp_path):
+    with pytest.raises(SystemExit) as caught:
+        exit_on_input_error(lambda: (tmp_path / ("x" * 5000)).stat())
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and len(said) < 250 and "is too long for the name of a file" in said
+    with pytest.raises(FileNotFoundError):
+        exit_on_input_error(lambda: (tmp_path / "x").stat())
+
+
 def test_a_name_that_is_too_long_is_cut():
     assert len(str(unknown_key("x" * 5000, ["frames", "size"], "the canvas"))) < 250
     assert "nearest: 'frames'" in str(unknown_key("frame", ["frames", "size"], "the canvas"))

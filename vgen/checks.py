@@ -47,6 +47,13 @@ def real(name: str, value: object, low: float = -math.inf, high: float = math.in
     return float(value)
 
 
+def numbers(name: str, value: object, count: int) -> list[float]:
+    """So many finite numbers."""
+    if not isinstance(value, list | tuple) or len(value) != count or not all(map(_is_real, value)):
+        raise InputError(f"{name}={show(value)} must be {count} finite numbers")
+    return [float(number) for number in value]
+
+
 def text(name: str, value: object, utf8: bool = True) -> str:
     """A string, and one of UTF-8, which the name of a file need not be."""
     if not isinstance(value, str):

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import errno
 import os
 import sys
 import time
@@ -62,9 +63,10 @@ class Parser(argparse.ArgumentParser):
 
 def exit_on_input_error(main: Callable[[], object]) -> None:
     """Run a command's `main`; an InputError becomes one line on stderr and exit code 2, a RunStopped exit code 1, a
-    TryAgain 75 (EX_TEMPFAIL), and Ctrl-C exit code 130."""
+    TryAgain 75 (EX_TEMPFAIL), and Ctrl-C exit code 130. A name that no file can have, as it is too long, is a wrong
+    input wherever a command looks for it."""
     try:
-        main()
+        _with_names_in_one_line(main)
     except (InputError, RunStopped) as error:
         if os.environ.get("RANK", "0") != "0":  # rank 0 mostly says the same, and its launcher then ends this one first
             time.sleep(3)
@@ -74,6 +76,15 @@ def exit_on_input_error(main: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+
+
+def _with_names_in_one_line(main: Callable[[], object]) -> None:
+    try:
+        main()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InputError(f"{str(error.filename)[:LONGEST]}... is too long for the name of a file") from error
 
 
 def _printable(text: str) -> str:

@@ -51,6 +51,16 @@ def video():
     return torch.rand(2, 3, 9, 32, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
+@pytest.mark.parametrize("values", [None, [0.5] * 3, [[0.5]] * 16, ["a"] * 16, [float("nan")] * 16])
+@pytest.mark.parametrize("name", ["latents_mean", "latents_std"])
+def test_a_codec_that_does_not_say_how_latents_are_normalised_is_refused(name, values):
+    vae = AutoencoderKLWan(base_dim=8, num_res_blocks=1, **FAMILIES["wan2.1"])
+    WanCodec(vae)
+    vae.register_to_config(**{name: values})
+    with pytest.raises(InputError, match=f"^{name}=.* must be 16 finite numbers"):
+        WanCodec(vae)
+
+
 def test_strides_and_channels(codec, family, video):
     stride = STRIDES[family]
     assert (codec.temporal_stride, codec.spatial_stride, codec.channels) == (4, stride, FAMILIES[family]["z_dim"])

@@ -177,6 +177,10 @@ REFUSED = [  # when it is opened
     (of_episodes("episode_index", 1, None), "episode_index is missing"),
     (of_episodes("episode_index", 1, 0), "meta/episodes holds episode 0 twice"),
     ({"episodes": without("length")}, "lacks the columns length"),
+    (
+        {"episodes": lambda t: t.append_column("length", t["length"])},
+        "holds several columns named length; it needs one",
+    ),
     ({"episodes": lambda table: table.slice(0, 0)}, "meta/episodes is empty"),
     ({"files": lambda path: (path / EPISODES_FILE).unlink()}, "has no meta/episodes"),
     ({"files": lambda path: (path / EPISODES_FILE).write_bytes(b"")}, f"{EPISODES_FILE}: damaged or not a parquet"),

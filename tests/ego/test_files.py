@@ -147,6 +147,12 @@ def bomb(path):
     zipped(path, {"values.npy": header((10**10, 4)) + bytes(64), "times.npy": header((10**10,))})
 
 
+def open_header(path):
+    """Its shape begins and does not end."""
+    values = header((3, 4)).replace(b"(3, 4)", b"(3, 4 ")
+    zipped(path, {"values.npy": values + bytes(96), "times.npy": header((3,)) + bytes(24)})
+
+
 def locked(path):
     npz(path, **good())
     content = bytearray(path.read_bytes())
@@ -166,6 +172,7 @@ BAD = [
     ("t.npz", single_array, "not an .npz file"),
     ("t.npz", cut, "damaged or not an .npz"),
     ("t.npz", spoilt, "damaged or not an .npz"),
+    ("t.npz", open_header, "damaged or not an .npz"),
     ("t.npz", bomb, "holds 298 GiB; a trajectory in .npz has at most 1 GiB"),
     ("t.npz", lambda p: zipped(p, {"readme.txt": b"hello"}), "'readme.txt' is not in the parts of a trajectory"),
     ("t.npz", lambda p: zipped(p, {"values": b"hello", "times": b""}), "damaged or not an .npz"),

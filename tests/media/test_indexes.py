@@ -164,6 +164,19 @@ def test_a_damaged_index_is_made_anew(tmp_path, indexes):
     assert len(made) >= 1 + len(damages) // 2
 
 
+@pytest.mark.parametrize("change", [{"keys": 0.5}, {"times": np.zeros((2, 2))}, {"height": "64"}, {"fps": [1.0]}])
+def test_an_index_of_other_kinds_of_values_is_made_anew(tmp_path, indexes, change):
+    folder, made = indexes
+    path = make(tmp_path, "a", CLIPS["times"])
+    good = index_of(path, folder)
+    kept = next(folder.iterdir())
+    with np.load(kept) as file:
+        values = {name: file[name] for name in file.files}
+    with kept.open("wb") as out:
+        np.savez(out, **values | change)
+    assert same(read_anew(path, folder), good) and len(made) == 2
+
+
 def test_every_changed_byte_of_an_index_is_seen_or_harmless(tmp_path, indexes):
     folder, _ = indexes
     path = make(tmp_path, "a", CLIPS["times"])

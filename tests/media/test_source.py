@@ -102,6 +102,12 @@ def test_both_views_of_a_stereo_photograph_are_no_clip(tmp_path):
     assert open_clip(tmp_path / "a.jpg") is None and media_length(Image.open(tmp_path / "a.jpg")) == 1
 
 
+@pytest.mark.parametrize("name", ["a" * 5000 + ".png", "b/" * 5000, "c\0.png"])
+def test_a_name_that_no_file_can_have_is_refused(name):
+    with pytest.raises(InputError, match="does not exist"):
+        open_clip(name)
+
+
 @pytest.mark.parametrize("content", [b"hello\n" * 99, b"", b"#EXTM3U\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n"])
 def test_what_is_neither_is_refused(tmp_path, content):
     (tmp_path / "a.dat").write_bytes(content)

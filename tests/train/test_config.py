@@ -35,6 +35,33 @@ def test_what_is_refused(recipe, override, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("7.5", "cannot read the recipe"),
+        ('"7.5"', "must hold a mapping"),
+        ("- steps", "must hold a mapping"),
+        ("steps", "names no objective"),
+        ("objective: [{name: toy}]", "cannot read the recipe"),
+        ("objective: toy", "cannot read the recipe|names no objective"),
+        ("objective: {name: [toy]}", "names no objective"),
+        ("base: 3", "base=3 must be the name of another recipe"),
+        ("base: [a.yaml]", "must be the name of another recipe"),
+        ("base: recipe.yaml", "cannot read the recipe"),
+        ("run: !!python/object/apply:os.mkdir [marker]", "cannot read the recipe"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\n", "names no objective"),
+        ("\0", "cannot read the recipe"),
+        ("", "names no objective"),
+    ],
+)
+def test_a_recipe_of_another_shape_is_refused(recipe, text, message):
+    path = recipe()
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_missing_value_and_file(recipe, tmp_path):
     path = recipe()
     path.write_text(path.read_text().replace("steps: 6\n", ""))

@@ -10,6 +10,7 @@ from diffusers import AutoencoderKLWan
 from einops import rearrange
 from torch import Tensor
 
+from vgen import checks
 from vgen.backbone.shapes import check_frames, check_size
 from vgen.weights import loading
 
@@ -45,7 +46,10 @@ class WanCodec:
     """diffusers' `AutoencoderKLWan`: Wan 2.1 (16 channels, stride 8), Wan 2.2 (48 channels, stride 16), nano's own."""
 
     def __init__(self, vae: AutoencoderKLWan, device: torch.device | None = None) -> None:
-        """`device` is where the VAE runs, which is not where it lies while it is offloaded."""
+        """`device` is where the VAE runs, which is not where it lies while it is offloaded; InputError where the VAE
+        does not say how its latents are normalised."""
+        for name in ("latents_mean", "latents_std"):
+            checks.numbers(name, getattr(vae.config, name, None), vae.config.z_dim)
         self.vae = vae
         self.device = device or vae.device
         self.temporal_stride: int = vae.config.scale_factor_temporal

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -94,6 +95,8 @@ def read_episodes(folder: Path) -> list[dict[str, object]]:
             missing = {"episode_index", "length"} - set(names)
             if missing:
                 raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}")
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise InputError(f"{path}: holds several columns named {show(twice[0])}; it needs one")
             rows += file.read(columns=names).select(names).to_pylist()
     if not rows:
         raise InputError(f"{where} is empty; a data set holds at least one episode")

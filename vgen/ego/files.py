@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,9 @@ from vgen.errors import InputError, unknown_key
 KEYS = ("values", "times", "layout", "form", "valid")
 NEEDED = ("values", "times")
 SUFFIXES = (".npz", ".json", ".parquet")
-BROKEN = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, MemoryError)
+BROKEN = (
+    OSError, EOFError, KeyError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error, TokenError,
+)  # fmt: skip
 LARGEST = {".npz": 2**30, ".json": 2**28}  # bytes of a file, unpacked: a hundred thousand rows of the widest layout
 
 

@@ -30,6 +30,10 @@ TRUE_TIMES = ("mov", "matroska")  # containers that keep the time at which each 
 ONE_A_PACKET = frozenset(
     {"av1", "dnxhd", "ffv1", "h264", "hevc", "huffyuv", "mjpeg", "mpeg4", "png", "prores", "qtrle", "rawvideo", "vp9"}
 )
+# The dimensions and kinds of what is kept of an index.
+KEPT = {"times": (1, "f"), "stamps": (1, "i"), "checksums": (1, "u"), "keys": (1, "i"), "seeks": (1, "i")}
+KEPT |= dict.fromkeys(("end", "tick", "fps"), (0, "f")) | dict.fromkeys(("height", "width"), (0, "i"))
+KEPT |= dict.fromkeys(("steady", "alpha", "plain", "closed", "fast"), (0, "b"))
 HEAD = 40  # frames that are decoded to see whether the packets tell the truth
 
 
@@ -91,6 +95,8 @@ class FrameIndex:
             with np.load(file, allow_pickle=False) as kept:
                 values = {field.name: kept[field.name] for field in fields(cls)}
         except Exception:  # of a damaged file, zipfile and numpy raise nearly any
+            return None
+        if any((value.ndim, value.dtype.kind) != KEPT[name] for name, value in values.items()):
             return None
         return cls(**{name: value if value.ndim else value.item() for name, value in values.items()})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -78,8 +79,8 @@ def read_media(source: Media, frames: Sequence[int] | None = None) -> np.ndarray
 
 def check_there(file: Path) -> None:
     """Refuses a path that is no file; raises InputError with the nearest name."""
-    if not file.is_file():
-        state = "is a folder, not a file" if file.is_dir() else "does not exist"
+    if not os.path.isfile(file):  # False of a name that is too long, too
+        state = "is a folder, not a file" if os.path.isdir(file) else "does not exist"
         near = difflib.get_close_matches(file.name, _names_beside(file), n=1)
         raise InputError(f"{show(file)} {state}" + (f"; did you mean {show(near[0])}?" if near else ""))
 

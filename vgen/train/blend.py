@@ -36,11 +36,12 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path) 
         raise InputError(f"{folder} exists; name a new folder")
     read_config(str(after), "model_index.json")
     components = sorted(path.parent.name for path in after.glob(f"*/{WEIGHTS}"))
+    for name in components:
+        read_config(str(after), f"{name}/config.json")
     for name, share in shares.items():
         if name not in components:
             raise unknown_key(name, components, f"the components of {after}")
         checks.real(f"share of {name}", share, 0, 1)
-        read_config(str(after), f"{name}/config.json")
     blended = {name: _between(before / name, after / name, share) for name, share in shares.items()}
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)

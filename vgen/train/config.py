@@ -100,10 +100,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """
     try:
         given = OmegaConf.merge(_read(Path(path)), OmegaConf.from_dotlist(list(overrides)))
+        name = OmegaConf.select(given, "objective.name")
     except (OSError, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the recipe {path}: {_one_line(error)}") from error
-    name = OmegaConf.select(given, "objective.name")
-    if name is None:
+    if not isinstance(name, str):
         raise InputError(f"{path} names no objective; write objective: {{name: codec, ...}}")
     schema = _schema(name)
     _refuse_unknown(given, schema, "")
@@ -117,9 +117,18 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
 
 def _read(path: Path) -> DictConfig:
     """A YAML file over those that it is based on."""
-    given = OmegaConf.load(path)
+    try:
+        given = OmegaConf.load(path)
+    except AssertionError:  # of a text that is a number, say
+        given = None
+    if not isinstance(given, DictConfig):
+        raise InputError(f"{path} must hold a mapping, such as steps: 1000")
     base = given.pop("base", None)
-    return given if base is None else OmegaConf.merge(_read(path.parent / base), given)
+    if base is None:
+        return given
+    if not isinstance(base, str):
+        raise InputError(f"{path}: base={base} must be the name of another recipe")
+    return OmegaConf.merge(_read(path.parent / base), given)
 
 
 def config_dict(config: TrainConfig) -> dict[str, Any]:
