@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from vgen.data.buckets import Bucket, assign_buckets
 from vgen.data.clips import Clips, EpisodeFrames, FrameCache, cover, read_or_next
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.errors import InputError
+from vgen.errors import InputError, TryAgain
 
 LENGTHS = [7, 3, 10]
 
@@ -157,3 +159,90 @@ def test_cache_of_a_dataset_is_built_once(tmp_path, monkeypatch):
     monkeypatch.setattr(LeRobotDataset, "frames", lambda self, i, camera, frames: frames_read(self, i, camera, frames))
     again = FrameCache.of_dataset(dataset, "observation.images.front", tmp_path / "caches")
     assert again.folder == cache.folder and again.fps == 10
+
+
+def test_a_note_that_broke_off_or_is_damaged_costs_a_look(tmp_path):
+    seen = []
+
+    def broken(episode):
+        seen.append(episode)
+        if seen == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return read(episode)
+
+    arguments = ([0, 1, 2], LENGTHS, broken, (4, 6), 12.5)
+    with pytest.raises(KeyboardInterrupt):
+        FrameCache.write(tmp_path / "cache", *arguments)
+    notes = tmp_path / "cache" / "captions.jsonl"
+    notes.write_text(notes.read_text()[:-4])
+    cache = FrameCache.write(tmp_path / "cache", *arguments)
+    assert cache.captions == ["task 0", "task 1", "task 2"] and seen == [0, 1, 2, 2, 1]
+    assert frames_of(cache)[:, 0, 0, 0].tolist() == [*range(7), *range(10, 13), *range(20, 30)]
+
+
+def test_what_a_write_of_another_size_left_is_no_stop(tmp_path):
+    def broken(episode):
+        if episode == 1:
+            raise KeyboardInterrupt
+        return EpisodeFrames(np.zeros((LENGTHS[episode], 8, 8, 3), np.uint8), "another")
+
+    with pytest.raises(KeyboardInterrupt):
+        FrameCache.write(tmp_path / "cache", [0, 1, 2], LENGTHS, broken, (8, 8), 12.5)
+    cache = FrameCache.write(tmp_path / "cache", [0, 1, 2], LENGTHS, read, (4, 6), 12.5)
+    assert cache.read(2, [9])[0, 0, 0, 0] == 29
+
+
+def test_a_frame_that_is_not_what_was_written_is_told_with_its_episode(cache):
+    for file in cache.folder.glob("*/rows.bin"):
+        file.write_bytes(bytes(byte ^ 1 for byte in file.read_bytes()))
+    with pytest.raises(
+        TryAgain, match=r"^frames of episode 2: .*rows\.bin is not what was written: the checksum of block"
+    ):
+        cache.read(2, [4])
+    cache = FrameCache.write(cache.folder, [0, 1, 2], LENGTHS, read, (4, 6), 12.5)  # which mends it
+    assert cache.read(2, [4])[0, 0, 0, 0] == 24
+
+
+@pytest.mark.parametrize(
+    "index", ["", "[]", '{"offsets": [0, 3], "captions": ["a"], "episodes": [0], "fps": 10, "bad": {}}']
+)
+def test_a_cache_that_is_damaged_or_of_an_older_kind_is_one_line(cache, index):
+    (cache.folder / "index.json").write_text(index)
+    with pytest.raises(
+        InputError, match=r"is not a frame cache, or a damaged one .*; remove the folder, and it is made"
+    ):
+        FrameCache(cache.folder)
+
+
+def test_a_cache_that_lacks_an_episode_is_one_line(cache):
+    shutil.rmtree(next(cache.folder.glob("*/")))
+    with pytest.raises(InputError, match=r"is a damaged frame cache: episode \d is gone; remove the folder"):
+        FrameCache(cache.folder)
+
+
+def write_dataset(path, brightness):
+    writer = LeRobotWriter(path, 10, {"action": ["x"]}, ["observation.images.front"])
+    for value in brightness:
+        pixels = np.full((4, 16, 16, 3), value, dtype=np.uint8)
+        writer.add_episode({"action": np.zeros((4, 1))}, {"observation.images.front": pixels}, f"task {value}")
+    writer.finish()
+    return LeRobotDataset(path)
+
+
+def test_a_dataset_elsewhere_is_not_decoded_again_and_one_that_changed_is(tmp_path, monkeypatch):
+    decoded, frames = [], LeRobotDataset.frames
+
+    def noted(self, i, camera, indices=None):
+        if indices is None:
+            decoded.append(i)
+        return frames(self, i, camera, indices)
+
+    monkeypatch.setattr(LeRobotDataset, "frames", noted)
+    first = FrameCache.of_dataset(write_dataset(tmp_path / "a/set", [50, 150]), "front", tmp_path / "caches")
+    assert decoded == [0, 1]
+    (tmp_path / "a").rename(tmp_path / "b")
+    again = FrameCache.of_dataset(LeRobotDataset(tmp_path / "b/set"), "front", tmp_path / "caches")
+    assert decoded == [0, 1] and again.keys == first.keys
+    changed = FrameCache.of_dataset(write_dataset(tmp_path / "c/set", [50, 250]), "front", tmp_path / "caches")
+    assert decoded[2:] == [0, 1]  # their frames are in one file
+    assert changed.keys[0] == first.keys[0] and changed.keys[1] != first.keys[1]  # but latents go by the frames

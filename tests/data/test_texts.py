@@ -6,7 +6,7 @@ from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from vgen.backbone.text import encode_text
 from vgen.data.texts import CachedTextEncoder, TextCache
-from vgen.errors import InputError
+from vgen.errors import InputError, TryAgain
 
 CAPTIONS = ["a cat sleeps", "a much longer caption that is cut off somewhere here", "a cat sleeps", "dog"]
 
@@ -61,3 +61,26 @@ def test_the_encoder_that_it_stands_for_is_handed_on(encoder, tmp_path):
     copy = UMT5EncoderModel.from_pretrained(tmp_path / "model" / "text_encoder")
     for key, value in UMT5EncoderModel.from_pretrained(encoder).state_dict().items():
         assert torch.equal(copy.state_dict()[key], value)
+
+
+def test_only_captions_that_are_new_are_embedded(encoder, tokenizer, tmp_path, caplog):
+    caplog.set_level("INFO")
+    TextCache.of_captions(CAPTIONS, encoder, tokenizer, 32, tmp_path / "cache")
+    TextCache.of_captions([*CAPTIONS[:2], "dogs"], encoder, tokenizer, 32, tmp_path / "cache")
+    assert "embedding captions: 4 of 4 are made" in caplog.text and "embedding captions: 1 of 4 are made" in caplog.text
+
+
+def test_an_embedding_that_is_not_finite_is_one_line_with_its_caption(encoder, tokenizer, tmp_path):
+    model = UMT5EncoderModel.from_pretrained(encoder)
+    model.shared.weight.data[tokenizer("z").input_ids[0]] = torch.nan
+    model.save_pretrained(encoder)
+    with pytest.raises(InputError, match=r"^caption a zebra: its embedding is not finite"):
+        TextCache.of_captions(["a cow", "a zebra"], encoder, tokenizer, 32, tmp_path / "cache")
+
+
+def test_an_embedding_that_is_not_what_was_written_is_told(encoder, tokenizer, tmp_path):
+    cache = TextCache.of_captions(["a cow"], encoder, tokenizer, 32, tmp_path / "cache")
+    for file in cache.folder.glob("*/rows.bin"):
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(TryAgain, match=r"the embedding of a text of 6 tokens: .*rows\.bin breaks off"):
+        cache.states(tokenizer("a cow").input_ids)

@@ -321,3 +321,36 @@ def test_a_lora_and_the_front_end_are_trained_together(config, tmp_path):
     export(run, tmp_path / "model", torch.float32)
     ego = EgoPipeline.from_pretrained(tmp_path / "model").ego
     assert any(p.abs().max() > 0 for p in ego.injections[0].parameters())
+
+
+def save_gaps(folder, gaps):
+    """Four episodes whose state is not finite in some rows: a slice per episode, or None."""
+    writer = LeRobotWriter(folder, 10, {"observation.state": ["x", "y", "z", "gripper"]}, [CAMERA])
+    for episode, gap in enumerate(gaps):
+        state = np.random.default_rng(episode).normal(size=(T, 4)).astype(np.float32)
+        if gap is not None:
+            state[gap, 1] = np.nan
+        video = np.random.default_rng(episode).integers(0, 255, (T, 16, 32, 3), dtype=np.uint8)
+        writer.add_episode({"observation.state": state}, {CAMERA: video}, f"episode {episode}")
+    writer.finish()
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_states_that_are_not_finite_are_told_left_out_or_refused(config, tmp_path, caplog, share):
+    data = DataConfig(dataset=str(tmp_path / "gaps"), cache=str(tmp_path / "cache"), held_out=0.25, max_bad_share=share)
+    config.bodies = [EgoBodyConfig(data=data, layout="position4")]
+    save_gaps(tmp_path / "gaps", [slice(3, 5), slice(None), None, None])
+    objective = prepared(config)
+    body = objective.bodies[0]
+    assert {body.clips.episode(n).name for n in body.clips.windows()} == {"episode 0", "episode 3"}
+    assert "left out: episode 1 (no row of observation.state is finite)" in caplog.text
+    assert "2 of 28 rows are not finite, so nothing is learned from them; the first are in episode 0" in caplog.text
+    batch = objective.bodies[0].batch(0, [0, 1], Question(1, 1, 2, None), IDENTITY)
+    assert batch["actions"].isfinite().all() and not batch["valid"].all()
+    save_gaps(tmp_path / "all", [slice(None)] * 4)
+    data.dataset = str(tmp_path / "all")
+    refused = (
+        "cannot be used, more than data.max_bad_share=0.3: episode 0 " if share < 1 else ": no row of it is finite"
+    )
+    with pytest.raises(InputError, match=refused):
+        prepared(config)
