@@ -56,7 +56,8 @@ def test_a_whole_file_replaces_another_and_has_the_users_rights(tmp_path: Path, 
     (tmp_path / "a").write_text("old")
     files.write_whole(tmp_path / "a", "new")
     with files.whole_folder(tmp_path / "b" / "c") as part:
-        (part / "d").write_text("e")
+        save_file({"w": torch.zeros(1)}, part / "d")  # which makes it for its user alone
+        assert (part / "d").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "a").read_text() == "new"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "c", "d"]
     modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "b/c", "b/c/d")]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
-from vgen.errors import InputError, TryAgain
+from vgen.errors import InputError, RunStopped, TryAgain
 
 PART = ".part"  # the last suffix of what is written aside
 NOT_ALLOWED = frozenset(
@@ -34,12 +36,15 @@ PROBE = 1 << 20  # bytes: what a disk must be able to take that is said to be in
 
 
 @contextmanager
-def writing(what: str | PathLike, kept: str = "what is done is kept") -> Iterator[None]:
+def writing(
+    what: str | PathLike, kept: str = "what is done is kept", folder: str | PathLike | None = None
+) -> Iterator[None]:
     """A block that writes a file, or below a folder.
 
     Args:
         what: names it in the error.
         kept: for the error of a disk that is full: what the next start of the command finds; "" where that is nothing.
+        folder: where a library writes: whatever it makes of a disk's refusal, see `disk_error`, is said the same way.
 
     Raises:
         InputError: a file stands where a folder must be, or the reverse; or there is no such folder, or nothing may be
@@ -48,8 +53,15 @@ def writing(what: str | PathLike, kept: str = "what is done is kept") -> Iterato
     """
     try:
         yield
+    except (InputError, RunStopped):
+        raise
     except OSError as error:
         raise refusal(what, error, kept) from error
+    except Exception as error:
+        found = disk_error(error, folder) if folder else None
+        if found is None:
+            raise
+        raise refusal(what, found, kept) from error
 
 
 def refusal(what: str | PathLike, error: OSError, kept: str = "what is done is kept") -> InputError | TryAgain:
@@ -134,6 +146,7 @@ def whole_file(path: str | PathLike) -> Iterator[Path]:
     part = aside(path)
     try:
         yield part
+        share(part)
         sync(part)
         os.replace(part, path)
         sync(path.parent)
@@ -167,6 +180,7 @@ def whole_folder(path: str | PathLike) -> Iterator[Path]:
     part.mkdir()
     try:
         yield part
+        share(part)
         sync_all(part)
         os.rename(part, path)
         sync(path.parent)
@@ -189,6 +203,7 @@ def replaced_folder(path: str | PathLike) -> Iterator[Path]:
     shutil.rmtree(part, ignore_errors=True)
     try:
         yield part
+        share(part)
         sync_all(part)
         shutil.rmtree(old, ignore_errors=True)
         if path.exists():
@@ -217,6 +232,31 @@ def append(path: str | PathLike, text: str) -> None:
                 if file.seek(0, os.SEEK_END) == before + done:  # nobody has written behind it
                     file.truncate(before)
             raise
+
+
+def share(path: str | PathLike) -> None:
+    """Gives a file, or all files below a folder, the rights that the user's umask gives to new ones. Libraries make
+    some for their user alone, as safetensors does.
+
+    Raises:
+        OSError: the rights cannot be changed.
+    """
+    rights = 0o666 & ~_umask()
+    below = [os.path.join(parent, name) for parent, _, names in os.walk(path) for name in names]
+    for file in below if os.path.isdir(path) else [path]:
+        mode = os.lstat(file).st_mode
+        if stat.S_ISREG(mode) and rights & ~mode:
+            os.chmod(file, stat.S_IMODE(mode) | rights)
+
+
+def _umask() -> int:
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"^Umask:\s*(\d+)$", status, re.MULTILINE)[1], 8)
+    except (OSError, TypeError):  # no Linux: it is told only by changing it, for a moment in all threads
+        mask = os.umask(0o077)
+        os.umask(mask)
+        return mask
 
 
 def sync(path: str | PathLike) -> None:

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vgen.files import share
 from vgen.train.distributed import Ranks
 
 
@@ -70,6 +71,7 @@ class Average:
             shadow = {name: p.contiguous() for name, p in zip(self.trained, self.model.shadow_params, strict=True)}
             about = {"optimization_step": str(self.model.optimization_step)}
             save_file(shadow, _file(folder, self.ranks.rank), metadata=about)
+            share(_file(folder, self.ranks.rank))
 
     def load(self, folder: Path) -> None:
         """Restores what any number of ranks saved; where they saved nothing, the average begins with the weights."""

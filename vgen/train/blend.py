@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vgen import checks
 from vgen.errors import InputError, unknown_key
+from vgen.files import whole_folder, writing
 from vgen.weights import read_config
 
 WEIGHTS = "*.safetensors"
@@ -43,15 +44,13 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path) 
             raise unknown_key(name, components, f"the components of {after}")
         checks.real(f"share of {name}", share, 0, 1)
     blended = {name: _between(before / name, after / name, share) for name, share in shares.items()}
-    aside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(after, aside)
-    for name, files in blended.items():
-        for file, weights in files.items():
-            save_file(weights, aside / name / file, metadata={"format": "pt"})
-    with (aside / "README.md").open("a", encoding="utf-8") as card:
-        card.write(f"\n## Blended\n\n{_told(before, after, shares)}\n")
-    aside.rename(folder)
+    with writing(folder, kept=""), whole_folder(folder) as aside, writing(folder, kept="", folder=aside):
+        shutil.copytree(after, aside, dirs_exist_ok=True)
+        for name, files in blended.items():
+            for file, weights in files.items():
+                save_file(weights, aside / name / file, metadata={"format": "pt"})
+        with (aside / "README.md").open("a", encoding="utf-8") as card:
+            card.write(f"\n## Blended\n\n{_told(before, after, shares)}\n")
 
 
 def _told(before: Path, after: Path, shares: Mapping[str, float]) -> str:

@@ -22,6 +22,7 @@ from vgen.backbone.lora_names import LAYERS
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.checks import show
 from vgen.errors import InputError, unknown_key
+from vgen.files import whole_file, writing
 from vgen.weights import loading
 
 NAMINGS = ("diffusers", "comfyui", "kohya")
@@ -103,8 +104,6 @@ def rename_lora(folder: Path, file: Path, naming: str, dtype: torch.dtype) -> No
         layer = re.fullmatch(r"transformer\.blocks\.\d+\.(.+)\.lora_[AB]\.weight", name)
         if layer is None or layer[1] not in LAYERS:
             raise InputError(f"{folder} holds {show(name)}, which is no weight of a LoRA that a run writes")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(file.name + ".part")
     if naming == "kohya" and len(weights) < 2 * len(LAYERS) * len({name.split(".")[2] for name in weights}):
         logger.warning("%s lacks some layers of its blocks: ComfyUI loads that, diffusers only in other namings", file)
     if naming == "diffusers":
@@ -112,8 +111,10 @@ def rename_lora(folder: Path, file: Path, naming: str, dtype: torch.dtype) -> No
     else:
         weights = dict(_renamed(weights, alpha, naming))
         about = {"ss_network_dim": str(rank), "ss_network_alpha": f"{alpha:g}"}
-    save_file(weights, aside, {"format": "pt", **about})
-    aside.rename(file)
+    with writing(file, kept=""):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as aside, writing(file, kept="", folder=file.parent):
+            save_file(weights, aside, {"format": "pt", **about})
 
 
 def _renamed(weights: dict[str, Tensor], alpha: float, naming: str) -> Iterator[tuple[str, Any]]:
