@@ -9,6 +9,7 @@ import pytest
 import torch
 from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
 from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
+from lerobot_folders import write_plain
 from omegaconf import OmegaConf
 from tiny_wan import save_tiny_wan
 
@@ -18,6 +19,7 @@ from vgen.data.buckets import Bucket
 from vgen.errors import InputError
 from vgen.media.writing import write_video
 from vgen.train.config import load_config
+from vgen.train.loop import train
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
 from vgen.train.objectives.outline import Outline, canvas_outline
 from vgen.train.plan import activations, make_plan, model_states, offload_of, parameters, report
@@ -176,11 +178,72 @@ def test_offload_is_read_from_the_deepspeed_json(tmp_path, wan):
         make_plan(load_config(recipe(tmp_path, pretrained=str(wan)), ["sequence_parallel_size=2"]), 3)
 
 
-def test_the_command_prints_it_and_stops(wan, videos, tmp_path, monkeypatch, capsys):
+def command(monkeypatch, path, *arguments):
+    """Plans as the command does."""
+    monkeypatch.setattr(sys, "argv", ["train.py", str(path), "--dry-run", *arguments])
+    runpy.run_path(str(Path(__file__).parents[2] / "tools" / "train.py"), run_name="__main__")
+
+
+def tree(folder):
+    """All that is in a folder, with the times of its changes."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_the_command_prints_it_and_writes_nothing(wan, videos, tmp_path, monkeypatch, capsys):
     path = recipe(tmp_path, pretrained=str(wan), data=data(tmp_path, videos), frames=5)
-    command = Path(__file__).parents[2] / "tools" / "train.py"
-    monkeypatch.setattr(sys, "argv", ["train.py", str(path), "--dry-run", "--gpus", "8", "objective.batch=1"])
-    runpy.run_path(str(command), run_name="__main__")
+    before = tree(tmp_path)
+    command(monkeypatch, path, "--gpus", "8", "objective.batch=1")
     out = capsys.readouterr().out
     assert "memory per GPU of 8" in out and "1 clips x 2 accumulated x 8 GPUs" in out
-    assert not (tmp_path / "run").exists() and not list((tmp_path / "cache").glob("*latents*"))
+    assert tree(tmp_path) == before
+
+
+def test_a_lerobot_folder_is_planned_without_a_trace(wan, tmp_path, monkeypatch, capsys):
+    made = write_plain(tmp_path / "set")
+    folder = {"dataset": str(made), "camera": "front", "cache": str(tmp_path / "cache"), "held_out": 0.5}
+    path = recipe(tmp_path, pretrained=str(wan), data=folder, frames=5)
+    before = tree(tmp_path)
+    command(monkeypatch, path)
+    assert "data: 3 videos" in capsys.readouterr().out and tree(tmp_path) == before
+
+
+REFUSED = {
+    "two data sets": (["objective.data.dataset=set"], "data.dataset and data.videos: name one of the two"),
+    "too many bad files": (["objective.data.max_bad_share=0.2"], "2 of 9 videos cannot be used, more than"),
+    "no such folder": (["objective.data.videos=absent"], "is no folder"),
+    "a missing spec": (["samples.specs=[absent.yaml]"], "absent.yaml"),
+    "a LoRA of nothing": (["objective.pretrained=null", "objective.lora.rank=2"], "give one of the two"),
+    "a clip to give": (["objective.conditions.clip_frames=[4]"], "objective.conditions.clip_frames: "),
+}
+REFUSED_LATER = {
+    "another recipe": (["objective.batch=3"], "was begun with another recipe (objective.batch: 1 → 3)"),
+    "other ranks": (["accumulation=5"], "ranks=1 x accumulation=5 makes steps of 5 batches"),
+    "no whole checkpoint": ([], "is whole (step-00000001: state.json has "),
+}
+
+
+def test_what_the_run_refuses_is_refused_with_the_same_line(wan, videos, tmp_path, monkeypatch, capsys):
+    for number in (0, 1):
+        (videos / f"{number}.mp4").write_bytes(b"no video")
+    given = data(tmp_path, videos) | {"max_bad_share": 0.3}
+    path = recipe(tmp_path, pretrained=str(wan), data=given, frames=5, batch=1, latents=str(tmp_path / "cache"))
+    settings = ["ema_decay=0", "objective.latent_workers=1"]
+
+    def check(name, overrides, line):
+        before = tree(tmp_path)
+        with pytest.raises(SystemExit) as caught:
+            command(monkeypatch, path, *settings, *overrides)
+        planned = capsys.readouterr().err.splitlines()[-1]
+        assert caught.value.code == 2 and tree(tmp_path) == before, name
+        with pytest.raises(InputError) as refused:
+            train(load_config(path, [*settings, *overrides]))
+        assert line in str(refused.value) and planned == f"error: {refused.value}", name
+
+    for name, case in REFUSED.items():
+        check(name, *case)
+    run = train(load_config(path, [*settings, "steps=1"]))
+    for name, case in REFUSED_LATER.items():
+        if name == "no whole checkpoint":
+            state = run / "checkpoints" / "step-00000001" / "state.json"
+            state.write_text(state.read_text().replace(' "samples": ', ' "samples": 1'))
+        check(name, *case)

@@ -64,6 +64,7 @@ class VideoFolder:
     Args:
         folder: see `list_videos`, as for `captions`.
         cache: folder below which is kept what the files hold, so that each is searched for it only once.
+        write: False only reads what is kept there.
 
     Raises:
         InputError: as `list_videos`.
@@ -171,19 +172,20 @@ def reason_of(error: InputError, path: str | Path) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-def _probe(videos: Sequence[Captioned], index: Path, indexes: Path) -> list[EpisodeInfo | str]:
+def _probe(videos: Sequence[Captioned], index: Path, indexes: Path | None) -> list[EpisodeInfo | str]:
     """What each file holds (without its caption), or why it cannot be used. Good ones are kept in a JSONL file, so that
-    an interrupted search goes on and a later one opens only what is new or has changed."""
+    an interrupted search goes on and a later one opens only what is new or has changed; none are without `indexes`."""
     known = _read_index(index)
     found = [known.get((video.name, _stamp(video.path))) for video in videos]
     missing = [place for place, facts in enumerate(found) if facts is None]
     if missing:
-        _make_folder(index.parent)
+        if indexes:
+            _make_folder(index.parent)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             looked = pool.map(lambda place: _look(videos[place].path, indexes), missing)
             for place, facts in zip(missing, tqdm(looked, "opening videos", len(missing), delay=2), strict=True):
                 found[place] = facts
-                if not isinstance(facts, str):
+                if indexes and not isinstance(facts, str):
                     with writing(index):
                         append(index, summed_line([videos[place].name, _stamp(videos[place].path), *facts]))
     return [
@@ -196,7 +198,7 @@ Facts = tuple[int, float, int, int]
 """Frames, frames per second, height and width of a file."""
 
 
-def _look(path: Path, indexes: Path) -> Facts | str:
+def _look(path: Path, indexes: Path | None) -> Facts | str:
     """What a file holds, or why it cannot be used."""
     if not os.path.isfile(path):  # which, other than Path's, also answers for a name that no disk takes
         return "no such video file"

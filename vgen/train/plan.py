@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from vgen.data.buckets import Bucket, parse_sizes
@@ -15,8 +16,10 @@ from vgen.data.clips import Clips
 from vgen.errors import InputError
 from vgen.train.config import TrainConfig
 from vgen.train.objectives import objective_class
+from vgen.train.objectives.base import check_stage
 from vgen.train.objectives.data import DataConfig, TrainingData, open_data
 from vgen.train.objectives.outline import BodyOutline, Outline, Tokens
+from vgen.train.samples import Samples
 
 GB = 1e9
 FP32, BF16 = 4, 2
@@ -72,7 +75,7 @@ class BodyPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run on paper. `drops`: reasons and counts; `problem`: why the data could not be counted, or ""."""
+    """A run on paper. `drops`: reasons and counts; `problem`: why its data would be refused, or ""."""
 
     outline: Outline
     gpus: int
@@ -89,6 +92,16 @@ class Plan:
         """Of an epoch."""
         return sum(line.clips or 0 for line in self.buckets)
 
+    def check_data(self) -> None:
+        """Refuses what the run would refuse of its data.
+
+        Raises:
+            InputError: as the run would raise it.
+        """
+        for part in (self, *self.bodies):
+            if part.problem:
+                raise InputError(part.problem)
+
     @property
     def steps_per_epoch(self) -> float:
         """Optimiser steps in which every clip comes once."""
@@ -102,16 +115,21 @@ class Plan:
 
 
 def make_plan(config: TrainConfig, gpus: int) -> Plan:
-    """Plans a run on so many GPUs. No weight is allocated and no clip decoded; videos are opened once to count frames.
+    """Plans a run on so many GPUs. No weight is allocated, no clip decoded and nothing written; videos are opened to
+    count their frames, where a cache does not tell them.
 
     Raises:
-        InputError: a model's configuration cannot be read, or a number does not fit.
+        InputError: the run would be refused, for another reason than its data, which the plan tells.
     """
     if gpus < 1 or gpus % config.sequence_parallel_size:
         size = config.sequence_parallel_size
         near = max(1, round(gpus / size)) * size
         raise InputError(f"gpus={gpus} is not a multiple of sequence_parallel_size={size}; nearest: {near}")
-    outline = objective_class(config.objective.name).outline(config.objective)
+    _check_resume(config, gpus)
+    objective = objective_class(config.objective.name)
+    check_stage(config.zero_stage, objective, config.objective.name)
+    outline = objective.outline(config.objective)
+    Samples(config.samples, outline, Path(config.run))
     step = outline.batch * config.accumulation * gpus // config.sequence_parallel_size
     bodies = [_plan_body(outline, body) for body in outline.bodies]
     data, lines, problem = _counted(outline, outline)
@@ -119,6 +137,18 @@ def make_plan(config: TrainConfig, gpus: int) -> Plan:
         return Plan(outline, gpus, step, lines, 0, 0, Counter(), problem, bodies)
     drops = Counter(data.bad.found.values()) + data.assignment.reasons()
     return Plan(outline, gpus, step, lines, data.bad.total, len(data.held_out.places), drops, "", bodies)
+
+
+def _check_resume(config: TrainConfig, gpus: int) -> None:
+    """Refuses what cannot go on from the checkpoints of its run."""
+    if not (Path(config.run) / "checkpoints").is_dir():
+        return
+    from vgen.train.checkpoint import described_checkpoint  # late: with DeepSpeed, which takes seconds
+    from vgen.train.distributed import Ranks
+    from vgen.train.resume import check_resume
+
+    if checkpoint := described_checkpoint(Path(config.run)):
+        check_resume(checkpoint, config, Ranks(0, gpus, torch.device("cpu"), config.sequence_parallel_size))
 
 
 def _plan_body(outline: Outline, body: BodyOutline) -> BodyPlan:
@@ -129,8 +159,7 @@ def _plan_body(outline: Outline, body: BodyOutline) -> BodyPlan:
 def _counted(part: Outline | BodyOutline, outline: Outline) -> tuple[TrainingData | None, list[BucketPlan], str]:
     """The data of a part of a run and its buckets; where they cannot be opened, None, the named buckets, and why."""
     try:
-        unread = replace(part.data, decode_once=False)
-        data = open_data(unread, outline.lengths, outline.multiple, outline.captions)
+        data = open_data(part.data, outline.lengths, outline.multiple, outline.captions, write=False)
     except InputError as error:
         named = _named_buckets(part.data, outline)
         return None, [BucketPlan(bucket, None, _tokens(part, bucket)) for bucket in named], str(error)

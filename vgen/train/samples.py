@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vgen.errors import InputError
+from vgen.files import replaced_folder
 from vgen.train.objectives.base import Objective
+
+if TYPE_CHECKING:
+    from vgen.train.objectives.outline import Outline
 
 
 @dataclass
@@ -28,14 +33,14 @@ class Samples:
 
     Args:
         config: what to draw.
-        objective: whose model draws.
+        objective: whose model draws; of a run on paper, its outline.
         run: the run folder.
 
     Raises:
         InputError: a spec cannot be drawn by this objective, or two have the same name.
     """
 
-    def __init__(self, config: SamplesConfig, objective: Objective, run: Path) -> None:
+    def __init__(self, config: SamplesConfig, objective: Objective | Outline, run: Path) -> None:
         if config.every_steps < 1:
             raise InputError(f"samples.every_steps={config.every_steps} is not positive; the smallest is 1")
         self._config, self._objective, self._run = config, objective, run
@@ -60,6 +65,7 @@ class Samples:
         """Writes what `draw` drew, on one rank, and yields the name and folder of each."""
         for name, video in videos.items():
             folder = self._run / "samples" / f"step-{step:08d}" / name
-            folder.mkdir(parents=True, exist_ok=True)
-            self._objective.write_sample(self._samples[name], video, folder)
+            with replaced_folder(folder) as aside:
+                aside.mkdir(parents=True)
+                self._objective.write_sample(self._samples[name], video, aside)
             yield name, folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 from torch import Tensor, nn
@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from vgen.train.objectives.outline import Outline
 
 Batch = dict[str, Any]
+
+
+def refuse_sample(spec: str, overrides: Mapping[str, Any], objective: str) -> NoReturn:
+    """The `read_sample` of an objective that draws nothing."""
+    raise InputError(f"samples.specs={spec}: objective.name={objective} draws no samples; use samples.specs=[]")
+
+
+def check_stage(zero_stage: int, objective: type[Objective], name: str) -> None:
+    """Refuses ZeRO 3 for an objective that cannot do with split weights.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if zero_stage == 3 and objective.needs_whole_weights:
+        raise InputError(f"objective.name={name} needs whole weights; use zero_stage=2 or less, not 3")
 
 
 class Objective(nn.Module, ABC):
@@ -77,9 +92,7 @@ class Objective(nn.Module, ABC):
         Raises:
             InputError: the spec does not fit the model, or the objective draws nothing.
         """
-        raise InputError(
-            f"samples.specs={spec}: objective.name={self.Config.name} draws no samples; use samples.specs=[]"
-        )
+        refuse_sample(spec, overrides, self.Config.name)
 
     def draw(self, sample: Any, steps: int | None) -> np.ndarray:
         """The video uint8 [T, H, W, 3] of a sample, drawn with the weights held now in `steps` denoising steps, on all

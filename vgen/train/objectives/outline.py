@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +14,17 @@ from torch import nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from vgen.backbone.encoding import IMAGES_AT_ONCE
-from vgen.backbone.shapes import latent_frames
+from vgen.backbone.shapes import check_frames, latent_frames
 from vgen.backbone.text import WAN_TEXT_LENGTH
 from vgen.backbone.transformer import VideoTransformer
+from vgen.canvas.media import place
+from vgen.canvas.spec import Canvas, validate
 from vgen.data.buckets import Bucket
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.limits import EGO
 from vgen.errors import InputError, unknown_key
 from vgen.train.lora import add_lora
+from vgen.train.objectives.base import refuse_sample
 from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.data import DataConfig, parse_lengths
 from vgen.train.objectives.ego_data import front_end
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from vgen.train.objectives.codec import CodecConfig
     from vgen.train.objectives.ego import EgoConfig
 
+NO_CANVAS = "objective.pretrained: the ego front-end needs a trained canvas model; name its folder"
 DRAWS = 500  # plans from which the number of conditions is told
 
 
@@ -84,6 +89,7 @@ class Outline:
         text_tokens: that the backbone reads with each clip.
         images: pixels of these many frames are encoded at once during training.
         bodies: of an ego run.
+        read_sample: as the objective's.
     """
 
     parts: dict[str, nn.Module]
@@ -101,6 +107,78 @@ class Outline:
     text_tokens: int = 0
     images: int = 0
     bodies: list[BodyOutline] = field(default_factory=list)
+    read_sample: Callable[[str, Mapping[str, Any]], Any] | None = None
+
+
+def read_canvas(spec: str, overrides: Mapping[str, Any], stride: int, multiple: int) -> Canvas:
+    """A canvas that is drawn as a sample.
+
+    Args:
+        stride: of the codec, in time.
+        multiple: of which both sides of a frame must be multiples.
+
+    Raises:
+        InputError: it cannot be read, its media neither, or it does not fit the model.
+    """
+    canvas = Canvas.from_yaml(spec, **overrides)
+    validate(canvas, stride, multiple)
+    place(canvas, stride)  # reads its media, which now is the time to refuse
+    return canvas
+
+
+def check_choices(config: CanvasConfig) -> None:
+    """Refuses what no model is needed to see.
+
+    Raises:
+        InputError: two choices do not go together.
+    """
+    if (config.pretrained is None) == (config.codec is None):
+        raise InputError("objective.pretrained and objective.codec: give one of the two")
+    if config.lora.rank and config.pretrained is None:
+        raise InputError(f"objective.lora.rank={config.lora.rank} needs objective.pretrained to adapt; or use 0")
+
+
+def clip_lengths(config: CanvasConfig, stride: int) -> list[int]:
+    """The numbers of frames that a clip may have, sorted.
+
+    Raises:
+        InputError: one of them, or of the clips that are given, is not 1 + stride·k; or too short for the conditions.
+    """
+    lengths = parse_lengths(config.frames, stride)
+    for length in lengths:
+        check_plans(config.conditions, length)
+    for length in config.conditions.clip_frames:
+        try:
+            check_frames(length, stride)
+        except InputError as error:
+            raise InputError(f"objective.conditions.clip_frames: {error}") from error
+    return lengths
+
+
+def check_ego(config: EgoConfig, lengths: Sequence[int], stride: int) -> None:
+    """Refuses what the ego objective cannot be trained with.
+
+    Args:
+        lengths: see `clip_lengths`.
+        stride: of the codec, in time.
+
+    Raises:
+        InputError: several lengths, or an anchor within the history.
+    """
+    if len(lengths) != 1:
+        raise InputError(f"objective.frames={config.frames}: the ego objective takes one length, such as 17")
+    least = config.history * stride
+    if config.anchor and config.anchor_reach < least:
+        rule = f"must reach back beyond {config.history} frames of history; nearest: {least}"
+        raise InputError(f"objective.anchor_reach={config.anchor_reach} {rule}")
+
+
+def check_codec(config: CodecConfig) -> None:
+    """As `check_choices`, of a codec run."""
+    if bool(config.model) == bool(config.pretrained):
+        raise InputError("objective.model and objective.pretrained: give one of the two")
+    if config.decoder_only and not config.pretrained:
+        raise InputError("objective.decoder_only=true needs objective.pretrained; or train the whole codec")
 
 
 def canvas_outline(config: CanvasConfig) -> Outline:
@@ -109,14 +187,13 @@ def canvas_outline(config: CanvasConfig) -> Outline:
     Raises:
         InputError: a model's configuration cannot be read.
     """
+    check_choices(config)
     parts, cached, text_tokens = _pretrained(config) if config.pretrained is not None else _new(config)
     transformer, vae = parts["transformer"], parts["codec"].requires_grad_(False)
     if config.lora.rank:
         with torch.device("meta"):
             add_lora(transformer, config.lora)
-    lengths = parse_lengths(config.frames, vae.config.scale_factor_temporal)
-    for length in lengths:
-        check_plans(config.conditions, length)
+    lengths = clip_lengths(config, vae.config.scale_factor_temporal)
     _, height, width = transformer.config.patch_size
 
     def tokens(bucket: Bucket) -> Tokens:
@@ -140,6 +217,9 @@ def canvas_outline(config: CanvasConfig) -> Outline:
         tokens=tokens,
         text_tokens=text_tokens,
         images=min(IMAGES_AT_ONCE, most * config.batch),
+        read_sample=partial(
+            read_canvas, stride=vae.config.scale_factor_temporal, multiple=vae.config.scale_factor_spatial * height
+        ),
     )
 
 
@@ -149,7 +229,10 @@ def ego_outline(config: EgoConfig) -> Outline:
     Raises:
         InputError: as a canvas run; or a body, or the front-end, is not possible.
     """
+    if config.pretrained is None:
+        raise InputError(NO_CANVAS)
     canvas = canvas_outline(config)
+    check_ego(config, canvas.lengths, canvas.parts["codec"].config.scale_factor_temporal)
     transformer, vae = canvas.parts["transformer"], canvas.parts["codec"]
     stride, spatial = vae.config.scale_factor_temporal, vae.config.scale_factor_spatial
     with torch.device("meta"):
@@ -178,6 +261,7 @@ def codec_outline(config: CodecConfig) -> Outline:
     Raises:
         InputError: a model's configuration cannot be read.
     """
+    check_codec(config)
     keywords = config.model or read_config(str(config.pretrained), "config.json")
     with torch.device("meta"):
         vae = AutoencoderKLWan.from_config(keywords)
@@ -189,6 +273,7 @@ def codec_outline(config: CodecConfig) -> Outline:
         config.clips_per_batch,
         captions=False,
         all_places=True,
+        read_sample=partial(refuse_sample, objective=config.name),
     )
 
 
@@ -211,8 +296,6 @@ def _new(config: CanvasConfig) -> tuple[dict[str, nn.Module], dict[str, int], in
     for key in config.transformer:
         if key not in known:
             raise unknown_key(key, known, "objective.transformer")
-    if config.codec is None:
-        raise InputError("objective.pretrained and objective.codec: give one of the two")
     with torch.device("meta"):
         vae = AutoencoderKLWan.from_config(read_config(config.codec, "config.json"))
         text_encoder = UMT5EncoderModel(UMT5Config(**config.text_encoder))
