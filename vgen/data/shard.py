@@ -22,6 +22,7 @@ from vgen.files import append, preallocate, sync
 
 INDEX, ROWS, BROKEN = "index.json", "rows.bin", "broken.jsonl"
 PLAN, DONE, LOCK = "plan.json", "done.jsonl", "lock"  # of a shard in the making
+GONE = ".gone"  # the last suffix of a folder that is being removed
 AT_ONCE = 64  # blocks that are held in memory to be checked
 
 
@@ -132,7 +133,7 @@ class Draft:
             preallocate(self.folder / ROWS, self.size)
             write_sealed(self.folder / PLAN, {"block": self.block, "keys": self.keys, "first": self.first})
         except OSError:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            discard(self.folder)
             raise
 
     def write(self, made: Mapping[int, np.ndarray | str]) -> None:
@@ -200,7 +201,7 @@ def finish(part: Path) -> int:
     try:
         draft = Draft(part, **read_sealed(part / PLAN))
     except (OSError, ValueError, TypeError):
-        shutil.rmtree(part)
+        discard(part)
         return 0
     try:
         sums, bad = draft.done()
@@ -215,11 +216,17 @@ def finish(part: Path) -> int:
         if rows or bad:
             _seal(shard)
         else:
-            shutil.rmtree(part)
+            discard(part)
     except OSError:
-        shutil.rmtree(part, ignore_errors=True)
+        discard(part)
         raise
     return len(lost)
+
+
+def discard(part: Path) -> None:
+    """Removes a shard in the making. Its lock is held, and stays where it is until nobody can find it any more."""
+    with suppress(OSError):
+        shutil.rmtree(part.rename(_other_name(part, GONE)), ignore_errors=True)
 
 
 def _seal(shard: Shard) -> None:
@@ -231,9 +238,13 @@ def _seal(shard: Shard) -> None:
     index["rows"] = [(key, *place) for key, place in shard.rows.items()]
     index["sums"] = base64.b64encode(shard.sums[:end].tobytes()).decode()
     write_sealed(part / INDEX, index)
-    for scratch in set(part.iterdir()) - {part / INDEX, part / ROWS}:
-        scratch.unlink()
-    part.rename(part.with_name(uuid.uuid4().hex[:12]))
+    whole = part.rename(_other_name(part))  # with its lock, see `discard`
+    for scratch in set(whole.iterdir()) - {whole / INDEX, whole / ROWS}:
+        scratch.unlink(missing_ok=True)
+
+
+def _other_name(part: Path, suffix: str = "") -> Path:
+    return part.with_name(uuid.uuid4().hex[:12] + suffix)
 
 
 def _write(descriptor: int, data: np.ndarray, offset: int) -> None:

@@ -24,7 +24,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from vgen.data.shard import INDEX, ROWS, Damaged, Draft, Shard, finish, held_by_us
+from vgen.data.shard import GONE, INDEX, ROWS, Damaged, Draft, Shard, discard, finish, held_by_us
 from vgen.data.shares import run_shares
 from vgen.errors import RunStopped, TryAgain
 from vgen.files import PART, writing
@@ -129,6 +129,8 @@ class Store:
         told = False
         while missing:
             with writing(self.folder):
+                for gone in self.folder.glob(f"*{GONE}"):
+                    shutil.rmtree(gone, ignore_errors=True)
                 for part in self.folder.glob(f"*{PART}"):  # which a process left that was killed at it
                     with held_by_us(part) as held:
                         if held:
@@ -171,7 +173,7 @@ class Store:
 
     def _whole_shards(self) -> Iterator[Shard]:
         for folder in self.folder.glob("*/"):
-            if folder.suffix in (PART, ASIDE):
+            if folder.suffix in (PART, ASIDE, GONE):
                 continue
             try:
                 shard = self._loaded[folder] = self._loaded.get(folder) or Shard.load(folder)
@@ -259,7 +261,7 @@ class _Filling:
                 self.store.load()
                 lacking = [place for place in group if self.items[place].key not in self.store]
                 if not lacking:
-                    shutil.rmtree(part, ignore_errors=True)
+                    discard(part)
                     continue
                 encode = encode or self.work.open(device)
                 self._make(part, lacking, encode, progress)
