@@ -103,6 +103,11 @@ def test_what_has_changed_is_told_once(tmp_path, caplog, change, told):
     assert not caplog.text
 
 
+def test_what_is_replaced_under_its_name_stays_on_its_side(tmp_path):
+    before = split(tmp_path, many(10))
+    assert split(tmp_path, {name: f"encoded anew {frames}" for name, frames in many(10).items()}) == before
+
+
 def test_copies_on_both_sides_are_told(tmp_path, caplog):
     trained, held = split(tmp_path, many(4) | {"copy": "frames2", "again": "frames3"}, share=0.2)
     assert held == {"v3"} and "1 of 5 trained episodes show the very frames of held-out ones" in caplog.text

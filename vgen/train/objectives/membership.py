@@ -62,8 +62,9 @@ def split_as_before(
     footage: Footage, kept: Sequence[int], held_out: float, run: Path, part: str
 ) -> tuple[list[int], list[int]]:
     """Places in `kept` of (trained, held-out) episodes. The first start of a run chooses them as `split_episodes` does.
-    At every later one an episode stays what it was, wherever it lies and however it is called; of new ones a share is
-    held out, by their content. What has changed since the last start is told.
+    At every later one an episode stays what it was, wherever it lies and however it is called; one of new content and
+    an old name is likely another copy, and stays what that was. Of new ones a share is held out, by their content. What
+    has changed since the last start is told.
 
     Args:
         footage: a data set.
@@ -79,8 +80,11 @@ def split_as_before(
     before = {key: known.held for each in record.values() for key, known in each.items() if known.held is not None}
     every = _told_apart(footage.keys)
     keys = [every[place] for place in kept]
-    if held_out > 0 and any(key in before for key in keys):
-        held = {key for key in keys if before.get(key, _drawn(key, held_out))}
+    named = {known.name: known.held for known in record.get(part, {}).values() if known.there}
+    sides = [before.get(key, named.get(footage.episodes[n].name)) for key, n in zip(keys, kept, strict=True)]
+    if held_out > 0 and any(side is not None for side in sides):
+        drawn = (_drawn(key, held_out) if side is None else side for key, side in zip(keys, sides, strict=True))
+        held = {key for key, side in zip(keys, drawn, strict=True) if side}
     else:
         held = {keys[place] for place in split_episodes(len(kept), held_out)[1]}
     _tell_copies(footage, keys, held)
