@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Trains on this machine: one rank per GPU, or, without a GPU, RANKS one-thread ranks on the CPU (default: one per core).
 #   launch/train_local.sh configs/train/nano_codec.yaml [key=value ...]
-# The same command goes on from the newest checkpoint. SIGTERM or Ctrl-C writes a checkpoint and ends with status 0.
+# The same command goes on from the newest checkpoint. SIGTERM or Ctrl-C writes a checkpoint and ends with status 0; a
+# second Ctrl-C ends at once with status 130, without one.
 set -euo pipefail
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 501)); then
     echo "error: bash $BASH_VERSION is too old for launch/train_local.sh; use 5.1 or newer, or python tools/train.py" >&2
@@ -23,7 +24,8 @@ for ((rank = 0; rank < ranks; rank++)); do
     RANK=$rank LOCAL_RANK=$rank "$PYTHON" -u tools/train.py "$@" &
     pids+=($!)
 done
-trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' TERM INT
+trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' TERM
+trap 'kill -INT "${pids[@]}" 2>/dev/null || true' INT
 
 left=$ranks
 while ((left)); do

@@ -5,7 +5,7 @@
 # Either this runs once, on the first node, which reaches the others by pdsh and ssh without a password; or, where there
 # is no ssh, it runs on every node, with NODE_RANK=0, 1, 2 ... in the order of the hostfile.
 # The same command goes on from the newest checkpoint. SIGTERM or Ctrl-C here, on a node that trains, writes a checkpoint
-# and ends all nodes.
+# and ends all nodes; a second Ctrl-C ends them at once, without one.
 # Settings, all optional: HOSTFILE (launch/hostfile), MASTER_ADDR (the first host), MASTER_PORT (29500), PYTHON (python)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,7 +32,9 @@ set -m # the launcher gets its own process group: on a signal it would give the 
 "$PYTHON" -m deepspeed.launcher.runner "${options[@]}" tools/train.py "$@" &
 launcher=$!
 # One rank that is told to stop is enough: all then write the checkpoint and end, also on other nodes.
-trap 'pkill -TERM -u "$(id -u)" -f "tools/train.py --local_rank=[0-9]+ $1" || true' TERM INT
+ranks="tools/train.py --local_rank=[0-9]+ $1"
+trap 'pkill -TERM -u "$(id -u)" -f "$ranks" || true' TERM
+trap 'pkill -INT -u "$(id -u)" -f "$ranks" || true' INT
 
 status=0
 while kill -0 "$launcher" 2>/dev/null; do

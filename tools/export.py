@@ -7,6 +7,10 @@
 
 The folder is a diffusers folder (safetensors) with a model card; tools/infer.py --model my_model takes it. A LoRA is
 added to its base there; as a file of its own, tools/infer.py --lora my_lora.safetensors takes it, whatever the naming.
+
+It takes the newest model that the run has exported or, where a checkpoint is newer (the run goes on, or was stopped),
+makes one from that; --step takes any checkpoint (keep: N) or kept export (keep_exports: N). What is made from a
+checkpoint needs the run's data and caches where its recipe says.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a canvas or ego run")
     parser.add_argument("--out", type=Path, required=True, help="model folder to make; with --lora, the file")
+    parser.add_argument("--step", type=int, help="of the run, a checkpoint's or a kept export's; default: newest")
     parser.add_argument("--lora", choices=("diffusers", "comfyui", "kohya"), help="write its LoRA alone, so named")
     parser.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), default="bf16", help="type of the weights")
     parser.add_argument(
@@ -49,9 +54,9 @@ def main() -> None:
     from vgen.train.export import export, export_lora
 
     if args.lora:
-        export_lora(args.run, args.out, args.lora, DTYPES[args.dtype])
+        export_lora(args.run, args.out, args.lora, DTYPES[args.dtype], args.step)
     else:
-        export(args.run, args.out, DTYPES[args.dtype], args.after, report, args.parts)
+        export(args.run, args.out, DTYPES[args.dtype], args.after, report, args.parts, args.step)
     print(f"wrote {args.out}")
 
 

@@ -1,12 +1,13 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from toy_objective import ToyConfig, ToyObjective, same, weights
 
 from vgen.errors import RunStopped
-from vgen.train.guard import ENOUGH, is_spike
+from vgen.train.guard import ENOUGH, clips_of, is_spike, not_finite, save_bad_batch
 
 
 def test_a_spike_is_many_medians_and_needs_some_history():
@@ -47,7 +48,59 @@ def test_a_run_of_skipped_steps_stops_and_leaves_its_batch(run, tmp_path):
         expected = ToyObjective(ToyConfig(), 0).batch(6, part, 2, 0.0)
         assert torch.equal(load_file(folder / f"part-00{part}.safetensors")["x"], expected["x"])
         about = json.loads((folder / f"part-00{part}.json").read_text())
-        assert (about["step"], about["part"], about["batch"]) == (7, part, {"step": 6})
+        assert (about["step"], about["part"], about["batch"]) == (7, part, {"step": 6, "x": {"tensor": "x"}})
     # fewer go by
     record = json.loads((run(**keys, objective={"poison_at": 4, "poison_steps": 2}) / "run.json").read_text())
     assert record["skipped_steps"] == 2
+
+
+def test_a_loss_that_is_not_finite_names_its_clips(run, monkeypatch, caplog):
+    plain = ToyObjective.batch
+
+    def named(self, *place):
+        return plain(self, *place) | {"clips": [f"clip {number}" for number in range(4)]}
+
+    def broken(self, x, noise):
+        loss = (self.head(self.blocks[1](self.blocks[0](x))) - noise).square().mean(1)
+        return loss * torch.tensor([1.0, float("nan"), 1.0, float("inf")])[: len(x)]
+
+    monkeypatch.setattr(ToyObjective, "batch", named)
+    monkeypatch.setattr(ToyObjective, "error", broken)
+    with pytest.raises(RunStopped, match=r"loss is not finite of clip 1, clip 3\)"):
+        run(max_skipped=1)
+    assert "step 1 skipped: its gradient's norm is nan; the loss is not finite of clip 1, clip 3" in caplog.text
+
+
+def test_clips_of_nested_batches_are_told_apart():
+    batch = {"canvas": {"clips": ["a", "b"]}, "ego": {"clips": ["c"], "layout": "x"}, "step": 3}
+    assert clips_of(batch) == ["a", "b", "c"]
+    assert not_finite(batch, torch.tensor([0.0, 1.0, float("nan")])) == ["c"]
+    assert not_finite(batch, torch.tensor(float("inf"))) == ["a", "b", "c"]
+    assert not_finite({"x": torch.ones(1)}, torch.tensor([float("nan")])) == []
+
+
+def test_a_nested_batch_is_saved_whole(tmp_path):
+    shared = torch.arange(6.0).view(2, 3)
+    batch = {
+        "canvas": {"latent": shared, "text": ["", "a"], "as_clip": None},
+        "ego": {"latent": shared.T, "list": [shared[0], {"deep": np.arange(3)}, "word"], "drop": torch.tensor([True])},
+        "names": np.array(["one", "two"]),
+    }
+    save_bad_batch(tmp_path, {3: batch}, {"step": 7})
+    tensors = load_file(tmp_path / "part-003.safetensors")
+    about = json.loads((tmp_path / "part-003.json").read_text())
+
+    def restored(value):
+        if isinstance(value, dict):
+            whole = {key: restored(item) for key, item in value.items()}
+            return tensors[value["tensor"]] if value.keys() == {"tensor"} else whole
+        return [restored(item) for item in value] if isinstance(value, list) else value
+
+    back = restored(about["batch"])
+    assert back["canvas"]["text"] == ["", "a"]
+    assert back["canvas"]["as_clip"] is None
+    assert torch.equal(back["ego"]["latent"], shared.T)
+    assert torch.equal(back["ego"]["list"][1]["deep"], torch.arange(3))
+    assert back["ego"]["list"][2] == "word"
+    assert back["names"] == ["one", "two"]
+    assert set(tensors) == {"canvas/latent", "ego/latent", "ego/list/0", "ego/list/1/deep", "ego/drop"}

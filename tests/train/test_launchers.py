@@ -79,6 +79,23 @@ def test_slurm_tells_the_ranks_to_stop_and_queues_a_job_that_is_out_of_time(job,
     assert ("scontrol requeue 123456" in calls) == queued
 
 
+def test_a_job_whose_ranks_could_not_listen_yet_is_queued_again_and_one_that_failed_is_not(job, tmp_path):
+    for status, queued in ((143, True), (1, False)):
+        (tmp_path / "calls").unlink(missing_ok=True)
+        (tmp_path / "tasks").unlink(missing_ok=True)
+        (tmp_path / "python").write_text(TRAINER.replace("exit 0", f"exit {status}"))
+        for rank in (0, 1):
+            (tmp_path / f"rank{rank}").unlink(missing_ok=True)
+        process = job(300, "recipe.yaml")
+        deadline = time.monotonic() + 20
+        while not all((tmp_path / f"rank{rank}").exists() for rank in (0, 1)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(20) == status
+        assert ("requeue" in (tmp_path / "calls").read_text()) == queued
+
+
 def test_a_recipe_and_a_hostfile_are_needed(job, tmp_path):
     assert job(1).wait(20) == 2
     for arguments, words in (([], "no recipe"), (["recipe.yaml"], "absent is missing")):

@@ -1,5 +1,6 @@
 """A tiny objective for tests of the loop: dropout and noise in the forward, and ways to be interrupted."""
 
+import json
 import os
 import signal
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vgen.train.manifest import MANIFEST, hash_file, walk, write_manifest
 from vgen.train.objectives import Objective
 
 INTERRUPTIONS = ("objective.*_at", "objective.poison*")  # keys that may change when a run goes on
@@ -68,6 +70,12 @@ class ToyObjective(Objective):
     def export(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(self.state_dict(), folder / "toy.pt")
+
+
+def reseal(checkpoint):
+    """Gives a checkpoint that was changed the manifest that vgen would have written."""
+    files = {name: hash_file(path) for name, path in walk(checkpoint) if name != MANIFEST}
+    write_manifest(checkpoint, files, json.loads((checkpoint / "state.json").read_text())["fingerprint"])
 
 
 def weights(run):

@@ -23,9 +23,9 @@ from vgen.train.trackers import check_trackers
 # only how long, how fast, how closely watched and where. All else would make it another one. `accumulation` may change
 # with the number of ranks alone (vgen.train.resume); what ZeRO splits, and so its checkpoints, hangs on `zero_stage`.
 MAY_CHANGE = (
-    "run", "steps", "max_minutes", "accumulation", "deepspeed", "threads", "prefetch", "keep", "sequence_parallel_size",
-    "log_every", "*_minutes", "samples.*", "trackers", "project", "spike_factor", "max_skipped", "force_config_change",
-    "ema_decay", "gradient_clip", "optimizer.lr", "schedule.*",
+    "run", "steps", "max_minutes", "accumulation", "deepspeed", "threads", "prefetch", "keep", "keep_exports",
+    "sequence_parallel_size", "log_every", "*_minutes", "samples.*", "trackers", "project", "spike_factor",
+    "max_skipped", "force_config_change", "ema_decay", "gradient_clip", "optimizer.lr", "schedule.*",
     "objective.data.cache", "objective.data.max_bad_share", "objective.latents", "objective.latent_workers",
     "objective.attention", "objective.compile", "objective.activation_checkpointing", "objective.validation_*",
     "objective.statistics_clips", "objective.default_*",
@@ -78,6 +78,7 @@ class TrainConfig:
     validate_minutes: float = 10.0
     checkpoint_minutes: float = 15.0
     keep: int = 2  # checkpoints
+    keep_exports: int = 0  # every so many steps the averaged model is kept in <run>/exports/step-NNNNNNNN; 0 keeps none
     trackers: list[str] = field(default_factory=list)  # beside TensorBoard: wandb, trackio
     project: str = "vgen"  # that trackers show the run under
     force_config_change: bool = False  # go on from a checkpoint of another recipe, as for longer clips half-way
@@ -134,6 +135,20 @@ def _read(path: Path) -> DictConfig:
 def config_dict(config: TrainConfig) -> dict[str, Any]:
     """The plain nested dict of a config, for a YAML or JSON record."""
     return OmegaConf.to_container(OmegaConf.structured(config))
+
+
+def recorded_config(config: dict[str, Any]) -> TrainConfig:
+    """A config from its plain dict, as a checkpoint keeps it.
+
+    Raises:
+        InputError: it has keys or values that this version of vgen does not know.
+    """
+    schema = _schema(config["objective"]["name"])
+    _refuse_unknown(OmegaConf.create(config), schema, "")
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(schema, config))
+    except OmegaConfBaseException as error:
+        raise InputError(f"the recipe of the checkpoint: {_one_line(error)}") from error
 
 
 def fingerprint(config: dict[str, Any]) -> str:
@@ -198,7 +213,7 @@ def _check(config: TrainConfig) -> None:
     for key in ("steps", "accumulation", "sequence_parallel_size", "threads", "prefetch", "log_every", "keep"):
         if getattr(config, key) < 1:
             raise InputError(f"{key}={getattr(config, key)} is not positive; the smallest is 1")
-    for key in ("spike_factor", "max_skipped"):
+    for key in ("spike_factor", "max_skipped", "keep_exports"):
         if getattr(config, key) < 0:
             raise InputError(f"{key}={getattr(config, key)} is negative; the smallest is 0")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,15 @@ from vgen.ego.adapter import EgoAdapter
 from vgen.ego.limits import EGO, STATE
 from vgen.ego.state_model import StateModel
 from vgen.errors import InputError
+from vgen.files import whole_folder, writing
 from vgen.train.lora import has_lora, rename_lora
+from vgen.train.model_at import RunModel, model_at
+from vgen.train.record import read_record
 from vgen.weights import loading, read_config
 
 # Where things lay on the machine that trained says nothing about the model; of data sets the name does.
 PLACES = frozenset({"run", "cache", "latents", "codec", "pretrained", "deepspeed"})
 DATA = frozenset({"dataset", "videos", "captions"})
-# What a card tells of a run's run.json.
-RECORDED = {
-    "config": dict, "versions": dict, "steps": int, "skipped_steps": int, "samples": int, "train_minutes": int | float,
-    "ranks": int, "device": str,
-}  # fmt: skip
 
 
 def export(
@@ -39,6 +36,7 @@ def export(
     others: Sequence[Path] = (),
     report: str = "",
     parts: Sequence[Path] = (),
+    step: int | None = None,
 ) -> None:
     """Writes a run's model as a diffusers folder with a README.md; written aside and renamed last. A LoRA is added to
     the weights that it was trained on; the front-end of an ego run lies in `ego/`.
@@ -50,36 +48,41 @@ def export(
         others: runs that came before, such as the codec's, for the card.
         report: text of measured results, for the card.
         parts: runs whose models become parts of this one: of a codec (it takes the place of the run's own) or Stage I.
+        step: of the run; None: its newest.
 
     Raises:
-        InputError: the run has no model or record yet, what its LoRA adapts is gone, a part is neither, or the folder
-            exists.
+        InputError: the run has neither model nor checkpoint (of that step), what its LoRA adapts is gone, a part is
+            neither, or the folder exists.
     """
     if folder.exists():
         raise InputError(f"{folder} exists; name a new folder")
-    records = [(part.name, read_record(part), read_curve(part)) for part in (*others, run, *parts)]
-    if has_lora(run / "model"):
-        base = records[len(others)][1]["config"]["objective"].get("pretrained")
+    before, after = ([(part.name, read_record(part), read_curve(part)) for part in some] for some in (others, parts))
+    with model_at(run, step, folder) as model:
+        curve = [point for point in read_curve(run) if point.get("step", 0) <= model.record["steps"]]
+        _write(model, folder, dtype, [*before, (run.name, model.record, curve), *after], report, parts)
+
+
+def _write(
+    model: RunModel, folder: Path, dtype: torch.dtype, records: Sequence[tuple], report: str, parts: Sequence[Path]
+) -> None:
+    """See `export`."""
+    if has_lora(model.folder):
+        base = model.record["config"]["objective"].get("pretrained")
         if base is None:
-            raise InputError(f"{run / 'run.json'} does not say what its LoRA adapts: objective.pretrained is missing")
-        pipe = _with_lora(run / "model", base, dtype)
+            raise InputError("the run's record does not say what its LoRA adapts: objective.pretrained is missing")
+        pipe = _with_lora(model.folder, base, dtype)
     else:
-        pipe = CanvasPipeline.from_pretrained(run / "model", dtype=dtype)
+        pipe = CanvasPipeline.from_pretrained(model.folder, dtype=dtype)
     states = _take_parts(pipe, parts, dtype)
-    aside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
+    with writing(folder, kept=""), whole_folder(folder) as aside, writing(folder, kept="", folder=aside):
         pipe.save_pretrained(aside)
-        counts = sizes(pipe) | _save_beside(pipe, run / "model" / EGO, states, aside, dtype)
+        counts = sizes(pipe) | _save_beside(pipe, model.folder / EGO, states, aside, dtype)
         for config in aside.rglob("*.json"):
             _forget_place(config)
         (aside / "README.md").write_text(card(folder.name, counts, records, report), encoding="utf-8")
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
-def export_lora(run: Path, file: Path, naming: str, dtype: torch.dtype) -> None:
+def export_lora(run: Path, file: Path, naming: str, dtype: torch.dtype, step: int | None = None) -> None:
     """Writes a run's LoRA as one safetensors file; written aside and renamed last.
 
     Args:
@@ -87,17 +90,19 @@ def export_lora(run: Path, file: Path, naming: str, dtype: torch.dtype) -> None:
         file: what to write; it must not exist.
         naming: "diffusers", "comfyui" or "kohya"; see `rename_lora`.
         dtype: of the weights.
+        step: of the run; None: its newest.
 
     Raises:
-        InputError: the run has no LoRA, or the file exists or has another ending.
+        InputError: the run has no LoRA (of that step), or the file exists or has another ending.
     """
-    if not has_lora(run / "model"):
-        raise InputError(f"{run} has no LoRA (yet); without --lora its whole model is written")
     if file.suffix != ".safetensors":
         raise InputError(f"{file} is no name of a LoRA file; use {file.with_name(file.name + '.safetensors')}")
     if file.exists():
         raise InputError(f"{file} exists; name a new file")
-    rename_lora(run / "model", file, naming, dtype)
+    with model_at(run, step, file) as model:
+        if not has_lora(model.folder):
+            raise InputError(f"{run} has no LoRA; without --lora its whole model is written")
+        rename_lora(model.folder, file, naming, dtype)
 
 
 def _take_parts(pipe: CanvasPipeline, parts: Sequence[Path], dtype: torch.dtype) -> list[Path]:
@@ -156,28 +161,6 @@ def sizes(pipe: CanvasPipeline) -> dict[str, int]:
 def count_parameters(module: torch.nn.Module) -> int:
     """Of a module."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def read_record(run: Path) -> dict[str, Any]:
-    """The run.json of a run.
-
-    Raises:
-        InputError: there is none, or it is damaged.
-    """
-    try:
-        record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{run} is no run with a finished checkpoint: it has no readable run.json") from error
-    for key, kind in RECORDED.items():
-        if not isinstance(record, dict) or not isinstance(record.get(key), kind):
-            raise InputError(f"{run / 'run.json'} is damaged: it has no {key}, or another value than a run writes")
-    config = record["config"]
-    objective = config.get("objective")
-    if not isinstance(objective, dict) or not isinstance(objective.get("pretrained"), str | None):
-        raise InputError(f"{run / 'run.json'} is damaged: its config names no objective")
-    if not isinstance(config.get("seed"), int):
-        raise InputError(f"{run / 'run.json'} is damaged: its config has no seed")
-    return record
 
 
 def read_curve(run: Path) -> list[dict[str, float]]:

@@ -6,14 +6,18 @@ import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vgen.errors import RunStopped
+from vgen.errors import InputError, RunStopped
+from vgen.files import disk_error, refusal, share
 from vgen.train.distributed import Ranks
 from vgen.train.objectives import Batch
 
@@ -27,44 +31,79 @@ def is_spike(norm: float, norms: Sequence[float], factor: float) -> bool:
 
 
 def save_bad_batch(folder: Path, batches: Mapping[int, Batch], about: Mapping[str, Any]) -> None:
-    """Writes what a step was made of: per part, `part-NNN.safetensors` with its tensors and `part-NNN.json` with the
-    rest and with `about`."""
+    """Writes what a step was made of: per part, `part-NNN.json` with the batch as it is nested and with `about`, and
+    `part-NNN.safetensors` with its tensors and arrays. In the JSON these are `{"tensor": NAME}`, as
+    `{"ego": {"latent": {"tensor": "ego/latent"}}}`."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, batch in batches.items():
-        tensors = {key: value.cpu().contiguous() for key, value in batch.items() if isinstance(value, Tensor)}
-        rest = {key: value for key, value in batch.items() if key not in tensors}
+        tensors: dict[str, Tensor] = {}
+        rest = _without_tensors(batch, "", tensors)
         save_file(tensors, folder / f"part-{part:03d}.safetensors")
         text = json.dumps({**about, "part": part, "batch": rest}, indent=2, default=str)
         (folder / f"part-{part:03d}.json").write_text(text + "\n")
+    share(folder)
+
+
+def _without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """A part of a batch with a name in place of each tensor and array; these go into `tensors`, each in memory of its
+    own, as safetensors asks."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        value = torch.from_numpy(value)
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"tensor": name}
+    below = f"{name}/" if name else ""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _without_tensors(item, f"{below}{key}", tensors) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_without_tensors(item, f"{below}{place}", tensors) for place, item in enumerate(value)]
+    return value
+
+
+def clips_of(batch: Batch) -> list[str]:
+    """The names of the clips that a batch was made of, in the order of its losses; of batches within it one after the
+    other. Nothing where it does not say."""
+    if "clips" in batch:
+        return list(batch["clips"])
+    return [name for value in batch.values() if isinstance(value, dict) for name in clips_of(value)]
+
+
+def not_finite(batch: Batch, loss: Tensor) -> list[str]:
+    """The clips of a batch whose loss [B] is not finite; all of them where its losses are not told apart."""
+    bad, names = (~loss.detach().isfinite()).flatten().cpu(), clips_of(batch)
+    if not bad.any():
+        return []
+    return [name for name, wrong in zip(names, bad, strict=True) if wrong] if len(names) == len(bad) else names
 
 
 @contextmanager
-def all_or_none(ranks: Ranks, what: str) -> Iterator[None]:
+def all_or_none(ranks: Ranks, what: str, folder: Path) -> Iterator[None]:
     """A block that writes, on every rank; its end waits for all of them. Nothing in it may wait for other ranks.
 
+    Args:
+        what: is written, for the error.
+        folder: below which it is written.
+
     Raises:
-        RunStopped: on all ranks, where one could not write.
+        TryAgain: on all ranks, where the disk of one is full or fails.
+        InputError: on all ranks, where one must not write there.
     """
-    problem = None
+    refused: InputError | RunStopped | None = None
     try:
         yield
+    except (InputError, RunStopped) as error:
+        refused = error
     except (OSError, RuntimeError, SafetensorError) as error:
-        problem = _disk_problem(error)
-        if problem is None:
+        found = disk_error(error, folder)
+        if found is None:
             raise
-    problems = [reason for reason in ranks.gather(problem) if reason]
-    if problems:
-        raise RunStopped(
-            f"{what} could not be written: {problems[0]}; earlier checkpoints are whole: make room, then start the "
-            "same command again"
-        )
-
-
-def _disk_problem(error: Exception) -> str | None:
-    """Why the disk refused, in words; None for errors of another kind."""
-    if isinstance(error, OSError):
-        return f"{error.strerror or error} ({error.filename})" if error.filename else str(error.strerror or error)
-    if isinstance(error, SafetensorError):
-        return " ".join(str(error).split())
-    # torch.save says no more than that its writer failed
-    return "the disk took only a part of a file" if "PytorchStreamWriter" in str(error) else None
+        refused = refusal(what, found, kept="earlier checkpoints are whole")
+        refused.__cause__ = error
+    told = [each for each in ranks.gather(refused and (type(refused), str(refused))) if each]
+    if told:
+        kind, line = told[0]
+        raise kind(line) from refused

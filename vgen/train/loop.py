@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,48 +12,92 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vgen.backbone.precision import autocast
-from vgen.errors import RunStopped
+from vgen.errors import InputError, RunStopped, TryAgain
+from vgen.files import replaced_folder
 from vgen.train.average import Average
 from vgen.train.checkpoint import Checkpoint, Progress, State, clean, save_checkpoint
 from vgen.train.config import TrainConfig, config_dict, fingerprint
 from vgen.train.distributed import Ranks, Updater, engine_for, start, to_device, whole_weights
-from vgen.train.guard import WINDOW, all_or_none, is_spike, save_bad_batch
+from vgen.train.gradients import GradientWatch
+from vgen.train.guard import WINDOW, all_or_none, is_spike, not_finite, save_bad_batch
+from vgen.train.lock import RunLock, check_lock, run_lock
 from vgen.train.objectives import Batch, Objective, objective_class
 from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_learning_rates
-from vgen.train.record import Live, Log, Means, Pace, TensorBoard, memory_gb, replace_folder, write_record
-from vgen.train.resume import find_resume, needs_conversion, resume
+from vgen.train.preparation import prepare
+from vgen.train.record import (
+    Live,
+    Log,
+    Means,
+    Pace,
+    TensorBoard,
+    device_name,
+    exported_at,
+    memory_gb,
+    run_record,
+    versions,
+    write_record,
+)
+from vgen.train.resume import find_resume, needs_conversion, resume, weight_shapes
 from vgen.train.samples import Samples
+from vgen.train.stop import Stop, StopAsked
 from vgen.train.trackers import WebTracker
 
 logger = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig, stop: Stop | None = None, only_prepare: bool = False) -> Path:
     """Runs a recipe, from its newest whole checkpoint where the run folder has one, and returns the run folder.
 
     Writes `<run>/model` (diffusers folders), `checkpoints/`, `log.jsonl`, `tensorboard/` and `run.json`. Ends after
-    `steps` or `max_minutes`, whichever comes first; SIGTERM ends it early with a checkpoint.
+    `steps` or `max_minutes`, whichever comes first; SIGTERM or Ctrl-C ends it early: with a checkpoint, or, while data
+    are prepared, with what is prepared so far. The same recipe then goes on. While it runs, nothing else trains there.
+
+    Args:
+        stop: learns whether the run was ended early, and how far it was.
+        only_prepare: to end before the first step, with all that is made of the data.
 
     Raises:
-        InputError: the checkpoints are of another recipe, or all damaged.
+        InputError: another run has the folder; or the checkpoints are of another recipe, or all damaged.
         RunStopped: the disk is full, or too many steps in a row had to be skipped.
     """
-    ranks = start(config.threads, config.sequence_parallel_size)
-    checkpoint = find_resume(config, ranks)  # first, as preparing may take hours
-    objective = objective_class(config.objective.name)(config.objective, config.seed)
-    if config.sequence_parallel_size > 1:
-        objective.split_sequence(config.sequence_parallel_size)
-    samples = Samples(config.samples, objective, Path(config.run))
-    objective.bad_data = Path(config.run) / "bad_data.jsonl"
-    with ranks.first_alone():
-        objective.prepare()
-    if config.zero_stage < 3:  # which takes them to the device in parts
-        objective.to(ranks.device)
-    trainer = Trainer(config, objective, ranks, checkpoint, samples)
-    trainer.run()
-    return trainer.folder
+    stop = stop or Stop()
+    with stop.listening():
+        ranks = start(config.threads, config.sequence_parallel_size)
+        with run_lock(Path(config.run), ranks) as lock:
+            checkpoint = find_resume(config, ranks)  # first, as preparing may take hours
+            objective = objective_class(config.objective.name)(config.objective, config.seed)
+            if config.sequence_parallel_size > 1:
+                objective.split_sequence(config.sequence_parallel_size)
+            samples = Samples(config.samples, objective, Path(config.run))
+            objective.bad_data = Path(config.run) / "bad_data.jsonl"
+            if not _prepare(objective, ranks, stop) or only_prepare:
+                return Path(config.run)
+            if config.zero_stage < 3:  # which takes them to the device in parts
+                objective.to(ranks.device)
+            trainer = Trainer(config, objective, ranks, checkpoint, samples, stop, lock)
+            trainer.run()
+            return trainer.folder
+
+
+def _prepare(objective: Objective, ranks: Ranks, stop: Stop) -> bool:
+    """Builds what an objective needs; False where this process was told to stop meanwhile."""
+    try:
+        with stop.at_once():
+            prepare(objective, ranks)
+    except StopAsked:
+        pass
+    except (InputError, TryAgain):
+        raise
+    except Exception:  # of any type: what fails may do so since its workers, or another rank, were told to stop
+        if not stop.soon():
+            raise
+    else:
+        return True
+    stop.report = "stopped while preparing; what is prepared is kept, and the same command goes on"
+    return False
 
 
 class Trainer:
@@ -67,14 +110,18 @@ class Trainer:
         ranks: Ranks,
         checkpoint: Checkpoint | None = None,
         samples: Samples | None = None,
+        stop: Stop | None = None,
+        lock: RunLock | None = None,
     ) -> None:
         self.config, self.objective, self.ranks, self.samples = config, objective, ranks, samples
+        self.stop, self.lock = stop or Stop(), lock
         self.folder = Path(config.run)
         self.folder.mkdir(parents=True, exist_ok=True)
         optimizer = build_optimizer(objective, config.optimizer)
         self.full_rates = [group["lr"] for group in optimizer.param_groups]
         universal = checkpoint is not None and needs_conversion(checkpoint, config, ranks)
         self.engine = engine_for(config, objective, optimizer, universal)
+        self.watch = GradientWatch(self.engine.module, ranks)
         self.average = Average(self.engine, config.ema_decay, ranks) if config.ema_decay else None
         self.progress = checkpoint.state.progress if checkpoint else Progress()
         if checkpoint:
@@ -85,21 +132,20 @@ class Trainer:
         self.log = self._open_log()
         self.live = Live(config, ranks, self.progress.step)
         self.means, self.pace = Means(), Pace()
-        self.stop_asked = False
 
     def run(self) -> None:
-        """Trains to the end, or until SIGTERM."""
-        previous = signal.signal(signal.SIGTERM, self._ask_stop)
+        """Trains to the end, or until it is told to stop."""
         training_mode(self.objective)
         began = time.monotonic() - self.progress.elapsed
         saved = validated = self.progress.elapsed
         self.pace.restart()
         batches = self._batches()
         try:
+            self._keep_export()  # which a run that was stopped at this step has not done
             while not self._over():
                 self._step(batches)
                 # What only one rank knows, all act on: the time of rank 0, and whether any rank was told to stop.
-                elapsed, stop = self.ranks.agree(self.ranks.first * (time.monotonic() - began), self.stop_asked)
+                elapsed, stop = self.ranks.agree(self.ranks.first * (time.monotonic() - began), self.stop.asked)
                 self.progress.elapsed = elapsed
                 if self.progress.step % self.config.log_every == 0:
                     self._write_log()
@@ -107,6 +153,7 @@ class Trainer:
                     break
                 if self.samples and self.samples.due(self.progress.step, self._over()):
                     self._draw()
+                self._keep_export()
                 if not self._over() and elapsed - validated > 60 * self.config.validate_minutes:
                     self._validate()
                     validated = elapsed
@@ -117,19 +164,21 @@ class Trainer:
         finally:
             batches.close()
             self.live.close()
-            signal.signal(signal.SIGTERM, previous)
         self._checkpoint()
         if self._over():
             self._validate()
             self._export()
+        else:
+            step, steps = self.progress.step, self.config.steps
+            self.stop.report = f"stopped at step {step} of {steps}; the same command goes on"
         if self.ranks.first and (summary := self.objective.data_summary()):
             logger.info(summary)
-        with all_or_none(self.ranks, f"the log of {self.folder}"):
+        with all_or_none(self.ranks, f"the log of {self.folder}", self.folder):
             if self.log:
                 self.log.close()
 
     def _open_log(self) -> Log | None:
-        with all_or_none(self.ranks, f"the log of {self.folder}"):
+        with all_or_none(self.ranks, f"the log of {self.folder}", self.folder):
             if self.ranks.first:
                 clean(self.folder)
                 step = self.progress.step
@@ -150,7 +199,7 @@ class Trainer:
         config, engine, step = self.config, self.engine, self.progress.step
         factor = learning_rate_factor(step, self._share(step), config.schedule)
         scale_learning_rates(engine.optimizer, self.full_rates, factor)
-        pace, seen, measured = Pace(), {}, Means()
+        pace, seen, losses, measured = Pace(), {}, {}, Means()
         for micro in range(config.accumulation):
             asked = time.monotonic()
             batch = to_device(next(batches), self.ranks.device)
@@ -161,15 +210,16 @@ class Trainer:
             loss, metrics = engine(batch)
             engine.backward(loss.mean())
             measured.add(loss=loss, **metrics)
-            seen[part] = batch
+            seen[part], losses[part] = batch, loss.detach()
             sizes = len(loss) * self.ranks.data_world, self.objective.tokens(batch) * self.ranks.data_world
             for each in (pace, self.pace):
                 each.add(*sizes, waited)
+        self.watch.check()
         taken = self.updater.step()
         self.progress.step += 1
         self.progress.samples += pace.samples
         if not taken:
-            self._skipped(seen)
+            self._skipped(seen, losses)
             return
         norm, lr = self.updater.norm, config.optimizer.lr * factor
         self.progress.skipped_in_row = 0
@@ -181,21 +231,25 @@ class Trainer:
         if self.live.shown:
             self.live.show(loss=measured.mean("loss"), lr=lr, memory_gb=memory_gb(self.ranks.device), **pace.take())
 
-    def _skipped(self, batches: dict[int, Batch]) -> None:
+    def _skipped(self, batches: dict[int, Batch], losses: dict[int, Tensor]) -> None:
         """Counts a step that was not taken; RunStopped where it is one too many in a row."""
         progress, norm = self.progress, self.updater.norm
         progress.skipped += 1
         progress.skipped_in_row += 1
-        logger.warning("step %d skipped: its gradient's norm is %.4g", progress.step, norm)
+        wrong = [name for part, batch in batches.items() for name in not_finite(batch, losses[part])]
+        names = list(dict.fromkeys(name for mine in self.ranks.gather(wrong) for name in mine))
+        clips = f"; the loss is not finite of {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else ""
+        if self.ranks.first:
+            logger.warning("step %d skipped: its gradient's norm is %.4g%s", progress.step, norm, clips)
         if progress.skipped_in_row <= self.config.max_skipped:
             return
         folder = self.folder / "bad_batch"
-        with all_or_none(self.ranks, f"the batch {folder}"):
-            save_bad_batch(folder, batches, {"step": progress.step, "gradient_norm": norm})
+        with all_or_none(self.ranks, f"the batch {folder}", self.folder):
+            save_bad_batch(folder, batches, {"step": progress.step, "gradient_norm": norm, "not_finite": names})
         raise RunStopped(
             f"{progress.skipped_in_row} steps in a row were skipped (the last at step {progress.step}, gradient norm "
-            f"{norm:.4g}; max_skipped={self.config.max_skipped}); {folder} holds its batch, and the same command goes "
-            "on from the newest checkpoint, with another optimizer.lr or spike_factor if you give one"
+            f"{norm:.4g}; max_skipped={self.config.max_skipped}{clips}); {folder} holds its batch, and the same "
+            "command goes on from the newest checkpoint, with another optimizer.lr or spike_factor if you give one"
         )
 
     def _batches(self) -> Iterator[Batch]:
@@ -238,29 +292,55 @@ class Trainer:
         """Samples of the averaged model."""
         with self._averaged():
             videos = self.samples.draw()
-        with all_or_none(self.ranks, f"the samples of {self.folder}"):
+        with all_or_none(self.ranks, f"the samples of {self.folder}", self.folder):
             if self.log:
                 for name, folder in self.samples.write(self.progress.step, videos):
                     self.log.show(self.progress.step, name, folder)
 
     def _checkpoint(self) -> None:
+        if self.lock:
+            check_lock(self.lock, self.ranks)
         config = config_dict(self.config)
-        parts = self.ranks.parts(self.config.accumulation)
-        state = State(self.progress, config, fingerprint(config), self.ranks.world, parts)
+        state = State(
+            self.progress,
+            config,
+            fingerprint(config),
+            self.ranks.world,
+            self.ranks.parts(self.config.accumulation),
+            weight_shapes(self.engine.module),
+            device_name(self.ranks.device),
+            versions(),
+        )
         save_checkpoint(self.folder, self.engine, self.average, state, self.ranks, self.config.keep)
 
     def _export(self) -> None:
         """The averaged model and the record of the run."""
+        self._export_to(self.folder / "model", self.folder)
+
+    def _keep_export(self) -> None:
+        """The averaged model and its record, where it is to be kept of this step, in a folder of its own."""
+        every, folder = self.config.keep_exports, exported_at(self.folder, self.progress.step)
+        due = every and self.progress.step and self.progress.step % every == 0
+        if due and not self.ranks.gather(folder.exists())[0]:  # as it does after a kill, with the very same weights
+            self._export_to(folder, None)
+
+    def _export_to(self, folder: Path, records: Path | None) -> None:
+        """Writes the averaged model; its record goes into the folder `records`, or beside the model's own files."""
         with (
             self._averaged(),
             whole_weights(self.objective.exported(), self.ranks),
-            all_or_none(self.ranks, f"the model of {self.folder}"),
+            all_or_none(self.ranks, f"the model of {self.folder}", self.folder),
         ):
             if self.ranks.first:
-                with replace_folder(self.folder / "model") as aside:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                config, device = config_dict(self.config), device_name(self.ranks.device)
+                record = run_record(config, self.progress, self.ranks.world, device, versions())
+                with replaced_folder(folder) as aside:
                     self.objective.export(aside)
-                record = config_dict(self.config)
-                write_record(self.folder, record, self.progress, self.ranks.world, self.ranks.device)
+                    if records is None:
+                        write_record(aside, record)
+                if records is not None:
+                    write_record(records, record)
 
     def _write_log(self) -> None:
         """A record of the steps since the last one."""
@@ -268,12 +348,9 @@ class Trainer:
         self._record(self.means.take(self.ranks) | self.pace.take() | about, "train")
 
     def _record(self, values: dict[str, float], kind: str) -> None:
-        with all_or_none(self.ranks, f"the log of {self.folder}"):
+        with all_or_none(self.ranks, f"the log of {self.folder}", self.folder):
             if self.log and values:
                 self.log.write(self.progress.step, values, kind)
-
-    def _ask_stop(self, *_: object) -> None:
-        self.stop_asked = True
 
 
 def training_mode(objective: Objective) -> None:

@@ -7,10 +7,9 @@ import logging
 import math
 import platform
 import resource
-import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,11 +22,19 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from vgen.errors import InputError
+from vgen.files import append, write_whole
 from vgen.train.checkpoint import Progress
 from vgen.train.config import TrainConfig
 from vgen.train.distributed import Ranks
 
 logger = logging.getLogger(__name__)
+
+# What a run.json holds.
+RECORDED = {
+    "config": dict, "versions": dict, "steps": int, "skipped_steps": int, "samples": int, "train_minutes": int | float,
+    "ranks": int, "device": str,
+}  # fmt: skip
 
 
 class Means:
@@ -110,17 +117,14 @@ class Log:
     """
 
     def __init__(self, run: Path, step: int, trackers: Sequence[Tracker] = ()) -> None:
-        path, aside = run / "log.jsonl", run / "log.jsonl.part"
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        aside.write_text("".join(line for line in lines if _step(line) <= step))
-        aside.rename(path)
-        self._file = path.open("a")
+        self._path = run / "log.jsonl"
+        lines = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
+        write_whole(self._path, "".join(line for line in lines if _step(line) <= step))
         self._trackers = list(trackers)
 
     def write(self, step: int, values: dict[str, float], kind: str = "train") -> None:
         """One record; also said on the console."""
-        self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
-        self._file.flush()
+        append(self._path, json.dumps({"kind": kind, "step": step, **values}) + "\n")
         for tracker in self._trackers:
             tracker.write(step, values, kind)
         logger.info("%s step %d  %s", kind, step, "  ".join(f"{k} {v:.4g}" for k, v in values.items()))
@@ -132,8 +136,7 @@ class Log:
         logger.info("sample step %d  %s", step, folder)
 
     def close(self) -> None:
-        """Closes the file and the trackers."""
-        self._file.close()
+        """Closes the trackers."""
         for tracker in self._trackers:
             tracker.close()
 
@@ -194,24 +197,6 @@ class Pace:
         return rates
 
 
-@contextmanager
-def replace_folder(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder`, which takes its place once the block has filled it. A kill leaves the old one, or,
-    for the moment between two renames, both under other names."""
-    aside, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        yield aside
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    aside.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def memory_gb(device: torch.device) -> float:
     """The largest memory this process has held, in GB: on the GPU where there is one."""
     if device.type == "cuda":
@@ -219,22 +204,66 @@ def memory_gb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def write_record(run: Path, config: dict[str, Any], progress: Progress, world: int, device: torch.device) -> None:
-    """Writes `<run>/run.json`: what was run, for how long, with which versions."""
-    names = ("vgen", "torch", "diffusers", "transformers", "deepspeed", "numpy")
-    record = {
+def exported_at(run: Path, step: int) -> Path:
+    """The folder of a model that a run keeps of a step."""
+    return run / "exports" / f"step-{step:08d}"
+
+
+def device_name(device: torch.device) -> str:
+    """What a record calls a device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() + " cpu"
+
+
+def versions() -> dict[str, str | None]:
+    """Of the packages that a run's numbers hang on."""
+    return {name: _version(name) for name in ("vgen", "torch", "diffusers", "transformers", "deepspeed", "numpy")}
+
+
+def run_record(
+    config: dict[str, Any],
+    progress: Progress,
+    world: int,
+    device: str,
+    packages: dict[str, str | None],
+) -> dict[str, Any]:
+    """What was run, for how long, on what, and with which versions: what `run.json` holds."""
+    return {
         "config": config,
         "steps": progress.step,
         "skipped_steps": progress.skipped,
         "samples": progress.samples,
         "train_minutes": round(progress.elapsed / 60, 2),
         "ranks": world,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() + " cpu",
-        "versions": {name: _version(name) for name in names},
+        "device": device,
+        "versions": packages,
     }
-    aside = run / "run.json.part"
-    aside.write_text(json.dumps(record, indent=2) + "\n")
-    aside.rename(run / "run.json")
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Writes `<folder>/run.json`."""
+    write_whole(folder / "run.json", json.dumps(record, indent=2) + "\n")
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """The run.json of a run.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    try:
+        record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{run} is no run with a finished checkpoint: it has no readable run.json") from error
+    for key, kind in RECORDED.items():
+        if not isinstance(record, dict) or not isinstance(record.get(key), kind):
+            raise InputError(f"{run / 'run.json'} is damaged: it has no {key}, or another value than a run writes")
+    config = record["config"]
+    objective = config.get("objective")
+    if not isinstance(objective, dict) or not isinstance(objective.get("pretrained"), str | None):
+        raise InputError(f"{run / 'run.json'} is damaged: its config names no objective")
+    if not isinstance(config.get("seed"), int):
+        raise InputError(f"{run / 'run.json'} is damaged: its config has no seed")
+    return record
 
 
 def _version(name: str) -> str | None:

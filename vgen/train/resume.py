@@ -16,10 +16,11 @@ from deepspeed.checkpoint import ds_to_universal
 
 from vgen.errors import InputError
 from vgen.train.average import Average
-from vgen.train.checkpoint import ENGINE, Checkpoint, load_checkpoint, newest_checkpoint
+from vgen.train.checkpoint import ENGINE, Checkpoint, load_checkpoint, misfits_refused, newest_checkpoint
 from vgen.train.config import TrainConfig, config_changes, config_dict, refused_changes
 from vgen.train.distributed import Ranks
 from vgen.train.guard import all_or_none
+from vgen.train.unpickling import tensors_only
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,13 @@ def find_resume(config: TrainConfig, ranks: Ranks) -> Checkpoint | None:
             or no checkpoint is whole; or what ZeRO has split cannot be split anew.
     """
     checkpoint = newest_checkpoint(Path(config.run), ranks)
-    if checkpoint is None:
-        return None
+    if checkpoint:
+        check_resume(checkpoint, config, ranks)
+    return checkpoint
+
+
+def check_resume(checkpoint: Checkpoint, config: TrainConfig, ranks: Ranks) -> None:
+    """Whether a run can go on from a checkpoint on so many ranks; see `find_resume`."""
     changes = config_changes(checkpoint.state.config, config_dict(config))
     if ranks.first:
         for key, (old, new) in changes.items():
@@ -48,7 +54,6 @@ def find_resume(config: TrainConfig, ranks: Ranks) -> Checkpoint | None:
             f"optimizer.name=muon under ZeRO goes on with as many ranks as before alone: {checkpoint.state.ranks}, "
             f"not {ranks.world}"
         )
-    return checkpoint
 
 
 def _check_same_run(checkpoint: Checkpoint, refused: dict, config: TrainConfig, ranks: Ranks) -> None:
@@ -74,7 +79,12 @@ def needs_conversion(checkpoint: Checkpoint, config: TrainConfig, ranks: Ranks) 
 
 
 def resume(checkpoint: Checkpoint, engine: deepspeed.DeepSpeedEngine, average: Average | None, ranks: Ranks) -> None:
-    """Restores a checkpoint into an engine, which was built with `universal` where it needs conversion."""
+    """Restores a checkpoint into an engine, which was built with `universal` where it needs conversion.
+
+    Raises:
+        InputError: its weights do not fit the engine's.
+    """
+    check_shapes(checkpoint, engine.module)
     if not engine.load_universal_checkpoint():
         load_checkpoint(checkpoint.folder, checkpoint, engine, average)
         return
@@ -86,11 +96,37 @@ def resume(checkpoint: Checkpoint, engine: deepspeed.DeepSpeedEngine, average: A
             state["step"] = state["step"].clone()
 
 
+def weight_shapes(module: torch.nn.Module) -> dict[str, list[int]]:
+    """The shapes of the trained weights, whole ones where ZeRO has split them."""
+    trained = ((name, weight) for name, weight in module.named_parameters() if weight.requires_grad)
+    return {name: list(getattr(weight, "ds_shape", weight.shape)) for name, weight in trained}
+
+
+def check_shapes(checkpoint: Checkpoint, module: torch.nn.Module) -> None:
+    """Refuses a checkpoint whose trained weights are not those of a module: `force_config_change` lets any recipe try.
+
+    Raises:
+        InputError: other names or shapes.
+    """
+    old, new = checkpoint.state.shapes, weight_shapes(module)
+    if not old:  # as an older vgen wrote it: DeepSpeed will see
+        return
+    differing = [name for name in old | new if old.get(name) != new.get(name)]
+    if differing:
+        name = differing[0]
+        then, now = (shapes.get(name, "not there") for shapes in (old, new))
+        more = f", and {len(differing) - 1} more differ" if len(differing) > 1 else ""
+        raise InputError(
+            f"{checkpoint.folder} does not fit this recipe: {name} is {then} in it and {now} now{more}; give the "
+            "values that it was begun with, or another run="
+        )
+
+
 @contextmanager
 def _converted(checkpoint: Checkpoint, ranks: Ranks) -> Iterator[Path]:
     """The folder of DeepSpeed's universal form of a checkpoint, written beside it for as long as it is needed."""
     aside = checkpoint.folder.with_name("universal.part")
-    with all_or_none(ranks, f"the conversion {aside}"):
+    with all_or_none(ranks, f"the conversion {aside}", checkpoint.folder):
         if ranks.first:
             logger.info("converting %s from %d ranks to %d", checkpoint.folder, checkpoint.state.ranks, ranks.world)
             shutil.rmtree(aside, ignore_errors=True)
@@ -104,7 +140,8 @@ def _converted(checkpoint: Checkpoint, ranks: Ranks) -> Iterator[Path]:
                 strict=True,
                 inject_missing_state=True,
             )
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # it talks a lot
+            quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())  # it talks a lot
+            with misfits_refused(checkpoint.folder), tensors_only(), quiet[0], quiet[1]:
                 ds_to_universal.main(settings)
     yield aside
     ranks.barrier()

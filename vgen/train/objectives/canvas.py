@@ -18,13 +18,13 @@ from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 from vgen.backbone.codec import WanCodec, load_vae
 from vgen.backbone.encoding import encode_clip, encode_frames
 from vgen.backbone.segments import Segment, target
-from vgen.backbone.shapes import check_frames, latent_frames
+from vgen.backbone.shapes import latent_frames
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import BlockAdapter, VideoTransformer
 from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.report import contact_sheet
-from vgen.canvas.spec import Canvas, validate
+from vgen.canvas.spec import Canvas
 from vgen.data.clips import Clips
 from vgen.data.shares import worker_count
 from vgen.data.texts import CachedTextEncoder, TextCache
@@ -33,10 +33,10 @@ from vgen.media.pixels import to_unit
 from vgen.media.writing import write_video
 from vgen.train.lora import LoraConfig, add_lora, save_lora
 from vgen.train.objectives.base import Batch, Objective
-from vgen.train.objectives.data import DataConfig, open_data, parse_lengths
+from vgen.train.objectives.data import DataConfig, open_data
 from vgen.train.objectives.encoded import EncodedClips
-from vgen.train.objectives.outline import Outline, canvas_outline
-from vgen.train.objectives.plans import Plan, PlanConfig, check_plans, draw_given, draw_plan
+from vgen.train.objectives.outline import Outline, canvas_outline, check_choices, clip_lengths, read_canvas
+from vgen.train.objectives.plans import Plan, PlanConfig, draw_given, draw_plan
 from vgen.weights import component_folder, resolve
 
 NOISE_LEVELS = 4  # bands of diffusion time whose losses are logged apart
@@ -84,10 +84,7 @@ class CanvasObjective(Objective):
 
     def __init__(self, config: CanvasConfig, seed: int) -> None:
         super().__init__()
-        if (config.pretrained is None) == (config.codec is None):
-            raise InputError("objective.pretrained and objective.codec: give one of the two")
-        if config.lora.rank and config.pretrained is None:
-            raise InputError(f"objective.lora.rank={config.lora.rank} needs objective.pretrained to adapt; or use 0")
+        check_choices(config)
         self.config, self.seed = config, seed
         self.prompts: set[str] = set()  # of samples, asked for before the captions are embedded
         torch.manual_seed(seed)
@@ -103,14 +100,7 @@ class CanvasObjective(Objective):
         if config.compile:
             self._compile()
         self.codec = WanCodec(self.vae.requires_grad_(False))
-        self.lengths = parse_lengths(config.frames, self.codec.temporal_stride)
-        for length in self.lengths:
-            check_plans(config.conditions, length)
-        for length in config.conditions.clip_frames:
-            try:
-                check_frames(length, self.codec.temporal_stride)
-            except InputError as error:
-                raise InputError(f"objective.conditions.clip_frames: {error}") from error
+        self.lengths = clip_lengths(config, self.codec.temporal_stride)
 
     def _adopt(self, model: str) -> None:
         attention = self.config.condition_attention
@@ -206,11 +196,12 @@ class CanvasObjective(Objective):
         self, encoded: EncodedClips, place: int, clips: list[int], plan: Plan, rng: np.random.Generator
     ) -> Batch:
         """{"latent": [B, C, F, h, w], "pixels": uint8 [B, K, 3, H, W], "masks": [B, K, 1, H, W], "frames": [B, K],
-        "as_clip": whether these K are encoded as one clip, "text": B sentences}."""
+        "as_clip": whether these K are encoded as one clip, "text": B sentences, "clips": B names}."""
         config, bucket = self.config, encoded.buckets[place]
         given = [draw_given(plan, config.conditions, bucket.frames, bucket.size, rng) for _ in clips]
         samples = [encoded.sample(place, clip, frames) for clip, (frames, _) in zip(clips, given, strict=True)]
         batch = {
+            "clips": [sample.name for sample in samples],
             "latent": torch.from_numpy(np.stack([sample.latent for sample in samples])),
             "text": ["" if rng.random() < config.text_dropout else sample.caption for sample in samples],
             "frames": torch.from_numpy(np.stack([frames for frames, _ in given])),
@@ -305,9 +296,7 @@ class CanvasObjective(Objective):
 
     def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Canvas:
         """As in the base class: a canvas."""
-        canvas = Canvas.from_yaml(spec, **overrides)
-        validate(canvas, self.codec.temporal_stride, self._multiple())
-        place(canvas, self.codec.temporal_stride)  # reads its media, which now is the time to refuse
+        canvas = read_canvas(spec, overrides, self.codec.temporal_stride, self._multiple())
         self.prompts |= {canvas.prompt, canvas.negative_prompt}
         return canvas
 

@@ -17,7 +17,7 @@ from vgen.data.clips import Clips, read_or_next
 from vgen.errors import InputError, unknown_key
 from vgen.train.objectives.base import Batch, Objective
 from vgen.train.objectives.data import ClipBatches, DataConfig, TrainingData, open_data, parse_lengths
-from vgen.train.objectives.outline import Outline, codec_outline
+from vgen.train.objectives.outline import Outline, check_codec, codec_outline
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +57,7 @@ class CodecObjective(Objective):
 
     def __init__(self, config: CodecConfig, seed: int) -> None:
         super().__init__()
-        if bool(config.model) == bool(config.pretrained):
-            raise InputError("objective.model and objective.pretrained: give one of the two")
-        if config.decoder_only and not config.pretrained:
-            raise InputError("objective.decoder_only=true needs objective.pretrained; or train the whole codec")
+        check_codec(config)
         self.config, self.seed = config, seed
         torch.manual_seed(seed)
         self.vae = load_vae(config.pretrained).train() if config.pretrained else _build(config.model)
@@ -89,12 +86,13 @@ class CodecObjective(Objective):
         return "; ".join(filter(None, (each.data.bad.summary() for each in self.sets)))
 
     def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
-        """{"video": uint8 [B, 3, T, H, W]} of one data set, T = 1 in image mode."""
+        """{"video": uint8 [B, 3, T, H, W], "clips": B names} of one data set, T = 1 in image mode."""
         config = self.config
         rng = np.random.default_rng((self.seed, step))
         images = progress < config.image_share or rng.random() < config.image_probability
         chosen = self.sets[rng.integers(len(self.sets))]
-        return {"video": _video((chosen.stills if images else chosen.clips).pixels(step, part, parts))}
+        pixels, names = (chosen.stills if images else chosen.clips).batch(step, part, parts)
+        return {"video": _video(pixels), "clips": names}
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] of `batch["video"]` uint8 [B, 3, T, H, W], and the PSNR in dB."""

@@ -12,11 +12,12 @@ import numpy as np
 from vgen.backbone.shapes import check_frames, check_size
 from vgen.data.bad import BadData
 from vgen.data.buckets import Assignment, assign_buckets, parse_sizes
-from vgen.data.clips import Clips, FrameCache, read_or_next
+from vgen.data.clips import LISTING, Clips, FrameCache, read_or_next
 from vgen.data.footage import INDEXES, Footage, LeRobotFootage, VideoFolder
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.schedule import BucketSchedule
 from vgen.errors import InputError
+from vgen.train.objectives.encoded import clip_name
 from vgen.train.objectives.membership import split_as_before, split_episodes
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class DataConfig:
     decode_once: bool = True  # of a LeRobot folder: all frames into the cache; false for one that is too large for that
     videos: str | None = None  # folder of videos, each decoded when it is needed
     captions: str | None = None  # CSV or JSONL; else metadata.csv or metadata.jsonl in the folder, or .txt beside each
+    uncaptioned: bool = False  # whether videos without a caption are trained on too, with an empty one
     cache: str = "data/cache"  # folder for what is made of the data; with no data named, a frame cache itself
     sizes: list[str] = field(default_factory=list)  # HEIGHTxWIDTH of the clips; none: the videos' own, if it is one
     fps: float | None = None  # of the clips; none: as recorded
@@ -79,11 +81,13 @@ class ClipBatches:
         self._numbers = list(clips.by_bucket().values())
         self._schedule = BucketSchedule([len(numbers) for numbers in self._numbers], batch, seed)
 
-    def pixels(self, step: int, part: int, parts: int) -> np.ndarray:
-        """One of the `parts` batches of a step: uint8 [B, T, H, W, 3]."""
+    def batch(self, step: int, part: int, parts: int) -> tuple[np.ndarray, list[str]]:
+        """One of the `parts` batches of a step: uint8 [B, T, H, W, 3], and the names of its clips."""
         bucket, places = self._schedule.rows(step, part, parts)
-        read = (read_or_next(self._clips, self._numbers[bucket], place, self._bad) for place in places)
-        return np.stack([pixels for _, pixels in read])
+        numbers = self._numbers[bucket]
+        read = [read_or_next(self._clips, numbers, place, self._bad) for place in places]
+        names = [clip_name(self._clips, int(numbers[place])) for place, _ in read]
+        return np.stack([pixels for _, pixels in read]), names
 
 
 def open_data(
@@ -110,10 +114,12 @@ def open_data(
     footage = open_footage(config, write)
     total = len(footage.episodes) + len(footage.bad)
     bad = BadData(total, config.max_bad_share, report)
-    mute = {place for place, episode in enumerate(footage.episodes) if captions and not episode.caption}
+    without = {place for place, episode in enumerate(footage.episodes) if captions and not episode.caption}
+    mute = {place for place in without if footage.episodes[place].fault or not config.uncaptioned}
+    if without - mute:
+        logger.warning("%d of %d videos have no caption: they are used with an empty one", len(without - mute), total)
     silent = [footage.episodes[place] for place in sorted(mute)]
-    for name, reason in [*footage.bad, *((episode.name, episode.fault or NO_CAPTION) for episode in silent)]:
-        bad.add(name, reason)
+    bad.add_all([*footage.bad, *((episode.name, episode.fault or NO_CAPTION) for episode in silent)])
     assignment = assign_buckets(footage.episodes, parse_sizes(config.sizes, multiple), lengths, config.fps)
     for size in {bucket.size for bucket in assignment.buckets if bucket is not None}:
         check_size(*size, multiple)
@@ -164,6 +170,11 @@ def open_footage(config: DataConfig, write: bool = True) -> Footage:
     if config.videos is not None:
         return VideoFolder(config.videos, config.captions, config.cache, write)
     if config.dataset is None:
+        if not (Path(config.cache) / LISTING).exists():
+            raise InputError(
+                "no data are named: give data.videos, a folder of videos, or data.dataset, a LeRobot v3 folder "
+                f"(data.cache={config.cache} is no frame cache to train on)"
+            )
         return FrameCache(config.cache)
     if not write:
         return LeRobotFootage(LeRobotDataset(config.dataset, config.split), config.camera)

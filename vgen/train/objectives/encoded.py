@@ -18,13 +18,19 @@ from vgen.data.schedule import BucketSchedule
 
 @dataclass(frozen=True)
 class Sample:
-    """A clip in a batch: its latent float16 [C, F, h, w], chosen frames uint8 [K, H, W, 3] of it, its caption, and its
-    number among the clips."""
+    """A clip in a batch: its latent float16 [C, F, h, w], chosen frames uint8 [K, H, W, 3] of it, its caption, its
+    number among the clips, and its name."""
 
     latent: np.ndarray
     pixels: np.ndarray
     caption: str
     number: int
+    name: str
+
+
+def clip_name(clips: Clips, number: int) -> str:
+    """The name of a clip's episode and the frame that it starts at, for messages."""
+    return f"{clips.episode(number).name} from frame {clips.start(number)} on"
 
 
 class EncodedClips:
@@ -111,4 +117,5 @@ class EncodedClips:
         if len(frames):
             clip, pixels = read_or_next(self._clips, numbers, clip, self._bad, frames)
         latent = self._latents[bucket][self._rows[bucket][clip]]
-        return Sample(latent, pixels, self._clips.episode(numbers[clip]).caption, numbers[clip])
+        number = numbers[clip]
+        return Sample(latent, pixels, self._clips.episode(number).caption, number, clip_name(self._clips, number))
