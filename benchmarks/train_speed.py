@@ -52,6 +52,7 @@ from vgen.train.distributed import Ranks, start, to_device
 from vgen.train.loop import Trainer, training_mode
 from vgen.train.objectives import Batch, Objective, objective_class
 from vgen.train.optimizer import build_optimizer, learning_rate_factor
+from vgen.train.preparation import prepare
 from vgen.weights import resolve
 
 NEVER = 1e9  # minutes, or steps
@@ -129,8 +130,7 @@ def size(objective: Objective, batch: Batch) -> int:
 def build(config: TrainConfig, ranks: Ranks) -> Objective:
     """The recipe's objective, its caches ready."""
     objective = objective_class(config.objective.name)(config.objective, config.seed)
-    with ranks.first_alone():
-        objective.prepare()
+    prepare(objective, ranks)
     return objective.to(ranks.device)
 
 

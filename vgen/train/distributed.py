@@ -28,10 +28,11 @@ from vgen.backbone.precision import computes_bf16
 from vgen.errors import InputError
 from vgen.train.config import TrainConfig
 from vgen.train.objectives import Batch, Objective
+from vgen.train.objectives.base import check_stage
 
 logger = logging.getLogger(__name__)
 
-WAIT = timedelta(hours=4)  # of ranks for each other: rank 0 may decode a whole data set meanwhile
+WAIT = timedelta(hours=4)  # of ranks for each other: rank 0 may write a large model meanwhile
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,6 @@ class Ranks:
         if self.world > 1:
             dist.barrier()
 
-    @contextmanager
-    def first_alone(self) -> Iterator[None]:
-        """Rank 0 runs the block first, then all others."""
-        if not self.first:
-            self.barrier()
-        yield
-        if self.first:
-            self.barrier()
-
 
 def start(threads: int, sequence: int = 1) -> Ranks:
     """Joins the ranks that a launcher (torchrun, deepspeed) started; alone where there is none. May be called again."""
@@ -148,8 +140,7 @@ def engine_for(
     Raises:
         InputError: the DeepSpeed JSON cannot be read, or the objective cannot do with split weights.
     """
-    if config.zero_stage == 3 and objective.needs_whole_weights:
-        raise InputError(f"objective.name={config.objective.name} needs whole weights; use zero_stage=2 or less, not 3")
+    check_stage(config.zero_stage, type(objective), config.objective.name)
     half = config.precision == "bf16" and computes_bf16(get_accelerator().device_name())
     if config.precision == "bf16" and not half:
         logger.info("precision=bf16: this CPU has no instructions for bfloat16, so all is computed in float32")

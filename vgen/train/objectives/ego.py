@@ -29,7 +29,7 @@ from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise, even_times, interpolate
 from vgen.train.objectives.data import TrainingData, open_data
 from vgen.train.objectives.ego_data import Body, EgoBodyConfig, Question, front_end
-from vgen.train.objectives.outline import Outline, ego_outline
+from vgen.train.objectives.outline import NO_CANVAS, Outline, check_ego, ego_outline
 
 NOISY = 0.5  # diffusion times from here on; of the five steps of a rollout, three are there
 
@@ -65,15 +65,10 @@ class EgoObjective(CanvasObjective):
 
     def __init__(self, config: EgoConfig, seed: int) -> None:
         if config.pretrained is None:
-            raise InputError("objective.pretrained: the ego front-end needs a trained canvas model; name its folder")
+            raise InputError(NO_CANVAS)
         super().__init__(config, seed)
         self._shares = body_shares(config.bodies)
-        if len(self.lengths) != 1:
-            raise InputError(f"objective.frames={config.frames}: the ego objective takes one length, such as 17")
-        least = config.history * self.codec.temporal_stride
-        if config.anchor and config.anchor_reach < least:
-            rule = f"must reach back beyond {config.history} frames of history; nearest: {least}"
-            raise InputError(f"objective.anchor_reach={config.anchor_reach} {rule}")
+        check_ego(config, self.lengths, self.codec.temporal_stride)
         self.ego = front_end(config, self.transformer, self.codec.temporal_stride, EgoAdapter.from_pretrained)
 
     @classmethod
@@ -96,7 +91,7 @@ class EgoObjective(CanvasObjective):
     def _body(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, count: int | None) -> Body:
         own = self.config
         body = Body(config, data, clips, own.history * self.codec.temporal_stride)
-        numbers = clips.windows() if count is None else clips.spread(count)
+        numbers = body.clips.windows() if count is None else body.clips.spread(count)
         workers = worker_count(own.latent_workers)
         body.encode(numbers, self.codec_folder, own.latents, workers, data.bad, own.ego_batch, self.seed)
         return body
