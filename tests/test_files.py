@@ -102,6 +102,8 @@ def test_what_no_disk_refused_is_told_apart(tmp_path: Path) -> None:
 
 def test_a_file_that_stands_where_a_folder_must_be(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
+    with pytest.raises(InputError, match="a file stands where a folder must be"), files.writing(tmp_path / "a"):
+        (tmp_path / "a").mkdir(exist_ok=True)
     with pytest.raises(InputError, match="Not a directory"), files.writing(tmp_path / "a"):
         (tmp_path / "a" / "b").mkdir(parents=True)
     assert files.probe(tmp_path / "a" / "b").errno == errno.ENOTDIR

@@ -75,6 +75,8 @@ def refusal(what: str | PathLike, error: OSError, kept: str = "what is done is k
 def reason(error: OSError, named: str | PathLike = "") -> str:
     """Why a disk refused, and the file where the line has not `named` it already."""
     why = error.strerror or str(error) or type(error).__name__
+    if error.errno == errno.EEXIST:
+        why = "a file stands where a folder must be"
     return why if error.filename is None or str(error.filename) == str(named) else f"{why} ({error.filename})"
 
 

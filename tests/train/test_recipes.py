@@ -154,3 +154,32 @@ def test_a_recipe_goes_on_from_its_base(tmp_path):
         (tmp_path / "c.yaml").write_text(f"base: {base}\n")
         with pytest.raises(InputError, match=r"cannot read the recipe .*c\.yaml"):
             load_config(tmp_path / "c.yaml")
+
+
+def test_a_folder_of_ones_own_videos_is_enough(models, tmp_path, monkeypatch, caplog):
+    """Of eight without captions one is damaged, one short, one small and one slow; the folder is all that is given."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    shapes = [(96, 160, 20, 30)] * 3 + [(160, 96, 20, 30), (136, 320, 20, 25), (96, 160, 12, 30), (32, 64, 20, 10)]
+    for number, (height, width, frames, fps) in enumerate(shapes):
+        noise = np.random.default_rng(number).integers(0, 255, (frames, height, width, 3), dtype=np.uint8)
+        write_video(folder / f"{number}.mp4", noise, fps)
+    (folder / "bad.mp4").write_bytes(b"no video")
+    monkeypatch.chdir(tmp_path)
+    path = ROOT / "configs" / "train" / "nano_videos.yaml"
+    quick = ["max_minutes=null", "steps=1", "objective.clips=7", "objective.batch=1", "objective.latent_workers=1"]
+    run = train(
+        load_config(path, [f"objective.data.videos={folder}", f"objective.pretrained={models['wan22']}", *quick])
+    )
+    assert (run / "model" / "model_index.json").exists()
+    told = "\n".join(record.getMessage() for record in caplog.records)
+    assert "7 of 8 videos have no caption: they are used with an empty one" in told
+    assert "left out: bad.mp4 (not a readable video file" in told and "1 of 8 videos dropped: smaller than" in told
+    assert "kind" in (run / "log.jsonl").read_text() and "validation" in (run / "log.jsonl").read_text()
+
+
+def test_a_recipe_without_data_says_what_to_give(models, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = ROOT / "configs" / "train" / "nano_videos.yaml"
+    with pytest.raises(InputError, match=r"no data are named: give data\.videos, a folder of videos, or data\.dataset"):
+        train(load_config(path, [f"objective.pretrained={models['wan22']}"]))
