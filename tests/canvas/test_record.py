@@ -8,6 +8,7 @@ from vgen.backbone.record import write_record
 from vgen.canvas.record import describe_run, read_record
 from vgen.canvas.runtime import Settings
 from vgen.canvas.spec import Canvas, Patch
+from vgen.ego import record
 from vgen.errors import InputError
 
 
@@ -97,6 +98,10 @@ def test_what_is_no_record(tmp_path, text, message):
         read_record(tmp_path / "run.json")
     with pytest.raises(InputError, match=r"cannot read the run .*: Is a directory"):
         read_record(tmp_path)
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    for read in (read_record, record.read_record):
+        with pytest.raises(InputError, match=r"cannot read the run .*: Too many levels of symbolic links"):
+            read(tmp_path / "loop.json")
 
 
 def test_a_record_that_was_edited_is_checked_like_any_input(run):

@@ -176,6 +176,14 @@ def test_lines_of_a_log_that_are_damaged_are_left_out(run):
     assert read_curve(run)[2:] == [{"minutes": 3.0, "step": 14}]
 
 
+def test_a_log_that_is_a_folder_is_refused(run, tmp_path):
+    (run / "log.jsonl").unlink()
+    (run / "log.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"log\.jsonl cannot be read: Is a directory"):
+        export(run, tmp_path / "model", torch.bfloat16)
+    assert not list(tmp_path.glob("model*"))
+
+
 def test_what_fails_on_its_way_leaves_nothing(run, tmp_path, monkeypatch):
     def fail(*_):
         raise InputError("no card")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, path
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def describe_run(canvas: Canvas, settings: Settings, folder: str | PathLike) -> 
     Raises:
         InputError: a file of the canvas, the model or the LoRA is missing, or a patch has no file.
     """
-    folder = Path(folder).resolve()
+    folder = Path(path.realpath(folder))
     asked = {"canvas": canvas.to_dict(relative_to=folder)}
     return asked | describe(settings, _media_files(canvas), folder)
 
@@ -41,7 +41,7 @@ def read_record(file: str | PathLike) -> Recorded:
     Raises:
         InputError: the file is no record of a run, or what it stands on is missing or has changed.
     """
-    file = Path(file).resolve()
+    file = Path(path.realpath(file))  # which, unlike resolve, takes a link to itself
     data = read_json(file, "canvas", "infer.py")
     canvas = Canvas.from_dict(data["canvas"], base=file.parent)
     settings = read_settings(Settings, data, file.parent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, path
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def describe_run(question: Question, settings: Settings, folder: str | PathLike)
     Raises:
         InputError: a file of the question, the model or the LoRA is missing, or a goal has no file.
     """
-    folder = Path(folder).resolve()
+    folder = Path(path.realpath(folder))
     asked = {"question": question.to_dict(folder)}
     return asked | describe(settings, _media_files(question), folder, parts_of(question.mode))
 
@@ -43,7 +43,7 @@ def read_record(file: str | PathLike) -> Recorded:
     Raises:
         InputError: the file is no record of a run, or what it stands on is missing or has changed.
     """
-    file = Path(file).resolve()
+    file = Path(path.realpath(file))  # which, unlike resolve, takes a link to itself
     data = read_json(file, "question", "rollout.py")
     question = Question.from_dict(data["question"], file.parent)
     settings = read_settings(Settings, data, file.parent)

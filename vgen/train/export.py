@@ -165,9 +165,17 @@ def count_parameters(module: torch.nn.Module) -> int:
 
 def read_curve(run: Path) -> list[dict[str, float]]:
     """The validation records of a run, each with the minutes of training up to it. Lines that are none are left out, as
-    the last one may be that a run was killed at."""
+    the last one may be that a run was killed at.
+
+    Raises:
+        InputError: its log.jsonl cannot be read.
+    """
     curve, minutes = [], 0.0
-    for record in read_records(run / "log.jsonl"):
+    try:
+        records = list(read_records(run / "log.jsonl"))
+    except OSError as error:
+        raise InputError(f"{run / 'log.jsonl'} cannot be read: {error.strerror}") from error
+    for record in records:
         numbers = _numbers(record) if isinstance(record, dict) else {}
         minutes = numbers.get("minutes", minutes)
         if numbers and record.get("kind") == "validation":
