@@ -10,9 +10,11 @@ import pytest
 import torch
 from toy_objective import weights
 
-from vgen.errors import InputError, RunStopped
+from vgen.errors import InputError, RunStopped, TryAgain
+from vgen.train import checkpoint
 from vgen.train.checkpoint import checkpoints
 from vgen.train.config import config_changes, config_dict, fingerprint, load_config
+from vgen.train.distributed import Ranks
 
 KEYS = {"checkpoint_minutes": 0, "keep": 3}
 
@@ -222,3 +224,23 @@ def test_a_disk_that_is_really_full(run, tmp_path, small_disk):
     went_on = run(run=str(small_disk / "run"), **keys)
     whole = run(run=str(tmp_path / "whole"), **{**keys, "keep": 1})
     assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(went_on).items())
+
+
+def test_a_full_disk_under_a_conversion_is_no_misfit_and_leaves_nothing(tmp_path, monkeypatch):
+    """Of DeepSpeed's own form, in which a checkpoint goes on on other ranks."""
+    from vgen.train import resume
+
+    def half(settings):
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        monkeypatch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(full))
+        (Path(settings.output_folder) / "half.pt").write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/1")
+
+    monkeypatch.setattr(resume.ds_to_universal, "main", half)
+    (tmp_path / "step-00000001").mkdir()
+    state = checkpoint.State(checkpoint.Progress(), {}, "", 2, 2)
+    found = checkpoint.Checkpoint(tmp_path / "step-00000001", state)
+    line = r"the conversion .*universal.part cannot be written: No space left .*start the same command again"
+    with pytest.raises(TryAgain, match=line), resume._converted(found, Ranks(0, 1, torch.device("cpu"))):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]

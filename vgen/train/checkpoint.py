@@ -296,7 +296,7 @@ def misfits_refused(folder: Path) -> Iterator[None]:
     """Around the loading of a checkpoint that is whole: where that fails, the engine is another one's."""
     try:
         yield
-    except (torch.OutOfMemoryError, OSError):
+    except (torch.OutOfMemoryError, OSError, RunStopped):
         raise
     except Exception as error:  # of any type: DeepSpeed checks little of what it loads
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]

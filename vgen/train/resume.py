@@ -15,6 +15,7 @@ import torch
 from deepspeed.checkpoint import ds_to_universal
 
 from vgen.errors import InputError
+from vgen.files import writing
 from vgen.train.average import Average
 from vgen.train.checkpoint import ENGINE, Checkpoint, load_checkpoint, misfits_refused, newest_checkpoint
 from vgen.train.config import TrainConfig, config_changes, config_dict, refused_changes
@@ -126,24 +127,32 @@ def check_shapes(checkpoint: Checkpoint, module: torch.nn.Module) -> None:
 def _converted(checkpoint: Checkpoint, ranks: Ranks) -> Iterator[Path]:
     """The folder of DeepSpeed's universal form of a checkpoint, written beside it for as long as it is needed."""
     aside = checkpoint.folder.with_name("universal.part")
-    with all_or_none(ranks, f"the conversion {aside}", checkpoint.folder):
+    try:
+        with all_or_none(ranks, f"the conversion {aside}", checkpoint.folder):
+            if ranks.first:
+                logger.info("converting %s from %d ranks to %d", checkpoint.folder, checkpoint.state.ranks, ranks.world)
+                _convert(checkpoint.folder, aside)
+        yield aside
+        ranks.barrier()
+    finally:
         if ranks.first:
-            logger.info("converting %s from %d ranks to %d", checkpoint.folder, checkpoint.state.ranks, ranks.world)
             shutil.rmtree(aside, ignore_errors=True)
-            (aside / ENGINE).mkdir(parents=True)
-            settings = Namespace(
-                input_folder=str(checkpoint.folder / ENGINE),
-                output_folder=str(aside / ENGINE),
-                num_extract_workers=1,  # no processes: this one holds the connections to the other ranks
-                num_merge_workers=1,
-                keep_temp_folder=False,
-                strict=True,
-                inject_missing_state=True,
-            )
-            quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())  # it talks a lot
-            with misfits_refused(checkpoint.folder), tensors_only(), quiet[0], quiet[1]:
-                ds_to_universal.main(settings)
-    yield aside
-    ranks.barrier()
-    if ranks.first:
-        shutil.rmtree(aside)
+
+
+def _convert(folder: Path, aside: Path) -> None:
+    """Writes the universal form of the checkpoint in a folder."""
+    shutil.rmtree(aside, ignore_errors=True)
+    settings = Namespace(
+        input_folder=str(folder / ENGINE),
+        output_folder=str(aside / ENGINE),
+        num_extract_workers=1,  # no processes: this one holds the connections to the other ranks
+        num_merge_workers=1,
+        keep_temp_folder=False,
+        strict=True,
+        inject_missing_state=True,
+    )
+    quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())  # it talks a lot
+    disk = writing(f"the conversion {aside}", kept="earlier checkpoints are whole", folder=folder.parent)
+    with misfits_refused(folder), disk, tensors_only(), quiet[0], quiet[1]:
+        (aside / ENGINE).mkdir(parents=True)
+        ds_to_universal.main(settings)
