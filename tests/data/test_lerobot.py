@@ -11,7 +11,7 @@ import pytest
 from vgen.data import lerobot_writer
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.errors import InputError
+from vgen.errors import InputError, TryAgain
 from vgen.media.writing import write_video
 
 CAMERAS = ["observation.images.head", "observation.images.wrist"]
@@ -246,7 +246,7 @@ def test_episodes_that_do_not_fit_are_input_errors(tmp_path):
     assert len(dataset) == 1 and dataset.frames(0, CAMERAS[0]).shape == (5, 32, 48, 3)
 
 
-def test_a_full_disk_is_an_input_error(tmp_path, monkeypatch):
+def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
     writer = LeRobotWriter(tmp_path / "set", FPS, NAMES, CAMERAS)
     writer.add_episode(*episode_arrays(0, 5), "open it")
 
@@ -254,6 +254,6 @@ def test_a_full_disk_is_an_input_error(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(lerobot_writer.pq, "write_table", full)
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises(TryAgain, match="No space left on device"):
         writer.finish()
     assert not (tmp_path / "set").exists()

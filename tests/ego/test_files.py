@@ -17,7 +17,7 @@ from vgen.ego.files import Source, read_trajectory, write_trajectory
 from vgen.ego.layouts import layout
 from vgen.ego.parquet import layout_of_feature
 from vgen.ego.trajectory import Trajectory
-from vgen.errors import InputError
+from vgen.errors import InputError, TryAgain
 
 
 def same(one, other):
@@ -320,7 +320,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", fail)
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises(TryAgain, match="No space left on device"):
         write_trajectory(tmp_path / "t.npz", sample("pose7"))
     assert not list(tmp_path.iterdir())
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from vgen.data.lerobot_meta import CHUNK_FILES, DATA_PATH, EPISODES_PATH, INDEX_COLUMNS, VERSION, VIDEO_PATH
 from vgen.errors import InputError
+from vgen.files import writing
 from vgen.media.video import read_video, video_info
 from vgen.media.writing import join_videos, write_video
 
@@ -296,10 +297,6 @@ def _video_feature(height: int, width: int, fps: int) -> dict:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a folder that cannot be written to into an InputError that names it."""
-    try:
+    """Says in one line that a disk is full, or that a folder must not be written to; see `writing`."""
+    with writing(path):
         yield
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path}: cannot write the dataset ({error.strerror or error})") from error

@@ -25,6 +25,7 @@ from vgen.checks import show
 from vgen.ego.parquet import read_parquet, write_parquet
 from vgen.ego.trajectory import LAYOUTS, Trajectory
 from vgen.errors import InputError, unknown_key
+from vgen.files import refusal
 
 KEYS = ("values", "times", "layout", "form", "valid")
 NEEDED = ("values", "times")
@@ -84,7 +85,9 @@ def write_trajectory(path: str | Path, trajectory: Trajectory, like: Source | No
         like: for .parquet, the file that it was read from, of which all other columns of the episode are taken along.
 
     Raises:
-        InputError: the file exists, the format is unknown, a parquet file has no `like` or other rows, or a disk error.
+        InputError: the file exists or must not be written, the format is unknown, a parquet file has no `like` or other
+            rows.
+        TryAgain: the disk is full.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -106,9 +109,10 @@ def write_trajectory(path: str | Path, trajectory: Trajectory, like: Source | No
         else:
             aside.write_text(json.dumps(_plain(trajectory), allow_nan=False))
         aside.rename(path)
-    except (OSError, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"{path} cannot be written: {reason}") from error
+    except OSError as error:
+        raise refusal(path, error, kept="") from error
+    except pa.ArrowException as error:
+        raise InputError(f"{path} cannot be written: {' '.join(str(error).split())}") from error
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
