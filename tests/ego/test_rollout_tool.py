@@ -315,7 +315,7 @@ def test_what_is_wrong_is_said_in_one_line_before_the_model_is_loaded(
 ):
     Path("wan").symlink_to(tiny_model)
     Path("front").symlink_to(damaged)
-    for name in ("load_pipeline", "StateModel", "AutoencoderKLWan"):
+    for name in ("load_pipeline", "StateModel", "load_vae"):
         monkeypatch.setattr(answer, name, lambda *_, **__: pytest.fail("the model was loaded"))
     options = {key: value for key, value in (GOOD | change).items() if value is not None}
     with pytest.raises(SystemExit) as stop:

@@ -45,6 +45,7 @@ def test_what_is_refused(recipe, override, message):
         ("objective: [{name: toy}]", "cannot read the recipe"),
         ("objective: toy", "cannot read the recipe|names no objective"),
         ("objective: {name: [toy]}", "names no objective"),
+        ("steps: ${a}\nobjective: {name: toy}", "Interpolation key 'a' not found"),
         ("base: 3", "base=3 must be the name of another recipe"),
         ("base: [a.yaml]", "must be the name of another recipe"),
         ("base: recipe.yaml", "cannot read the recipe"),

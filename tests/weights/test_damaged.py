@@ -57,6 +57,7 @@ DAMAGE = {
     "an index of text": lambda m: (m / "model_index.json").write_text('"index"'),
     "an index without a part": lambda m: changed(m / "model_index.json", vae=[None, None]),
     "foreign code": lambda m: changed(m / "model_index.json", scheduler=["own", "Own"]),
+    "a scheduler of text": lambda m: changed(m / "scheduler/scheduler_config.json", num_train_timesteps="1000"),
     "deep JSON": lambda m: (m / "vae/config.json").write_text("[" * 100_000),
 }
 
@@ -67,6 +68,23 @@ def test_a_damaged_model_is_refused_in_one_line(model, kind):
     with pytest.raises(InputError) as caught:
         CanvasPipeline.from_pretrained(model).to("cpu")
     assert "model" in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("file", "keys"),
+    [
+        ("vae/config.json", {"scale_factor_temporal": None}),
+        ("vae/config.json", {"scale_factor_spatial": "8"}),
+        ("transformer/config.json", {"patch_size": 2}),
+        ("transformer/config.json", {"patch_size": [1, 0, 2]}),
+        ("model_index.json", {"default_frames": 77.5}),
+        ("model_index.json", {"default_height": [384]}),
+    ],
+)
+def test_a_size_that_is_none_is_refused_before_the_model_is_loaded(model, file, keys):
+    changed(model / file, **keys)
+    with pytest.raises(InputError, match=f"{next(iter(keys))}=.* must "):
+        read_limits(str(model))
 
 
 def test_what_is_not_there_is_named(model):

@@ -106,12 +106,18 @@ def read_limits(model: str) -> Limits:
     codec = read_config(folder, "vae/config.json")
     patch = read_config(folder, "transformer/config.json").get("patch_size", (1, 2, 2))
     index = read_config(folder, "model_index.json")
+    if not isinstance(patch, list | tuple) or len(patch) != 3:
+        raise InputError(f"model {model!r}: patch_size={checks.show(patch)} must be three whole numbers")
+
+    def size(value: object, name: str, most: int) -> int:
+        return checks.whole(f"model {model!r}: {name}", value, 1, most)
+
     return Limits(
-        codec.get("scale_factor_temporal", 4),
-        codec.get("scale_factor_spatial", 8) * patch[1],
-        index.get("default_frames", 77),
-        index.get("default_height", 384),
-        index.get("default_width", 672),
+        size(codec.get("scale_factor_temporal", 4), "scale_factor_temporal", 64),
+        size(codec.get("scale_factor_spatial", 8), "scale_factor_spatial", 256) * size(patch[1], "patch_size", 64),
+        size(index.get("default_frames", 77), "default_frames", 10**6),
+        size(index.get("default_height", 384), "default_height", 10**6),
+        size(index.get("default_width", 672), "default_width", 10**6),
     )
 
 

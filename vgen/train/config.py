@@ -107,8 +107,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     if not isinstance(name, str):
         raise InputError(f"{path} names no objective; write objective: {{name: codec, ...}}")
     schema = _schema(name)
-    _refuse_unknown(given, schema, "")
     try:
+        _refuse_unknown(given, schema, "")
         config = OmegaConf.to_object(OmegaConf.merge(schema, given))
     except OmegaConfBaseException as error:
         raise InputError(f"{path}: {_one_line(error)}") from error

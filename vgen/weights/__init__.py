@@ -16,6 +16,7 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 from tqdm import tqdm
 
+from vgen.checks import show
 from vgen.errors import InputError
 
 INSTALLED = Path(__file__).parent
@@ -147,7 +148,7 @@ def file_sha256(file: str | PathLike) -> str:
         with open(file, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
+        raise InputError(f"cannot read {show(file)}: {error.strerror}") from error
 
 
 def _download(model: str, file: str) -> Path:
