@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from vgen.checks import show
 from vgen.data.jsonl import read_records
 from vgen.errors import InputError
 from vgen.files import append, writing
@@ -62,7 +63,7 @@ class BadData:
             InputError: it names the first few.
         """
         if len(self.found) > self.max_share * self.total:
-            first = "; ".join(f"{name} ({reason})" for name, reason in list(self.found.items())[:SHOWN])
+            first = "; ".join(f"{show(name)} ({reason})" for name, reason in list(self.found.items())[:SHOWN])
             raise InputError(
                 f"{len(self.found)} of {self.total} videos cannot be used, more than data.max_bad_share="
                 f"{self.max_share:g}: {first}{' ...' if len(self.found) > SHOWN else ''}"
@@ -83,7 +84,7 @@ class BadData:
         """Tells and writes what the file does not hold yet, from this rank or another, in this run or before."""
         if name in self._read():
             return
-        logger.warning("left out: %s (%s)", name, reason)
+        logger.warning("left out: %s (%s)", show(name), reason)
         if self.file:
             with writing(self.file):
                 self.file.parent.mkdir(parents=True, exist_ok=True)
