@@ -1,8 +1,12 @@
 """What a command says of a wrong input: one line that a terminal can show."""
 
+import os
+import signal
+
 import pytest
 
 from vgen.errors import InputError, RunStopped, TryAgain, exit_on_input_error, unknown_key
+from vgen.files import whole_folder
 
 
 @pytest.mark.parametrize(
@@ -47,3 +51,18 @@ def test_a_name_that_no_file_can_have_is_a_wrong_input(capsys, tmp_path):
 def test_a_name_that_is_too_long_is_cut():
     assert len(str(unknown_key("x" * 5000, ["frames", "size"], "the canvas"))) < 250
     assert "nearest: 'frames'" in str(unknown_key("frame", ["frames", "size"], "the canvas"))
+
+
+def test_sigterm_ends_a_command_as_an_exception_does(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def main():
+        with whole_folder(tmp_path / "out") as folder:
+            (folder / "file").write_text("half")
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+
+    with pytest.raises(SystemExit) as caught:
+        exit_on_input_error(main)
+    assert caught.value.code == 143 and not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -107,3 +107,17 @@ def test_a_file_that_stands_where_a_folder_must_be(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Not a directory"), files.writing(tmp_path / "a"):
         (tmp_path / "a" / "b").mkdir(parents=True)
     assert files.probe(tmp_path / "a" / "b").errno == errno.ENOTDIR
+
+
+def test_a_tree_that_cannot_be_copied_is_the_disks_refusal(tmp_path: Path, monkeypatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "from" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "from" / name).write_bytes(b"x")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(TryAgain) as caught, files.writing("it", folder=tmp_path):
+        files.shutil.copytree(tmp_path / "from", tmp_path / "to", copy_function=full)
+    assert str(caught.value).startswith(f"it cannot be written: No space left on device ({tmp_path}); ")

@@ -4,9 +4,12 @@ import argparse
 import difflib
 import errno
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 LONGEST = 120  # letters of a name that a message repeats
@@ -61,12 +64,26 @@ class Parser(argparse.ArgumentParser):
         raise InputError(message)
 
 
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """SIGTERM ends the process as an exception does, so that what lies aside is removed."""
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def exit_on_input_error(main: Callable[[], object]) -> None:
     """Run a command's `main`; an InputError becomes one line on stderr and exit code 2, a RunStopped exit code 1, a
-    TryAgain 75 (EX_TEMPFAIL), and Ctrl-C exit code 130. A name that no file can have, as it is too long, is a wrong
-    input wherever a command looks for it."""
+    TryAgain 75 (EX_TEMPFAIL), Ctrl-C exit code 130, and SIGTERM 143 where the command does not hear it itself. A name
+    that no file can have, as it is too long, is a wrong input wherever a command looks for it."""
     try:
-        _with_names_in_one_line(main)
+        with ended_in_order():
+            _with_names_in_one_line(main)
     except (InputError, RunStopped) as error:
         if os.environ.get("RANK", "0") != "0":  # rank 0 mostly says the same, and its launcher then ends this one first
             time.sleep(3)

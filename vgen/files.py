@@ -56,7 +56,7 @@ def writing(
     except (InputError, RunStopped):
         raise
     except OSError as error:
-        raise refusal(what, error, kept) from error
+        raise refusal(what, (folder and disk_error(error, folder)) or error, kept) from error
     except Exception as error:
         found = disk_error(error, folder) if folder else None
         if found is None:
@@ -91,7 +91,8 @@ def disk_error(error: BaseException, folder: str | PathLike) -> OSError | None:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and (cause is error or cause.errno != errno.ENOENT):
+        many = isinstance(cause, shutil.Error)  # of a tree that is copied: it has no number of its own
+        if isinstance(cause, OSError) and not many and (cause is error or cause.errno != errno.ENOENT):
             return cause
         cause = cause.__cause__ or cause.__context__
     return probe(folder)

@@ -5,6 +5,7 @@ import pickle
 import shutil
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,7 +203,9 @@ def test_a_disk_without_the_room_is_told_before_anything_is_made(tmp_path, monke
 
 def test_a_folder_that_is_a_file_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"file cannot be written: (Not a directory|a file stands where a folder must be)"):
+    with pytest.raises(
+        InputError, match=r"file cannot be written: (Not a directory|a file stands where a folder must be)"
+    ):
         fill(tmp_path / "file", keys(2))
 
 
@@ -267,3 +270,13 @@ def test_a_large_store_is_made_in_shards_of_whole_batches(tmp_path, monkeypatch)
     fill(tmp_path, [str(number) for number in range(10, 28)])
     sizes = sorted(file.stat().st_size // BLOCK for file in tmp_path.glob("*/rows.bin"))
     assert sizes == [2, 4, 4, 4, 4]
+
+
+def test_a_disk_without_room_for_another_file_is_one_line(tmp_path, in_one_shard, monkeypatch):
+    opened = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, *how: full() if path.name == shard_module.LOCK else opened(path, *how)
+    )
+    with pytest.raises(TryAgain, match="cannot be written: No space left on device"):
+        fill(tmp_path, keys(12))
+    assert not list(tmp_path.iterdir())

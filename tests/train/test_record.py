@@ -35,3 +35,26 @@ def test_a_log_goes_on_after_a_kill(tmp_path):
     second.close()
     records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(record["step"], record["loss"]) for record in records] == [(1, 1 / 3), (2, 2 / 3), (3, 1.0)]
+
+
+def test_a_record_that_is_damaged_is_left_out_and_told(tmp_path, caplog):
+    first = Log(tmp_path, 0)
+    for step in (1, 2, 3):
+        first.write(step, {"loss": step / 3})
+    first.close()
+    whole = (tmp_path / "log.jsonl").read_bytes()
+    for harm in (b'"step": 2x', b'"step": "2"', b"\xff"):
+        (tmp_path / "log.jsonl").write_bytes(whole.replace(b'"step": 2', harm))
+        caplog.clear()
+        Log(tmp_path, 3).close()
+        assert (tmp_path / "log.jsonl").read_bytes().splitlines() == [whole.splitlines()[k] for k in (0, 2)]
+        assert [each.getMessage() for each in caplog.records] == [
+            f"{tmp_path / 'log.jsonl'}: 1 of 3 records are damaged, and left out"
+        ]
+
+
+def test_a_run_that_is_started_again_after_its_end_logs_nothing_twice(run):
+    log = run(steps=2, log_every=1) / "log.jsonl"
+    before = log.read_text()
+    run(steps=2, log_every=1)
+    assert log.read_text() == before

@@ -1,16 +1,20 @@
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from safetensors import SafetensorError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_wan import save_clips, save_tiny_wan
 
+from vgen import files
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.spec import Canvas
-from vgen.errors import InputError
+from vgen.errors import InputError, TryAgain
 from vgen.media.video import read_video
 from vgen.train import loop
 from vgen.train.config import load_config
@@ -106,3 +110,22 @@ def test_activation_checkpointing_gives_the_same_losses(canvas_recipe, tmp_path)
         losses[key] = [json.loads(line).get("loss") for line in (run / "log.jsonl").open()]
     assert len(losses["true"]) == 4
     torch.testing.assert_close(torch.tensor(losses["true"]), torch.tensor(losses["false"]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("of", ["export", "write_sample"])
+def test_what_a_library_makes_of_a_full_disk_is_asked_before_it_is_removed(
+    canvas_recipe, spec, tmp_path, monkeypatch, of
+):
+    def full(*_):
+        raise SafetensorError("words of its own")
+
+    def refuses(*_):
+        left = [part for part in (tmp_path / "run").rglob("*.part") if part.is_dir()]
+        return OSError(errno.ENOSPC, "No space left on device") if left else None
+
+    monkeypatch.setattr(CanvasObjective, of, lambda objective, *_: (Path(_[-1]).mkdir(exist_ok=True), full()))
+    monkeypatch.setattr(files, "probe", refuses)
+    asked = [f"samples.specs=[{spec}]", "samples.steps=1", "samples.size=16x16", f"run={tmp_path / 'run'}"]
+    with pytest.raises(TryAgain, match="of .*run cannot be written: No space left on device"):
+        loop.train(load_config(canvas_recipe, asked))
+    assert not list((tmp_path / "run").rglob("*.part"))

@@ -6,9 +6,6 @@ import errno
 import hashlib
 import os
 import shutil
-import signal
-import sys
-import threading
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from os import PathLike
@@ -19,7 +16,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vgen.checks import show
-from vgen.errors import InputError
+from vgen.errors import InputError, ended_in_order
 from vgen.files import FULL, aside, refusal, writing
 from vgen.media.writing import join_videos, write_video
 
@@ -44,7 +41,7 @@ def whole_folder(folder: str | PathLike) -> Iterator[Path]:
         part = aside(folder / folder.name if folder.is_dir() else folder)
         part.mkdir()
     try:
-        with _ended_in_order():
+        with ended_in_order():
             with _written_below(part, what):
                 yield part
             with writing(what, kept=""):
@@ -72,19 +69,6 @@ def _move_all(source: Path, folder: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(folder / file.name))
     for file in files:
         os.replace(file, folder / file.name)
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """SIGTERM ends the process as an exception does, so that what lies aside is removed."""
-    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def write_frames(

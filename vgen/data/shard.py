@@ -174,6 +174,10 @@ def held_by_us(part: Path, wait: bool = False) -> Iterator[bool]:
     except (FileNotFoundError, PermissionError):  # finished in this moment; another user's
         yield False
         return
+    except OSError:  # a disk that has no room for another file
+        with suppress(OSError):
+            part.rmdir()
+        raise
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

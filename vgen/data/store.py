@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -253,9 +253,10 @@ class _Filling:
         encode = None
         for group in groups[begin:] + groups[:begin]:
             part = self._part(group)
-            with writing(self.store.folder):
-                part.mkdir(exist_ok=True)
-            with held_by_us(part) as held:
+            with ExitStack() as stack:
+                with writing(self.store.folder):
+                    part.mkdir(exist_ok=True)
+                    held = stack.enter_context(held_by_us(part))
                 if not held:
                     continue
                 self.store.load()

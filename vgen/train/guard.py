@@ -21,6 +21,7 @@ from vgen.files import disk_error, refusal, share
 from vgen.train.distributed import Ranks
 from vgen.train.objectives import Batch
 
+KEPT = "earlier checkpoints are whole"  # after whatever a disk has refused
 WINDOW = 100  # norms that the median is taken over
 ENOUGH = 20  # norms before which nothing is called a spike: a run begins with large ones
 
@@ -101,7 +102,7 @@ def all_or_none(ranks: Ranks, what: str, folder: Path) -> Iterator[None]:
         found = disk_error(error, folder)
         if found is None:
             raise
-        refused = refusal(what, found, kept="earlier checkpoints are whole")
+        refused = refusal(what, found, KEPT)
         refused.__cause__ = error
     told = [each for each in ranks.gather(refused and (type(refused), str(refused))) if each]
     if told:

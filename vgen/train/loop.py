@@ -16,13 +16,13 @@ from torch import Tensor
 
 from vgen.backbone.precision import autocast
 from vgen.errors import InputError, RunStopped, TryAgain
-from vgen.files import replaced_folder
+from vgen.files import replaced_folder, writing
 from vgen.train.average import Average
 from vgen.train.checkpoint import Checkpoint, Progress, State, clean, save_checkpoint
 from vgen.train.config import TrainConfig, config_dict, fingerprint
 from vgen.train.distributed import Ranks, Updater, engine_for, start, to_device, whole_weights
 from vgen.train.gradients import GradientWatch
-from vgen.train.guard import WINDOW, all_or_none, is_spike, not_finite, save_bad_batch
+from vgen.train.guard import KEPT, WINDOW, all_or_none, is_spike, not_finite, save_bad_batch
 from vgen.train.lock import RunLock, check_lock, run_lock
 from vgen.train.objectives import Batch, Objective, objective_class
 from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_learning_rates
@@ -326,16 +326,17 @@ class Trainer:
 
     def _export_to(self, folder: Path, records: Path | None) -> None:
         """Writes the averaged model; its record goes into the folder `records`, or beside the model's own files."""
+        what = f"the model of {self.folder}"
         with (
             self._averaged(),
             whole_weights(self.objective.exported(), self.ranks),
-            all_or_none(self.ranks, f"the model of {self.folder}", self.folder),
+            all_or_none(self.ranks, what, self.folder),
         ):
             if self.ranks.first:
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 config, device = config_dict(self.config), device_name(self.ranks.device)
                 record = run_record(config, self.progress, self.ranks.world, device, versions())
-                with replaced_folder(folder) as aside:
+                with replaced_folder(folder) as aside, writing(what, KEPT, aside):
                     self.objective.export(aside)
                     if records is None:
                         write_record(aside, record)

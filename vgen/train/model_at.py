@@ -64,7 +64,7 @@ def model_at(run: Path, step: int | None, near: Path) -> Iterator[RunModel]:
     state = checkpoint.state
     try:
         logger.info("making the model of step %d from %s", state.progress.step, checkpoint.folder)
-        with writing(made):
+        with writing(made, kept="", folder=made):
             made.parent.mkdir(parents=True, exist_ok=True)
             write_model(checkpoint, made)
         yield RunModel(made, run_record(state.config, state.progress, state.ranks, state.device, state.versions))

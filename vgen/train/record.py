@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import platform
 import resource
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
+from itertools import compress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -112,18 +112,27 @@ class Log:
 
     Args:
         run: the run folder.
-        step: where the run stands; records of later steps, which an interrupted run left, are dropped.
+        step: where the run stands; records of later steps, which an interrupted run left, are dropped, and damaged
+            ones are told of.
         trackers: what else each record goes to.
     """
 
     def __init__(self, run: Path, step: int, trackers: Sequence[Tracker] = ()) -> None:
         self._path = run / "log.jsonl"
-        lines = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
-        write_whole(self._path, "".join(line for line in lines if _step(line) <= step))
+        lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+        places = [_place(line) for line in lines]
+        if damaged := places[:-1].count(None):  # the last one may have been cut short by a kill
+            logger.warning("%s: %d of %d records are damaged, and left out", self._path, damaged, len(lines))
+        kept = [place is not None and place[0] <= step for place in places]
+        write_whole(self._path, b"".join(compress(lines, kept)))
+        self._known = set(compress(places, kept))
         self._trackers = list(trackers)
 
     def write(self, step: int, values: dict[str, float], kind: str = "train") -> None:
-        """One record; also said on the console."""
+        """One record; also said on the console. One that is there already, as a run makes it twice that was ended
+        between its last record and its end, is left as it is."""
+        if (step, kind) in self._known:
+            return
         append(self._path, json.dumps({"kind": kind, "step": step, **values}) + "\n")
         for tracker in self._trackers:
             tracker.write(step, values, kind)
@@ -141,9 +150,14 @@ class Log:
             tracker.close()
 
 
-def _step(line: str) -> float:
-    """The step of a log line; infinite for the last line of a killed run where it was cut short."""
-    return json.loads(line)["step"] if line.endswith("\n") else math.inf
+def _place(line: bytes) -> tuple[int, str] | None:
+    """The step and the kind of a log line; None for one that is damaged or was cut short."""
+    try:
+        record = json.loads(line)
+        step, kind = record["step"], record["kind"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return (step, kind) if line.endswith(b"\n") and type(step) is int and type(kind) is str else None
 
 
 class Live:

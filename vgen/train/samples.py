@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vgen.errors import InputError
-from vgen.files import replaced_folder
+from vgen.files import replaced_folder, writing
 from vgen.train.objectives.base import Objective
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Samples:
         """Writes what `draw` drew, on one rank, and yields the name and folder of each."""
         for name, video in videos.items():
             folder = self._run / "samples" / f"step-{step:08d}" / name
-            with replaced_folder(folder) as aside:
+            with replaced_folder(folder) as aside, writing(f"the samples of {self._run}", folder=aside):
                 aside.mkdir(parents=True)
                 self._objective.write_sample(self._samples[name], video, aside)
             yield name, folder
