@@ -126,6 +126,6 @@ def test_what_a_library_makes_of_a_full_disk_is_asked_before_it_is_removed(
     monkeypatch.setattr(CanvasObjective, of, lambda objective, *_: (Path(_[-1]).mkdir(exist_ok=True), full()))
     monkeypatch.setattr(files, "probe", refuses)
     asked = [f"samples.specs=[{spec}]", "samples.steps=1", "samples.size=16x16", f"run={tmp_path / 'run'}"]
-    with pytest.raises(TryAgain, match="of .*run cannot be written: No space left on device"):
+    with pytest.raises(TryAgain, match=r"of .*run cannot be written: No space left on device"):
         loop.train(load_config(canvas_recipe, asked))
     assert not list((tmp_path / "run").rglob("*.part"))
