@@ -172,7 +172,7 @@ def test_lines_of_a_log_that_are_damaged_are_left_out(run):
         )
     assert read_curve(run) == whole and len(whole) == 2
     with (run / "log.jsonl").open("ab") as log:
-        log.write(b'\n{"kind": "validation", "step": 14, "loss": NaN}\n')
+        log.write(b'\n{"kind": "validation", "step": 14, "loss": NaN, "a": 1' + b"0" * 400 + b"}\n")
     assert read_curve(run)[2:] == [{"minutes": 3.0, "step": 14}]
 
 

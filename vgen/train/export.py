@@ -184,7 +184,9 @@ def read_curve(run: Path) -> list[dict[str, float]]:
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, float]:
-    return {key: value for key, value in record.items() if type(value) in (int, float) and math.isfinite(value)}
+    return {
+        key: value for key, value in record.items() if type(value) in (int, float) and abs(value) <= sys.float_info.max
+    }
 
 
 def card(name: str, parameters: dict[str, int], records: Sequence[tuple], report: str) -> str:
