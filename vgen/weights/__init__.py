@@ -92,6 +92,8 @@ def loading(model: str | PathLike) -> Iterator[None]:
         raise
     except Exception as error:  # of any type: the libraries trust what configurations and weights say
         said = f"{type(error).__name__}: {error}"
+        if "weights_only" in said:  # torch's advice to trust a pickle all the same
+            said = "its weights are a pickle of more than tensors, or a damaged one; take those in safetensors"
         raise InputError(f"model {str(model)!r} cannot be loaded: {' '.join(said.split())[:300]}") from error
 
 
