@@ -114,7 +114,7 @@ class TimedTrainer(Trainer):
 
     def _step(self, batches: Iterator[Batch]) -> None:
         super()._step(batches)
-        self.stop_asked = self.stop_asked or self._clock.over
+        self.stop.asked = self.stop.asked or self._clock.over
 
     def _checkpoint(self) -> None:
         began = time.monotonic()
