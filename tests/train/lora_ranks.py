@@ -19,7 +19,7 @@ step = loop.Trainer._step
 def stopped(trainer, batches):
     """As SIGTERM after the second step does."""
     step(trainer, batches)
-    trainer.stop_asked = trainer.progress.step == 2
+    trainer.stop.asked = trainer.progress.step == 2
 
 
 loop.Trainer._step = stopped
