@@ -1,0 +1,1 @@
+"""What `benchmarks/crash_test.py` is made of."""
