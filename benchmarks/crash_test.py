@@ -149,7 +149,8 @@ def main() -> None:
             kills.append(crash(place / "kills", args.kills, steps, ranks, zero, args.seed))
             print("\n".join(kill_lines(kills[-1])))
         new = run_matrix(place / "matrix", args, ranks, zero)
-        print("\n".join(matrix_lines(new)))
+        for line in matrix_lines(new):
+            print(line)
         cases += new
     broken = [case for case in cases if case.faults]
     result = {
@@ -160,9 +161,10 @@ def main() -> None:
         "versions": {name: version(name) for name in ("torch", "deepspeed", "diffusers")},
     }
     (folder / "crash_test.json").write_text(json.dumps(result, indent=2) + "\n")
-    tried = sum(not case.skipped for case in cases)
-    about = f"{tried} cases, {len(broken)} at fault, {len(cases) - tried} skipped"
-    print(f"\nin all        {about}, {result['minutes']} minutes")
+    if cases:
+        tried = sum(not case.skipped for case in cases)
+        about = f"{tried} cases, {len(broken)} at fault, {len(cases) - tried} skipped"
+        print(f"\nin all        {about}, {result['minutes']} minutes")
     print(f"written to    {folder / 'crash_test.json'}")
     sys.exit(bool(broken) or any(each["differences"] for each in kills))
 

@@ -1,3 +1,4 @@
+import pickle
 import shutil
 
 import numpy as np
@@ -8,7 +9,7 @@ from vgen.data.buckets import Bucket, assign_buckets
 from vgen.data.clips import Clips, EpisodeFrames, FrameCache, cover, read_or_next
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.errors import InputError, TryAgain
+from vgen.errors import InputError, RunStopped
 
 LENGTHS = [7, 3, 10]
 
@@ -193,12 +194,22 @@ def test_what_a_write_of_another_size_left_is_no_stop(tmp_path):
 
 
 def test_a_frame_that_is_not_what_was_written_is_told_with_its_episode(cache):
-    for file in cache.folder.glob("*/rows.bin"):
-        file.write_bytes(bytes(byte ^ 1 for byte in file.read_bytes()))
-    with pytest.raises(
-        TryAgain, match=r"^frames of episode 2: .*rows\.bin is not what was written: the checksum of block"
-    ):
-        cache.read(2, [4])
+    whole = {file: file.read_bytes() for file in cache.folder.glob("*/rows.bin")}
+    told = r"^frames of episode 2: .*rows\.bin is not what was written: the checksum of block.*; put the whole file"
+
+    def damage():
+        for file, content in whole.items():
+            file.write_bytes(bytes(byte ^ 1 for byte in content))
+
+    damage()
+    for opened in (cache, FrameCache(cache.folder), pickle.loads(pickle.dumps(cache))):
+        with pytest.raises(RunStopped, match=told) as caught:
+            opened.read(2, [4])
+        assert caught.type is RunStopped  # another start cannot make it anew
+    for file, content in whole.items():
+        file.write_bytes(content)
+    assert FrameCache(cache.folder).read(2, [4])[0, 0, 0, 0] == 24
+    damage()
     cache = FrameCache.write(cache.folder, [0, 1, 2], LENGTHS, read, (4, 6), 12.5)  # which mends it
     assert cache.read(2, [4])[0, 0, 0, 0] == 24
 

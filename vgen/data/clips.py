@@ -21,7 +21,7 @@ from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
 from vgen.data.sealed import read_sealed, write_sealed
 from vgen.data.shard import Damaged
 from vgen.data.store import Encode, Item, Store, stopped
-from vgen.errors import InputError
+from vgen.errors import InputError, RunStopped
 from vgen.files import append, writing
 from vgen.media.video import READING
 
@@ -67,8 +67,9 @@ class FrameCache:
             InputError: there is none, or it is damaged.
         """
         self.folder = Path(folder)
+        self._given = listed is None
         self._listed = listed = listed or _read_listing(self.folder)
-        self._store = Store(self.folder, 3 * int(np.prod(listed.size)))
+        self._store = Store(self.folder, 3 * int(np.prod(listed.size)), given=self._given)
         self.name, self.fps = self.folder.name, listed.fps
         self.captions, self.numbers = listed.captions, listed.numbers
         lost = [number for number, key in zip(self.numbers, listed.keys, strict=True) if key not in self._store]
@@ -86,11 +87,16 @@ class FrameCache:
         return f"episode {self.numbers[place]}"
 
     def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
-        """See `Footage`. TryAgain: the frames are not what was written any more."""
+        """See `Footage`. TryAgain, or RunStopped where nothing can make them anew: the frames are not what was written
+        any more."""
         place = self._places[episode]
         try:
             pixels = self._store.read(self._listed.keys[place], np.asarray(frames, dtype=np.int64))
         except Damaged as error:
+            if self._given:
+                raise RunStopped(
+                    f"frames of {self._name(place)}: {error}; put the whole file back, or {ANEW}"
+                ) from error
             raise stopped(f"frames of {self._name(place)}", error) from error
         return pixels.reshape(-1, *self._listed.size, 3)
 
@@ -108,7 +114,7 @@ class FrameCache:
         return len(self.captions)
 
     def __reduce__(self) -> tuple:
-        return FrameCache, (self.folder, self._listed)
+        return FrameCache, (self.folder, None if self._given else self._listed)
 
     @classmethod
     def of_dataset(cls, dataset: LeRobotDataset, camera: str, root: str | Path) -> FrameCache:

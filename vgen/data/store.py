@@ -64,19 +64,23 @@ class Store:
         folder: of the shards; it may be missing as yet.
         block: bytes of a block. Shards of other blocks are not looked at.
         broken: shards and keys of rows that are not to be used.
+        given: whether nothing here can make its arrays anew. Then it is not noted which of them are broken: who puts
+            the whole files back has them again.
 
     Attributes:
         bad: keys whose arrays could not be made, each with the reason.
     """
 
-    def __init__(self, folder: str | Path, block: int, broken: Iterable[tuple[Path, str]] = ()) -> None:
-        self.folder, self.block = Path(folder), block
+    def __init__(
+        self, folder: str | Path, block: int, broken: Iterable[tuple[Path, str]] = (), given: bool = False
+    ) -> None:
+        self.folder, self.block, self._given = Path(folder), block, given
         self._broken = set(broken)  # rows that were seen to be, also where that cannot be noted
         self._loaded: dict[Path, Shard] = {}
         self.load()
 
     def __reduce__(self) -> tuple:
-        return Store, (self.folder, self.block, self._broken)
+        return Store, (self.folder, self.block, self._broken, self._given)
 
     def __contains__(self, key: str) -> bool:
         """Whether a key has an array, or is known to be bad."""
@@ -96,7 +100,8 @@ class Store:
         except Damaged:  # perhaps of a network that was gone for a moment
             with suppress(Damaged):
                 return shard.read(first, wanted)
-            self._note(shard, [key])
+            if not self._given:
+                self._note(shard, [key])
             raise
 
     def content(self, key: str) -> str:
@@ -166,7 +171,8 @@ class Store:
         self._shards: dict[str, Shard] = {}
         self._damaged: dict[Path, Exception] = {}
         for shard in sorted(self._whole_shards(), key=lambda shard: shard.made):
-            broken = shard.noted() | {key for folder, key in self._broken if folder == shard.folder}
+            noted = set() if self._given else shard.noted()
+            broken = noted | {key for folder, key in self._broken if folder == shard.folder}
             rows = dict.fromkeys(shard.rows.keys() - broken, shard)
             self._shards |= rows
             self.bad = {key: reason for key, reason in self.bad.items() if key not in rows} | shard.bad
