@@ -117,17 +117,43 @@ def test_hdr_is_mapped_to_the_range_of_a_screen(tmp_path, transfer, signal):
     assert np.abs(found - found[:, :1]).max() <= 3, "grey stays grey"
     levels = found[:, 1]
     assert levels[0] <= 2 and (np.diff(levels) >= 0).all() and (np.diff(levels[:6]) > 0).all()
-    assert 120 < levels[5] < 250, "the white of paper is neither dark nor clipped"
+    assert 220 < levels[5] < 240, "the white of paper is white, and brighter tones are told apart"
+    assert levels[7] < 255 and levels[6] < levels[7]
 
 
-def test_wide_primaries_become_those_of_bt709(tmp_path):
-    tags = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 14}
-    path = write_colours(tmp_path / "a.mp4", yuv_of(COLOURS, "BT.2020", False, 10), "yuv420p10le", **tags)
-    found = bars(path)
-    assert np.abs(found[[0, 1, 2, 9]] - COLOURS[[0, 1, 2, 9]]).max() <= 3
-    to_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
-    linear = (COLOURS[6:8] / 255) ** 2.4 @ to_709.T  # BT.1886, and the two colours that lie within BT.709
-    assert np.abs(found[6:8] - 255 * linear.clip(0) ** (1 / 2.4)).max() <= 8
+TO_BT709 = {  # as ITU-R BT.2407 and EBU Tech 3320 print them
+    9: [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]],
+    12: [[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]],
+}
+CURVES = {  # to light and back
+    1: (lambda v: v**2.4, lambda v: v ** (1 / 2.4)),
+    13: (lambda v: ((v + 0.055) / 1.055) ** 2.4, lambda v: 1.055 * v ** (1 / 2.4) - 0.055),
+}
+
+
+@pytest.mark.parametrize("primaries", TO_BT709)
+@pytest.mark.parametrize("transfer", CURVES)
+def test_wide_primaries_become_those_of_bt709(tmp_path, primaries, transfer):
+    colours = np.array([[255, 255, 255], [128, 128, 128], [30, 180, 40], [200, 40, 180], [200, 30, 30], [30, 200, 200]])
+    to_light, to_code = CURVES[transfer]
+    wide = to_code(to_light(colours / 255) @ np.linalg.inv(TO_BT709[primaries]).T) * 255
+    tags = {"colorspace": 9, "color_range": 1, "color_primaries": primaries, "color_trc": transfer}
+    path = write_colours(tmp_path / "a.mp4", yuv_of(wide, "BT.2020", False, 10), "yuv420p10le", **tags)
+    assert np.abs(bars(path) - colours).max() <= 3
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_colours_of_hdr_below_the_knee_stay_as_they_are(tmp_path, transfer):
+    colours = np.array([[150, 150, 150], [30, 150, 40], [150, 40, 130], [150, 30, 30], [30, 120, 140], [5, 5, 5]])
+    nits = 203 * (colours / 255) ** 2.4 @ np.linalg.inv(TO_BT709[9]).T  # BT.2408
+    if transfer == PQ:
+        signal = pq(nits)
+    else:  # BT.2100, the inverse OOTF of a display of 1000 cd/m²
+        luminance = (nits @ [0.2627, 0.6780, 0.0593] / 1000)[:, None]
+        signal = hlg(nits / 1000 * luminance ** (1 / 1.2 - 1))
+    tags = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": transfer}
+    path = write_colours(tmp_path / "a.mp4", yuv_of(signal * 255, "BT.2020", False, 10), "yuv420p10le", **tags)
+    assert np.abs(bars(path) - colours).max() <= 4
 
 
 @pytest.mark.parametrize(("matrix", "name"), [(8, "YCgCo"), (10, "BT.2020 constant luminance"), (14, "ICtCp")])

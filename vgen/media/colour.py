@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from fractions import Fraction
-from itertools import pairwise
 from os import PathLike
 
 import numpy as np
 from av.error import FFmpegError
-from av.filter import Graph
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from vgen.errors import InputError
+from vgen.media.gamut import is_other, to_screen
 
 GREY = 128  # what lies under transparent pixels where no alpha is wanted: 0 in a model's range, as outside a mask
-MAPPINGS = 4  # kept by a thread
 MAX_SIDE = 16384  # of a frame whose pixels are made square
-HDR = {16: "PQ", 18: "HLG"}  # AVColorTransferCharacteristic
-WIDE = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}  # AVColorPrimaries
 # AVColorSpace, the matrices that swscale does not know
 UNKNOWN_MATRIX = {
     8: "YCgCo",
@@ -35,16 +29,15 @@ UNKNOWN_MATRIX = {
     17: "YCgCo-Ro",
 }
 UNSPECIFIED = (0, 2)
-MATRIX_NAMES = {0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc"}
 
 
 class FrameConverter:
     """Converts the frames of one file.
 
     YUV is turned into RGB by the matrix and range that the file names (BT.601 and limited range where it names none,
-    as FFmpeg reads it). HDR (PQ, HLG) is tone-mapped, and BT.2020 and P3 primaries are turned into those of BT.709, by
-    FFmpeg's swscale. The display matrix turns and mirrors; pixels that are not square are stretched along their longer
-    side.
+    as FFmpeg reads it). HDR (PQ, HLG) is tone-mapped, and BT.2020 and P3 primaries are turned into those of BT.709: see
+    `vgen.media.gamut`. The display matrix turns and mirrors; pixels that are not square are stretched along their
+    longer side.
 
     Args:
         file: named in errors.
@@ -58,7 +51,7 @@ class FrameConverter:
 
     def plain(self, frame: VideoFrame) -> bool:
         """Whether a frame needs nothing but its matrix: no tone-mapping, turn, stretch or alpha."""
-        return not (_is_converted(frame) or has_alpha(frame) or turn_of(frame) != (False, False, False)) and (
+        return not (_is_other(frame) or has_alpha(frame) or turn_of(frame) != (False, False, False)) and (
             self._square(frame) == (frame.height, frame.width)
         )
 
@@ -70,13 +63,11 @@ class FrameConverter:
             InputError: colours that cannot be turned into RGB; it names them.
         """
         self._check(frame)
-        format = "rgba" if has_alpha(frame) else "rgb24"
         try:
-            mapped = self._mapped(frame, format) if _is_converted(frame) else frame
-            made = self._reformatter.reformat(mapped, format=format, threads=1, **self._stretch(frame))
+            rgb = self._rgb(frame)
         except FFmpegError as error:
             raise InputError(f"{self._file}: its pixels ({frame.format.name}) cannot be turned into RGB") from error
-        upright = _turned(_array(made), *turn_of(frame))
+        upright = _turned(rgb, *turn_of(frame))
         return upright if alpha or upright.shape[2] == 3 else on_grey(upright)
 
     def _check(self, frame: VideoFrame) -> None:
@@ -108,12 +99,15 @@ class FrameConverter:
             return {}
         return {"height": height, "width": width, "interpolation": Interpolation.BICUBIC}
 
-    def _mapped(self, frame: VideoFrame, format: str) -> VideoFrame:
-        """In BT.709's primaries and transfer, by FFmpeg's scale filter, whose perceptual intent maps tones."""
-        graph = _mappings.of(frame, format)
-        frame.pts = 0 if frame.pts is None else frame.pts
-        graph.push(frame)
-        return graph.pull()
+    def _rgb(self, frame: VideoFrame) -> np.ndarray:
+        """As `pixels`, with alpha where there is one, and not turned yet."""
+        alpha, other = has_alpha(frame), _is_other(frame)
+        format = ("rgba64le" if alpha else "rgb48le") if other else "rgba" if alpha else "rgb24"
+        made = _array(self._reformatter.reformat(frame, format=format, threads=1, **self._stretch(frame)))
+        if not other:
+            return made
+        screen = to_screen(made[..., :3], int(frame.color_primaries), int(frame.color_trc))
+        return np.concatenate([screen, (made[..., 3:] >> 8).astype(np.uint8)], axis=2) if alpha else screen
 
 
 def has_alpha(frame: VideoFrame) -> bool:
@@ -138,52 +132,16 @@ def on_grey(pixels: np.ndarray) -> np.ndarray:
     return ((pixels[..., :3] * alpha + GREY * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _is_converted(frame: VideoFrame) -> bool:
-    return int(frame.color_trc) in HDR or int(frame.color_primaries) in WIDE
-
-
-class _Mappings(threading.local):
-    """The latest mappings that a thread has made: the table of one takes seconds."""
-
-    def __init__(self) -> None:
-        self._graphs: OrderedDict[tuple, Graph] = OrderedDict()
-
-    def of(self, frame: VideoFrame, format: str) -> Graph:
-        """The one for frames such as this."""
-        colours = (frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries)
-        key = (frame.format.name, frame.width, frame.height, *map(int, colours))
-        graph = self._graphs.pop(key, None) or _mapping(frame, format)
-        self._graphs[key] = graph
-        if len(self._graphs) > MAPPINGS:
-            self._graphs.popitem(last=False)
-        return graph
-
-
-_mappings = _Mappings()
-
-
-def _mapping(frame: VideoFrame, format: str) -> Graph:
-    graph = Graph()
-    graph.threads = 1  # others would be missing in a forked process
-    space, span = MATRIX_NAMES.get(int(frame.colorspace), "unknown"), "pc" if int(frame.color_range) == 2 else "tv"
-    source = graph.add(
-        "buffer",
-        f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1000"
-        f":colorspace={space}:range={span}",
-    )
-    scale = graph.add("scale", "intent=perceptual:out_transfer=bt709:out_primaries=bt709")
-    steps = [source, scale, graph.add("format", format), graph.add("buffersink")]
-    for before, after in pairwise(steps):
-        before.link_to(after)
-    graph.configure()
-    return graph
+def _is_other(frame: VideoFrame) -> bool:
+    return is_other(int(frame.color_primaries), int(frame.color_trc))
 
 
 def _array(frame: VideoFrame) -> np.ndarray:
-    """A packed frame of 3 or 4 bytes a pixel as uint8 [H, W, 3 | 4], without a copy."""
-    plane, channels = frame.planes[0], len(frame.format.components)
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-    return rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels)
+    """A packed frame of 3 or 4 channels as uint8 or uint16 [H, W, 3 | 4], without a copy."""
+    plane, parts = frame.planes[0], frame.format.components
+    kind = np.dtype(np.uint8 if parts[0].bits == 8 else np.uint16)
+    rows = np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // kind.itemsize)
+    return rows[:, : frame.width * len(parts)].reshape(frame.height, frame.width, len(parts))
 
 
 def _turned(pixels: np.ndarray, transposed: bool, upside_down: bool, mirrored: bool) -> np.ndarray:
