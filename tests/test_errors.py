@@ -53,7 +53,7 @@ def test_a_name_that_is_too_long_is_cut():
     assert "nearest: 'frames'" in str(unknown_key("frame", ["frames", "size"], "the canvas"))
 
 
-def test_sigterm_ends_a_command_as_an_exception_does(tmp_path):
+def test_sigterm_ends_a_command_as_an_exception_does(tmp_path, capsys):
     before = signal.getsignal(signal.SIGTERM)
 
     def main():
@@ -65,4 +65,5 @@ def test_sigterm_ends_a_command_as_an_exception_does(tmp_path):
     with pytest.raises(SystemExit) as caught:
         exit_on_input_error(main)
     assert caught.value.code == 143 and not list(tmp_path.iterdir())
+    assert capsys.readouterr().err == "terminated\n"
     assert signal.getsignal(signal.SIGTERM) is before

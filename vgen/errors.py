@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+TERMINATED = 128 + signal.SIGTERM  # the exit code of a command that SIGTERM has ended
 LONGEST = 120  # letters of a name that a message repeats
 
 
@@ -70,7 +71,7 @@ def ended_in_order() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         yield
     finally:
@@ -93,6 +94,10 @@ def exit_on_input_error(main: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+    except SystemExit as error:
+        if error.code == TERMINATED:
+            sys.stderr.write("terminated\n")
+        raise
 
 
 def _with_names_in_one_line(main: Callable[[], object]) -> None:

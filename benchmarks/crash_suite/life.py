@@ -25,7 +25,7 @@ FORK = get_context("fork")
 POLL = 0.002  # seconds between looks at a command
 GRACE = 10.0  # seconds that other ranks have, once one has failed, until they are ended as a launcher ends them
 LONGEST = 0.1  # seconds; who aims at a moment comes within these of its start
-SAID = re.compile(r"error: .*|(?:done|stopped|prepared|wrote|interrupted)\b.*")  # how a command says its end
+SAID = re.compile(r"error: .*|(?:done|stopped|prepared|wrote|interrupted|terminated)\b.*")  # how a command says its end
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -146,6 +146,9 @@ def _live(
     with suppress(OSError):
         os.setpgid(0, first[0].pid if first else 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # which a shell has ignored for what runs in its background
     with output.open("ab") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())

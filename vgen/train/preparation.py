@@ -80,6 +80,7 @@ class _Meeting:
                 with suppress(RunStopped):  # where nobody is left to hear it
                     self.say(DONE, error)
                     self.say(AGREED, error)
+                    self._leave()
                 raise
             self.say(AGREED)
             try:
@@ -89,6 +90,15 @@ class _Meeting:
         finally:
             self._over.set()
             beat.join()
+
+    def _leave(self) -> None:
+        """The store goes with rank 0, so that waits for a moment until the others have met the same end."""
+        keys, late = [self._key(AGREED, rank) for rank in range(len(self._hosts))], time.monotonic() + 2 * POLL[1]
+        while self._rank == 0 and time.monotonic() < late:
+            with self._connected():
+                if self._store.check(keys):
+                    return
+            time.sleep(POLL[0])
 
     def say(self, what: str, error: BaseException | None = None) -> None:
         """This rank's part is over, or what has ended it."""
