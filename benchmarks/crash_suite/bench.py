@@ -6,7 +6,8 @@ import itertools
 import random
 import shutil
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from crash_suite.life import End, Life
 from crash_suite.seeds import write_recipe, write_tuning
 
 WELL, REFUSED = {0}, {2, 75}
+AIMS = 0.1, 0.02, 0.0, 0.0, 0.0  # seconds into a moment, of one try after another
 SECONDS = 300.0  # that a command may take on one rank
 
 
@@ -131,6 +133,17 @@ class Bench:
         with self.start(place, *options) as life:
             return life.end()
 
+    @contextmanager
+    def held(self, name: str, moment: str) -> Iterator[tuple[Place, Life] | None]:
+        """A new place and a life there that is stopped at a moment; None where several lives have ended before."""
+        for longest in AIMS:
+            place = self.place(name)
+            with self.start(place) as life:
+                if life.hold(lambda place=place: place.exists(MOMENTS[moment]), self.chance, longest):
+                    yield place, life
+                    return
+        yield None
+
     def command(self, name: str, *options: str) -> Life:
         """Another command."""
         return Life(name, options, self._output(), 1, SECONDS)
@@ -178,10 +191,6 @@ class Bench:
         """All, or where it is to be quick so many, by chance."""
         chosen = self.chance.sample(range(len(all_of_them)), min(count, len(all_of_them)))
         return [each for place, each in enumerate(all_of_them) if not self.quick or place in chosen]
-
-    def at(self, place: Place, moment: str) -> Callable[[], bool]:
-        """Whether that moment lasts, for `Life.hold`."""
-        return lambda: place.exists(MOMENTS[moment])
 
     @staticmethod
     def _require(end: End) -> None:

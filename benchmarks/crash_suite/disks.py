@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from crash_suite.bench import MOMENTS, REFUSED, WELL, Bench, Place
+from crash_suite.bench import REFUSED, WELL, Bench, Place
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ROOMY = ("size=256m", "nr_inodes=100000")
@@ -184,11 +184,12 @@ _MOMENTS = (
 
 
 def _turn_read_only(bench: Bench, part: str, moment: str) -> None:
-    place, what = bench.place("turned"), f"{part} turns read-only while {moment}"
-    with bench.start(place) as life:
-        if not life.hold(bench.at(place, moment), bench.chance):
+    what = f"{part} turns read-only while {moment}"
+    with bench.held("turned", moment) as held:
+        if held is None:
             bench.skip("readonly", what, "the run ended before")
             return
+        place, life = held
         with read_only(place.folder / part):
             life.signal(signal.SIGCONT)
             end = life.end()
@@ -196,6 +197,3 @@ def _turn_read_only(bench: Bench, part: str, moment: str) -> None:
         for left in place.folder.rglob("*.part"):
             shutil.rmtree(left)
     bench.note("readonly", what, end, WELL | REFUSED, place)
-
-
-__all__ = ["MOMENTS", "disk", "readonly"]

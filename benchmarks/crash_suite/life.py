@@ -104,9 +104,8 @@ class Life:
         for process in self.processes:
             process.join()
 
-    def hold(self, moment: Callable[[], bool], chance: random.Random) -> bool:
-        """Stops a life while a moment lasts, some time into it; False where the life ended before."""
-        longest = LONGEST
+    def hold(self, moment: Callable[[], bool], chance: random.Random, longest: float = LONGEST) -> bool:
+        """Stops a life while a moment lasts, up to `longest` seconds into it; False where the life ended before."""
         while self.alive():
             if moment():
                 time.sleep(chance.uniform(0, longest))

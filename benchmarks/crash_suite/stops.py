@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 
-from crash_suite.bench import MOMENTS, REFUSED, WELL, Bench, Place
+from crash_suite.bench import AIMS, MOMENTS, REFUSED, WELL, Bench
 from crash_suite.life import End, Life
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -15,12 +15,13 @@ def signals(bench: Bench) -> None:
     """SIGINT and SIGTERM to all ranks at each moment of a run, and while `export` writes."""
     for moment in bench.few(list(MOMENTS), 2):
         for number in SIGNALS:
-            place, what = bench.place("stopped"), f"{number.name} to all ranks while {moment}"
-            with bench.start(place) as life:
-                end = told(bench, life, place, moment, number)
-            if end is None:
-                bench.skip("signals", what, "the run ended before")
-                continue
+            what = f"{number.name} to all ranks while {moment}"
+            with bench.held("stopped", moment) as held:
+                if held is None:
+                    bench.skip("signals", what, "the run ended before")
+                    continue
+                place, life = held
+                end = told(life, number)
             early = {-number, 130, 143} if moment == "starting" else set()  # before anybody listens
             case = bench.note("signals", what, end, WELL | early, place)
             if end.codes == (0,) * bench.ranks and not end.line.startswith(("stopped", "done")):
@@ -28,10 +29,8 @@ def signals(bench: Bench) -> None:
     _stop_export(bench)
 
 
-def told(bench: Bench, life: Life, place: Place, moment: str, number: signal.Signals) -> End | None:
-    """How a life ended that was sent a signal at a moment; None where it ended before."""
-    if not life.hold(bench.at(place, moment), bench.chance):
-        return None
+def told(life: Life, number: signal.Signals) -> End:
+    """How a stopped life ended that was sent a signal and then went on."""
     life.signal(number)
     life.signal(signal.SIGCONT)
     return life.end()
@@ -44,17 +43,18 @@ def _stop_export(bench: Bench) -> None:
     with bench.command("export", str(bench.whole.run), "--out", str(wanted), "--dtype", "fp32") as life:
         life.end()
     for number in SIGNALS:
-        shutil.rmtree(out.parent, ignore_errors=True)
-        out.parent.mkdir()
         what = f"{number.name} while the command export writes"
         options = str(bench.whole.run), "--out", str(out), "--dtype", "fp32"
-        with bench.command("export", *options) as life:
-            if not life.hold(lambda: any(out.parent.glob(".*.part")), bench.chance):
-                bench.skip("signals", what, "the command ended before")
-                continue
-            life.signal(number)
-            life.signal(signal.SIGCONT)
-            end = life.end()
+        for longest in AIMS:
+            shutil.rmtree(out.parent, ignore_errors=True)
+            out.parent.mkdir()
+            with bench.command("export", *options) as life:
+                if life.hold(lambda: any(out.parent.glob(".*.part")), bench.chance, longest):
+                    end = told(life, number)
+                    break
+        else:
+            bench.skip("signals", what, "the command ended before")
+            continue
         case = bench.note("signals", what, end, {-number, 130, 143})
         if left := [path.name for path in out.parent.iterdir()]:
             case.faults.append(f"half written: {left[0]}")
@@ -68,13 +68,13 @@ def _stop_export(bench: Bench) -> None:
 def two(bench: Bench) -> None:
     """Two runs at once: in one folder, from a moment of the first on and from the start; and with one cache."""
     for moment in bench.few(["encoding", "training", "saving"], 1):
-        place = bench.place("twice")
-        with bench.start(place) as first:
-            if not first.hold(bench.at(place, moment), bench.chance):
+        with bench.held("twice", moment) as held:
+            if held is None:
                 bench.skip("two", f"a second run while the first is {moment}", "the first ended before")
                 continue
-            first.signal(signal.SIGCONT)
+            place, first = held
             second = bench.finish(place)
+            first.signal(signal.SIGCONT)
             case = bench.note("two", f"a second run while the first is {moment}", second, REFUSED)
             if "is in use by process" not in second.line and not any(second.codes):
                 case.faults.append("both ran")
@@ -82,7 +82,7 @@ def two(bench: Bench) -> None:
     place = bench.place("twice")
     with bench.start(place) as first, bench.start(place) as second:
         ends = sorted((first.end(), second.end()), key=lambda end: end.codes)
-    case = bench.note("two", "two that start together: the one that runs", ends[0], WELL, place)
+    bench.note("two", "two that start together: the one that runs", ends[0], WELL, place)
     bench.note("two", "two that start together: the other", ends[1], REFUSED)
     _one_cache(bench)
     _dead(bench)
@@ -98,13 +98,14 @@ def _one_cache(bench: Bench) -> None:
 
 def _dead(bench: Bench) -> None:
     """A lock that a killed run has left is taken over."""
-    place = bench.place("dead")
-    with bench.start(place) as life:
-        held = life.hold(bench.at(place, "training"), bench.chance)
+    what = "a run whose lock a killed one has left"
+    with bench.held("dead", "training") as held:
+        if held is None:
+            bench.skip("two", what, "the first ended before")
+            return
+        place, life = held
         life.kill()
-    if held:
-        locked = place.exists(MOMENTS["starting"])
-        end = bench.finish(place)
-        case = bench.note("two", "a run whose lock a killed one has left", end, WELL, place)
-        if not locked:
-            case.faults.append("there was no lock")
+    locked = place.exists(MOMENTS["starting"])
+    case = bench.note("two", what, bench.finish(place), WELL, place)
+    if not locked:
+        case.faults.append("there was no lock")
