@@ -41,7 +41,8 @@ def real(name: str, value: object, low: float = -math.inf, high: float = math.in
     """A finite number in [low, high]."""
     bounds = "" if math.isinf(low) and math.isinf(high) else f" in {low:g} to {high:g}"
     if not _is_real(value):
-        raise InputError(f"{name}={show(value)} must be a finite number{bounds}")
+        shown = repr(value) if isinstance(value, str) and len(value) < 40 else show(value)
+        raise InputError(f"{name}={shown} must be a finite number{bounds}")
     if not low <= value <= high:
         raise InputError(f"{name}={value:g} must lie in {low:g} to {high:g}; nearest: {_clip(value, low, high):g}")
     return float(value)

@@ -60,7 +60,7 @@ SPECS = [
     (HEAD + "fps: -15", "fps=-15"),
     (HEAD + "fps: .inf", "fps=inf"),
     (HEAD + "fps: .nan", "fps=nan"),
-    (HEAD + "fps: fast", "fps=fast"),
+    (HEAD + "fps: fast", "fps='fast'"),
     (HEAD + "seed: -1", "seed=-1 must lie in 0 to"),
     (HEAD + "seed: 1.5", "seed=1.5"),
     (HEAD + "seed: 99999999999999999999", "seed=99999999999999999999"),
@@ -78,7 +78,7 @@ SPECS = [
     (HEAD + "patches: [{source: cat.png, frame: -18}]", "frame=-18"),
     (HEAD + "patches: [{source: cat.png, frame: -0.5}]", "frame=-0.5"),
     (HEAD + "patches: [{source: cat.png, frame: .nan}]", "frame=nan"),
-    (HEAD + "patches: [{source: cat.png, frame: '3'}]", "frame=3 must be a finite number"),
+    (HEAD + "patches: [{source: cat.png, frame: '3'}]", "frame='3' must be a finite number"),
     (HEAD + "patches: [{source: cat.png, frame: [3]}]", "frame=[3]"),
     (HEAD + "patches: [{source: cat.png, box: [0, 0, 1]}]", "box=[0, 0, 1] must be four numbers"),
     (HEAD + "patches: [{source: cat.png, box: [0, 0, 1, 1, 1]}]", "box=[0, 0, 1, 1, 1]"),
@@ -128,13 +128,14 @@ SPECS = [
     (HEAD + "patches: [{source: cut.mp4}]", "cut.mp4"),
     (HEAD + "patches: [{source: noframes.mp4}]", "noframes.mp4"),
     (HEAD + "fps: 30\npatches: [{source: noise.mp4}]", "noise.mp4"),
-    (HEAD + "patches: [cat.png]", "patches[0]: patch cat.png must be SOURCE@FRAME"),
+    (HEAD + "patches: [cat.png]", "patches[0]: patch cat.png names no frame; write cat.png@0"),
     (HEAD + "patches: ['cat.png@2:boxx=1']", "'boxx' is not in a patch; nearest: 'box'"),
 ]
 
 # The command line's form of a patch.
 PATCHES = [
-    ("cat.png", "patch cat.png must be SOURCE@FRAME"),
+    ("cat.png", "patch cat.png names no frame; write cat.png@0"),
+    ("rat.png", "patch rat.png must be SOURCE@FRAME"),
     ("", "patch '' must be"),
     ("@3", "patch @3 must be"),
     ("cat.png@", "frame='' of patch cat.png@"),

@@ -219,3 +219,11 @@ def test_a_long_list_is_read_in_short_time(folder, tmp_path):
     began = time.perf_counter()
     assert len(list_videos(folder, tmp_path / "list.csv")) == 20_000
     assert time.perf_counter() - began < 10
+
+
+def test_columns_are_known_in_any_case_and_other_tables_are_told(tmp_path, caplog):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "captions.csv").write_text("File_Name,Caption\na.mp4,a cat\n")
+    assert [video.caption for video in list_videos(tmp_path)] == [""]
+    assert "captions.csv is not read for captions; name it with data.captions" in caplog.text
+    assert [video.caption for video in list_videos(tmp_path, tmp_path / "captions.csv")] == ["a cat"]

@@ -74,3 +74,9 @@ def test_an_episode_brings_text_and_trajectory(view, ego_media):
 def test_another_size_is_covered(view):
     seen = view("square.png")
     assert seen.frames(0, 0, RATE).shape == (1, *SIZE, 3)
+
+
+def test_a_file_that_is_there_goes_before_the_grammar_of_starts(ego_media, tmp_path):
+    odd = tmp_path / "clip @2:a=b.mp4"
+    odd.write_bytes((ego_media / "clip.mp4").read_bytes())
+    assert parse_start(str(odd)).path == str(odd) and parse_start(f"{odd}@3").frame == 3

@@ -66,6 +66,12 @@ def test_the_alpha_of_an_animation_is_the_mask_of_a_patch(tmp_path, suffix):
     assert (PagesFile(file).read([1])[0, 12, 8] == 128).all()  # laid on grey where no alpha is wanted
 
 
+def test_an_animated_picture_is_no_video_file(tmp_path):
+    for suffix in (".webp", ".avif"):
+        with pytest.raises(InputError, match="a picture, animated or not, and no video"):
+            VideoFile(animation(tmp_path / f"a{suffix}"))
+
+
 def test_a_still_in_an_animated_format_is_an_image(tmp_path):
     for suffix, options in KINDS.items():
         pictures()[0].save(tmp_path / f"a{suffix}", **options)
@@ -134,3 +140,14 @@ def test_cases_have_their_alpha_shape_and_length():
         assert share == pytest.approx(0.098, abs=0.006), name
     assert media_length(CASES / "images/anim.webp") == 8
     assert read_media(CASES / "pixel-aspect/sar.mp4", [0]).shape == (1, 192, 320, 3)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_half_of_a_download_is_told(tmp_path, caplog, suffix):
+    write_video(tmp_path / f"whole{suffix}", np.random.default_rng(0).integers(0, 255, (40, 64, 64, 3), np.uint8), 10)
+    whole = (tmp_path / f"whole{suffix}").read_bytes()
+    (tmp_path / f"half{suffix}").write_bytes(whole[: len(whole) // 2])
+    with caplog.at_level(logging.WARNING):
+        assert VideoFile(tmp_path / f"whole{suffix}").info.frames == 40 and not caplog.records
+        assert 10 < VideoFile(tmp_path / f"half{suffix}").info.frames < 30
+    assert f"half{suffix}: breaks off; it says 4.00 s and holds" in caplog.text

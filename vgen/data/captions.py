@@ -75,6 +75,8 @@ def _metadata(folder: Path) -> Path | None:
 
 
 def _with_text_files(folder: Path) -> list[Captioned]:
+    if tables := [path.name for path in sorted(folder.glob("*")) if path.suffix.lower() in (".csv", ".jsonl")]:
+        logger.warning("%s is not read for captions; name it with data.captions", ", ".join(map(checks.show, tables)))
     files = find_files(folder, VIDEO_SUFFIXES | {".txt"})
     texts = {_beside(name): path for name, path in files.items() if path.suffix.lower() == ".txt"}
     videos = {name: path for name, path in files.items() if path.suffix.lower() != ".txt"}
@@ -193,4 +195,5 @@ class _Listing:
 
 
 def _present(row: Row, columns: tuple[str, ...]) -> list[str]:
-    return [name for name in columns if name in row.values]
+    """The keys of a row that are some columns, in whatever case they are written."""
+    return [key for name in columns for key in row.values if str(key).strip().lower() == name]

@@ -61,6 +61,11 @@ def parse_start(text: str) -> Start:
     Raises:
         InputError: the text does not have this form, or a value breaks its rule.
     """
+    whole = re.fullmatch(r"(.+?)(?:@(\d{1,9}))?", text)
+    if path.isfile(text):
+        return Start(text)
+    if whole and whole[2] and path.isfile(whole[1]):
+        return Start(whole[1], int(whole[2]))
     head, *options = re.split(r":(?=\w+=)", text)
     place = re.fullmatch(r"(.+\.\w+)@(\d{1,9})", head)
     given: dict[str, Any] = {"path": place[1], "frame": int(place[2])} if place else {"path": head}

@@ -18,6 +18,7 @@ FORMATS = (
     "mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,obu,ivf,gif,apng,flv,asf,ogg,mxf,dv,nut,yuv4mpegpipe,mjpeg"
 )
 MAX_PIXELS = 2**28  # of a frame; more is a damaged header, or a trap
+PICTURES = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # brands of ISO files
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave the alpha out
 
 
@@ -29,6 +30,8 @@ def open_container(file: str | PathLike) -> tuple[InputContainer, VideoStream]:
     """
     if not path.isfile(file):
         raise InputError(f"{file}: no such video file")
+    if _is_picture(file):
+        raise InputError(f"{file}: a picture, animated or not, and no video; vgen.media.source.open_clip reads those")
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
         container = av.open(f"file:{path.abspath(file)}", container_options=options, metadata_errors="ignore")
@@ -40,6 +43,16 @@ def open_container(file: str | PathLike) -> tuple[InputContainer, VideoStream]:
         container.close()
         raise InputError(f"{file}: holds no video" if stream is None else f"{file}: its codec is not known")
     return container, stream
+
+
+def _is_picture(file: str | PathLike) -> bool:
+    """Whether a file is a WebP or of the kin of AVIF, of which FFmpeg would see the first picture or none."""
+    try:
+        with open(file, "rb") as data:
+            head = data.read(12)
+    except OSError:
+        return False
+    return (head[:4], head[8:]) == (b"RIFF", b"WEBP") or (head[4:8] == b"ftyp" and head[8:] in PICTURES)
 
 
 def reason_of(error: BaseException) -> str:

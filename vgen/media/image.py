@@ -72,6 +72,11 @@ def readable(name: str | PathLike) -> Iterator[None]:
             yield
     except (InputError, FileNotFoundError):
         raise
+    except Image.DecompressionBombError as error:
+        most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        raise InputError(
+            f"{name}: an image of more than {most:.0f} million pixels is not read; scale it down"
+        ) from error
     except Image.UnidentifiedImageError as error:
         raise InputError(f"{name}: not a readable image file (cannot identify what it holds)") from error
     except Exception as error:  # decoders of damaged data raise all kinds

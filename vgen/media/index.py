@@ -8,6 +8,7 @@ which it is known again.
 
 from __future__ import annotations
 
+import logging
 from array import array
 from dataclasses import dataclass, fields
 from itertools import islice, pairwise
@@ -25,6 +26,9 @@ from vgen.errors import InputError
 from vgen.media.clock import USUAL_RATE, beat
 from vgen.media.colour import FrameConverter, has_alpha
 from vgen.media.container import Decoder, open_container
+from vgen.notices import warn_once
+
+logger = logging.getLogger(__name__)
 
 TRUE_TIMES = ("mov", "matroska")  # containers that keep the time at which each packet's frame is shown
 ONE_A_PACKET = frozenset(
@@ -34,6 +38,7 @@ ONE_A_PACKET = frozenset(
 KEPT = {"times": (1, "f"), "stamps": (1, "i"), "checksums": (1, "u"), "keys": (1, "i"), "seeks": (1, "i")}
 KEPT |= dict.fromkeys(("end", "tick", "fps"), (0, "f")) | dict.fromkeys(("height", "width"), (0, "i"))
 KEPT |= dict.fromkeys(("steady", "alpha", "plain", "closed", "fast"), (0, "b"))
+SHORT = 0.02  # of the length that a file says: less is a matter of counting
 HEAD = 40  # frames that are decoded to see whether the packets tell the truth
 
 
@@ -110,9 +115,33 @@ def make_index(file: str | PathLike) -> FrameIndex:
     decoder = Decoder(file)
     try:
         packets = _read_packets(file)
-        return _from_packets(file, decoder, packets) or _from_frames(file, decoder, packets)
+        found = _from_packets(file, decoder, packets) or _from_frames(file, decoder, packets)
+        _tell_of_end(file, decoder.stream, found)
     finally:
         decoder.close()
+    return found
+
+
+def _tell_of_end(file: str | PathLike, stream: VideoStream, found: FrameIndex) -> None:
+    """Logs that a file ends before the length that it says, as half of a download does."""
+    said = _said_length(stream)
+    length = found.end - found.times[0]
+    if said is not None and length < said - max(said * SHORT, 3 / found.fps):
+        warn_once(logger, f"{file}: breaks off; it says {said:.2f} s and holds {length:.2f} s ({len(found)} frames)")
+
+
+def _said_length(stream: VideoStream) -> float | None:
+    """How many seconds a video lasts, as its file says."""
+    if stream.container.format.name == "avi" and stream.frames and stream.average_rate:
+        return float(stream.frames / stream.average_rate)  # its duration is put right by the size of the file
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    try:  # as Matroska has it
+        hours, minutes, seconds = map(float, stream.metadata["DURATION"].split(":"))
+        return 3600 * hours + 60 * minutes + seconds
+    except (KeyError, ValueError):
+        alone = len(stream.container.streams) == 1 and stream.container.duration
+        return stream.container.duration / av.time_base if alone else None
 
 
 def checksum(frame: VideoFrame) -> int:

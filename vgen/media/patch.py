@@ -136,6 +136,8 @@ def parse_patch(text: str, base: str | PathLike = "") -> Patch:
     Raises:
         InputError: the text does not have this form, or a value breaks its rule.
     """
+    if path.isfile(path.join(base, text)):
+        raise InputError(f"patch {checks.show(text)} names no frame; write {checks.show(text)}@0")
     source, frame, *options = _split_patch(text)
     given: dict[str, Any] = {"source": source}
     try:
