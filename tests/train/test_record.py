@@ -1,10 +1,15 @@
+import errno
 import json
+import os
 import re
 import sys
+import threading
 
 import pytest
+from PIL import Image
+from tensorboard.summary.writer.record_writer import RecordWriter
 
-from vgen.train.record import Log
+from vgen.train.record import Log, TensorBoard
 
 
 def test_a_terminal_gets_a_line_that_follows_every_step(run, monkeypatch, capsys):
@@ -58,3 +63,24 @@ def test_a_run_that_is_started_again_after_its_end_logs_nothing_twice(run):
     before = log.read_text()
     run(steps=2, log_every=1)
     assert log.read_text() == before
+
+
+def test_what_a_disk_refuses_tensorboards_thread_is_raised_and_not_printed(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    printed = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+    board = TensorBoard(tmp_path, 0)
+    board.write(1, {"loss": 1.0}, "train")
+    monkeypatch.setattr(RecordWriter, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        board.write(2, {"loss": 1.0}, "train")
+    Image.new("RGB", (2, 2)).save(tmp_path / "contact_sheet.png")
+    with pytest.raises(OSError, match="No space left"):
+        board.show(2, "noise", tmp_path)
+    assert not printed
+    other = threading.Thread(target=full)
+    other.start()
+    other.join()
+    assert [each.thread for each in printed] == [other]

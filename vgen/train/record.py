@@ -6,6 +6,7 @@ import json
 import logging
 import platform
 import resource
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -89,6 +90,7 @@ class TensorBoard:
     """A `Tracker` that writes events under `<run>/tensorboard`; those of later steps than `step` are dropped."""
 
     def __init__(self, run: Path, step: int) -> None:
+        self._hook, threading.excepthook = threading.excepthook, self._told
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, values: dict[str, float], kind: str) -> None:
@@ -101,10 +103,18 @@ class TensorBoard:
         """See `Tracker`; the sheet alone, since TensorBoard plays no video."""
         with Image.open(folder / "contact_sheet.png") as sheet:
             self._board.add_image(f"samples/{name}", np.asarray(sheet.convert("RGB")), step, dataformats="HWC")
+        self._board.flush()
 
     def close(self) -> None:
         """See `Tracker`."""
         self._board.close()
+        if threading.excepthook == self._told:
+            threading.excepthook = self._hook
+
+    def _told(self, failed: threading.ExceptHookArgs) -> None:
+        """A disk's refusal of TensorBoard's own thread is not printed: the next `flush` raises it here."""
+        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__module__.startswith("tensorboard.")):
+            self._hook(failed)
 
 
 class Log:
