@@ -2,10 +2,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vgen.canvas.media import place
-from vgen.canvas.report import contact_sheet, fidelity, format_table, nearest_frame, sheet_frames
+from vgen.canvas.report import _patch_tile, contact_sheet, fidelity, format_table, nearest_frame, sheet_frames
 from vgen.canvas.spec import Canvas, Patch
 from vgen.media.image import read_image
 from vgen.media.sheet import ACCENT
@@ -99,3 +100,9 @@ def test_the_sheet_holds_the_pictures(media, tmp_path):
     contact_sheet({0: GREY, 5: cat}, [], tmp_path / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert (sheet == 100).all(-1).sum() >= 170 * 170  # the grey frame, larger than it was
+
+
+def test_a_label_is_the_name_without_its_frames():
+    image = torch.zeros(3, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool)
+    for name, label in (("a@b.png@0", "a@b.png"), ("cat.png@16 + cutout.png@-1", "cat.png + cutout.png")):
+        assert _patch_tile(name, 0, *image, (8, 8)).note == label

@@ -5,6 +5,8 @@ import time
 import numpy as np
 from PIL import Image
 
+from vgen.media import sheet
+from vgen.media import sheet as sheets
 from vgen.media.sheet import Tile, draw_sheet
 
 
@@ -17,3 +19,9 @@ def test_a_title_is_cut_to_the_width_however_long_it_is():
     long = sheet("i" * 200_000)  # letter by letter from its end, that took minutes
     assert time.perf_counter() - began < 5
     assert np.array_equal(long, sheet("i" * 1000)) and not np.array_equal(long, sheet("i"))
+
+
+def test_text_is_drawn_in_letters_that_the_font_has():
+    assert sheets._drawable("öffne die Tür — ok ☃") == "offne die Tur ? ok ?"
+    missing = bytes(sheets._font(20).getmask("\uffff"))  # what stands for a letter that is not there
+    assert all(bytes(sheets._font(20).getmask(letter)) != missing for letter in sheets._drawable("àçÉñ"))

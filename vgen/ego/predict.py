@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from vgen.backbone.text import TextLimit
 from vgen.ego.convert import resample, to_absolute, to_delta
@@ -101,7 +102,7 @@ def inverse_dynamics(
     _check_frames(frames, 2)
     text_limit(model).warn([text])
     horizon, parts = model.config.inverse_steps, []
-    for first in range(0, len(frames) - 1, horizon):
+    for first in tqdm(range(0, len(frames) - 1, horizon), f"explaining {len(frames)} frames", delay=2):
         seen = _see(model, frames[first : first + horizon + 1])
         count = seen.shape[1] - 1
         states = States(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -78,8 +79,14 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
+def _drawable(text: str) -> str:
+    """Text in the letters of Pillow's own font: without accents, and a question mark for what it has not at all."""
+    letters = unicodedata.normalize("NFKD", text)
+    return "".join(c if c.isascii() else "?" for c in letters if not unicodedata.combining(c))
+
+
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
-    text = " ".join(text.split())[: int(room) + 1]  # a letter takes a pixel or more
+    text = _drawable(" ".join(text.split())[: int(room) + 1])  # a letter takes a pixel or more
     if font.getlength(text) <= room:
         return text
     while text and font.getlength(text + "...") > room:
