@@ -5,7 +5,6 @@ import time
 import numpy as np
 from PIL import Image
 
-from vgen.media import sheet
 from vgen.media import sheet as sheets
 from vgen.media.sheet import Tile, draw_sheet
 
