@@ -71,9 +71,20 @@ def ended_in_order() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    told = False
+
+    def end(*_: object) -> None:
+        nonlocal told
+        told = True
+        sys.exit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except Exception as error:
+        if told:  # in the middle of a library, which made another error of it
+            raise SystemExit(TERMINATED) from error
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 

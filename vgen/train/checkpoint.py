@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -140,19 +140,24 @@ def _failures_kept(engine: deepspeed.DeepSpeedEngine, part: Path) -> Iterator[No
     """DeepSpeed's ranks wait for each other after writing, so a rank that could not write below `part` says so after
     that; torch words what a disk has refused in several ways."""
     failures: list[Exception] = []
-    writer, save = engine.checkpoint_engine, engine.checkpoint_engine.save
 
-    def kept(*args: Any, **kwargs: Any) -> None:
-        try:
-            save(*args, **kwargs)
-        except (OSError, RuntimeError) as error:
-            failures.append(disk_error(error, part) or error)
+    def kept(write: Callable[..., object]) -> Callable[..., None]:
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            try:
+                write(*args, **kwargs)
+            except (OSError, RuntimeError) as error:
+                failures.append(disk_error(error, part) or error)
 
-    writer.save = kept
+        return guarded
+
+    writes = (engine.checkpoint_engine, "save"), (engine, "_copy_recovery_script")  # the latter on rank 0, under ZeRO
+    for owner, name in writes:
+        setattr(owner, name, kept(getattr(owner, name)))
     try:
         yield
     finally:
-        del writer.save
+        for owner, name in writes:
+            delattr(owner, name)
     if failures:
         raise failures[0]
 
