@@ -245,7 +245,7 @@ BAD = [
     ({"--edit": "mirorr"}, "nearest: 'mirror'"),
     ({"--edit": "stop@9"}, "outside the trajectory"),
     ({"--edit": "mirror", "--mode": "policy"}, "edit=mirror changes a given trajectory; mode=policy predicts it"),
-    ({"--goal": "media/goal.png"}, "must be SOURCE@FRAME"),
+    ({"--goal": "media/goal.png"}, "names no frame; write media/goal.png@0"),
     ({"--goal": "media/goal.png@41"}, "frame=41 of goal.png@41 lies outside a canvas of 41 frames"),
     ({"--goal": "media/goal.png@0"}, "lies at frame 0, which is the start frame; nearest: 1"),
     ({"--goal": "media/lost.png@4"}, "lost.png does not exist"),

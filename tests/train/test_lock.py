@@ -120,11 +120,13 @@ def test_only_one_of_many_gets_a_stale_lock(tmp_path):
     leave(tmp_path / "run", pid=2**22 - 1)
     code = (
         "import sys, time; from pathlib import Path; from vgen.train.lock import RunLock\n"
-        "lock = RunLock(Path(sys.argv[1])); input(); print(lock.take() is None, flush=True); time.sleep(1.5)"
+        "lock = RunLock(Path(sys.argv[1])); print('ready', flush=True); input()\n"
+        "print(lock.take() is None, flush=True); time.sleep(3)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     takers = [subprocess.Popen(command, cwd=ROOT, text=True, **pipes) for _ in range(3)]
+    assert [taker.stdout.readline() for taker in takers] == ["ready\n"] * 3
     for taker in takers:
         taker.stdin.write("\n")
         taker.stdin.flush()

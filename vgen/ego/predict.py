@@ -181,7 +181,7 @@ def _past(model: StateModel, layout: str, past: Trajectory | None, rate: float) 
 
 def _see(model: StateModel, frames: np.ndarray) -> Tensor:
     device = model.marks.weight.device
-    return model.see(to_unit(torch.from_numpy(frames)).permute(0, 3, 1, 2)[None].to(device))
+    return model.see(to_unit(torch.tensor(frames)).permute(0, 3, 1, 2)[None].to(device))
 
 
 def _restored(model: StateModel, layout: str, actions: Tensor, now: float, rate: float) -> Trajectory:
