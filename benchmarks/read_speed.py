@@ -34,6 +34,7 @@ from pathlib import Path
 import av
 import numpy as np
 from bench_common.numbered import number_of, picture
+from bench_common.priority import usual_priority
 from bench_common.report import check_counts
 from PIL import Image
 
@@ -96,6 +97,7 @@ class Result:
     failure: str | None = None
 
 
+@usual_priority()
 def make_film(path: Path, film: Film, size: tuple[int, int], frames: int = FRAMES) -> Path:
     """Writes a film; its pictures are drawn at a quarter of the size, as real ones are smooth too."""
     height, width = size

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from bench_common.priority import usual_priority
 from PIL import Image, ImageCms
 
 SIDE = 64
@@ -80,6 +81,7 @@ def write_videos(folder: Path) -> None:
         write_video(folder / name, codec, pixels, options)
 
 
+@usual_priority()
 def write_video(file: Path, codec: str, pixels: str, options: dict[str, str]) -> None:
     """A video of FRAMES pictures."""
     with av.open(str(file), "w") as container:

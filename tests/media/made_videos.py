@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 from bench_common.numbered import picture
+from bench_common.priority import usual_priority
 
 CASES = Path(__file__).parents[2] / "../shared/cases"
 SIZE = (96, 160)
@@ -74,6 +75,7 @@ def pictures(clip: Clip) -> Iterator[av.VideoFrame]:
         yield frame
 
 
+@usual_priority()
 def make(folder: Path, name: str, clip: Clip, prepare: Callable[[av.VideoStream], None] | None = None) -> Path:
     """Writes a clip and returns its file.
 
