@@ -98,13 +98,13 @@ class Result:
 
 
 @usual_priority()
-def make_film(path: Path, film: Film, size: tuple[int, int], frames: int = FRAMES) -> Path:
-    """Writes a film; its pictures are drawn at a quarter of the size, as real ones are smooth too."""
+def make_film(path: Path, film: Film, size: tuple[int, int], frames: int | None = None) -> Path:
+    """Writes a film, of FRAMES pictures unless told otherwise; its pictures are drawn at a quarter of the size, as real ones are smooth too."""
     height, width = size
     with av.open(str(path), "w") as out:
         stream = out.add_stream(film.codec, rate=RATE, options=film.options)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        for number in range(frames):
+        for number in range(frames or FRAMES):
             drawn = av.VideoFrame.from_ndarray(picture(number, (height // 4, width // 4)), format="rgb24")
             frame = drawn.reformat(width, height, "yuv420p")
             frame.pts = number

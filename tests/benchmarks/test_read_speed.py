@@ -14,7 +14,6 @@ def few(monkeypatch):
     monkeypatch.setattr(read_speed, "CLIPS", 2)
     monkeypatch.setattr(read_speed, "LOOPS", 3)
     monkeypatch.setattr(read_speed, "QUICK", ("h264_g8_b0",))
-    monkeypatch.setattr(read_speed.make_film, "__defaults__", (40,))
 
 
 def test_all_readers_are_measured_on_the_same_film(few, monkeypatch, capsys):
