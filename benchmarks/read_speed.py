@@ -99,8 +99,8 @@ class Result:
 
 @usual_priority()
 def make_film(path: Path, film: Film, size: tuple[int, int], frames: int | None = None) -> Path:
-    """Writes a film, of FRAMES pictures unless told otherwise; they are drawn at a quarter of the size, as real ones are
-    smooth too."""
+    """Writes a film, of FRAMES pictures unless told otherwise; they are drawn at a quarter of the size, as real ones
+    are smooth too."""
     height, width = size
     with av.open(str(path), "w") as out:
         stream = out.add_stream(film.codec, rate=RATE, options=film.options)
