@@ -17,7 +17,6 @@ from vgen.data.footage import INDEXES, Footage, LeRobotFootage, VideoFolder
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.schedule import BucketSchedule
 from vgen.errors import InputError
-from vgen.train.objectives.encoded import clip_name
 from vgen.train.objectives.membership import split_as_before, split_episodes
 
 logger = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ class ClipBatches:
         bucket, places = self._schedule.rows(step, part, parts)
         numbers = self._numbers[bucket]
         read = [read_or_next(self._clips, numbers, place, self._bad) for place in places]
-        names = [clip_name(self._clips, int(numbers[place])) for place, _ in read]
+        names = [self._clips.called(int(numbers[place])) for place, _ in read]
         return np.stack([pixels for _, pixels in read]), names
 
 

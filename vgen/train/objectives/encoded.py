@@ -28,11 +28,6 @@ class Sample:
     name: str
 
 
-def clip_name(clips: Clips, number: int) -> str:
-    """The name of a clip's episode and the frame that it starts at, for messages."""
-    return f"{clips.episode(number).name} from frame {clips.start(number)} on"
-
-
 class EncodedClips:
     """Some clips and their latents, encoded now where no cache holds them.
 
@@ -118,4 +113,4 @@ class EncodedClips:
             clip, pixels = read_or_next(self._clips, numbers, clip, self._bad, frames)
         latent = self._latents[bucket][self._rows[bucket][clip]]
         number = numbers[clip]
-        return Sample(latent, pixels, self._clips.episode(number).caption, number, clip_name(self._clips, number))
+        return Sample(latent, pixels, self._clips.episode(number).caption, number, self._clips.called(number))
