@@ -51,10 +51,6 @@ from crash_suite.kills import crash
 from crash_suite.stops import signals, two
 from tqdm import tqdm
 
-import vgen.canvas.pipeline
-import vgen.train.export
-import vgen.train.loop
-import vgen.train.plan  # noqa: F401
 from vgen.errors import InputError, Parser, exit_on_input_error
 
 MATRIX: dict[str, Callable[[Bench], None]] = {

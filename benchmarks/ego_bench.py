@@ -42,9 +42,9 @@ from vgen.backbone.shapes import check_advance
 from vgen.data.lerobot import LeRobotDataset
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
-from vgen.ego.state_model import StateModel
 from vgen.errors import InputError, Parser, exit_on_input_error, unknown_key
 from vgen.metrics import MOVING_THRESHOLD, PSNR_CAP
+from vgen.state.model import StateModel
 
 SECTIONS = ("forward", "counterfactual", "tracker", "policy", "inverse", "latency")
 VIDEO_SECTIONS = {"forward", "counterfactual", "tracker", "latency"}

@@ -38,13 +38,6 @@ from fuzz_suite.traps import Bait
 from fuzz_suite.verdict import Verdict, judge, snapshot
 from tqdm import tqdm
 
-import vgen.canvas.pipeline
-import vgen.ego.answer
-import vgen.ego.world
-import vgen.train.blend
-import vgen.train.export
-import vgen.train.loop
-import vgen.train.plan  # noqa: F401
 from vgen.errors import InputError, Parser, exit_on_input_error
 
 SECONDS = 60.0  # that a command may take

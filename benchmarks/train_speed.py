@@ -47,13 +47,13 @@ from torch.nn.parallel import DistributedDataParallel
 from vgen.backbone.precision import autocast
 from vgen.data.clips import EpisodeFrames, FrameCache
 from vgen.errors import InputError, exit_on_input_error
+from vgen.models import resolve
 from vgen.train.config import TrainConfig, config_dict, load_config
 from vgen.train.distributed import Ranks, start, to_device
 from vgen.train.loop import Trainer, training_mode
 from vgen.train.objectives import Batch, Objective, objective_class
 from vgen.train.optimizer import build_optimizer, learning_rate_factor
 from vgen.train.preparation import prepare
-from vgen.weights import resolve
 
 NEVER = 1e9  # minutes, or steps
 TARGET_RATIO, TARGET_WAIT = 0.97, 0.03

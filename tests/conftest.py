@@ -14,12 +14,15 @@ from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 from vgen import notices
 from vgen.backbone.codec import WanCodec
 
+pytest_plugins = ["canvas_media", "ego_fixtures", "train_fixtures"]
+
 
 @pytest.fixture(autouse=True)
 def same_everywhere():
     """One thread (a test may have changed it), one seed, and all warnings for every test."""
     notices.forget()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(False)
     torch.manual_seed(0)
 
 

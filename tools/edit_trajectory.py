@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vgen.ego.edits import parse_edit
-from vgen.ego.files import Source, read_trajectory, write_trajectory
-from vgen.ego.layouts import table
-from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError, Parser, exit_on_input_error
+from vgen.trajectory.edits import parse_edit
+from vgen.trajectory.files import Source, read_trajectory, write_trajectory
+from vgen.trajectory.layouts import table
+from vgen.trajectory.trajectory import Trajectory
 
 
 def read_options() -> argparse.Namespace:

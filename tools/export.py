@@ -50,7 +50,7 @@ def main() -> None:
     except UnicodeDecodeError as error:
         raise InputError(f"--report {args.report} is not a text in UTF-8") from error
 
-    from vgen.backbone.runtime import DTYPES
+    from vgen.inference.settings import DTYPES
     from vgen.train.export import export, export_lora
 
     if args.lora:

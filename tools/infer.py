@@ -21,7 +21,7 @@ from vgen.canvas.spec import Canvas, parse_patch
 from vgen.errors import InputError, Parser, exit_on_input_error
 
 if TYPE_CHECKING:
-    from vgen.canvas.make import Made
+    from vgen.inference.canvas import Made
 
 CANVAS_OPTIONS = ("frames", "size", "prompt", "negative_prompt", "seed", "fps")
 
@@ -61,8 +61,8 @@ def read_canvas(options: dict) -> Canvas:
     if "spec" in options:
         return Canvas.from_yaml(options["spec"], **given).add(*patches)
     if not {"frames", "size"} <= given.keys():
-        from vgen.backbone.runtime import read_limits
-        from vgen.canvas.runtime import Settings
+        from vgen.inference.canvas_settings import Settings
+        from vgen.inference.settings import read_limits
 
         limits = read_limits(options.get("model", Settings.model))
         given = {"frames": limits.frames, "size": f"{limits.height}x{limits.width}"} | given
@@ -72,8 +72,8 @@ def read_canvas(options: dict) -> Canvas:
 def make_anew(options: dict) -> None:
     """Makes the video that the options ask for."""
     canvas = read_canvas(options)
-    from vgen.canvas.make import make  # late, so that a wrong spec is refused at once
-    from vgen.canvas.runtime import Settings
+    from vgen.inference.canvas import make  # late, so that a wrong spec is refused at once
+    from vgen.inference.canvas_settings import Settings
 
     settings = Settings(**{field.name: options[field.name] for field in fields(Settings) if field.name in options})
     report(make(canvas, settings, options["out"]))
@@ -86,8 +86,8 @@ def make_again(options: dict) -> None:
         raise InputError(f"--from makes an earlier video again as it was; leave out {flags}")
     import torch
 
-    from vgen.canvas.make import make
-    from vgen.canvas.record import read_record
+    from vgen.inference.canvas import make
+    from vgen.inference.canvas_record import read_record
 
     earlier = read_record(options["from"])
     torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number

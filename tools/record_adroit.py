@@ -10,9 +10,9 @@ broken off goes on where it stopped when it is started again.
 import argparse
 import logging
 
-from vgen.data.recorders.adroit_plan import AdroitRecording
-from vgen.data.recorders.plan import add_arguments
 from vgen.errors import exit_on_input_error
+from vgen.simulators.adroit.settings import AdroitRecording
+from vgen.simulators.settings import add_arguments
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     add_arguments(parser, AdroitRecording)
     settings = AdroitRecording(**vars(parser.parse_args()))
 
-    from vgen.data.recorders.adroit import record  # an InputError where gymnasium-robotics is not installed
+    from vgen.simulators.adroit.recorder import record  # an InputError where gymnasium-robotics is not installed
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     path = record(settings)

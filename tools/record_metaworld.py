@@ -11,9 +11,9 @@ stopped when it is started again.
 import argparse
 import logging
 
-from vgen.data.recorders.metaworld_plan import MetaworldRecording
-from vgen.data.recorders.plan import add_arguments
 from vgen.errors import exit_on_input_error
+from vgen.simulators.metaworld.settings import MetaworldRecording
+from vgen.simulators.settings import add_arguments
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     add_arguments(parser, MetaworldRecording)
     settings = MetaworldRecording(**vars(parser.parse_args()))
 
-    from vgen.data.recorders.metaworld import record  # an InputError where metaworld is not installed
+    from vgen.simulators.metaworld.recorder import record  # an InputError where metaworld is not installed
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     path = record(settings)

@@ -27,12 +27,12 @@ import logging
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from vgen.ego.question import MODES, STATE_COLUMN, Question, parse_start
 from vgen.errors import InputError, Parser, exit_on_input_error
+from vgen.inference.ego.question import MODES, STATE_COLUMN, Question, parse_start
 
 if TYPE_CHECKING:
-    from vgen.ego.answer import Made
-    from vgen.ego.runtime import Settings
+    from vgen.inference.ego.answer import Made
+    from vgen.inference.ego.settings import Settings
 
 ASKED = ("mode", "text", "frames", "fps", "seed", "trajectory", "at", "layout", "column", "episode")
 
@@ -86,7 +86,7 @@ def read_question(options: dict) -> Question:
 def make_anew(options: dict) -> None:
     """Answers what the options ask."""
     question = read_question(options)
-    from vgen.ego.runtime import Settings  # late, so that a wrong question is refused at once
+    from vgen.inference.ego.settings import Settings  # late, so that a wrong question is refused at once
 
     given = {field.name: options[field.name] for field in fields(Settings) if field.name in options}
     if question.mode == "inverse" and (unused := sorted(given.keys() - {"model"})):
@@ -102,7 +102,7 @@ def make_again(options: dict) -> None:
         raise InputError(f"--from makes an earlier run again as it was; leave out {flags}")
     import torch
 
-    from vgen.ego.record import read_record
+    from vgen.inference.ego.record import read_record
 
     earlier = read_record(options["from"])
     torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
@@ -113,7 +113,7 @@ def make_again(options: dict) -> None:
 
 def make(question: Question, settings: Settings, out: str) -> Made:
     """Answers a question, and prints what came of it."""
-    from vgen.ego.make import make
+    from vgen.inference.ego.make import make
 
     made = make(question, settings, out)
     report(made)

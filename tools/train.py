@@ -60,7 +60,7 @@ def print_plan(config: TrainConfig, gpus: int | None) -> None:
     """
     import torch
 
-    from vgen.train.plan import make_plan, report
+    from vgen.train.dry_run import make_plan, report
 
     ranks = int(os.environ.get("WORLD_SIZE", "0")) or torch.cuda.device_count() or 1
     plan = make_plan(config, ranks if gpus is None else gpus)

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from ego_suite.bodies import Body
 from vgen.data.lerobot import LeRobotDataset
-from vgen.ego.recorded import recorded_trajectory
-from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
+from vgen.trajectory.recorded import recorded_trajectory
+from vgen.trajectory.trajectory import Trajectory
 
 START = 16
 HORIZONS = (1, 4, 8, 16, 32, 64)

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ego_suite.cases import START, Case, made_frames
 from vgen.backbone.precision import autocast
-from vgen.ego.convert import convert
-from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
-from vgen.ego.trajectory import Trajectory
 from vgen.media.pixels import to_unit
+from vgen.trajectory.convert import convert
+from vgen.trajectory.statistics import Statistics
+from vgen.trajectory.trajectory import Trajectory
 
 
 class Roller:

@@ -32,14 +32,14 @@ from ego_suite.forward import mean
 from vgen.backbone.codec import Codec
 from vgen.data.buckets import clip_frames, frame_step
 from vgen.data.lerobot import LeRobotDataset
-from vgen.ego.limits import STATE
-from vgen.ego.motion import body_places, constant_velocity
-from vgen.ego.predict import futures, inverse_dynamics, policy, rate_of
-from vgen.ego.recorded import recorded_trajectory
-from vgen.ego.state_model import StateModel
-from vgen.ego.trajectory import Trajectory
+from vgen.inference.ego.limits import STATE
 from vgen.metrics import box_iou
-from vgen.weights import resolve
+from vgen.models import resolve
+from vgen.state.model import StateModel
+from vgen.state.predict import futures, inverse_dynamics, policy, rate_of
+from vgen.trajectory.places import body_places, constant_velocity
+from vgen.trajectory.recorded import recorded_trajectory
+from vgen.trajectory.trajectory import Trajectory
 
 TIMES = (0.5, 1.0, 2.0)
 PRESENTS = (0.25, 0.5)

@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from ego_suite.bodies import Body
 from vgen.data.lerobot import LeRobotDataset
-from vgen.ego.motion import body_places
-from vgen.ego.recorded import recorded_trajectory
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
+from vgen.trajectory.places import body_places
+from vgen.trajectory.recorded import recorded_trajectory
 
 SIDE = 64
 FRAMES = 8000  # decoding them takes about as long as the training

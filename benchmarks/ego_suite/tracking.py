@@ -17,7 +17,7 @@ from ego_suite.cases import START
 from ego_suite.forward import mean
 from ego_suite.play import Played
 from ego_suite.tracker import Tracker
-from vgen.ego.motion import body_places
+from vgen.trajectory.places import body_places
 
 HORIZONS = (8, 16, 32, 64)
 

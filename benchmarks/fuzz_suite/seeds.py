@@ -16,11 +16,11 @@ import yaml
 from fuzz_suite.media import FRAMES, RATE, SIDE, picture, write_images, write_videos
 from vgen.data.clips import EpisodeFrames, FrameCache
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.ego.files import write_trajectory
-from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
 from vgen.media.writing import write_video
-from vgen.weights import resolve
+from vgen.models import resolve
+from vgen.trajectory.files import write_trajectory
+from vgen.trajectory.trajectory import Trajectory
 
 Command = Callable[[str, Sequence[str], Path], None]  # runs a command with its options in a folder
 

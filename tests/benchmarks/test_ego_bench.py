@@ -16,10 +16,10 @@ from ego_suite import tracker as tracking_network
 from ego_suite.cases import START, truth_of
 from ego_suite.roller import Roller
 
-from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
 from vgen.errors import InputError
+from vgen.trajectory.statistics import Statistics
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from ego_bench_fakes import FPS, model_folder, paint, positions, record, state_m
 from ego_suite import stage_one
 from ego_suite.stage_one import Episode, InverseScores, PolicyScores, load_state, measure
 
-from vgen.ego.trajectory import Trajectory
+from vgen.trajectory.trajectory import Trajectory
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from vgen.data.bad import BadData
+from vgen.data.bad_data import BadData
 from vgen.data.buckets import Bucket, assign_buckets
 from vgen.data.clips import Clips, EpisodeFrames, FrameCache, cover, read_or_next
 from vgen.data.lerobot import LeRobotDataset

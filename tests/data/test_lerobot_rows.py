@@ -7,8 +7,8 @@ import pytest
 from lerobot_folders import CASES, DATA_FILE, changed, column, declare, numbers_of, put, without, write_plain
 
 from vgen.data.lerobot import LeRobotDataset
-from vgen.ego.recorded import recorded_trajectory
 from vgen.errors import InputError
+from vgen.trajectory.recorded import recorded_trajectory
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from vgen.backbone.segments import condition, target
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.injection import INJECTIONS
-from vgen.ego.limits import EGO
 from vgen.errors import InputError
+from vgen.inference.ego.limits import EGO
 
 TINY = {"num_attention_heads": 2, "attention_head_dim": 24, "in_channels": 4, "out_channels": 4, "num_layers": 2}
 COMMON = {"text_dim": 24, "freq_dim": 32, "ffn_dim": 64}

@@ -13,12 +13,12 @@ from vgen.backbone.encoding import encode_frames
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.injection import INJECTIONS
-from vgen.ego.limits import EGO
-from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings
 from vgen.ego.world import EgoWorld, environment
 from vgen.errors import InputError
+from vgen.inference.ego.limits import EGO
+from vgen.trajectory.statistics import Statistics
 
 LAYOUT, WIDTH, SIZE = "position4", 4, (32, 64)
 KINDS = [(kind, attention) for kind in INJECTIONS for attention in ("joint", "independent")]

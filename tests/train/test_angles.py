@@ -13,19 +13,19 @@ from ego_suite.roller import _timed
 from tiny_wan import save_tiny_wan
 
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.ego.drive import drive_by, enough, future_of, past_of, read_known
-from vgen.ego.files import Source, read_trajectory, write_trajectory
-from vgen.ego.normalise import Statistics
-from vgen.ego.predict import _past
-from vgen.ego.question import Start
-from vgen.ego.trajectory import Trajectory, layout
-from vgen.ego.view import open_view
+from vgen.data.opening import DataConfig
 from vgen.errors import InputError
+from vgen.inference.ego.drive import drive_by, enough, future_of, past_of, read_known
+from vgen.inference.ego.question import Start
+from vgen.inference.ego.view import open_view
+from vgen.state.predict import _past
 from vgen.train.objectives.bodies import BodyConfig
-from vgen.train.objectives.data import DataConfig
 from vgen.train.objectives.ego import EgoConfig, EgoObjective
 from vgen.train.objectives.ego_data import EgoBodyConfig
 from vgen.train.objectives.state_data import StateBody
+from vgen.trajectory.files import Source, read_trajectory, write_trajectory
+from vgen.trajectory.statistics import Statistics
+from vgen.trajectory.trajectory import Trajectory, layout
 
 T, FPS = 41, 10
 CAMERA = "observation.images.main"

@@ -5,27 +5,17 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 from omegaconf import OmegaConf
-from test_codec import MODEL
+from tiny_parts import CODEC, TEXT, TRANSFORMER
 
 from vgen.backbone.segments import condition, target
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.clips import EpisodeFrames, FrameCache
+from vgen.data.opening import DataConfig
 from vgen.errors import InputError
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, interpolate
-from vgen.train.objectives.data import DataConfig
 from vgen.train.objectives.plans import Plan, PlanConfig
-
-TRANSFORMER = {
-    "num_attention_heads": 2,
-    "attention_head_dim": 12,
-    "freq_dim": 32,
-    "ffn_dim": 32,
-    "num_layers": 1,
-    "rope_max_seq_len": 64,
-}
-TEXT = {"vocab_size": 384, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
 
 
 @pytest.fixture
@@ -36,7 +26,7 @@ def config(tmp_path):
 
     FrameCache.write(tmp_path / "cache", range(4), [12] * 4, read, (16, 16), 10.0)
     torch.manual_seed(0)
-    codec = MODEL | {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4, "scale_factor_spatial": 8}
+    codec = CODEC | {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4, "scale_factor_spatial": 8}
     AutoencoderKLWan(**codec).save_pretrained(tmp_path / "vae")
     return CanvasConfig(
         data=DataConfig(cache=str(tmp_path / "cache")),

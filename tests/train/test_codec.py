@@ -4,25 +4,14 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+from tiny_parts import CODEC
 
 from vgen.data.clips import EpisodeFrames, FrameCache
+from vgen.data.opening import DataConfig, split_episodes
 from vgen.errors import InputError
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.codec import CodecConfig, CodecObjective, moving_pixels
-from vgen.train.objectives.data import DataConfig, split_episodes
-
-MODEL = {
-    "base_dim": 8,
-    "z_dim": 4,
-    "dim_mult": [1, 1, 1],
-    "num_res_blocks": 1,
-    "temperal_downsample": [True, True],
-    "is_residual": True,
-    "patch_size": 2,
-    "in_channels": 12,
-    "out_channels": 12,
-}
 
 
 def frame_cache(folder, top=255):
@@ -37,7 +26,7 @@ def frame_cache(folder, top=255):
 @pytest.fixture
 def config(tmp_path):
     data = frame_cache(tmp_path / "cache")
-    return CodecConfig(data=data, model=MODEL, frames=5, clips_per_batch=1, images_per_batch=2, statistics_clips=3)
+    return CodecConfig(data=data, model=CODEC, frames=5, clips_per_batch=1, images_per_batch=2, statistics_clips=3)
 
 
 @pytest.fixture
@@ -146,7 +135,7 @@ def test_a_decoder_alone_leaves_the_latents_as_they_were(objective, config, tmp_
         ({"frames": 6}, "nearest: 5, 9"),
         ({"model": {}}, "pretrained"),
         ({"model": {"base_dimm": 8}}, "'base_dimm'.*'base_dim'"),
-        ({"model": {**MODEL, "dim_mult": [1, 2, 4]}}, "fit together"),
+        ({"model": {**CODEC, "dim_mult": [1, 2, 4]}}, "fit together"),
         ({"frames": 13}, "4 too short for 13 frames; the longest has 9 frames at 10 fps"),
     ],
 )
@@ -159,7 +148,7 @@ def test_what_is_refused(config, change, message):
 
 def test_recipe_trains(config, tmp_path):
     path = tmp_path / "codec.yaml"
-    model = json.dumps(MODEL)
+    model = json.dumps(CODEC)
     path.write_text(
         f"run: {tmp_path}/run\nsteps: 12\noptimizer: {{lr: 0.003}}\nschedule: {{warmup_steps: 2}}\nema_decay: 0\n"
         f"objective: {{name: codec, data: {{cache: {config.data.cache}}}, model: {model}, frames: 5, l2: 0.5,\n"

@@ -9,18 +9,18 @@ from omegaconf import OmegaConf
 from tiny_wan import save_tiny_wan
 
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.ego.normalise import Statistics
+from vgen.data.opening import DataConfig
 from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.train.config import load_config
+from vgen.train.dry_run import make_plan, parameters, report
 from vgen.train.export import export
 from vgen.train.loop import train
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, even_times
-from vgen.train.objectives.data import DataConfig
 from vgen.train.objectives.ego import EgoConfig, EgoObjective, moving_weight
 from vgen.train.objectives.ego_data import EgoBodyConfig, Question
-from vgen.train.plan import make_plan, parameters, report
+from vgen.trajectory.statistics import Statistics
 
 T = 14  # frames of an episode
 CAMERA = "observation.images.main"

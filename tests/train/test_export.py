@@ -6,28 +6,27 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
-from test_canvas import TEXT, TRANSFORMER
-from test_codec import MODEL
-from test_lora import as_if_trained, velocity
+from tiny_lora import as_if_trained, velocity
+from tiny_parts import CODEC, TEXT, TRANSFORMER
 from tiny_wan import save_clips, save_tiny_wan
 from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.transformer import VideoTransformer
 from vgen.canvas.pipeline import CanvasPipeline
+from vgen.data.opening import DataConfig
 from vgen.ego.adapter import EgoAdapter
-from vgen.ego.convert import to_delta
-from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
-from vgen.ego.state_model import StateConfig, StateModel
-from vgen.ego.trajectory import Trajectory
-from vgen.ego.trunk import new_llama
-from vgen.ego.vision import LatentVision
 from vgen.errors import InputError
+from vgen.state.frame_encoder import LatentVision
+from vgen.state.language_model import new_llama
+from vgen.state.model import StateConfig, StateModel
 from vgen.train.export import export, export_lora, read_curve
 from vgen.train.lora import LoraConfig
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
-from vgen.train.objectives.data import DataConfig
+from vgen.trajectory.convert import to_delta
+from vgen.trajectory.statistics import Statistics
+from vgen.trajectory.trajectory import Trajectory
 
 LLAMA = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
 LLAMA |= {"num_attention_heads": 2, "num_key_value_heads": 2}
@@ -41,7 +40,7 @@ def run(tmp_path):
     CanvasPipeline(
         ByT5Tokenizer(model_max_length=32),
         UMT5EncoderModel(UMT5Config(**TEXT)),
-        AutoencoderKLWan(**MODEL, latents_mean=[0.0] * 4, latents_std=[1.0] * 4),
+        AutoencoderKLWan(**CODEC, latents_mean=[0.0] * 4, latents_std=[1.0] * 4),
         VideoTransformer(**TRANSFORMER, **channels),
         FlowMatchEulerDiscreteScheduler(),
     ).save_pretrained(run / "model")

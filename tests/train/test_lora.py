@@ -6,15 +6,15 @@ from launched import run_ranks
 from omegaconf import OmegaConf
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tiny_lora import as_if_trained, velocity
 from tiny_wan import save_clips, save_tiny_wan
 
-from vgen.backbone.segments import condition, target
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.errors import InputError
 from vgen.train.lora import LAYERS, NAMINGS, LoraConfig, rename_lora, save_lora
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1] / "helpers"
 
 
 @pytest.fixture
@@ -26,22 +26,6 @@ def tuned(base, **lora):
     """An objective whose LoRA is as if trained: its matrices are random, and B is not zero."""
     config = CanvasConfig(pretrained=str(base), lora=LoraConfig(**{"rank": 4, "alpha": 6.0, **lora}))
     return as_if_trained(CanvasObjective(config, seed=0))
-
-
-def as_if_trained(objective):
-    objective.eval()
-    for parameter in objective.parameters():
-        if parameter.requires_grad:
-            torch.nn.init.normal_(parameter, std=0.5)
-    return objective
-
-
-@torch.no_grad()
-def velocity(transformer):
-    generator = torch.Generator().manual_seed(1)
-    latent, given = (torch.randn(1, 4, frames, 4, 4, generator=generator) for frames in (3, 1))
-    segments = [condition(given, torch.tensor([[1.5]])), target(latent, torch.tensor([0.7]))]
-    return transformer(segments, torch.randn(1, 5, 16, generator=generator))[0]
 
 
 def test_only_the_lora_is_trained(base):
@@ -152,7 +136,7 @@ def test_split_weights_give_the_same_lora_as_whole_ones(base, tmp_path):
         },
     }
     OmegaConf.save(OmegaConf.create(recipe), tmp_path / "recipe.yaml")
-    run_ranks(2, HERE / "lora_ranks.py", tmp_path / "recipe.yaml", tmp_path)
+    run_ranks(2, HELPERS / "lora_ranks.py", tmp_path / "recipe.yaml", tmp_path)
     files = {
         name: load_file(tmp_path / name / "model" / "pytorch_lora_weights.safetensors")
         for name in ("whole0", "whole3", "broken3")

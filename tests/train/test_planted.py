@@ -23,15 +23,15 @@ from vgen.canvas.spec import Canvas
 from vgen.data.clips import FrameCache
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.ego.files import Source, read_trajectory
 from vgen.ego.pipeline import EgoPipeline
-from vgen.ego.state_model import StateModel
-from vgen.ego.trunk import load_tokenizer, load_trunk
-from vgen.ego.vision import load_clip
+from vgen.state.frame_encoder import load_clip
+from vgen.state.language_model import load_tokenizer, load_trunk
+from vgen.state.model import StateModel
 from vgen.train.checkpoint import checkpoints
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.model_at import model_at
+from vgen.trajectory.files import Source, read_trajectory
 
 
 @pytest.fixture

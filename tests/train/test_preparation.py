@@ -14,11 +14,11 @@ from vgen.train.distributed import Ranks
 from vgen.train.loop import train
 from vgen.train.preparation import prepare
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1] / "helpers"
 
 
 def test_ranks_wait_for_each_other_longer_than_any_connection_does(tmp_path: Path) -> None:
-    run_ranks(2, HERE / "preparing_ranks.py", tmp_path)
+    run_ranks(2, HELPERS / "preparing_ranks.py", tmp_path)
     assert all((tmp_path / f"ended-{rank}").exists() for rank in range(2))
     (_, ended0), (begun1, ended1) = _times(tmp_path, "one")
     assert ended0 < begun1 and ended1 - begun1 < 1  # on a node, who comes second finds everything made
@@ -48,7 +48,7 @@ def test_a_run_may_end_with_its_preparation(tmp_path: Path, monkeypatch: pytest.
     recipe = {"run": str(tmp_path / "run"), "steps": 1, "objective": {"name": "canvas", **keys, **small}}
     OmegaConf.save(OmegaConf.create(recipe), tmp_path / "recipe.yaml")
     monkeypatch.setattr(sys, "argv", ["train.py", str(tmp_path / "recipe.yaml"), "--prepare"])
-    runpy.run_path(str(HERE.parents[1] / "tools" / "train.py"), run_name="__main__")
+    runpy.run_path(str(HELPERS.parents[1] / "tools" / "train.py"), run_name="__main__")
     assert capsys.readouterr().out == f"prepared: {tmp_path / 'run'}\n"
     assert not {"checkpoints", "log.jsonl", "run.lock"} & {path.name for path in (tmp_path / "run").glob("*")}
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "latents").rglob("*.bin")}

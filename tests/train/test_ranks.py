@@ -10,7 +10,7 @@ from vgen.errors import InputError
 from vgen.train.config import load_config
 from vgen.train.loop import _mix, train
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1] / "helpers"
 STEPS, LR, DECAY = 20, 0.01, 0.9
 
 
@@ -63,7 +63,7 @@ def test_ranks_and_zero_stages_are_one_training(recipe, tmp_path):
     for stage in range(4):
         one = ["accumulation=2", f"zero_stage={stage}", f"run={tmp_path / f'from_one{stage}'}"]
         train(load_config(path, [*one, "objective.stop_at=7"]))
-    run_ranks(2, HERE / "toy_ranks.py", path, tmp_path, "launch/deepspeed/offload.json")
+    run_ranks(2, HELPERS / "toy_ranks.py", path, tmp_path, "launch/deepspeed/offload.json")
 
     assert all((tmp_path / f"ended{rank}").exists() for rank in range(2))  # what was registered for the end has run
     plain, averaged = plain_loop()

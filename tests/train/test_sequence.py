@@ -51,7 +51,7 @@ def test_four_ranks_in_two_sequence_groups_train_as_a_plain_loop_does(monkeypatc
     monkeypatch.setitem(OBJECTIVES, "video", "sequence_ranks:VideoObjective")
     path = tmp_path / "video.yaml"
     OmegaConf.save(OmegaConf.create(RECIPE), path)
-    run_ranks(4, Path(__file__).parent / "sequence_ranks.py", path, tmp_path)
+    run_ranks(4, Path(__file__).parents[1] / "helpers/sequence_ranks.py", path, tmp_path)
     expected = plain_loop(load_config(path))
     for stage in range(4):
         lines = (tmp_path / f"split{stage}" / "log.jsonl").read_text().splitlines()

@@ -6,24 +6,24 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 from omegaconf import OmegaConf
-from test_codec import MODEL
+from tiny_parts import CODEC
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from vgen.backbone.codec import WanCodec
 from vgen.data.lerobot import LeRobotDataset
 from vgen.data.lerobot_writer import LeRobotWriter
-from vgen.ego.convert import to_delta
-from vgen.ego.normalise import Statistics
-from vgen.ego.state_model import StateModel
-from vgen.ego.trajectory import LAYOUTS, Trajectory
+from vgen.data.opening import DataConfig
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
+from vgen.state.model import StateModel
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.bodies import BodyConfig
-from vgen.train.objectives.data import DataConfig
 from vgen.train.objectives.state import StateObjective, StateObjectiveConfig, _rates
 from vgen.train.objectives.state_scores import Future, Scores
+from vgen.trajectory.convert import to_delta
+from vgen.trajectory.statistics import Statistics
+from vgen.trajectory.trajectory import LAYOUTS, Trajectory
 
 LLAMA = {
     "hidden_size": 32,
@@ -61,7 +61,7 @@ def root(tmp_path_factory):
         writer.add_episode({"observation.state": state}, {CAMERA: video}, "go right" if way > 0 else "go left")
     writer.finish()
     torch.manual_seed(0)
-    codec = MODEL | {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4, "scale_factor_spatial": 8}
+    codec = CODEC | {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4, "scale_factor_spatial": 8}
     AutoencoderKLWan(**codec).save_pretrained(folder / "vae")
     CLIPVisionModel(
         CLIPVisionConfig(

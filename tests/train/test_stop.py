@@ -107,7 +107,7 @@ def test_a_forked_process_ends_by_the_signal():
 
 COMMAND = """
     import runpy, sys
-    sys.path.insert(0, "tests/train")
+    sys.path.insert(0, "tests/helpers")
     from vgen.train import config
     from vgen.train.objectives import OBJECTIVES
     OBJECTIVES["toy"] = "toy_objective:ToyObjective"

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from vgen.backbone.codec import load_vae
-from vgen.backbone.runtime import read_limits
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.errors import InputError
-from vgen.weights import loading, read_config
+from vgen.inference.settings import read_limits
+from vgen.models import loading, read_config
 
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
 

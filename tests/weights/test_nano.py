@@ -13,14 +13,14 @@ from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.report import fidelity
 from vgen.canvas.spec import Canvas
-from vgen.ego.convert import resample
-from vgen.ego.files import Source, read_trajectory
-from vgen.ego.limits import STATE
-from vgen.ego.predict import futures
 from vgen.ego.rollout import RolloutSettings
-from vgen.ego.state_model import StateModel
 from vgen.ego.world import EgoWorld
-from vgen.weights import component_folder, installed, resolve
+from vgen.inference.ego.limits import STATE
+from vgen.models import component_folder, installed, resolve
+from vgen.state.model import StateModel
+from vgen.state.predict import futures
+from vgen.trajectory.convert import resample
+from vgen.trajectory.files import Source, read_trajectory
 
 SPEC = "configs/canvas/first_last.yaml"
 

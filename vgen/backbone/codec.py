@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgen import checks
 from vgen.backbone.shapes import check_frames, check_size
-from vgen.weights import loading
+from vgen.models import loading
 
 
 class Codec(Protocol):

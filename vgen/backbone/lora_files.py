@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vgen.checks import show
 from vgen.errors import InputError
-from vgen.weights import is_hub_id
+from vgen.models import is_hub_id
 
 SAFE, PICKLED = (".safetensors", ".sft"), (".bin", ".pt", ".pth", ".ckpt")
 STANDARD = ("pytorch_lora_weights", "adapter_model")  # what diffusers and peft call the file in a folder

@@ -19,7 +19,7 @@ from vgen.backbone.lora_files import Lora, read_lora
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
-from vgen.weights import loading, resolve
+from vgen.models import loading, resolve
 
 
 class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):

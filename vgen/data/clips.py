@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from vgen.data.bad import BadData
+from vgen.data.bad_data import BadData
 from vgen.data.buckets import Bucket, EpisodeInfo, Size, clip_frames, frame_step
 from vgen.data.footage import Footage, episode_keys
 from vgen.data.jsonl import read_summed, summed_line

@@ -24,7 +24,7 @@ from vgen.data.hashes import folder_sha256
 from vgen.data.shard import Damaged
 from vgen.data.store import Encode, Item, Store, stopped
 from vgen.errors import InputError
-from vgen.weights import loading, read_config
+from vgen.models import loading, read_config
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from vgen.backbone.segments import Places, Segment
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.fusion import ActionFusion, ActionTokens, ContextSizes
 from vgen.ego.injection import INJECTIONS, Reach, reach_of
-from vgen.ego.normalise import kept_statistics
 from vgen.errors import InputError, unknown_key
+from vgen.trajectory.statistics import kept_statistics
 
 
 class EgoAdapter(ModelMixin, ConfigMixin):

@@ -19,9 +19,9 @@ from vgen.backbone.pipeline import VideoPipeline, guided
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.adapter import BoundActions, EgoAdapter
-from vgen.ego.limits import EGO, HOW
 from vgen.errors import InputError
-from vgen.weights import loading, resolve
+from vgen.inference.ego.limits import EGO, HOW
+from vgen.models import loading, resolve
 
 
 class EgoPipeline(VideoPipeline):

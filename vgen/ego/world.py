@@ -14,12 +14,12 @@ from torch import Tensor
 from vgen import checks
 from vgen.backbone.encoding import encode_frames
 from vgen.backbone.segments import Segment
-from vgen.ego.normalise import Statistics
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
-from vgen.ego.trajectory import Trajectory, layout
 from vgen.errors import InputError
 from vgen.media.pixels import to_uint8, to_unit
+from vgen.trajectory.statistics import Statistics
+from vgen.trajectory.trajectory import Trajectory, layout
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from vgen import checks
 from vgen.errors import InputError, unknown_key
 from vgen.files import whole_folder, writing
-from vgen.weights import read_config
+from vgen.models import read_config
 
 WEIGHTS = "*.safetensors"
 

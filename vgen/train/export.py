@@ -15,14 +15,14 @@ from vgen.backbone.codec import WanCodec, load_vae
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.jsonl import read_records
 from vgen.ego.adapter import EgoAdapter
-from vgen.ego.limits import EGO, STATE
-from vgen.ego.state_model import StateModel
 from vgen.errors import InputError
 from vgen.files import whole_folder, writing
+from vgen.inference.ego.limits import EGO, STATE
+from vgen.models import loading, read_config
+from vgen.state.model import StateModel
+from vgen.train.logs import read_record
 from vgen.train.lora import has_lora, rename_lora
 from vgen.train.model_at import RunModel, model_at
-from vgen.train.record import read_record
-from vgen.weights import loading, read_config
 
 # Where things lay on the machine that trained says nothing about the model; of data sets the name does.
 PLACES = frozenset({"run", "cache", "latents", "codec", "pretrained", "deepspeed"})

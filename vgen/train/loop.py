@@ -24,10 +24,7 @@ from vgen.train.distributed import Ranks, Updater, engine_for, start, to_device,
 from vgen.train.gradients import GradientWatch
 from vgen.train.guard import KEPT, WINDOW, all_or_none, is_spike, not_finite, save_bad_batch
 from vgen.train.lock import RunLock, check_lock, run_lock
-from vgen.train.objectives import Batch, Objective, objective_class
-from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_learning_rates
-from vgen.train.preparation import prepare
-from vgen.train.record import (
+from vgen.train.logs import (
     Live,
     Log,
     Means,
@@ -40,6 +37,9 @@ from vgen.train.record import (
     versions,
     write_record,
 )
+from vgen.train.objectives import Batch, Objective, objective_class
+from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_learning_rates
+from vgen.train.preparation import prepare
 from vgen.train.resume import find_resume, needs_conversion, resume, weight_shapes
 from vgen.train.samples import Samples
 from vgen.train.stop import Stop, StopAsked

@@ -23,7 +23,7 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.checks import show
 from vgen.errors import InputError, unknown_key
 from vgen.files import whole_file, writing
-from vgen.weights import loading
+from vgen.models import loading
 
 NAMINGS = ("diffusers", "comfyui", "kohya")
 

@@ -21,8 +21,8 @@ from vgen.files import aside, writing
 from vgen.train.checkpoint import ENGINE, Checkpoint, checkpoints, examine
 from vgen.train.config import recorded_config
 from vgen.train.distributed import Ranks
+from vgen.train.logs import exported_at, read_record, run_record
 from vgen.train.objectives import objective_class
-from vgen.train.record import exported_at, read_record, run_record
 from vgen.train.resume import check_shapes
 from vgen.train.unpickling import read_tensors, tensors_only
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vgen.data.bad import BadData
-from vgen.ego.normalise import Statistics
-from vgen.ego.trajectory import Trajectory
-from vgen.ego.units import check_values
+from vgen.data.bad_data import BadData
+from vgen.data.opening import DataConfig
 from vgen.errors import InputError
-from vgen.train.objectives.data import DataConfig
+from vgen.trajectory.statistics import Statistics
+from vgen.trajectory.trajectory import Trajectory
+from vgen.trajectory.units import check_values
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def check_units(body: BodyConfig, first: Trajectory, statistics: Statistics) -> 
     """Holds the first trajectory of a data set, which stands for all, against what a model has learned with.
 
     Raises:
-        InputError: it is in other units; see `vgen.ego.units.check_values`.
+        InputError: it is in other units; see `vgen.trajectory.units.check_values`.
     """
     try:
         check_values(first, statistics)

@@ -26,18 +26,18 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.report import contact_sheet
 from vgen.canvas.spec import Canvas
 from vgen.data.clips import Clips
+from vgen.data.encoded import EncodedClips
+from vgen.data.opening import DataConfig, open_data
 from vgen.data.shares import worker_count
 from vgen.data.texts import CachedTextEncoder, TextCache
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.media.writing import write_video
+from vgen.models import component_folder, resolve
 from vgen.train.lora import LoraConfig, add_lora, save_lora
 from vgen.train.objectives.base import Batch, Objective
-from vgen.train.objectives.data import DataConfig, open_data
-from vgen.train.objectives.encoded import EncodedClips
 from vgen.train.objectives.outline import Outline, canvas_outline, check_choices, clip_lengths, read_canvas
 from vgen.train.objectives.plans import Plan, PlanConfig, draw_given, draw_plan
-from vgen.weights import component_folder, resolve
 
 NOISE_LEVELS = 4  # bands of diffusion time whose losses are logged apart
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from vgen.backbone.codec import load_vae
 from vgen.data.clips import Clips, read_or_next
+from vgen.data.opening import ClipBatches, DataConfig, TrainingData, open_data, parse_lengths
 from vgen.errors import InputError, unknown_key
 from vgen.train.objectives.base import Batch, Objective
-from vgen.train.objectives.data import ClipBatches, DataConfig, TrainingData, open_data, parse_lengths
 from vgen.train.objectives.outline import Outline, check_codec, codec_outline
 
 logger = logging.getLogger(__name__)

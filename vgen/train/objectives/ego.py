@@ -18,18 +18,18 @@ from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import latent_frames
 from vgen.backbone.transformer import BlockAdapter
 from vgen.data.clips import Clips
+from vgen.data.opening import TrainingData, open_data
 from vgen.data.shares import worker_count
 from vgen.ego.adapter import EgoAdapter
-from vgen.ego.limits import EGO
-from vgen.ego.normalise import Statistics
 from vgen.errors import InputError
+from vgen.inference.ego.limits import EGO
 from vgen.media.pixels import to_unit
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise, even_times, interpolate
-from vgen.train.objectives.data import TrainingData, open_data
 from vgen.train.objectives.ego_data import Body, EgoBodyConfig, Question, front_end
 from vgen.train.objectives.outline import NO_CANVAS, Outline, check_ego, ego_outline
+from vgen.trajectory.statistics import Statistics
 
 NOISY = 0.5  # diffusion times from here on; of the five steps of a rollout, three are there
 

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vgen.data.bad import BadData
+from vgen.data.bad_data import BadData
 from vgen.data.clips import Clips
+from vgen.data.encoded import EncodedClips
+from vgen.data.opening import TrainingData, open_dataset
 from vgen.ego.adapter import EgoAdapter
-from vgen.ego.convert import convert
-from vgen.ego.limits import EGO
-from vgen.ego.normalise import Statistics
-from vgen.ego.recorded import recorded_trajectory
-from vgen.ego.trajectory import FORMS, Trajectory, layout
 from vgen.errors import InputError, unknown_key
+from vgen.inference.ego.limits import EGO
+from vgen.models import resolve
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_rows
-from vgen.train.objectives.data import TrainingData, open_dataset
-from vgen.train.objectives.encoded import EncodedClips
-from vgen.weights import resolve
+from vgen.trajectory.convert import convert
+from vgen.trajectory.recorded import recorded_trajectory
+from vgen.trajectory.statistics import Statistics
+from vgen.trajectory.trajectory import FORMS, Trajectory, layout
 
 if TYPE_CHECKING:
     from vgen.backbone.transformer import VideoTransformer
@@ -135,7 +135,7 @@ class Body:
         """Refuses trajectories in other units than those of the statistics, and logs what is likely not meant.
 
         Raises:
-            InputError: see `vgen.ego.units.check_values`.
+            InputError: see `vgen.trajectory.units.check_values`.
         """
         check_units(self.config, self._absolute[0], statistics)
 

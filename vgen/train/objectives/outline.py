@@ -20,16 +20,16 @@ from vgen.backbone.transformer import VideoTransformer
 from vgen.canvas.media import place
 from vgen.canvas.spec import Canvas, validate
 from vgen.data.buckets import Bucket
+from vgen.data.opening import DataConfig, parse_lengths
 from vgen.ego.adapter import EgoAdapter
-from vgen.ego.limits import EGO
 from vgen.errors import InputError, unknown_key
+from vgen.inference.ego.limits import EGO
+from vgen.models import read_config, resolve
 from vgen.train.lora import add_lora
 from vgen.train.objectives.base import refuse_sample
 from vgen.train.objectives.bodies import body_shares
-from vgen.train.objectives.data import DataConfig, parse_lengths
 from vgen.train.objectives.ego_data import front_end
 from vgen.train.objectives.plans import Plan, check_plans, draw_plan
-from vgen.weights import read_config, resolve
 
 if TYPE_CHECKING:
     from vgen.train.objectives.canvas import CanvasConfig

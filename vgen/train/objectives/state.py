@@ -13,18 +13,18 @@ from torch import Tensor
 
 from vgen.backbone.codec import WanCodec, load_vae
 from vgen.data.shares import worker_count
-from vgen.ego.limits import STATE
-from vgen.ego.predict import text_limit
-from vgen.ego.state_model import StateConfig, StateModel, States
-from vgen.ego.trajectory import layout
-from vgen.ego.trunk import choose_trained, load_tokenizer, load_trunk, new_llama
-from vgen.ego.vision import LatentVision, load_clip
 from vgen.errors import InputError
+from vgen.inference.ego.limits import STATE
 from vgen.media.pixels import to_unit
+from vgen.state.frame_encoder import LatentVision, load_clip
+from vgen.state.language_model import choose_trained, load_tokenizer, load_trunk, new_llama
+from vgen.state.model import StateConfig, StateModel, States
+from vgen.state.predict import text_limit
 from vgen.train.objectives.base import Batch, Objective
 from vgen.train.objectives.bodies import BodyConfig, body_shares
 from vgen.train.objectives.state_data import StateBody, StateEpisodes
 from vgen.train.objectives.state_scores import Future, Scores, spread
+from vgen.trajectory.trajectory import layout
 
 POLICY, INVERSE = "policy", "inverse_dynamics"
 TIMES = ("states", "history", "horizon", "inverse_horizon", "text_tokens")  # sizes that a trained model can change

@@ -13,16 +13,16 @@ from vgen.data.buckets import clip_frames, frame_step
 from vgen.data.clips import Clips, read_or_next
 from vgen.data.latents import LatentCache
 from vgen.data.lerobot import LeRobotDataset
+from vgen.data.opening import TrainingData, open_data, open_dataset
 from vgen.data.schedule import BucketSchedule
 from vgen.data.windows import Windows
-from vgen.ego.convert import to_delta
-from vgen.ego.normalise import Statistics
-from vgen.ego.recorded import recorded_trajectory
-from vgen.ego.trajectory import Trajectory
 from vgen.errors import InputError
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_rows
-from vgen.train.objectives.data import TrainingData, open_data, open_dataset
+from vgen.trajectory.convert import to_delta
+from vgen.trajectory.recorded import recorded_trajectory
+from vgen.trajectory.statistics import Statistics
+from vgen.trajectory.trajectory import Trajectory
 
 
 @dataclass(frozen=True)

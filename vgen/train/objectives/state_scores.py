@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vgen.ego.convert import to_absolute
-from vgen.ego.motion import body_places, constant_velocity
-from vgen.ego.normalise import Statistics
-from vgen.ego.trajectory import Trajectory
+from vgen.trajectory.convert import to_absolute
+from vgen.trajectory.places import body_places, constant_velocity
+from vgen.trajectory.statistics import Statistics
+from vgen.trajectory.trajectory import Trajectory
 
 
 class Future(NamedTuple):

@@ -1,0 +1,171 @@
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vgen.errors import exit_on_input_error
+from vgen.inference import canvas as make
+from vgen.media.video import read_video, video_info
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def infer():
+    """The command as a module: in this process, since to import its libraries again takes seconds."""
+    spec = importlib.util.spec_from_file_location("infer", ROOT / "tools/infer.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run(infer, monkeypatch, tiny_model, media, tmp_path):
+    """Runs the command on the tiny model in a folder of its own, beside the media."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "media").symlink_to(media)
+    (tmp_path / "tiny").symlink_to(tiny_model)
+
+    def call(*options: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["infer.py", *options])
+        infer.main()
+
+    return call
+
+
+TINY = ("--model", "tiny", "--frames", "17", "--size", "32x64", "--steps", "2")
+
+
+def frames(folder: str) -> np.ndarray:
+    return read_video(Path(folder, "video.mp4"))
+
+
+def recorded(folder: str) -> dict:
+    return json.loads(Path(folder, "run.json").read_text())
+
+
+def test_a_video_a_sheet_and_a_record(run, capsys, tmp_path):
+    run(*TINY, "--patch", "media/cat.png@0", "--patch", "media/clip9.mp4@-9:as=clip", "--fps", "12", "--out", "out")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["contact_sheet.png", "run.json", "video.mp4"]
+    info = video_info("out/video.mp4")
+    assert (info.frames, info.fps, info.height, info.width) == (17, 12, 32, 64)
+    assert Image.open("out/contact_sheet.png").size[0] > 1000
+    record = recorded("out")
+    assert record["canvas"]["patches"][0]["source"] == "../media/cat.png" and record["settings"]["model"] == "../tiny"
+    assert str(tmp_path) not in Path("out/run.json").read_text()
+    assert record["seconds"].keys() >= {"load", "encode", "denoise", "decode", "all"}
+    output = capsys.readouterr().out.splitlines()
+    assert output[0].split()[:2] == ["patch", "frames"]
+    assert [line.split()[:2] for line in output[1:3]] == [["cat.png@0", "0"], ["clip9.mp4@-9", "8-16"]]
+    assert record["fidelity"][0]["mean"] == pytest.approx(float(output[1].split()[3]), abs=0.01)
+
+
+def test_an_earlier_run_is_made_again_bit_for_bit(run, capsys):
+    run(*TINY, "--patch", "media/cat.png@3", "--seed", "7", "--scheduler", "unipc", "--out", "first")
+    run("--from", "first/run.json", "--out", "somewhere/else/again")
+    assert "the frames are those of the earlier run" in capsys.readouterr().out
+    assert Path("first/video.mp4").read_bytes() == Path("somewhere/else/again/video.mp4").read_bytes()
+    again = recorded("somewhere/else/again")
+    assert again["frames_sha256"] == recorded("first")["frames_sha256"]
+    assert again["settings"]["scheduler"] == "unipc" and again["canvas"]["seed"] == 7
+    run(*TINY, "--patch", "media/cat.png@3", "--seed", "8", "--scheduler", "unipc", "--out", "other")
+    assert recorded("other")["frames_sha256"] != again["frames_sha256"]
+
+
+def test_options_go_before_the_spec(run):
+    Path("spec").mkdir()
+    Path("spec/canvas.yaml").write_text(
+        "frames: 9\nsize: 32x64\nprompt: a dog\nseed: 3\npatches: [{source: ../media/cat.png}]\n"
+    )
+    given = ("--model", "tiny", "--steps", "1", "--frames", "5", "--prompt", "a cat", "--patch", "media/dog.png@-1")
+    run("--spec", "spec/canvas.yaml", *given, "--out", "out")
+    canvas = recorded("out")["canvas"]
+    assert (canvas["frames"], canvas["size"], canvas["prompt"], canvas["seed"]) == (5, "32x64", "a cat", 3)
+    assert [patch["source"] for patch in canvas["patches"]] == ["../media/cat.png", "../media/dog.png"]
+    assert len(frames("out")) == 5
+
+
+def test_extension_past_one_pass(run):
+    run(*TINY, "--patch", "media/cat.png@0", "--extend-to", "40", "--out", "long")
+    assert len(frames("long")) == 40 and recorded("long")["settings"]["extend_to"] == 40
+    run("--from", "long/run.json", "--out", "again")
+    assert recorded("again")["frames_sha256"] == recorded("long")["frames_sha256"]
+
+
+def test_text_alone_makes_a_video(run, capsys):
+    run(*TINY, "--prompt", "a cat", "--out", "out")
+    assert len(frames("out")) == 17 and recorded("out")["fidelity"] == []
+    assert "patch" not in capsys.readouterr().out
+
+
+BAD = [
+    (("--patch", "media/catt.png@0"), "media/catt.png does not exist; did you mean cat.png?"),
+    (("--patch", "media/cat.png@17"), "frame=17"),
+    (("--frames", "18"), "frames=18 is not 1 + 4k; nearest: 17, 21"),
+    (("--frames", "many"), "argument --frames: invalid int value: 'many'"),
+    (("--size", "40x64"), "size=40x64 is not a multiple of 16 in height and width; nearest: 32x64"),
+    (("--size", "64"), "size=64 must be written HEIGHTxWIDTH"),
+    (("--fps", "nan"), "fps=nan"),
+    (("--seed", "-1"), "seed=-1"),
+    (("--steps", "0"), "steps=0"),
+    (("--guidance", "inf"), "guidance=inf"),
+    (("--scheduler", "ueler"), "did you mean euler?"),
+    (("--attention", "xformers"), "attention=xformers has kernels for CUDA devices only"),
+    (("--offload", "sequential"), "offload=sequential needs an accelerator"),
+    (("--extend-to", "9"), "total_frames=9 must lie in 17"),
+    (("--loop",), "loop=True needs extend-to"),
+    (("--lora", "lost.safetensors"), "lora=lost.safetensors is no file"),
+    (("--model", "lost"), "model 'lost' is no installed model"),
+    (("--model", "media"), "model 'media' is no diffusers folder"),
+    (("--spec", "lost.yaml"), "cannot read the spec lost.yaml"),
+    (("--out", "media/cat.png"), "out=media/cat.png cannot be written"),
+    (("--promt", "a cat"), "unrecognized arguments: --promt"),
+    (("--from", "lost/run.json"), "--from makes an earlier video again as it was; leave out --frames, --model"),
+]
+
+
+@pytest.mark.parametrize("options, names", BAD, ids=range(len(BAD)))
+def test_what_is_wrong_is_said_in_one_line_before_the_model_is_loaded(run, monkeypatch, capsys, options, names):
+    monkeypatch.setattr(make, "load_pipeline", lambda kind, settings: pytest.fail("the model was loaded"))
+    with pytest.raises(SystemExit) as stop:
+        exit_on_input_error(lambda: run(*TINY, "--out", "out", *options))
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1 and names in error
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("name", ["cat.png", "model"])
+def test_a_run_whose_media_changed_is_not_made_again(run, tmp_path, capsys, media, tiny_model, name):
+    for link, source in (("media", media), ("tiny", tiny_model)):
+        Path(link).unlink()
+        shutil.copytree(source, link)
+    run(*TINY, "--patch", "media/cat.png@3", "--out", "first")
+    changed = Path("media/cat.png") if name == "cat.png" else Path("tiny/vae/config.json")
+    changed.write_bytes(changed.read_bytes() + b" ")
+    with pytest.raises(SystemExit):
+        exit_on_input_error(lambda: run("--from", "first/run.json", "--out", "again"))
+    assert f"{name} " in capsys.readouterr().err.replace("../", "") and not Path("again").exists()
+
+
+@pytest.mark.parametrize(
+    "options, names",
+    [
+        (("--spec", "lost.yaml", "--out", "out"), "cannot read the spec lost.yaml"),
+        (("--patch", "cat.png", "--out", "out"), "patch cat.png must be SOURCE@FRAME"),
+        (("--patch", "cat.png@0"), "the following arguments are required: --out"),
+    ],
+)
+def test_the_command_itself_says_one_line_and_exits_with_2(tmp_path, options, names):
+    command = [sys.executable, ROOT / "tools/infer.py", *options]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and names in done.stderr

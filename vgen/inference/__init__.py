@@ -1,0 +1,1 @@
+"""Between the options of a command and a folder of results."""

@@ -1,0 +1,69 @@
+"""From a canvas and settings to a folder of results: video.mp4, contact_sheet.png and run.json."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+
+from vgen.canvas.extend import check_length
+from vgen.canvas.media import place
+from vgen.canvas.report import Fidelity, contact_sheet, fidelity, given_frames, sheet_frames
+from vgen.canvas.spec import Canvas, validate
+from vgen.inference.canvas_record import describe_run
+from vgen.inference.canvas_settings import Settings, generate
+from vgen.inference.output import whole_folder, write_frames
+from vgen.inference.record import write_record
+from vgen.inference.settings import check_settings, load_pipeline, read_limits
+from vgen.media.placing import Placed
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came out: how closely each patch was kept, the seconds of each stage, the SHA-256 of all frames' bytes."""
+
+    fidelity: list[Fidelity]
+    seconds: dict[str, float]
+    frames_sha256: str
+
+
+def check(canvas: Canvas, settings: Settings) -> list[Placed]:
+    """Refuses all that can be refused before the model is loaded; returns the placed patches.
+
+    Raises:
+        InputError: the canvas does not fit the model, a file cannot be used, or the machine cannot do it.
+    """
+    check_settings(settings)
+    limits = read_limits(settings.model)
+    validate(canvas, limits.temporal_stride, limits.size_multiple)
+    if settings.extend_to is not None:
+        check_length(canvas, settings.extend_to, ends=2 if settings.loop else 1)
+    return place(canvas, limits.temporal_stride)
+
+
+def make(canvas: Canvas, settings: Settings, out: str | PathLike) -> Made:
+    """Completes a canvas into a folder, which is written whole or not at all; memory does not grow with the length.
+
+    Raises:
+        InputError: as `check`, or the folder cannot be written.
+    """
+    placed = check(canvas, settings)
+    total = settings.extend_to or canvas.frames
+    shown = sheet_frames(total, placed)
+    keep = {*shown, *given_frames(placed)}
+    with whole_folder(out) as folder:
+        run = describe_run(canvas, settings, out)
+        began, seconds = time.perf_counter(), {}
+        from vgen.canvas.pipeline import CanvasPipeline  # late, so that a wrong canvas is refused at once
+
+        pipe = load_pipeline(CanvasPipeline, settings)
+        seconds["load"] = time.perf_counter() - began
+        frames, digest = write_frames(
+            generate(pipe, canvas, settings, seconds), folder / "video.mp4", canvas.fps, keep, total
+        )
+        seconds["all"] = time.perf_counter() - began
+        made = Made(fidelity(frames, placed), {stage: round(took, 3) for stage, took in seconds.items()}, digest)
+        contact_sheet({index: frames[index] for index in shown}, placed, folder / "contact_sheet.png", canvas.prompt)
+        write_record(Path(folder, "run.json"), run | asdict(made))
+    return made

@@ -1,0 +1,206 @@
+"""The three modes of a rollout: from a prepared question to files in a folder. The model is loaded here."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vgen.backbone.codec import WanCodec, load_vae
+from vgen.ego.pipeline import EgoPipeline
+from vgen.ego.rollout import RolloutSettings
+from vgen.ego.world import EgoWorld
+from vgen.inference.ego.drive import state_at_start, whole_steps
+from vgen.inference.ego.limits import STATE
+from vgen.inference.ego.play import Policy, follow
+from vgen.inference.ego.prepare import Prepared, led_by
+from vgen.inference.ego.question import Question
+from vgen.inference.ego.report import contact_sheet, sheet_frames
+from vgen.inference.ego.settings import Settings
+from vgen.inference.output import write_frames
+from vgen.inference.settings import load_pipeline
+from vgen.media.video import VideoFile
+from vgen.models import component_folder, resolve
+from vgen.state.model import StateModel
+from vgen.state.predict import inverse_dynamics
+from vgen.trajectory.files import write_trajectory
+from vgen.trajectory.overlay import Overlay
+from vgen.trajectory.trajectory import Trajectory
+
+AT_ONCE = 32  # frames of a part of the video, so that memory does not grow with its length
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came out.
+
+    Attributes:
+        mode: of the question.
+        layout, form: of the trajectory.
+        rate: frames, or of `inverse` steps, per second.
+        frames: of future, without the start frame, or of `inverse` steps.
+        texts: of the action, as a policy wrote them, one for each of its turns.
+        seconds: of each stage; "first" until the first frames of the future were there.
+        frames_sha256: of the bytes of all frames of the video; "" where none was made.
+        trajectory_sha256: of the values and times of the trajectory.
+    """
+
+    mode: str
+    layout: str
+    form: str
+    rate: float
+    frames: int
+    texts: list[str]
+    seconds: dict[str, float]
+    frames_sha256: str
+    trajectory_sha256: str
+
+
+def roll_out(question: Question, settings: Settings, prepared: Prepared, folder: Path) -> Made:
+    """video.mp4 and what goes with it, of the modes that make one."""
+    began, seconds, policy = time.perf_counter(), {}, None
+    pipe = load_pipeline(EgoPipeline, settings)
+    pipe.set_progress_bar_config(disable=True)
+    rollout = RolloutSettings(settings.advance, settings.window, settings.steps, settings.guidance)
+    world = EgoWorld(pipe, prepared.layout, rollout)
+    if question.mode == "policy":
+        state = StateModel.from_pretrained(component_folder(resolve(settings.model), STATE), pipe.codec)
+        policy = Policy(state.to(pipe._execution_device), world, prepared.scene, *led_by(prepared, settings))
+    seconds["load"] = time.perf_counter() - began
+    made = whole_steps(prepared.frames, settings.advance)
+    chunks = policy.play(made) if policy else follow(world, prepared.scene, prepared.drive)
+    chunks = _first(_timed(chunks, seconds), prepared.frames)
+    chunks = _in_parts(prepared.scene.history[-1:], chunks)
+    goals = {frame: pixels for pixels, _, frame in prepared.scene.goals}
+    shown, fps = sheet_frames(prepared.frames + 1, goals), question.fps or prepared.rate
+    kept, digest = write_frames(chunks, folder / "video.mp4", fps, set(shown), prepared.frames + 1)
+    if policy:
+        seconds["policy"] = policy.seconds
+    trajectory = _from_start(policy.led.rows, prepared.frames + 1) if policy else prepared.drive.used
+    drawing = time.perf_counter()
+    drawn = _draw_over(VideoFile(folder / "video.mp4").read, prepared, trajectory, folder, fps, shown)
+    sections = [("Predicted", kept), *_recorded(prepared, shown), ("Trajectory", drawn)]
+    contact_sheet(folder / "contact_sheet.png", prepared.scene.text, sections, prepared.rate, goals)
+    seconds |= {"draw": time.perf_counter() - drawing, "all": time.perf_counter() - began}
+    return _made(question, prepared, trajectory, policy.texts if policy else [], seconds, digest, folder)
+
+
+def explain(question: Question, settings: Settings, prepared: Prepared, folder: Path) -> Made:
+    """The trajectory of a video, drawn over it."""
+    began, seconds = time.perf_counter(), {}
+    model, device = resolve(settings.model), "cuda" if torch.cuda.is_available() else "cpu"
+    vae = load_vae(component_folder(model, "vae")).to(device)
+    state = StateModel.from_pretrained(component_folder(model, STATE), WanCodec(vae)).to(device)
+    seconds["load"] = time.perf_counter() - began
+    frames = prepared.view.frames(0, prepared.frames, prepared.rate)
+    asking, generator = time.perf_counter(), torch.Generator().manual_seed(question.seed)
+    start = state_at_start(prepared.known)
+    trajectory = inverse_dynamics(state, prepared.layout, frames, start, prepared.scene.text, generator)
+    seconds["inverse"] = time.perf_counter() - asking
+    shown, fps = sheet_frames(prepared.frames + 1), question.fps or prepared.rate
+    drawn = _draw_over(lambda numbers: frames[list(numbers)], prepared, trajectory, folder, fps, shown)
+    title = prepared.scene.text or prepared.view.name
+    sections = [("Video", {number: frames[number] for number in shown}), ("Trajectory", drawn)]
+    contact_sheet(folder / "contact_sheet.png", title, sections, prepared.rate, {})
+    seconds["all"] = time.perf_counter() - began
+    return _made(question, prepared, trajectory, [], seconds, "", folder)
+
+
+def _made(
+    question: Question,
+    prepared: Prepared,
+    trajectory: Trajectory,
+    texts: list[str],
+    seconds: Mapping[str, float],
+    digest: str,
+    folder: Path,
+) -> Made:
+    """Writes the trajectory, and sums up."""
+    for suffix in ("npz", "json"):
+        write_trajectory(folder / f"trajectory.{suffix}", trajectory)
+    content = trajectory.values.tobytes() + trajectory.times.tobytes()
+    return Made(
+        question.mode,
+        prepared.layout,
+        trajectory.form,
+        prepared.rate,
+        prepared.frames,
+        texts,
+        {stage: round(took, 3) for stage, took in seconds.items()},
+        digest,
+        hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _timed(chunks: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
+    """The same, with the seconds that they take, without those of whoever takes them."""
+    seconds |= {"first": 0.0, "rollout": 0.0}
+    while True:
+        began = time.perf_counter()
+        chunk = next(chunks, None)
+        seconds["rollout"] += time.perf_counter() - began
+        seconds["first"] = seconds["first"] or seconds["rollout"]
+        if chunk is None:
+            return
+        yield chunk
+
+
+def _first(chunks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+    """So many frames of them: the last step of a rollout may go further."""
+    for chunk in chunks:
+        yield chunk[:frames]
+        frames -= len(chunk)
+
+
+def _in_parts(start: np.ndarray, chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The start frame and all chunks, in parts that are worth a key frame."""
+    waiting = [start]
+    for chunk in chunks:
+        waiting.append(chunk)
+        if sum(map(len, waiting)) >= AT_ONCE:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _draw_over(
+    read: Callable[[Sequence[int]], np.ndarray],
+    prepared: Prepared,
+    trajectory: Trajectory,
+    folder: Path,
+    fps: float,
+    shown: Sequence[int],
+) -> dict[int, np.ndarray]:
+    """Writes trajectory.mp4; returns, at some of its frames, what a contact sheet shows of the trajectory: where it is
+    drawn beside the frames, that alone."""
+    overlay, total = Overlay(trajectory, prepared.view.size), prepared.frames + 1
+
+    def parts() -> Iterator[np.ndarray]:
+        for first in range(0, total, AT_ONCE):
+            numbers = range(first, min(first + AT_ONCE, total))
+            drawn = zip(read(numbers), numbers, strict=True)
+            yield np.stack([overlay.draw(pixels, number / prepared.rate) for pixels, number in drawn])
+
+    drawn, _ = write_frames(parts(), folder / "trajectory.mp4", fps, set(shown), total)
+    return {number: pixels[:, overlay.panels_at :] for number, pixels in drawn.items()}
+
+
+def _recorded(prepared: Prepared, shown: Sequence[int]) -> list[tuple[str, dict[int, np.ndarray]]]:
+    """The recorded frames beside those that are shown, as far as the recording goes."""
+    numbers = [number for number in shown if number <= prepared.view.ahead(prepared.rate)]
+    if len(numbers) < 2:
+        return []
+    frames = prepared.view.at(np.array(numbers) / prepared.rate)
+    return [(prepared.truth, dict(zip(numbers, frames, strict=True)))]
+
+
+def _from_start(rows: Trajectory, count: int) -> Trajectory:
+    """So many rows, from that of the start frame on."""
+    first = int(np.searchsorted(rows.times, -1e-6))
+    return rows.rows(first, first + count)

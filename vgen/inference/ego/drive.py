@@ -1,0 +1,241 @@
+"""From the trajectory of a file or an episode to the actions of a rollout, in the model's form and at its rate.
+
+The clock of a rollout is 0 at the start frame. Frame k of the future is at k / rate; row k of an absolute trajectory is
+the state at frame k, and row 0 the state at the start frame; action k leads from frame k to frame k + 1.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vgen.errors import InputError
+from vgen.inference.ego.question import MAX_FRAMES
+from vgen.trajectory.convert import convert, resample, to_absolute
+from vgen.trajectory.edits import parse_edit
+from vgen.trajectory.files import Source, read_trajectory
+from vgen.trajectory.statistics import Statistics, network_rows
+from vgen.trajectory.trajectory import MOMENT, Trajectory
+from vgen.trajectory.units import tell_of_angles
+
+logger = logging.getLogger(__name__)
+
+NEARLY = 1e-3  # of a frame, and
+APART = 0.25  # of the model's range, from which a trajectory does not begin where the hand is
+UNASKED = 1000  # frames of a rollout that does not say how many
+
+
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """What drives a rollout.
+
+    Attributes:
+        past: rows in the model's form that arrived until the start frame; None where nothing is known.
+        actions: rows in the model's form, the first of which arrives at frame 1.
+        used: rows 0 and on in absolute form, on the clock of the rollout; of a model that takes deltas and was given
+            them without a start, the deltas.
+    """
+
+    past: Trajectory | None
+    actions: Trajectory
+    used: Trajectory
+
+
+def read_known(source: Source, at: float | None, start: Trajectory | None, last: bool = False) -> Trajectory:
+    """The trajectory of a file on the clock of a rollout.
+
+    Args:
+        source: of the file.
+        at: seconds on the file's clock at which the start frame lies; None: where its first row begins.
+        start: one absolute row, the state at the start frame, for a file in another form; None where it is not known.
+        last: a file that says no `at` ends at the start frame, instead of beginning there.
+
+    Returns:
+        Absolute where it is or a start is known.
+
+    Raises:
+        InputError: the file cannot be used, or `at` is not in it.
+    """
+    given = read_trajectory(source)
+    tell_of_angles(given)
+    first, end = _begin(given), float(given.times[-1])
+    now = at if at is not None else end if last else first
+    if not first - MOMENT <= now <= end + MOMENT:
+        nearest = first if now < first else end
+        span = f"{first:.10g} to {end:.10g} s; nearest: {nearest:.10g}"
+        raise InputError(f"at={now:.10g} s is outside {source.path}, {span}")
+    moved = replace(given, times=given.times - now)
+    if given.form == "absolute" or start is None or not start.valid.all():
+        return moved
+    if now > first + MOMENT:
+        raise InputError(f"at={now:g} lies within {source.path}, which is {given.form}; convert it to absolute form")
+    if start.layout != given.layout:
+        raise InputError(f"{source.path} has layout {given.layout}; the state at the start frame has {start.layout}")
+    return to_absolute(moved, replace(start, times=np.zeros(1)))
+
+
+def state_at_start(known: Trajectory | None) -> Trajectory | None:
+    """The state at the start frame: one absolute row at time 0; None where it is not known."""
+    if known is None or known.form != "absolute" or not known.times[0] - MOMENT <= 0 <= known.times[-1] + MOMENT:
+        return None
+    row = _sampled(known, np.zeros(1))
+    return row if row.valid.all() else None
+
+
+def enough(known: Trajectory, rate: float) -> int:
+    """How many frames of future a trajectory drives."""
+    return int(known.times[-1] * rate + NEARLY)
+
+
+def check_frames(frames: int | None, known: Trajectory, rate: float) -> int:
+    """How many frames of future there will be: those asked for, or all that the trajectory is enough for.
+
+    Raises:
+        InputError: it is not enough for them, or for any; or nobody asked for as many as it is enough for.
+    """
+    most = enough(known, rate)
+    lasts = f"the trajectory lasts {max(0.0, known.times[-1]):.4g} s from the start frame on, enough for {most} frames"
+    if most < 1:
+        raise InputError(f"{lasts} at {rate:g} per second; give a longer one")
+    if frames is None and most > UNASKED:
+        rule = f"more than the {UNASKED} that are made unasked; say how many"
+        nearest = f"--frames {min(most, MAX_FRAMES)}"
+        raise InputError(f"{lasts} at {rate:g} per second, {rule}: {nearest} or less; its times are to be in seconds")
+    if frames is not None and frames > most:
+        raise InputError(f"frames={frames}: {lasts} at {rate:g} per second; nearest: {most}")
+    return frames or most
+
+
+def whole_steps(frames: int, advance: int) -> int:
+    """How many frames a rollout makes for so many: its last step may reach further."""
+    return -(-frames // advance) * advance
+
+
+def prolonged(rows: Trajectory, count: int) -> Trajectory:
+    """Rows that go on as the last one, up to so many."""
+    more = count - len(rows)
+    if more <= 0:
+        return rows
+    step = np.diff(rows.times[-2:]) if len(rows) > 1 else np.ones(1)
+    last = replace(
+        rows,
+        values=np.repeat(rows.values[-1:], more, axis=0),
+        times=rows.times[-1] + step * np.arange(1, more + 1),
+        valid=np.repeat(rows.valid[-1:], more),
+    )
+    return joined(rows, last)
+
+
+def future_of(known: Trajectory, rate: float, frames: int, edits: Sequence[str] = ()) -> Trajectory:
+    """So many frames of future of an absolute trajectory: rows 0 to `frames` at a rate, edited. What an edit says of
+    the end is said of the last of them.
+
+    Raises:
+        InputError: an edit that cannot be made.
+    """
+    rows = _sampled(known, np.arange(frames + 1) / rate)
+    for text in edits:
+        rows = parse_edit(text)(rows)
+    return rows
+
+
+def past_of(known: Trajectory | None, rate: float, most: int) -> Trajectory | None:
+    """Up to so many rows at a rate before the start frame, oldest first, without the start itself; None for none."""
+    if known is None or known.form != "absolute" or known.times[0] > MOMENT:
+        return None
+    count = min(most, int(-known.times[0] * rate + NEARLY))
+    return _sampled(known, np.arange(-count, 0) / rate) if count > 0 else None
+
+
+class Led:
+    """What has led up to the present frame, row by row, and what leads on.
+
+    Args:
+        rows: absolute, at the model's rate, the last of them the present state.
+        form: in which actions enter the model.
+
+    Attributes:
+        rows: all that was told of.
+    """
+
+    def __init__(self, rows: Trajectory, form: str) -> None:
+        self.rows, self.form = rows, form
+
+    def arrived(self) -> Trajectory | None:
+        """What has arrived, in the model's form; None where that is nothing: a single row has no step."""
+        return None if self.form == "delta" and len(self.rows) < 2 else convert(self.rows, self.form)
+
+    def go_on(self, newer: Trajectory) -> Trajectory:
+        """The actions, in the model's form, that lead through the rows that follow."""
+        self.rows = joined(self.rows, newer)
+        actions = convert(self.rows, self.form)
+        return actions.rows(len(actions) - len(newer), len(actions))
+
+
+def drive_by(future: Trajectory, past: Trajectory | None, form: str) -> Drive:
+    """The actions of a rollout.
+
+    Args:
+        future: absolute, rows 0 and on at the model's rate.
+        past: absolute, rows before that; None where nothing is known.
+        form: in which they enter the model.
+    """
+    start = future.rows(0, 1)
+    led = Led(start if past is None else joined(past, start), form)
+    return Drive(led.arrived(), led.go_on(future.rows(1, len(future))), future)
+
+
+def drive_by_steps(steps: Trajectory, form: str, rate: float, frames: int) -> Drive:
+    """The actions of a rollout from steps whose start is not known, for a model that takes steps at just their rate.
+
+    Raises:
+        InputError: the model takes another form, or the steps come at another rate.
+    """
+    rule = "give it in absolute form, or start from an episode, where the state at the start frame is known"
+    if form != "delta" or steps.form != "delta":
+        raise InputError(f"the trajectory is {steps.form} and the model takes {form} actions; {rule}")
+    gaps = np.diff(np.concatenate([[0.0], steps.times])) * rate
+    if np.abs(gaps - 1).max() > 0.01:
+        raise InputError(f"the trajectory is delta at other times than the model's {rate:g} rows per second; {rule}")
+    used = steps.rows(0, frames)
+    return Drive(None, used, used)
+
+
+def joined(earlier: Trajectory, later: Trajectory) -> Trajectory:
+    """Two trajectories of one layout and form as one."""
+    parts = {
+        name: np.concatenate([getattr(earlier, name), getattr(later, name)]) for name in ("values", "times", "valid")
+    }
+    return replace(later, **parts)
+
+
+def tell_of_gap(future: Trajectory, seen: Trajectory | None, statistics: Statistics) -> None:
+    """Logs where a trajectory does not begin at the state that is known of the start frame."""
+    if seen is None or seen.layout != future.layout or statistics.form != "absolute" or not future.valid[0]:
+        return
+    given, known = (network_rows(row)[0] for row in (future.rows(0, 1), seen))
+    apart = np.abs(given - known) / (2 * statistics.spread)
+    place = int(apart.argmax())
+    if apart[place] > APART:
+        column = future.kind.network.names[place]
+        rule = "if it is on the clock of the whole episode, say with --at where the start frame lies"
+        logger.warning(
+            "the trajectory begins at %s=%.3g, the hand is at %.3g; %s", column, given[place], known[place], rule
+        )
+
+
+def _begin(given: Trajectory) -> float:
+    """When the first frame is: of steps, one step before the first arrival."""
+    if given.form != "delta":
+        return float(given.times[0])
+    step = np.median(np.diff(given.times)) if len(given) > 1 else 1 / given.kind.rate
+    return float(given.times[0] - step)
+
+
+def _sampled(known: Trajectory, times: np.ndarray) -> Trajectory:
+    """At times that may lie beyond its ends by rounding."""
+    rows = resample(known, times.clip(known.times[0], known.times[-1]))
+    return replace(rows, times=times)

@@ -1,0 +1,103 @@
+"""The frames of a rollout as they come, led by a trajectory or by a policy that goes on in turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from vgen.ego.world import EgoWorld
+from vgen.inference.ego.drive import Drive, Led, joined, prolonged, whole_steps
+from vgen.inference.ego.prepare import Scene
+from vgen.state.model import StateModel
+from vgen.state.predict import policy
+from vgen.trajectory.convert import resample
+from vgen.trajectory.trajectory import Trajectory
+
+
+def follow(world: EgoWorld, scene: Scene, drive: Drive) -> Iterator[np.ndarray]:
+    """The video under given actions: uint8 [advance, H, W, 3] at a time. Where they end within a step, the last one is
+    repeated up to its end.
+
+    Args:
+        world: reset here.
+        scene: what it begins with.
+        drive: in the world's form and at its rate.
+    """
+    world.reset(scene.history, scene.text, drive.past, scene.goals, seed=scene.seed)
+    advance = world.settings.advance
+    actions = prolonged(drive.actions, whole_steps(len(drive.actions), advance))
+    for first in range(0, len(actions), advance):
+        yield world.step(actions.rows(first, first + advance))
+
+
+class Policy:
+    """Predicts the hand, rolls the video out under it, and goes on from the frames that came of it, in turns.
+
+    Args:
+        model: Stage I.
+        world: reset when it is played.
+        scene: what it begins with.
+        past: absolute, at any rate, on the clock of the rollout, the state at the start frame last.
+        led: the same at the world's rate, as far back as the world reads it.
+
+    Attributes:
+        led: all rows so far.
+        texts: of the action, one for each turn.
+        seconds: that predictions took.
+    """
+
+    def __init__(self, model: StateModel, world: EgoWorld, scene: Scene, past: Trajectory, led: Led) -> None:
+        self.model, self.world, self.scene, self.led = model, world, scene, led
+        self.texts: list[str] = []
+        self.seconds = 0.0
+        self._past = past
+        self._rate = model.config.rates[world.layout]
+        self._generator = torch.Generator().manual_seed(scene.seed)
+
+    def play(self, frames: int) -> Iterator[np.ndarray]:
+        """The frames that follow, a multiple of the advance: uint8 [advance, H, W, 3] at a time."""
+        world, scene = self.world, self.scene
+        arrived, seen, made = self.led.arrived(), scene.history, 0
+        while made < frames:
+            actions = self._predict(seen, frames - made)
+            if not made:  # the video follows from the text that is given, or from what was just told
+                world.reset(scene.history, scene.text or self.texts[0], arrived, scene.goals, seed=scene.seed)
+            for first in range(0, len(actions), world.settings.advance):
+                chunk = world.step(actions.rows(first, first + world.settings.advance))
+                seen = np.concatenate([seen, chunk])[-self._reach() :]
+                yield chunk
+            made += len(actions)
+
+    def _predict(self, seen: np.ndarray, most: int) -> Trajectory:
+        """The actions of one turn, at most so many, in the world's form."""
+        began, advance, rate = time.perf_counter(), self.world.settings.advance, self.world.rate
+        count = max(self.model.config.horizon, int(np.ceil(advance / rate * self._rate - 1e-6)))
+        text, layout = self.scene.text, self.world.layout
+        future, written = policy(self.model, layout, self._look(seen), self._past, text, count, self._generator)
+        made = min(most, int(count / self._rate * rate + 1e-6) // advance * advance)
+        now = self._past.times[-1]
+        times = now + np.arange(1, made + 1) / rate
+        rows = replace(resample(future, times.clip(max=future.times[-1])), times=times)
+        self.texts.append(written)
+        self._past = self._latest(joined(self._past, rows))
+        actions = self.led.go_on(rows)
+        self.seconds += time.perf_counter() - began
+        return actions
+
+    def _look(self, seen: np.ndarray) -> np.ndarray:
+        """Frames at the state model's rate, the present one last, as far back as they were seen."""
+        back = np.rint(np.arange(self.model.config.states) * self.world.rate / self._rate).astype(int)
+        return seen[len(seen) - 1 - back[back < len(seen)][::-1]]
+
+    def _reach(self) -> int:
+        """How many of the latest frames a prediction may look at."""
+        return int(np.ceil((self.model.config.states - 1) * self.world.rate / self._rate)) + 1
+
+    def _latest(self, rows: Trajectory) -> Trajectory:
+        """Those of which the state model is told."""
+        since = rows.times[-1] - (self.model.config.history + 1) / self._rate
+        return rows.rows(int(np.searchsorted(rows.times, since)), len(rows))

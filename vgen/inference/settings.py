@@ -1,0 +1,178 @@
+"""How a model is run, whatever for: which one, with what it is loaded, and what this machine can do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import torch
+
+from vgen import checks
+from vgen.backbone.lora_files import read_lora
+from vgen.errors import InputError, unknown_key
+from vgen.models import is_hub_id, read_config, resolve
+
+if TYPE_CHECKING:
+    from vgen.backbone.pipeline import VideoPipeline
+
+    Pipeline = TypeVar("Pipeline", bound=VideoPipeline)
+
+SCHEDULERS = ("euler", "unipc", "dpm++")
+OFFLOADS = ("none", "model", "sequential")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Of each attention kernel, the package that brings it to CUDA devices; None comes with torch and runs anywhere.
+ATTENTIONS = {"native": None, "flex": None, "xformers": "xformers", "flash": "flash_attn", "sage": "sageattention"}
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What every command takes of a model.
+
+    Attributes:
+        model: "nano", a diffusers folder or a hub id.
+        lora: A LoRA file, folder or hub id, of any naming that `vgen.backbone.lora` reads.
+        steps: Denoising steps; None is the model's own choice.
+        guidance: Classifier-free guidance, 1 is none; None is the model's own choice.
+        scheduler: "euler", "unipc" or "dpm++"; None is the model's own.
+        attention: "native", "xformers", "flash", "sage" or "flex".
+        offload: What waits in the CPU's memory: "none", a "model" not in use, or "sequential", every layer.
+        dtype: "fp32", "bf16" or "fp16"; "auto" is bf16 on an accelerator and fp32 on the CPU.
+
+    Raises:
+        InputError: a value breaks its rule.
+    """
+
+    model: str = "nano"
+    lora: str | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    scheduler: str | None = None
+    attention: str = "native"
+    offload: str = "none"
+    dtype: str = "auto"
+
+    def __post_init__(self) -> None:
+        checks.text("model", self.model)
+        if self.lora is not None:
+            checks.text("lora", self.lora)
+        if self.steps is not None:
+            checks.whole("steps", self.steps, 1, 1000)
+        if self.guidance is not None:
+            checks.real("guidance", self.guidance, 0, 100)
+        if self.scheduler is not None:
+            checks.choice("scheduler", self.scheduler, SCHEDULERS)
+        checks.choice("attention", self.attention, ATTENTIONS)
+        checks.choice("offload", self.offload, OFFLOADS)
+        checks.choice("dtype", self.dtype, ("auto", *DTYPES))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `dataclasses.asdict`.
+
+        Raises:
+            InputError: a key is unknown or a value breaks its rule.
+        """
+        known = [field.name for field in fields(cls)]
+        for key in data:
+            if key not in known:
+                raise unknown_key(key, known, "the settings")
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a model asks of a canvas, and the canvas that it was made for."""
+
+    temporal_stride: int
+    size_multiple: int
+    frames: int
+    height: int
+    width: int
+
+
+def read_limits(model: str) -> Limits:
+    """The limits of a model from its configuration files, without loading it.
+
+    Args:
+        model: "nano", a diffusers folder or a hub id.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    folder = resolve(model)
+    codec = read_config(folder, "vae/config.json")
+    patch = read_config(folder, "transformer/config.json").get("patch_size", (1, 2, 2))
+    index = read_config(folder, "model_index.json")
+    if not isinstance(patch, list | tuple) or len(patch) != 3:
+        raise InputError(f"model {model!r}: patch_size={checks.show(patch)} must be three whole numbers")
+
+    def size(value: object, name: str, most: int) -> int:
+        return checks.whole(f"model {model!r}: {name}", value, 1, most)
+
+    return Limits(
+        size(codec.get("scale_factor_temporal", 4), "scale_factor_temporal", 64),
+        size(codec.get("scale_factor_spatial", 8), "scale_factor_spatial", 256) * size(patch[1], "patch_size", 64),
+        size(index.get("default_frames", 77), "default_frames", 10**6),
+        size(index.get("default_height", 384), "default_height", 10**6),
+        size(index.get("default_width", 672), "default_width", 10**6),
+    )
+
+
+def check_settings(settings: RunSettings) -> None:
+    """Refuses what this machine cannot do, before anything is loaded.
+
+    Raises:
+        InputError: it names what can be done.
+    """
+    if settings.lora is not None and not os.path.exists(settings.lora) and not is_hub_id(settings.lora):
+        raise InputError(f"lora={checks.show(settings.lora)} is no file, no folder and no hub id as owner/name")
+    accelerated = torch.cuda.is_available()
+    package = ATTENTIONS[settings.attention]
+    if package and not accelerated:
+        raise InputError(
+            f"attention={settings.attention} has kernels for CUDA devices only and there is none; use native"
+        )
+    if package and find_spec(package) is None:
+        raise InputError(f"attention={settings.attention} needs the package {package}; install it, or use native")
+    if settings.offload != "none" and not accelerated:
+        raise InputError(f"offload={settings.offload} needs an accelerator to load to and there is none; use none")
+
+
+def load_pipeline(kind: type[Pipeline], settings: RunSettings) -> Pipeline:
+    """Loads the model as a pipeline of that kind and makes it ready to run as the settings say.
+
+    Raises:
+        InputError: the model or LoRA cannot be loaded, or the machine cannot run it so.
+    """
+    check_settings(settings)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = ("bf16" if device == "cuda" else "fp32") if settings.dtype == "auto" else settings.dtype
+    lora = None if settings.lora is None else read_lora(settings.lora)  # first: a large model takes minutes to load
+    pipe = kind.from_pretrained(settings.model, dtype=DTYPES[dtype])
+    if settings.scheduler is not None:
+        pipe.scheduler = _scheduler(settings.scheduler, pipe.scheduler.config)
+    if lora is not None:
+        pipe.load_lora_weights(lora)
+    if settings.offload == "model":
+        pipe.enable_model_cpu_offload()
+    elif settings.offload == "sequential":
+        pipe.enable_sequential_cpu_offload()
+    else:
+        pipe.to(device)
+    if settings.attention != "native":  # which it is from the start
+        pipe.transformer.set_attention_backend(settings.attention)
+    return pipe
+
+
+def _scheduler(name: str, config: Mapping[str, Any]) -> Any:
+    """A scheduler for flow matching, with the time shift of the model's own."""
+    import diffusers
+
+    shift = config.get("shift", config.get("flow_shift", 1.0))
+    if name == "euler":
+        return diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
+    solver = {"unipc": diffusers.UniPCMultistepScheduler, "dpm++": diffusers.DPMSolverMultistepScheduler}[name]
+    return solver(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)

@@ -1,0 +1,73 @@
+"""Records the Adroit hand as a LeRobot v3.0 dataset.
+
+Cameras: `first_person` looks down over the forearm from where the head would be, `third_person` stands at the left.
+Both have a vertical field of view of 45 degrees. Goals are not drawn.
+
+`observation.state` is the hand's trajectory (layout `adroit_hand`), one row per frame: action k, and the step from row
+k to row k + 1, lead from frame k to frame k + 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from vgen.simulators import recording
+from vgen.simulators.adroit.environment import CAMERAS, Rollout, make_env, roll_out, roll_out_branches
+from vgen.simulators.adroit.hand import LAYOUT, LAYOUT_NAMES
+from vgen.simulators.adroit.settings import AdroitRecording, relocation
+from vgen.simulators.cameras import Studio
+from vgen.simulators.recording import Take
+from vgen.simulators.stage import FilmedStage
+
+ACTUATORS = ["ARTx", "ARTy", "ARTz", "ARRx", "ARRy", "ARRz", "WRJ1", "WRJ0"]
+ACTUATORS += [f"{finger}J{i}" for finger in ("FF", "MF", "RF") for i in (3, 2, 1, 0)]
+ACTUATORS += [f"{finger}J{i}" for finger in ("LF", "TH") for i in (4, 3, 2, 1, 0)]
+POSE_NAMES = ["x", "y", "z", "qw", "qx", "qy", "qz"]
+
+
+class AdroitStage(FilmedStage[Rollout]):
+    """Adroit's relocation and its cameras; a `vgen.simulators.recording.Stage`."""
+
+    names: ClassVar[Mapping[str, Sequence[str]]] = {
+        "observation.state": LAYOUT_NAMES,
+        "action": ACTUATORS,
+        "observation.joints": ACTUATORS,
+        "observation.object_pose": POSE_NAMES,
+        "observation.camera_pose": POSE_NAMES,
+    }
+    layouts: ClassVar[Mapping[str, str]] = {"observation.state": LAYOUT}
+    robot_type: ClassVar[str] = "adroit"
+
+    def __init__(self, task: str, size: int) -> None:
+        self._env, self._hand = make_env()
+        super().__init__(task, Studio(self._env.model, self._env.data, size, CAMERAS))
+
+    def _roll_out(self, seed: int, max_steps: int) -> Rollout | None:
+        return roll_out(self._env, self._hand, seed, max_steps)
+
+    def _branches(self, seed: int, max_steps: int, count: int) -> Sequence[tuple[str, Rollout]]:
+        return roll_out_branches(self._env, self._hand, seed, max_steps, count)
+
+    def _take(self, rollout: Rollout, seed: int, **group: object) -> Take:
+        columns = {
+            "observation.state": rollout.state,
+            "action": rollout.action,
+            "observation.joints": rollout.joints,
+            "observation.object_pose": rollout.ball,
+            "observation.camera_pose": self._studio.pose(rollout.physics, "first_person"),
+        }
+        extra = {"env": self._task, "seed": seed, "success": rollout.success is not None, "noise": rollout.noise}
+        extra["goal"] = rollout.goal.tolist()
+        sentence = relocation(self._start(), rollout.goal)
+        return Take(columns, rollout.physics, sentence, extra | group)
+
+    def _start(self) -> np.ndarray:
+        """Where the ball lies when an episode begins."""
+        return self._env.model.body_pos[self._env.obj_body_id].copy()
+
+
+def record(settings: AdroitRecording) -> Path:
+    """Record an Adroit dataset; see `vgen.simulators.recording.record`."""
+    return recording.record(settings, AdroitStage)

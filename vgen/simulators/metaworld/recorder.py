@@ -1,0 +1,63 @@
+"""Records Meta-World's shipped experts as a LeRobot v3.0 dataset.
+
+Cameras: `first_person` looks down at the table from where the robot's head is, `eye_in_hand` moves with the gripper,
+`third_person` stands at the side. First and third person have a vertical field of view of 45 degrees, eye in hand 90.
+Goals are not drawn.
+
+`observation.state` is the hand's trajectory (layout `position4`), one row per frame: action k, and the step from row k
+to row k + 1, lead from frame k to frame k + 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from vgen.simulators import recording
+from vgen.simulators.cameras import Studio
+from vgen.simulators.metaworld.environment import (
+    ACTION_NAMES,
+    CAMERAS,
+    POSE_NAMES,
+    STATE_NAMES,
+    Rollout,
+    make_env,
+    roll_out,
+    roll_out_branches,
+)
+from vgen.simulators.metaworld.settings import MetaworldRecording
+from vgen.simulators.metaworld.tasks import SENTENCES
+from vgen.simulators.recording import Take
+from vgen.simulators.stage import FilmedStage
+
+
+class MetaworldStage(FilmedStage[Rollout]):
+    """One Meta-World task and its cameras; a `vgen.simulators.recording.Stage`."""
+
+    names: ClassVar[Mapping[str, Sequence[str]]] = {
+        "observation.state": STATE_NAMES,
+        "action": ACTION_NAMES,
+        "observation.camera_pose": POSE_NAMES,
+    }
+    layouts: ClassVar[Mapping[str, str]] = {"observation.state": "position4"}
+    robot_type: ClassVar[str] = "sawyer"
+
+    def __init__(self, task: str, size: int) -> None:
+        self._env = make_env(task)
+        super().__init__(task, Studio(self._env.model, self._env.data, size, CAMERAS))
+
+    def _roll_out(self, seed: int, max_steps: int) -> Rollout | None:
+        return roll_out(self._env, self._task, seed, max_steps)
+
+    def _branches(self, seed: int, max_steps: int, count: int) -> Sequence[tuple[str, Rollout]]:
+        return roll_out_branches(self._env, self._task, seed, max_steps, count)
+
+    def _take(self, rollout: Rollout, seed: int, **group: object) -> Take:
+        pose = self._studio.pose(rollout.physics, "first_person")
+        columns = {"observation.state": rollout.state, "action": rollout.action, "observation.camera_pose": pose}
+        extra = {"env": self._task, "seed": seed, "success": rollout.success is not None, "noise": rollout.noise}
+        return Take(columns, rollout.physics, SENTENCES[self._task], extra | group)
+
+
+def record(settings: MetaworldRecording) -> Path:
+    """Record a Meta-World dataset; see `vgen.simulators.recording.record`."""
+    return recording.record(settings, MetaworldStage)

@@ -1,0 +1,386 @@
+"""What a run would do and need, before it is started: weights, data, memory and steps, by arithmetic alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vgen.data.buckets import Bucket, parse_sizes
+from vgen.data.clips import Clips
+from vgen.data.opening import DataConfig, TrainingData, open_data
+from vgen.errors import InputError
+from vgen.train.config import TrainConfig
+from vgen.train.objectives import objective_class
+from vgen.train.objectives.base import check_stage
+from vgen.train.objectives.outline import BodyOutline, Outline, Tokens
+from vgen.train.samples import Samples
+
+GB = 1e9
+FP32, BF16 = 4, 2
+MAX_LIVE = 10**9  # weights that DeepSpeed's ZeRO 3 holds gathered at most, unless its JSON says otherwise
+BUCKET = 5 * 10**8  # weights in its buffer for exchanging gradients, likewise
+OFFLOADS = (
+    (0, "none"),
+    (1, "none"),
+    (1, "optimizer"),
+    (2, "none"),
+    (2, "optimizer"),
+    (3, "none"),
+    (3, "optimizer"),
+    (3, "all"),
+)
+CODEC_BYTES = 60  # per pixel of the codec's own grid and base channel; measured on a CPU, with the convolutions' space
+
+
+@dataclass(frozen=True)
+class States:
+    """Bytes per GPU of what a run holds between its steps and in them, and per GPU's share of the CPU's memory."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    average: float
+    host: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """On the GPU."""
+        return self.weights + self.gradients + self.optimizer + self.average
+
+
+@dataclass(frozen=True)
+class BucketPlan:
+    """One line of the bucket table; `clips` is None where the data are not there to be counted."""
+
+    bucket: Bucket
+    clips: int | None
+    tokens: Tokens | None
+
+
+@dataclass(frozen=True)
+class BodyPlan:
+    """A body's buckets; `videos` and `problem` as of a plan."""
+
+    outline: BodyOutline
+    buckets: list[BucketPlan]
+    videos: int
+    problem: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run on paper. `drops`: reasons and counts; `problem`: why its data would be refused, or ""."""
+
+    outline: Outline
+    gpus: int
+    clips_per_step: int
+    buckets: list[BucketPlan]
+    videos: int
+    held_out: int
+    drops: Counter[str]
+    problem: str
+    bodies: list[BodyPlan]
+
+    @property
+    def clips(self) -> int:
+        """Of an epoch."""
+        return sum(line.clips or 0 for line in self.buckets)
+
+    def check_data(self) -> None:
+        """Refuses what the run would refuse of its data.
+
+        Raises:
+            InputError: as the run would raise it.
+        """
+        for part in (self, *self.bodies):
+            if part.problem:
+                raise InputError(part.problem)
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Optimiser steps in which every clip comes once."""
+        return self.clips / self.clips_per_step
+
+    @property
+    def tokens_per_epoch(self) -> float:
+        """That the backbone reads: targets and conditions."""
+        lines = [line for line in self.buckets if line.tokens and line.clips]
+        return sum(line.clips * (line.tokens.target + line.tokens.given) for line in lines)
+
+
+def make_plan(config: TrainConfig, gpus: int) -> Plan:
+    """Plans a run on so many GPUs. No weight is allocated, no clip decoded and nothing written; videos are opened to
+    count their frames, where a cache does not tell them.
+
+    Raises:
+        InputError: the run would be refused, for another reason than its data, which the plan tells.
+    """
+    if gpus < 1 or gpus % config.sequence_parallel_size:
+        size = config.sequence_parallel_size
+        near = max(1, round(gpus / size)) * size
+        raise InputError(f"gpus={gpus} is not a multiple of sequence_parallel_size={size}; nearest: {near}")
+    _check_resume(config, gpus)
+    objective = objective_class(config.objective.name)
+    check_stage(config.zero_stage, objective, config.objective.name)
+    outline = objective.outline(config.objective)
+    Samples(config.samples, outline, Path(config.run))
+    step = outline.batch * config.accumulation * gpus // config.sequence_parallel_size
+    bodies = [_plan_body(outline, body) for body in outline.bodies]
+    data, lines, problem = _counted(outline, outline)
+    if data is None:
+        return Plan(outline, gpus, step, lines, 0, 0, Counter(), problem, bodies)
+    drops = Counter(data.bad.found.values()) + data.assignment.reasons()
+    return Plan(outline, gpus, step, lines, data.bad.total, len(data.held_out.places), drops, "", bodies)
+
+
+def _check_resume(config: TrainConfig, gpus: int) -> None:
+    """Refuses what cannot go on from the checkpoints of its run."""
+    if not (Path(config.run) / "checkpoints").is_dir():
+        return
+    from vgen.train.checkpoint import described_checkpoint  # late: with DeepSpeed, which takes seconds
+    from vgen.train.distributed import Ranks
+    from vgen.train.resume import check_resume
+
+    if checkpoint := described_checkpoint(Path(config.run)):
+        check_resume(checkpoint, config, Ranks(0, gpus, torch.device("cpu"), config.sequence_parallel_size))
+
+
+def _plan_body(outline: Outline, body: BodyOutline) -> BodyPlan:
+    data, lines, problem = _counted(body, outline)
+    return BodyPlan(body, lines, 0 if data is None else data.bad.total, problem)
+
+
+def _counted(part: Outline | BodyOutline, outline: Outline) -> tuple[TrainingData | None, list[BucketPlan], str]:
+    """The data of a part of a run and its buckets; where they cannot be opened, None, the named buckets, and why."""
+    try:
+        data = open_data(part.data, outline.lengths, outline.multiple, outline.captions, write=False)
+    except InputError as error:
+        named = _named_buckets(part.data, outline)
+        return None, [BucketPlan(bucket, None, _tokens(part, bucket)) for bucket in named], str(error)
+    counts = _clip_counts(data.train, part.clips, outline.all_places)
+    return data, [BucketPlan(bucket, counts[bucket], _tokens(part, bucket)) for bucket in sorted(counts)], ""
+
+
+def model_states(
+    trained: int,
+    frozen: int,
+    gpus: int,
+    stage: int,
+    offload: str = "none",
+    largest: int = 0,
+    live: int = MAX_LIVE,
+    average: bool = True,
+    weight_bytes: int = FP32,
+) -> States:
+    """Bytes of weights, gradients, optimiser and average, at the moment when they are most.
+
+    Per trained weight, with w bytes a weight (4 in vgen: fp32, autocast to bf16) on N GPUs:
+
+    - ZeRO 0: weight w, gradient w, Adam's two moments 8, average 4.
+    - ZeRO 1: weight w, gradient w and a flat fp32 copy of the own share 4/N; fp32 master weight and moments 12/N;
+      average 4.
+    - ZeRO 2: as 1, with the gradient split: (w + 4)/N.
+    - ZeRO 3: weight w/N (frozen ones too), gradient 4/N, master weight and moments 12/N, average 4/N; plus w for each
+      of the `live` gathered weights and for each gradient of the `largest` layer.
+
+    Offload moves master weights, moments and gradients ("optimizer", ZeRO 1 to 3; ZeRO 1 keeps the gradients) to the
+    CPU, and with "all" (ZeRO 3) the weights too. Without frozen weights and average, and w = 2, this is what
+    DeepSpeed's own `estimate_zero2_model_states_mem_needs` and `estimate_zero3_model_states_mem_needs` say; those know
+    no fp32 weights, no frozen ones, and no average.
+    """
+    assert offload in ("none", "optimizer", "all"), offload
+    share = 1 if stage == 0 else 1 / gpus
+    weights = weight_bytes * (trained + frozen)
+    whole = {0: 1.0, 1: 1.0, 2: share, 3: 0.0}[stage]
+    gradients = trained * (weight_bytes * whole + (FP32 * share if stage else 0))
+    optimizer = trained * share * (8 if stage == 0 and weight_bytes == FP32 else 12)
+    shadow = FP32 * trained * (share if stage == 3 else 1) if average else 0.0
+    gathered = 0.0
+    if stage == 3:
+        weights /= gpus
+        gathered = weight_bytes * (max(largest, min(live, trained + frozen)) + largest)
+    host = 0.0
+    if offload != "none":
+        kept = weight_bytes * trained if stage == 1 else 0.0
+        host, optimizer, gradients = optimizer + FP32 * trained * share, 0.0, kept
+    if offload == "all":
+        host, weights = host + weights, 0.0
+    return States(weights + gathered, gradients, optimizer, shadow, host)
+
+
+def activations(outline: Outline, batch: int, tokens: int, sequence: int = 1, checkpointing: bool = False) -> float:
+    """Bytes that the backbone's blocks keep of a batch for the backward pass, and in it.
+
+    A block of width D with feed-forward width F keeps 69 D + 4 F bytes of each token and 12 D of each token of text
+    (bf16 autocast, an attention kernel that keeps no L x L matrix). With checkpointing each block keeps its input, 2 D
+    bytes a token, and one block at a time keeps all. `sequence` ranks share the tokens of a sample, not of the text.
+
+    Args:
+        batch: samples.
+        tokens: of the longest sample, conditions included.
+    """
+    backbone = outline.backbone
+    width = backbone["num_attention_heads"] * backbone["attention_head_dim"]
+    own, text = batch * tokens / sequence, batch * outline.text_tokens
+    block = own * (69 * width + 4 * backbone["ffn_dim"]) + text * 12 * width
+    if not checkpointing:
+        return backbone["num_layers"] * block
+    return backbone["num_layers"] * own * BF16 * width + block
+
+
+def codec_bytes(outline: Outline, bucket: Bucket) -> float:
+    """Bytes that the codec needs while it encodes conditions, without its weights."""
+    config = outline.parts["codec"].config
+    grid = bucket.height * bucket.width / (config.patch_size or 1) ** 2
+    return CODEC_BYTES * grid * config.base_dim * outline.images
+
+
+def parameters(part: nn.Module) -> tuple[int, int]:
+    """How many of its parameters are trained, and how many frozen."""
+    counts = {True: 0, False: 0}
+    for parameter in part.parameters():
+        counts[parameter.requires_grad] += parameter.numel()
+    return counts[True], counts[False]
+
+
+def report(plan: Plan, config: TrainConfig) -> Iterator[str]:
+    """The plan as lines of text."""
+    yield from _component_lines(plan)
+    yield ""
+    yield from _data_lines(plan, config)
+    yield ""
+    yield from _memory_lines(plan, config)
+
+
+def _component_lines(plan: Plan) -> Iterator[str]:
+    yield f"{'component':<16}{'trained':>12}{'frozen':>12}"
+    for name, part in plan.outline.parts.items():
+        trained, frozen = parameters(part)
+        yield f"{name:<16}{trained / 1e6:>10.2f} M{frozen / 1e6:>10.2f} M"
+    for name, count in plan.outline.cached.items():
+        yield f"{name:<16}{'not loaded in training, its answers are cached':>50}: {count / 1e6:.2f} M"
+
+
+def _data_lines(plan: Plan, config: TrainConfig) -> Iterator[str]:
+    if plan.problem:
+        yield f"data: cannot be counted: {plan.problem}"
+    else:
+        yield f"data: {plan.videos} videos, {plan.held_out} of them held out"
+    yield f"{'bucket (HxWxT)':<20}{'clips':>10}{'steps/epoch':>14}{'tokens':>10}{'given, mean':>14}{'most':>8}"
+    for line in plan.buckets:
+        clips = "?" if line.clips is None else str(line.clips)
+        steps = "?" if line.clips is None else f"{line.clips / plan.clips_per_step:.1f}"
+        tokens = line.tokens and f"{line.tokens.target:>10}{line.tokens.given:>14.0f}{line.tokens.most_given:>8}"
+        yield f"{line.bucket!s:<20}{clips:>10}{steps:>14}{tokens or ''}"
+    for reason, count in plan.drops.most_common():
+        yield f"dropped: {count} {reason}"
+    parts = f"{plan.outline.batch} clips x {config.accumulation} accumulated x {plan.gpus} GPUs"
+    shared = f" / {config.sequence_parallel_size} that share a sample" if config.sequence_parallel_size > 1 else ""
+    yield f"a step: {plan.clips_per_step} clips ({parts}{shared})"
+    if not plan.problem:
+        epochs = f"{config.steps / plan.steps_per_epoch:.1f} epochs in {config.steps} steps"
+        yield f"an epoch: {plan.clips} clips, {plan.steps_per_epoch:.1f} steps, {epochs}"
+        if plan.tokens_per_epoch:
+            yield f"an epoch: {plan.tokens_per_epoch / 1e6:.2f} M tokens"
+    for body in plan.bodies:
+        yield from _body_lines(body)
+
+
+def _body_lines(body: BodyPlan) -> Iterator[str]:
+    outline, name = body.outline, Path(body.outline.data.dataset or "").name
+    found = f"cannot be counted: {body.problem}" if body.problem else f"{body.videos} episodes"
+    share = f"{outline.share:.0%} of the batches of {outline.batch}"
+    yield f"{outline.layout} of {name}, {share}, beside the canvas's: {found}"
+    for line in body.buckets:
+        clips = "?" if line.clips is None else line.clips
+        given = f"{line.tokens.given:.0f} given on average, {line.tokens.most_given} at most"
+        yield f"  {line.bucket}: {clips} clips, {line.tokens.target} tokens, {given}"
+
+
+def _memory_lines(plan: Plan, config: TrainConfig) -> Iterator[str]:
+    names = ("weights", "gradients", "optimiser", "average", "total", "CPU")
+    yield f"memory per GPU of {plan.gpus}, in GB of 1e9 bytes"
+    yield f"{'ZeRO':<6}{'offload':<11}{''.join(f'{name:>11}' for name in names)}"
+    for stage, offload in OFFLOADS:
+        s = _states(plan, config, stage, offload)
+        cells = (s.weights, s.gradients, s.optimizer, s.average, s.total, s.host)
+        yield f"{stage:<6}{offload:<11}{''.join(f'{cell / GB:>11.2f}' for cell in cells)}"
+    stage, offload = config.zero_stage, offload_of(config)
+    together = {f"ZeRO {stage}, offload {offload}": _states(plan, config, stage, offload).total}
+    together["exchange of gradients"] = 0 if stage == 0 else BF16 * BUCKET
+    trained, _ = _counts(plan.outline)
+    together["bf16 copies of weights"] = BF16 * trained if config.precision == "bf16" and stage < 3 else 0
+    if plan.outline.backbone is not None and plan.buckets:
+        batches = list(_longest(plan))
+        named = " and ".join(f"{batch} x {line.tokens.most} tokens of {line.bucket}" for batch, line in batches)
+        kept = [
+            sum(
+                activations(plan.outline, batch, line.tokens.most, config.sequence_parallel_size, c)
+                for batch, line in batches
+            )
+            for c in (False, True)
+        ]
+        yield f"activations of {named}: {kept[0] / GB:.2f} without activation checkpointing, {kept[1] / GB:.2f} with it"
+        together["activations"] = kept[plan.outline.checkpointing]
+        together["codec at work"] = max(codec_bytes(plan.outline, line.bucket) for line in plan.buckets)
+    yield "this recipe: " + ", ".join(f"{name} {size / GB:.2f}" for name, size in together.items())
+    missing = "" if "activations" in together else ", without activations, which are not estimated here"
+    yield f"             together {sum(together.values()) / GB:.2f}{missing}"
+
+
+def _longest(plan: Plan) -> Iterator[tuple[int, BucketPlan]]:
+    """The batches that a step may hold at once at most: their samples, and the longest one."""
+    yield plan.outline.batch, max(plan.buckets, key=lambda line: line.tokens.most)
+    bodies = [(body.outline.batch, line) for body in plan.bodies for line in body.buckets]
+    if bodies:
+        yield max(bodies, key=lambda pair: pair[1].tokens.most)
+
+
+def offload_of(config: TrainConfig) -> str:
+    """What the DeepSpeed JSON of a recipe puts on the CPU: none, optimizer, or all (weights too).
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if config.deepspeed is None:
+        return "none"
+    try:
+        zero = json.loads(Path(config.deepspeed).read_text()).get("zero_optimization", {})
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"deepspeed={config.deepspeed} is not a readable JSON file: {error}") from error
+    on_cpu = [part for part in ("optimizer", "param") if zero.get(f"offload_{part}", {}).get("device") == "cpu"]
+    return "all" if len(on_cpu) == 2 else "optimizer" if on_cpu == ["optimizer"] else "none"
+
+
+def _states(plan: Plan, config: TrainConfig, stage: int, offload: str) -> States:
+    modules = [module for part in plan.outline.parts.values() for module in part.modules()]
+    largest = max(sum(p.numel() for p in module.parameters(recurse=False)) for module in modules)
+    average = config.ema_decay > 0
+    return model_states(*_counts(plan.outline), plan.gpus, stage, offload, largest, average=average)
+
+
+def _counts(outline: Outline) -> tuple[int, int]:
+    counts = [parameters(part) for part in outline.parts.values()]
+    return sum(trained for trained, _ in counts), sum(frozen for _, frozen in counts)
+
+
+def _tokens(part: Outline | BodyOutline, bucket: Bucket) -> Tokens | None:
+    return part.tokens(bucket) if part.tokens else None
+
+
+def _named_buckets(data: DataConfig, outline: Outline) -> list[Bucket]:
+    sizes = parse_sizes(data.sizes, outline.multiple)
+    return [Bucket(*size, length) for size in sizes for length in outline.lengths]
+
+
+def _clip_counts(clips: Clips, count: int | None, all_places: bool) -> Counter[Bucket]:
+    if all_places:
+        return Counter({bucket: len(numbers) for bucket, numbers in clips.by_bucket().items()})
+    numbers = clips.windows() if count is None else clips.spread(count)
+    return Counter(clips.bucket(number) for number in numbers)

@@ -1,0 +1,1 @@
+"""What a hand did, over time: layouts, conversions, edits, files. Nothing here needs torch."""
