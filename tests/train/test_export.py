@@ -131,7 +131,7 @@ def test_the_front_end_goes_along_and_other_runs_give_parts(run, tmp_path):
 
 def test_nothing_is_overwritten_and_a_run_without_a_record_is_refused(run, tmp_path):
     (tmp_path / "model").mkdir()
-    with pytest.raises(InputError, match="exists"):
+    with pytest.raises(InputError, match="name another folder"):
         export(run, tmp_path / "model", torch.bfloat16)
     (run / "run.json").unlink()
     with pytest.raises(InputError, match=r"no readable run\.json"):
