@@ -62,10 +62,10 @@ def read_canvas(options: dict) -> Canvas:
         return Canvas.from_yaml(options["spec"], **given).add(*patches)
     if not {"frames", "size"} <= given.keys():
         from vgen.inference.canvas_settings import Settings
-        from vgen.inference.settings import read_limits
+        from vgen.models import ModelInfo
 
-        limits = read_limits(options.get("model", Settings.model))
-        given = {"frames": limits.frames, "size": f"{limits.height}x{limits.width}"} | given
+        info = ModelInfo.read(options.get("model", Settings.model), parts=())
+        given = {"frames": info.frames, "size": f"{info.height}x{info.width}"} | given
     return Canvas.from_dict(given).add(*patches)
 
 
