@@ -129,9 +129,9 @@ def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"out=.*file is a file; name a folder"):
         check_folder(tmp_path / "file", VIDEO_RUN, overwrite=True)
-    with pytest.raises(InputError, match=r"out=.*file.* cannot be written"):
-        with results_folder(tmp_path / "file/below", VIDEO_RUN):
-            pass
+    below = tmp_path / "file/below"
+    with pytest.raises(InputError, match=r"out=.*file.* cannot be written"), results_folder(below, VIDEO_RUN):
+        pass
 
 
 def test_a_folder_that_is_there_may_be_on_another_disk(tmp_path):

@@ -113,7 +113,9 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[Recording]) -> Non
     tasks = f"default: all {len(kind.all_tasks)}" if len(kind.all_tasks) > 9 else f"default: {tasks}"
     steps = f"longest episode, at {kind.fps} steps/s"
     parser.add_argument("--out", type=Path, required=True, help="dataset folder to make")
-    parser.add_argument("--overwrite", action="store_true", help="replace a data set that lies there, once done")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a data set at --out, whole, once the new one is complete"
+    )
     parser.add_argument("--tasks", nargs="+", default=list(default["tasks"]), metavar="TASK", help=tasks)
     parser.add_argument("--train-seeds", **count, default=default["train_seeds"], help="training episodes per task")
     parser.add_argument("--test-seeds", **count, default=default["test_seeds"], help="test episodes per training task")

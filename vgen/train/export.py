@@ -16,8 +16,7 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.jsonl import read_records
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
-from vgen.inference.ego.limits import EGO, STATE
-from vgen.models import loading, read_config
+from vgen.models import EGO, STATE, loading, read_config
 from vgen.results import MODEL, check_file, check_folder, results_folder
 from vgen.state.model import StateModel
 from vgen.train.logs import read_record

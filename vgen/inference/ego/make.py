@@ -11,7 +11,7 @@ from vgen.inference.ego.question import Question
 from vgen.inference.ego.record import describe_run
 from vgen.inference.ego.settings import Settings
 from vgen.inference.record import write_record
-from vgen.results import VIDEO_RUN, check_folder, results_folder
+from vgen.results import VIDEO_RUN, results_folder
 
 if TYPE_CHECKING:
     from vgen.inference.ego.answer import Made
@@ -23,7 +23,6 @@ def make(question: Question, settings: Settings, out: str | PathLike, overwrite:
     Raises:
         InputError: as `prepare`; or the folder cannot be written, or holds something, see `vgen.results`.
     """
-    check_folder(out, VIDEO_RUN, overwrite)
     prepared = prepare(question, settings)
     with results_folder(out, VIDEO_RUN, overwrite) as folder:
         run = describe_run(question, settings, out)
