@@ -18,7 +18,7 @@ from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.fusion import ActionFusion, ActionTokens, ContextSizes
 from vgen.ego.injection import INJECTIONS, Reach, reach_of
 from vgen.errors import InputError, unknown_key
-from vgen.trajectory.statistics import kept_statistics
+from vgen.models import EGO, PartInfo
 
 
 class EgoAdapter(ModelMixin, ConfigMixin):
@@ -114,15 +114,10 @@ class EgoAdapter(ModelMixin, ConfigMixin):
             layouts={**self.config.layouts, name: columns}, statistics={**self.config.statistics, name: statistics}
         )
 
-    def statistics_of(self, layout: str) -> Mapping[str, Any]:
-        """How actions of a layout are normalised, as plain JSON.
-
-        Raises:
-            InputError: the layout is unknown, or has no statistics.
-        """
-        if layout not in self.config.layouts:
-            raise unknown_key(layout, self.config.layouts, "the layouts of this model")
-        return kept_statistics(self.config.statistics, layout)
+    @property
+    def info(self) -> PartInfo:
+        """What it knows of trajectories."""
+        return PartInfo.from_config(EGO, self.config)
 
     def bind(
         self,
@@ -138,7 +133,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         """The backbone's adapter for one trajectory, good for all denoising steps of a call.
 
         Args:
-            actions: [B, A, D], normalised by `statistics_of(layout)`; anything, NaN too, where not valid.
+            actions: [B, A, D], normalised by `info.statistics_of(layout)`; anything, NaN too, where not valid.
             times: [B, A] float64, arrivals in pixel frames: action k leads from frame k to frame k + 1 and has time
                 k + 1, so frame 0 feels none.
             valid: [B, A] bool; what is not valid is as if absent. A sample without any is left as the backbone has it.
@@ -152,7 +147,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         Raises:
             InputError: the layout is unknown, has no statistics, or has another number of columns.
         """
-        self.statistics_of(layout)
+        self.info.statistics_of(layout)
         columns = self.config.layouts[layout]
         if actions.shape[-1] != columns:
             raise InputError(f"actions have {actions.shape[-1]} columns; layout {layout!r} has {columns}")

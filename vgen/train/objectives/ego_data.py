@@ -16,8 +16,7 @@ from vgen.data.encoded import EncodedClips
 from vgen.data.opening import TrainingData, open_dataset
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError, unknown_key
-from vgen.inference.ego.limits import EGO
-from vgen.models import resolve
+from vgen.models import EGO, resolve
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_rows
 from vgen.trajectory.convert import convert
