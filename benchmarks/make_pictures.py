@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """Makes the moving picture at the top of the README: what nano is given, and what it makes of it.
 
-    python docs/make_pictures.py --out docs
-    python docs/make_pictures.py --out pictures --keep outputs/pictures   # keeps the folders of the four commands
+    python benchmarks/make_pictures.py --out docs
+    python benchmarks/make_pictures.py --out pictures --keep outputs/pictures   # keeps the folders of the four commands
 
-Two canvases and two rollouts are made with the commands that a user has. Each is one pair of panels: on the left what is
-given, on the right what nano made.
+Two canvases and two rollouts are made with the commands that a user has. Each is one pair of panels: on the left what
+is given, on the right what nano made.
 """
 
 from __future__ import annotations
