@@ -332,7 +332,7 @@ def test_a_run_is_not_written_over_unasked_and_then_replaced_whole(run, monkeypa
     before = {file.name: file.read_bytes() for file in Path("out").iterdir()}
     explain = (*TINY, "--mode", "inverse", "--video", "media/clip.mp4", "--layout", "position4", "--out", "out")
     for again in (explain, ("--from", "out/run.json", "--out", "out")):
-        with pytest.raises(InputError, match="out=out holds the results of a run already; .*--overwrite"):
+        with pytest.raises(InputError, match=r"out=out holds the results of a run already; .*--overwrite"):
             run(*again)
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
         broken.setattr(answer, "contact_sheet", Mock(side_effect=KeyboardInterrupt))
