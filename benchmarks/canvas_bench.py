@@ -31,7 +31,7 @@ from torch import Tensor
 
 from vgen.backbone.codec import WanCodec
 from vgen.canvas.pipeline import CanvasPipeline
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError, exit_on_input_error
 from vgen.metrics import CENTROID_WINDOW_DB, MOVING_THRESHOLD, PSNR_CAP
 

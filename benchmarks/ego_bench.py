@@ -39,7 +39,7 @@ from ego_suite.tracker import Tracker, load_tracker
 from ego_suite.tracking import Tracking
 
 from vgen.backbone.shapes import check_advance
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.errors import InputError, Parser, exit_on_input_error, unknown_key

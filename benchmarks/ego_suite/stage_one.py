@@ -31,7 +31,7 @@ from ego_suite.cases import HORIZONS, START
 from ego_suite.forward import mean
 from vgen.backbone.codec import Codec
 from vgen.data.buckets import clip_frames, frame_step
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.inference.ego.limits import STATE
 from vgen.metrics import box_iou
 from vgen.models import resolve

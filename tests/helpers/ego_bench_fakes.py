@@ -11,7 +11,7 @@ from ego_suite.play import Played
 
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.transformer import VideoTransformer
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.ego.adapter import EgoAdapter
 from vgen.inference.ego.limits import EGO
 from vgen.state.frame_encoder import LatentVision

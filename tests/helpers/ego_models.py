@@ -10,7 +10,7 @@ from trajectory_samples import sample
 
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.transformer import VideoTransformer
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.ego.adapter import EgoAdapter
 from vgen.inference.ego.limits import EGO
 from vgen.media.writing import write_video

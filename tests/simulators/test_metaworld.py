@@ -11,7 +11,7 @@ import pytest
 if importlib.util.find_spec("metaworld") is None:  # importorskip would import mujoco before MUJOCO_GL is set
     pytest.skip("metaworld is not installed", allow_module_level=True)
 
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.simulators import metaworld_env, recording
 from vgen.simulators.cameras import Studio

@@ -12,7 +12,7 @@ from ego_suite.cases import START, Case
 from ego_suite.roller import _timed
 from tiny_wan import save_tiny_wan
 
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.data.opening import DataConfig
 from vgen.errors import InputError
 from vgen.inference.ego.drive import drive_by, enough, future_of, past_of, read_known

@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from tiny_wan import save_tiny_wan
 
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.data.opening import DataConfig
 from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError

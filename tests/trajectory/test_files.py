@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from trajectory_samples import LAYOUT_NAMES, sample, with_gap
 
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.errors import InputError, TryAgain
 from vgen.trajectory.convert import to_delta
 from vgen.trajectory.files import Source, read_trajectory, write_trajectory

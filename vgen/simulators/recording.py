@@ -16,8 +16,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from vgen.data.lerobot import CAMERA_PREFIX
-from vgen.data.lerobot_writer import LeRobotWriter, check_free, disk_errors
+from vgen.data.lerobot.dataset import CAMERA_PREFIX
+from vgen.data.lerobot.writer import LeRobotWriter, check_free, disk_errors
 from vgen.errors import InputError
 from vgen.media.writing import CRF, write_video
 from vgen.simulators.settings import Recording, Shot, check, shots

@@ -17,9 +17,9 @@ from vgen.backbone.rope import temporal_position
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import latent_frames
 from vgen.backbone.transformer import BlockAdapter
+from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
 from vgen.data.opening import TrainingData, open_data
-from vgen.data.shares import worker_count
 from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError

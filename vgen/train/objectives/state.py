@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vgen.backbone.codec import WanCodec, load_vae
-from vgen.data.shares import worker_count
+from vgen.data.cache.shares import worker_count
 from vgen.errors import InputError
 from vgen.inference.ego.limits import STATE
 from vgen.media.pixels import to_unit
