@@ -53,7 +53,7 @@ class Roller:
     def begin(self, cases: Sequence[Case], settings: RolloutSettings) -> tuple[Rollout, TimedActions]:
         """A rollout at frame START of some cases, and the actions that lead on."""
         layout = cases[0].trajectory.layout
-        statistics = Statistics.from_json(self.pipe.ego.statistics_of(layout))
+        statistics = Statistics.from_json(self.pipe.ego.info.statistics_of(layout))
         actions = timed_actions([case.trajectory for case in cases], statistics, -START)
         history = torch.stack([to_unit(case.video[:, : START + 1]) for case in cases])
         rollout = Rollout(

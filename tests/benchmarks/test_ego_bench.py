@@ -55,7 +55,7 @@ def test_a_rollout_starts_at_the_start_with_its_past_and_goes_as_far_as_its_case
     one, settings = case(reach=8, seed=3), roller.settings
     made = roller.roll([one])
     assert made.shape == (1, 3, 9, SIZE, SIZE) and torch.equal(made[:, :, 0], truth_of([one])[:, :, 0])
-    statistics = Statistics.from_json(roller.pipe.ego.statistics_of("position4"))
+    statistics = Statistics.from_json(roller.pipe.ego.info.statistics_of("position4"))
     rows = torch.from_numpy(statistics.normalise(one.trajectory))[None]
     arrivals = (torch.arange(rows.shape[1]) - START)[None].double()
     actions = TimedActions(rows, arrivals, torch.ones(rows.shape[:2], dtype=torch.bool))

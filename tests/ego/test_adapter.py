@@ -11,7 +11,7 @@ from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.injection import INJECTIONS
 from vgen.errors import InputError
-from vgen.inference.ego.limits import EGO
+from vgen.models import EGO
 
 TINY = {"num_attention_heads": 2, "attention_head_dim": 24, "in_channels": 4, "out_channels": 4, "num_layers": 2}
 COMMON = {"text_dim": 24, "freq_dim": 32, "ffn_dim": 64}
@@ -164,7 +164,7 @@ def test_it_travels_in_the_model_folder(backbone, scene, injection, tmp_path):
     back, report = EgoAdapter.from_pretrained(tmp_path, subfolder=EGO, output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
     assert torch.equal(run(backbone, scene, bind(back, scene)), expected)
-    assert back.statistics_of("pose") == STATISTICS["pose"]
+    assert back.info.statistics_of("pose") == STATISTICS["pose"]
     assert json.loads((tmp_path / EGO / "config.json").read_text())["statistics"] == STATISTICS
 
 

@@ -19,7 +19,7 @@ from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings
 from vgen.ego.world import EgoWorld, environment
 from vgen.errors import InputError
-from vgen.inference.ego.limits import EGO
+from vgen.models import EGO
 from vgen.trajectory.statistics import Statistics
 
 LAYOUT, WIDTH, SIZE = "position4", 4, (32, 64)

@@ -19,7 +19,7 @@ from vgen.ego.actions import TimedActions
 from vgen.ego.fusion import ActionFusion, ContextSizes
 from vgen.ego.injection import INJECTIONS, Reach, reach_of
 from vgen.errors import InputError, unknown_key
-from vgen.trajectory.statistics import kept_statistics
+from vgen.models import EGO, PartInfo
 
 
 class EgoAdapter(ModelMixin, ConfigMixin):
@@ -115,15 +115,10 @@ class EgoAdapter(ModelMixin, ConfigMixin):
             layouts={**self.config.layouts, name: columns}, statistics={**self.config.statistics, name: statistics}
         )
 
-    def statistics_of(self, layout: str) -> Mapping[str, Any]:
-        """How actions of a layout are normalised, as plain JSON.
-
-        Raises:
-            InputError: the layout is unknown, or has no statistics.
-        """
-        if layout not in self.config.layouts:
-            raise unknown_key(layout, self.config.layouts, "the layouts of this model")
-        return kept_statistics(self.config.statistics, layout)
+    @property
+    def info(self) -> PartInfo:
+        """What it knows of trajectories."""
+        return PartInfo.from_config(EGO, self.config)
 
     def bind(
         self,
@@ -137,7 +132,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         """The backbone's adapter for one trajectory, good for all denoising steps of a call.
 
         Args:
-            actions: normalised by `statistics_of(layout)`. A sample in which none is valid is left as the backbone
+            actions: normalised by `info.statistics_of(layout)`. A sample in which none is valid is left as the backbone
                 has it.
             layout: what the D columns mean.
             context: conditions that the actions may read, such as the latest frames; unused where `fusion` is off.
@@ -149,7 +144,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         Raises:
             InputError: the layout is unknown, has no statistics, or has another number of columns.
         """
-        self.statistics_of(layout)
+        self.info.statistics_of(layout)
         columns, given = self.config.layouts[layout], actions.values.shape[-1]
         if given != columns:
             raise InputError(f"actions have {given} columns; layout {layout!r} has {columns}")

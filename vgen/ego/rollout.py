@@ -85,15 +85,16 @@ class Rollout:
         self.text = pipe.embed(texts)
         self.goals = [goal for goal in goals if goal.t.max() > 0]
         self.now = 0
-        self._window = settings.window or pipe.ego.config.history
-        self._guidance = pipe.ego.config.guidance if settings.guidance is None else settings.guidance
+        own = pipe.ego.info
+        self._window = settings.window or own.history
+        self._guidance = own.guidance if settings.guidance is None else settings.guidance
         self._spacing = min(settings.advance, self.stride)
         self._actions = past
         self._history: list[Segment] = []
         self._cache: ConditionCache | None = None
         for frame in self._spaced(frames.shape[2]):
             self._keep(pipe.codec.encode_image(frames[:, :, frame - 1]), frame)
-        self._anchored = pipe.ego.config.anchor if settings.anchor is None else settings.anchor
+        self._anchored = own.anchor if settings.anchor is None else settings.anchor
         self._first = self._history[-1]
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings
 from vgen.errors import InputError
 from vgen.media.pixels import to_uint8, to_unit
+from vgen.models import ModelInfo
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import Trajectory, layout
 
@@ -48,13 +49,11 @@ class EgoWorld:
 
     def __init__(self, pipe: EgoPipeline, layout: str | None = None, settings: RolloutSettings | None = None) -> None:
         self.pipe, self.settings = pipe, settings or RolloutSettings()
-        known = sorted(pipe.ego.config.layouts)
-        if layout is None and len(known) > 1:
-            raise InputError(f"the model knows {len(known)} layouts; choose one of: {', '.join(known)}")
-        self.layout = layout or known[0]
-        self.statistics = Statistics.from_json(pipe.ego.statistics_of(self.layout))
+        info = ModelInfo.of(pipe)
+        self.layout = info.choose_layout(layout)
+        self.statistics = Statistics.from_json(info.statistics_of(self.layout))
         self.form = self.statistics.form
-        self.rate = float((pipe.ego.config.rates or {}).get(self.layout, 0.0))
+        self.rate = info.ego.rate(self.layout)
         self._rollout: Rollout | None = None
         self._futures = 1
         self._warned = False

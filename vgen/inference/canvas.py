@@ -15,8 +15,9 @@ from vgen.inference.canvas_record import describe_run
 from vgen.inference.canvas_settings import Settings, generate
 from vgen.inference.output import whole_folder, write_frames
 from vgen.inference.record import write_record
-from vgen.inference.settings import check_settings, load_pipeline, read_limits
+from vgen.inference.settings import check_settings, load_pipeline
 from vgen.media.placing import Placed
+from vgen.models import ModelInfo
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ def check(canvas: Canvas, settings: Settings) -> list[Placed]:
         InputError: the canvas does not fit the model, a file cannot be used, or the machine cannot do it.
     """
     check_settings(settings)
-    limits = read_limits(settings.model)
-    validate(canvas, limits.temporal_stride, limits.size_multiple)
+    info = ModelInfo.read(settings.model, parts=())
+    validate(canvas, info.temporal_stride, info.size_multiple)
     if settings.extend_to is not None:
         check_length(canvas, settings.extend_to, ends=2 if settings.loop else 1)
-    return place(canvas, limits.temporal_stride)
+    return place(canvas, info.temporal_stride)
 
 
 def make(canvas: Canvas, settings: Settings, out: str | PathLike) -> Made:

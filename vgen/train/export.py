@@ -17,8 +17,7 @@ from vgen.data.jsonl import read_records
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.files import whole_folder, writing
-from vgen.inference.ego.limits import EGO, STATE
-from vgen.models import loading, read_config
+from vgen.models import EGO, STATE, loading, read_config
 from vgen.state.model import StateModel
 from vgen.train.logs import read_record
 from vgen.train.lora import has_lora, rename_lora

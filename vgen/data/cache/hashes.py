@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from vgen.data.jsonl import read_summed, summed_line
 from vgen.errors import InputError
-from vgen.files import append
-from vgen.models import file_sha256
+from vgen.files import append, file_sha256
 
 MEMO = "hashes.jsonl"
 AT_ONCE = 8  # files; hashing waits for the disk

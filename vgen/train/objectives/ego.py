@@ -23,8 +23,8 @@ from vgen.data.opening import TrainingData, open_data
 from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
-from vgen.inference.ego.limits import EGO
 from vgen.media.pixels import to_unit
+from vgen.models import EGO
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise, even_times, interpolate

@@ -17,8 +17,7 @@ from vgen.data.opening import TrainingData, open_dataset
 from vgen.ego.actions import timed_actions
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError, unknown_key
-from vgen.inference.ego.limits import EGO
-from vgen.models import resolve
+from vgen.models import EGO, resolve
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_rows
 from vgen.trajectory.convert import convert
