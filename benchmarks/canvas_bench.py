@@ -31,9 +31,10 @@ from torch import Tensor
 
 from vgen.backbone.codec import WanCodec
 from vgen.canvas.pipeline import CanvasPipeline
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError, exit_on_input_error
 from vgen.metrics import CENTROID_WINDOW_DB, MOVING_THRESHOLD, PSNR_CAP
+from vgen.models import ModelInfo
 
 SHEET_CLIPS = 4
 
@@ -94,8 +95,9 @@ def run(args: argparse.Namespace) -> dict:
     clips = read_clips(args)
     pipe = CanvasPipeline.from_pretrained(args.model)
     pipe.set_progress_bar_config(disable=True)
-    steps = args.steps or pipe.config.default_steps
-    guidance = pipe.config.default_guidance if args.guidance is None else args.guidance
+    info = ModelInfo.of(pipe)
+    steps = args.steps or info.steps
+    guidance = info.guidance if args.guidance is None else args.guidance
     sampler = Sampler(pipe, WanCodec(pipe.vae), steps, guidance, args.batch, args.bf16)
     layout = Layout(args.frames, *clips.videos.shape[-2:], pipe.temporal_stride)
 

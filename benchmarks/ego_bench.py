@@ -39,11 +39,12 @@ from ego_suite.tracker import Tracker, load_tracker
 from ego_suite.tracking import Tracking
 
 from vgen.backbone.shapes import check_advance
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.errors import InputError, Parser, exit_on_input_error, unknown_key
 from vgen.metrics import MOVING_THRESHOLD, PSNR_CAP
+from vgen.models import ModelInfo
 from vgen.state.model import StateModel
 
 SECTIONS = ("forward", "counterfactual", "tracker", "policy", "inverse", "latency")
@@ -148,20 +149,20 @@ def load_roller(args: argparse.Namespace, bodies: Sequence[Body]) -> Roller:
     pipe = EgoPipeline.from_pretrained(args.model)
     pipe.set_progress_bar_config(disable=True)
     pipe.to("cuda" if torch.cuda.is_available() else "cpu")
-    rates = pipe.ego.config.rates or {}
+    info = ModelInfo.of(pipe)
     for body in bodies:
-        if body.layout not in pipe.ego.config.layouts:
-            known = ", ".join(sorted(pipe.ego.config.layouts))
+        if body.layout not in info.layouts:
+            known = ", ".join(info.layouts)
             raise InputError(f"the model does not know {body.layout}, which {body.name} needs; it knows: {known}")
         fps = LeRobotDataset(body.data, args.split).fps
-        if rates.get(body.layout, fps) != fps:
-            own = f"{rates[body.layout]:g} frames/s of {body.layout}"
+        if info.ego.rate(body.layout) != fps:
+            own = f"{info.ego.rate(body.layout):g} frames/s of {body.layout}"
             raise InputError(f"the model was trained at {own}; {body.data} has {fps:g}: record it at that rate")
-    advance = args.advance or min(ADVANCE, pipe.config.default_frames - 1)
-    steps = args.steps or pipe.config.default_steps
-    check_advance(advance, pipe.temporal_stride)
-    window = args.window or pipe.ego.config.history
-    guidance = pipe.ego.config.guidance if args.guidance is None else args.guidance
+    advance = args.advance or min(ADVANCE, info.frames - 1)
+    steps = args.steps or info.steps
+    check_advance(advance, info.temporal_stride)
+    window = args.window or info.ego.history
+    guidance = info.ego.guidance if args.guidance is None else args.guidance
     return Roller(pipe, RolloutSettings(advance, window, steps, guidance), args.bf16)
 
 

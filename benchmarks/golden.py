@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.errors import Parser, exit_on_input_error
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -45,7 +45,7 @@ from omegaconf import OmegaConf
 from torch.nn.parallel import DistributedDataParallel
 
 from vgen.backbone.precision import autocast
-from vgen.data.clips import EpisodeFrames, FrameCache
+from vgen.data.cache.frames import EpisodeFrames, FrameCache
 from vgen.errors import InputError, exit_on_input_error
 from vgen.models import resolve
 from vgen.train.config import TrainConfig, config_dict, load_config

@@ -1,73 +1,8 @@
 #!/usr/bin/env python
-"""Trains what a recipe says: tools/train.py configs/train/nano_codec.yaml [key=value ...]
+"""`vgen train` from a checkout: python tools/train.py --help"""
 
-A run whose folder holds a checkpoint goes on from it. Under a launcher (torchrun, deepspeed) every rank runs this.
-Ctrl-C or SIGTERM writes a checkpoint and ends with status 0, told as "stopped at step N of M"; a second Ctrl-C ends at
-once with status 130, and the run then goes on from the checkpoint before.
-With --dry-run it prints what the run would do and need (weights, clips, memory per GPU, steps), writes nothing, and
-refuses what the run would refuse. With --prepare it encodes what the run needs of its data, on all nodes, and stops.
-
-Exit codes: 0 done, or stopped in order; 1 the run cannot go on; 2 something that you gave cannot be used; 75 something
-outside stopped it, such as a full disk: once that is mended, the same command goes on; 130 ended at once by Ctrl-C.
-"""
-
-from __future__ import annotations
-
-import argparse
-import logging
-import os
-
-from vgen.errors import Parser, exit_on_input_error
-from vgen.train.config import TrainConfig, load_config
-
-
-def main() -> None:
-    """Parses the command line and trains."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", help="a YAML file, as in configs/train")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace the recipe's")
-    parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)  # given by the deepspeed launcher
-    ends = parser.add_mutually_exclusive_group()
-    ends.add_argument("--dry-run", action="store_true", help="print the plan of the run and stop")
-    ends.add_argument("--prepare", action="store_true", help="encode clips and captions, on all nodes, and stop")
-    parser.add_argument("--gpus", type=int, help="how many --dry-run plans for; default: the ranks, or the GPUs here")
-    args = parser.parse_intermixed_args()
-    first = os.environ.get("RANK", "0") == "0"
-    logging.basicConfig(
-        level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
-    )
-    config = load_config(args.recipe, args.overrides)
-    if args.dry_run:
-        if first:
-            print_plan(config, args.gpus)
-        return
-    from vgen.train.distributed import end_rank  # late, so that a wrong recipe is refused at once
-    from vgen.train.loop import train
-    from vgen.train.stop import Stop
-
-    stop = Stop()
-    run = train(config, stop, args.prepare)
-    if first:
-        print(f"{stop.report or ('prepared' if args.prepare else 'done')}: {run}")
-    end_rank()
-
-
-def print_plan(config: TrainConfig, gpus: int | None) -> None:
-    """Prints what a run would do and need.
-
-    Raises:
-        InputError: the run would be refused.
-    """
-    import torch
-
-    from vgen.train.dry_run import make_plan, report
-
-    ranks = int(os.environ.get("WORLD_SIZE", "0")) or torch.cuda.device_count() or 1
-    plan = make_plan(config, ranks if gpus is None else gpus)
-    for line in report(plan, config):
-        print(line)
-    plan.check_data()
-
+from vgen.commands.train import main
+from vgen.errors import exit_on_input_error
 
 if __name__ == "__main__":
     exit_on_input_error(main)

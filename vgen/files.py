@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
+from vgen.checks import show
 from vgen.errors import InputError, RunStopped, TryAgain
 
 PART = ".part"  # the last suffix of what is written aside
@@ -277,3 +279,16 @@ def sync_all(folder: str | PathLike[str]) -> None:
         for name in names:
             sync(os.path.join(parent, name))
         sync(parent)
+
+
+def file_sha256(file: str | PathLike) -> str:
+    """The SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        with open(file, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {show(file)}: {error.strerror}") from error

@@ -14,7 +14,7 @@ import torch
 from bench_common.episodes import EpisodeInfo, by_turn, episode_infos
 from torch import Tensor
 
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.media.pixels import to_unit
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vgen.train.checkpoint import checkpoints
+from vgen.train.checkpoint.folder import checkpoints
 
 OWN = {"samples_per_s", "tokens_per_s", "wait_share", "memory_gb", "minutes"}  # of a record: of the machine's day
 STATES = {"state.json"}  # of a checkpoint: the time spent is its own

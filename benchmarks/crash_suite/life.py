@@ -19,7 +19,7 @@ from pathlib import Path
 from fuzz_suite.child import load_commands
 
 from vgen.errors import exit_on_input_error
-from vgen.train.checkpoint import checkpoints
+from vgen.train.checkpoint.folder import checkpoints
 
 FORK = get_context("fork")
 POLL = 0.002  # seconds between looks at a command

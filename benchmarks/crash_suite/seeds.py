@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from omegaconf import OmegaConf
 
-from vgen.data.clips import EpisodeFrames, FrameCache
+from vgen.data.cache.frames import EpisodeFrames, FrameCache
 
 FRAMES, SIDE, CHANNELS = 12, 16, 4
 

@@ -18,7 +18,7 @@ from bench_common.episodes import by_turn, episode_infos
 from torch import Tensor
 
 from ego_suite.bodies import Body
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.trajectory.recorded import recorded_trajectory

@@ -31,12 +31,11 @@ from ego_suite.cases import HORIZONS, START
 from ego_suite.forward import mean
 from vgen.backbone.codec import Codec
 from vgen.data.buckets import clip_frames, frame_step
-from vgen.data.lerobot import LeRobotDataset
-from vgen.inference.ego.limits import STATE
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.metrics import box_iou
-from vgen.models import resolve
+from vgen.models import STATE, resolve
 from vgen.state.model import StateModel
-from vgen.state.predict import futures, inverse_dynamics, policy, rate_of
+from vgen.state.predict import futures, inverse_dynamics, policy
 from vgen.trajectory.places import body_places, constant_velocity
 from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.trajectory import Trajectory
@@ -85,7 +84,7 @@ class PolicyScores:
 
     def __init__(self, model: StateModel, layout: str, seed: int) -> None:
         self._model, self._layout, self._seed = model, layout, seed
-        self._rate = rate_of(model, layout)
+        self._rate = model.rate(layout)
         self._errors: dict[float, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._overlap: dict[float, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._right: list[float] = []
@@ -185,7 +184,7 @@ def measure(model: StateModel | None, body: Body, split: str, count: int, sectio
     missing = _missing(model, body.layout)
     if missing or not asked:
         return {name: {"missing": missing} for name in asked}
-    rate, dataset = rate_of(model, body.layout), LeRobotDataset(body.data, split)
+    rate, dataset = model.rate(body.layout), LeRobotDataset(body.data, split)
     policies, inverses = PolicyScores(model, body.layout, seed), InverseScores(model, body.layout, seed)
     begin, reach = (round(span * rate / dataset.fps) for span in (START, HORIZONS[-1]))
     total = min(count, len(dataset))

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ego_suite.bodies import Body
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.trajectory.places import body_places

@@ -14,8 +14,8 @@ import numpy as np
 import yaml
 
 from fuzz_suite.media import FRAMES, RATE, SIDE, picture, write_images, write_videos
-from vgen.data.clips import EpisodeFrames, FrameCache
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.cache.frames import EpisodeFrames, FrameCache
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.errors import InputError
 from vgen.media.writing import write_video
 from vgen.models import resolve

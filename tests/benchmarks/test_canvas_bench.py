@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKLWan
 
 from vgen.backbone.precision import computes_bf16
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.errors import InputError
 
 CAMERA = "observation.images.first_person"

@@ -6,9 +6,10 @@ import pytest
 
 from vgen.data.bad_data import BadData
 from vgen.data.buckets import Bucket, assign_buckets
-from vgen.data.clips import Clips, EpisodeFrames, FrameCache, cover, read_or_next
-from vgen.data.lerobot import LeRobotDataset
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.cache.frames import EpisodeFrames, FrameCache
+from vgen.data.clips import Clips, cover, read_or_next
+from vgen.data.lerobot.dataset import LeRobotDataset
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.errors import InputError, RunStopped
 
 LENGTHS = [7, 3, 10]

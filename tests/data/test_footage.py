@@ -7,8 +7,8 @@ from uneven_videos import write_uneven
 
 from vgen.data import footage as module
 from vgen.data.footage import LeRobotFootage, VideoFolder
-from vgen.data.lerobot import LeRobotDataset
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.dataset import LeRobotDataset
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.errors import InputError
 from vgen.media.writing import write_video
 

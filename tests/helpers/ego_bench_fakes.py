@@ -11,9 +11,9 @@ from ego_suite.play import Played
 
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.transformer import VideoTransformer
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.ego.adapter import EgoAdapter
-from vgen.inference.ego.limits import EGO
+from vgen.models import EGO
 from vgen.state.frame_encoder import LatentVision
 from vgen.state.language_model import new_llama
 from vgen.state.model import StateConfig, StateModel

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 
 CASES = Path(__file__).parents[2] / "../shared/cases"
 FPS, LENGTH, EPISODES = 10, 6, 3

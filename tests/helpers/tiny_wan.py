@@ -9,7 +9,7 @@ from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from vgen.backbone.transformer import VideoTransformer
 from vgen.canvas.pipeline import CanvasPipeline
-from vgen.data.clips import EpisodeFrames, FrameCache
+from vgen.data.cache.frames import EpisodeFrames, FrameCache
 
 TEXT = {"vocab_size": 384, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
 TRANSFORMER = {

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vgen.train.manifest import MANIFEST, hash_file, walk, write_manifest
+from vgen.train.checkpoint.manifest import MANIFEST, hash_file, walk, write_manifest
 from vgen.train.objectives import Objective
 
 INTERRUPTIONS = ("objective.*_at", "objective.poison*")  # keys that may change when a run goes on

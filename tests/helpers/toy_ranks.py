@@ -8,7 +8,7 @@ from pathlib import Path
 from toy_objective import INTERRUPTIONS
 
 from vgen.train import config, loop
-from vgen.train.checkpoint import checkpoints
+from vgen.train.checkpoint.folder import checkpoints
 from vgen.train.distributed import end_rank
 from vgen.train.objectives import OBJECTIVES
 

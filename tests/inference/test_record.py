@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from vgen.files import file_sha256
 from vgen.inference.record import describe
 from vgen.inference.settings import RunSettings
-from vgen.models import file_sha256
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from vgen.backbone.pipeline import VideoPipeline
 from vgen.errors import InputError
 from vgen.inference import settings as settings_module
-from vgen.inference.settings import Limits, RunSettings, check_settings, load_pipeline, read_limits
+from vgen.inference.settings import RunSettings, check_settings, load_pipeline
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,6 @@ def test_what_the_machine_cannot_do_is_refused_before_loading(monkeypatch, tmp_p
     (tmp_path / "style.safetensors").touch()
     check_settings(RunSettings(lora=str(tmp_path / "style.safetensors")))
     check_settings(RunSettings(lora="someone/style"))
-
-
-def test_limits_come_from_the_configuration_files(tiny_model):
-    assert read_limits(str(tiny_model)) == Limits(4, 16, 77, 384, 672)
-    with pytest.raises(InputError, match="'nan' is no installed model"):
-        read_limits("nan")
 
 
 @pytest.mark.parametrize("name", ["euler", "unipc", "dpm++"])

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 if importlib.util.find_spec("gymnasium_robotics") is None:
     pytest.skip("gymnasium-robotics is not installed", allow_module_level=True)
 
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.simulators import adroit_env
 from vgen.simulators.adroit.hand import LAYOUT, LAYOUT_NAMES

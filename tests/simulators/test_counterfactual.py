@@ -67,7 +67,7 @@ def _record_adroit(out: Path) -> Path:
 
 @pytest.mark.parametrize("record", [_record_metaworld, _record_adroit])
 def test_the_branches_of_a_recorded_group_are_one_to_the_last_bit_until_they_part(record, tmp_path):
-    from vgen.data.lerobot import LeRobotDataset
+    from vgen.data.lerobot.dataset import LeRobotDataset
 
     dataset = LeRobotDataset(record(tmp_path / "set"), "test")
     episodes = [dataset.episode(i) for i in range(len(dataset))]

@@ -11,7 +11,7 @@ import pytest
 if importlib.util.find_spec("metaworld") is None:  # importorskip would import mujoco before MUJOCO_GL is set
     pytest.skip("metaworld is not installed", allow_module_level=True)
 
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.simulators import metaworld_env, recording
 from vgen.simulators.cameras import Studio
@@ -139,7 +139,7 @@ def test_an_interrupted_recording_goes_on_where_it_stopped(settings, tmp_path, m
 
 
 def test_an_existing_dataset_is_left_alone(settings, dataset):
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="name another folder"):
         record(settings)
 
 

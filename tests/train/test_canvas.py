@@ -9,7 +9,7 @@ from tiny_parts import CODEC, TEXT, TRANSFORMER
 
 from vgen.backbone.segments import condition, target
 from vgen.canvas.pipeline import CanvasPipeline
-from vgen.data.clips import EpisodeFrames, FrameCache
+from vgen.data.cache.frames import EpisodeFrames, FrameCache
 from vgen.data.opening import DataConfig
 from vgen.errors import InputError
 from vgen.train.config import load_config

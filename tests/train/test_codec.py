@@ -6,7 +6,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from tiny_parts import CODEC
 
-from vgen.data.clips import EpisodeFrames, FrameCache
+from vgen.data.cache.frames import EpisodeFrames, FrameCache
 from vgen.data.opening import DataConfig, split_episodes
 from vgen.errors import InputError
 from vgen.train.config import load_config

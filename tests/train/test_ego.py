@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from tiny_wan import save_tiny_wan
 
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.data.opening import DataConfig
 from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
@@ -228,14 +228,14 @@ def test_a_run_exports_a_folder_that_goes_on_with_one_more_layout(config, root, 
     OmegaConf.save(OmegaConf.create(recipe), path)
     model = train(load_config(path)) / "model"
     ego = EgoPipeline.from_pretrained(model).ego
-    kept = Statistics.from_json(ego.statistics_of("position4"))
+    kept = Statistics.from_json(ego.info.statistics_of("position4"))
     assert kept.form == "absolute" and ego.config.rates == {"position4": 10} and ego.config.guidance == 1.5
     assert any(p.abs().max() > 0 for p in ego.injections[0].parameters())
 
     body = dataclasses.replace(config.bodies[0], layout="pose7")
     again = EgoObjective(dataclasses.replace(config, pretrained=str(model), bodies=[body]), seed=0)
     assert again.ego.config.layouts == {"position4": 4, "pose7": 10}
-    assert again.ego.statistics_of("position4") == ego.statistics_of("position4")
+    assert again.ego.info.statistics_of("position4") == ego.info.statistics_of("position4")
     kept = ego.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in again.ego.state_dict().items() if name in kept)
     assert set(again.ego.state_dict()) - set(kept) == {f"fuse.projections.pose7.{part}" for part in ("weight", "bias")}

@@ -5,7 +5,7 @@ import torch
 from toy_objective import same, weights
 
 from vgen.train import loop
-from vgen.train.checkpoint import checkpoints
+from vgen.train.checkpoint.folder import checkpoints
 from vgen.train.config import load_config
 
 

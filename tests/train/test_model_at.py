@@ -7,7 +7,7 @@ import torch
 from toy_objective import same
 
 from vgen.errors import InputError
-from vgen.train.checkpoint import checkpoints
+from vgen.train.checkpoint.folder import checkpoints
 from vgen.train.model_at import model_at
 
 

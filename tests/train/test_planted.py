@@ -20,14 +20,14 @@ from vgen.backbone.codec import WanCodec, load_vae
 from vgen.backbone.lora_files import read_lora
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.spec import Canvas
-from vgen.data.clips import FrameCache
-from vgen.data.lerobot import LeRobotDataset
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.cache.frames import FrameCache
+from vgen.data.lerobot.dataset import LeRobotDataset
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.ego.pipeline import EgoPipeline
 from vgen.state.frame_encoder import load_clip
 from vgen.state.language_model import load_tokenizer, load_trunk
 from vgen.state.model import StateModel
-from vgen.train.checkpoint import checkpoints
+from vgen.train.checkpoint.folder import checkpoints
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.model_at import model_at

@@ -11,7 +11,7 @@ from tiny_wan import WAN_21, WAN_22, save_tiny_wan
 from vgen.backbone.shapes import check_size
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.spec import parse_size
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.media.writing import write_video

@@ -10,8 +10,8 @@ from tiny_parts import CODEC
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from vgen.backbone.codec import WanCodec
-from vgen.data.lerobot import LeRobotDataset
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.dataset import LeRobotDataset
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.data.opening import DataConfig
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit

@@ -11,7 +11,7 @@ import pytest
 from launched import OURS, ROOT
 from toy_objective import ToyObjective, same, weights
 
-from vgen.train.checkpoint import checkpoints
+from vgen.train.checkpoint.folder import checkpoints
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.stop import Stop, StopAsked

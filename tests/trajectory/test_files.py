@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from trajectory_samples import LAYOUT_NAMES, sample, with_gap
 
-from vgen.data.lerobot_writer import LeRobotWriter
+from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.errors import InputError, TryAgain
 from vgen.trajectory.convert import to_delta
 from vgen.trajectory.files import Source, read_trajectory, write_trajectory
@@ -35,6 +35,7 @@ def test_written_and_read(tmp_path, name, suffix):
         path = tmp_path / f"{k}{suffix}"
         write_trajectory(path, given)
         same(read_trajectory(Source(path)), given)
+        same(read_trajectory(str(path)), given)
     assert sorted(file.name for file in tmp_path.iterdir()) == [f"0{suffix}", f"1{suffix}"]  # nothing left aside
 
 

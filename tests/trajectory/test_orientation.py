@@ -13,10 +13,11 @@ from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld, environment
 from vgen.errors import InputError
-from vgen.inference.ego.limits import EGO, read_ego_limits
+from vgen.models import EGO, ModelInfo
 from vgen.state.model import StateModel
 from vgen.state.predict import inverse_dynamics, policy
 from vgen.trajectory.convert import convert
+from vgen.trajectory.statistics import Statistics
 
 LAYOUT = "pose7"
 FRAMES = np.zeros((3, *SIZE, 3), np.uint8)
@@ -78,6 +79,6 @@ def test_a_model_of_angles_as_they_were_recorded_is_refused_before_it_is_loaded(
     save_front_end(made, transformer, {LAYOUT: 7}, "absolute")
     monkeypatch.undo()
     with pytest.raises(InputError, match=r"pose7 hold 7 columns of Euler angles; .* 10 columns: train it anew"):
-        read_ego_limits(str(made), (EGO,)).statistics_of(LAYOUT)
+        Statistics.from_json(ModelInfo.read(made, (EGO,)).statistics_of(LAYOUT))
     with pytest.raises(InputError, match="train it anew"):
         EgoWorld.from_pretrained(made)

@@ -11,8 +11,7 @@ import torch
 from vgen.backbone.codec import load_vae
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.errors import InputError
-from vgen.inference.settings import read_limits
-from vgen.models import loading, read_config
+from vgen.models import ModelInfo, loading, read_config
 
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
 
@@ -84,7 +83,7 @@ def test_a_damaged_model_is_refused_in_one_line(model, kind):
 def test_a_size_that_is_none_is_refused_before_the_model_is_loaded(model, file, keys):
     changed(model / file, **keys)
     with pytest.raises(InputError, match=f"{next(iter(keys))}=.* must "):
-        read_limits(str(model))
+        ModelInfo.read(model)
 
 
 def test_what_is_not_there_is_named(model):
@@ -119,7 +118,7 @@ def test_code_beside_a_model_is_not_run(model, tmp_path):
 def test_a_codec_and_a_configuration_alone(model):
     assert not load_vae(model / "vae").training
     (model / "vae/config.json").write_text("[]")
-    for read in (lambda: load_vae(model / "vae"), lambda: read_limits(str(model))):
+    for read in (lambda: load_vae(model / "vae"), lambda: ModelInfo.read(model)):
         with pytest.raises(InputError):
             read()
     with pytest.raises(InputError, match=r"vae/config\.json is damaged: it must hold a JSON object"):

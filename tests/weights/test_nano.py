@@ -15,8 +15,7 @@ from vgen.canvas.report import fidelity
 from vgen.canvas.spec import Canvas
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
-from vgen.inference.ego.limits import STATE
-from vgen.models import component_folder, installed, resolve
+from vgen.models import STATE, component_folder, installed, resolve
 from vgen.state.model import StateModel
 from vgen.state.predict import futures
 from vgen.trajectory.convert import resample

@@ -11,8 +11,8 @@ import numpy as np
 
 from vgen.data.bad_data import BadData
 from vgen.data.buckets import Bucket
+from vgen.data.cache.latents import LatentCache
 from vgen.data.clips import Clips, read_or_next
-from vgen.data.latents import LatentCache
 from vgen.data.schedule import BucketSchedule
 
 

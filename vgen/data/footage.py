@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +15,10 @@ import numpy as np
 from tqdm import tqdm
 
 from vgen.data.buckets import EpisodeInfo
-from vgen.data.captions import Captioned, list_videos
-from vgen.data.hashes import file_hashes
+from vgen.data.cache.hashes import content_key, file_hashes
 from vgen.data.jsonl import read_summed, summed_line
-from vgen.data.lerobot import CAMERA_PREFIX, LeRobotDataset
+from vgen.data.lerobot.dataset import CAMERA_PREFIX, LeRobotDataset
+from vgen.data.videos.captions import Captioned, list_videos
 from vgen.errors import InputError
 from vgen.files import append, writing
 from vgen.media.video import READING, VideoFile, open_video
@@ -163,7 +162,7 @@ def episode_keys(dataset: LeRobotDataset, camera: str, root: str | Path | None) 
     for number in range(len(dataset)):
         index, length, _ = dataset.summary(number)
         about = [*contents[2 * number : 2 * number + 2], index, length, dataset.start(number, camera), dataset.fps]
-        keys.append(hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24])
+        keys.append(content_key(about))
     return keys
 
 

@@ -16,8 +16,8 @@ from zlib import crc32
 
 import numpy as np
 
+from vgen.data.cache.sealed import read_sealed, write_sealed
 from vgen.data.footage import Footage
-from vgen.data.sealed import read_sealed, write_sealed
 from vgen.errors import InputError
 from vgen.files import writing
 

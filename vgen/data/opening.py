@@ -12,9 +12,10 @@ import numpy as np
 from vgen.backbone.shapes import check_frames, check_size
 from vgen.data.bad_data import BadData
 from vgen.data.buckets import Assignment, assign_buckets, parse_sizes
-from vgen.data.clips import LISTING, Clips, FrameCache, read_or_next
+from vgen.data.cache.frames import LISTING, FrameCache
+from vgen.data.clips import Clips, read_or_next
 from vgen.data.footage import INDEXES, Footage, LeRobotFootage, VideoFolder
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.data.membership import split_as_before, split_episodes
 from vgen.data.schedule import BucketSchedule
 from vgen.errors import InputError

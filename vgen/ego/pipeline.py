@@ -20,8 +20,7 @@ from vgen.backbone.segments import Segment, target
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.adapter import BoundActions, EgoAdapter
 from vgen.errors import InputError
-from vgen.inference.ego.limits import EGO, HOW
-from vgen.models import loading, resolve
+from vgen.models import EGO, MISSING, loading, resolve
 
 
 class EgoPipeline(VideoPipeline):
@@ -73,7 +72,7 @@ class EgoPipeline(VideoPipeline):
         if "ego" not in kwargs:
             folder = resolve(model)
             if Path(folder).is_dir() and not Path(folder, EGO).is_dir():
-                raise InputError(f"model {str(model)!r} has {HOW[EGO]}")
+                raise InputError(f"model {str(model)!r} has {MISSING[EGO]}")
             with loading(model):
                 kwargs["ego"] = EgoAdapter.from_pretrained(
                     folder, subfolder=EGO, torch_dtype=kwargs.get("dtype", kwargs.get("torch_dtype"))

@@ -18,8 +18,9 @@ import torch
 from vgen.backbone.lora_files import find_lora
 from vgen.checks import show, whole
 from vgen.errors import InputError
+from vgen.files import file_sha256
 from vgen.inference.settings import RunSettings
-from vgen.models import file_sha256, fingerprint, installed, resolve
+from vgen.models import fingerprint, installed, resolve
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import torch
 from vgen import checks
 from vgen.backbone.lora_files import read_lora
 from vgen.errors import InputError, unknown_key
-from vgen.models import is_hub_id, read_config, resolve
+from vgen.models import is_hub_id
 
 if TYPE_CHECKING:
     from vgen.backbone.pipeline import VideoPipeline
@@ -80,45 +80,6 @@ class RunSettings:
             if key not in known:
                 raise unknown_key(key, known, "the settings")
         return cls(**data)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a model asks of a canvas, and the canvas that it was made for."""
-
-    temporal_stride: int
-    size_multiple: int
-    frames: int
-    height: int
-    width: int
-
-
-def read_limits(model: str) -> Limits:
-    """The limits of a model from its configuration files, without loading it.
-
-    Args:
-        model: "nano", a diffusers folder or a hub id.
-
-    Raises:
-        InputError: there is no such model.
-    """
-    folder = resolve(model)
-    codec = read_config(folder, "vae/config.json")
-    patch = read_config(folder, "transformer/config.json").get("patch_size", (1, 2, 2))
-    index = read_config(folder, "model_index.json")
-    if not isinstance(patch, list | tuple) or len(patch) != 3:
-        raise InputError(f"model {model!r}: patch_size={checks.show(patch)} must be three whole numbers")
-
-    def size(value: object, name: str, most: int) -> int:
-        return checks.whole(f"model {model!r}: {name}", value, 1, most)
-
-    return Limits(
-        size(codec.get("scale_factor_temporal", 4), "scale_factor_temporal", 64),
-        size(codec.get("scale_factor_spatial", 8), "scale_factor_spatial", 256) * size(patch[1], "patch_size", 64),
-        size(index.get("default_frames", 77), "default_frames", 10**6),
-        size(index.get("default_height", 384), "default_height", 10**6),
-        size(index.get("default_width", 672), "default_width", 10**6),
-    )
 
 
 def check_settings(settings: RunSettings) -> None:

@@ -28,7 +28,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from vgen.backbone.codec import Codec
 from vgen.errors import InputError, unknown_key
-from vgen.models import loading
+from vgen.models import STATE, loading, rate_of
 from vgen.state.action_heads import clean, make_head
 from vgen.state.frame_encoder import Vision, load_vision
 from vgen.state.language_model import decoder, load_tokenizer, load_trunk, text_width
@@ -157,6 +157,14 @@ class StateModel(nn.Module):
         self.marks = nn.Embedding(len(MARKS), width)
         nn.init.normal_(self.marks.weight, std=0.1)
         self.head = make_head(config.head, config.layouts, width, config.head_width)
+
+    def rate(self, layout: str) -> float:
+        """Steps per second that a layout was trained at.
+
+        Raises:
+            InputError: the model does not know the layout, or does not say.
+        """
+        return rate_of(STATE, self.config.layouts, self.config.rates, layout)
 
     def add_layout(self, name: str, columns: int) -> None:
         """Learns of one more layout, with new weights of its own where actions come in and go out. Its statistics go

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vgen.backbone.text import TextLimit
-from vgen.errors import InputError, unknown_key
+from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.state.model import StateModel, States
 from vgen.trajectory.convert import resample, to_absolute, to_delta
@@ -98,7 +98,7 @@ def inverse_dynamics(
     Raises:
         InputError: fewer than two frames, an unknown layout, or a start that does not fit.
     """
-    rate = rate_of(model, layout)
+    rate = model.rate(layout)
     _check_frames(frames, 2)
     text_limit(model).warn([text])
     horizon, parts = model.config.inverse_steps, []
@@ -120,17 +120,6 @@ def inverse_dynamics(
     return steps if start is None else to_absolute(steps, start)
 
 
-def rate_of(model: StateModel, layout: str) -> float:
-    """Steps per second that a model was trained on.
-
-    Raises:
-        InputError: it does not know the layout.
-    """
-    if layout not in model.config.rates:
-        raise unknown_key(layout, model.config.rates, "the layouts of the state model")
-    return model.config.rates[layout]
-
-
 def text_limit(model: StateModel) -> TextLimit:
     """How much of a prompt, and of the text of an action, a model reads."""
     return TextLimit(model.tokenizer, model.config.text_tokens, "the state model")
@@ -138,7 +127,7 @@ def text_limit(model: StateModel) -> TextLimit:
 
 def _present(model: StateModel, layout: str, frames: np.ndarray, past: Trajectory | None) -> States:
     """What a policy knows: the latest frames, and the actions up to now."""
-    rate = rate_of(model, layout)
+    rate = model.rate(layout)
     _check_frames(frames, 1)
     actions, valid = _past(model, layout, past, rate)
     seen = _see(model, frames[-model.config.states :])
@@ -156,7 +145,7 @@ def _present(model: StateModel, layout: str, frames: np.ndarray, past: Trajector
 def _coming(model: StateModel, layout: str, predicted: Tensor, past: Trajectory | None) -> Trajectory:
     """Predicted steps [1, K, D] from the present on: absolute where the present is known."""
     now = 0.0 if past is None else past.times[-1]
-    steps = _restored(model, layout, predicted, now, rate_of(model, layout))
+    steps = _restored(model, layout, predicted, now, model.rate(layout))
     start = None if past is None or not past.valid[-1] else past.rows(len(past) - 1, len(past))
     return steps if start is None else to_absolute(steps, start)
 

@@ -21,7 +21,7 @@ from vgen.train.trackers import check_trackers
 
 # What may be another value when a run goes on from a checkpoint, as patterns of dotted keys. It is still the same run:
 # only how long, how fast, how closely watched and where. All else would make it another one. `accumulation` may change
-# with the number of ranks alone (vgen.train.resume); what ZeRO splits, and so its checkpoints, hangs on `zero_stage`.
+# with the number of ranks alone (see checkpoint/resume.py); and what ZeRO splits hangs on `zero_stage`.
 MAY_CHANGE = (
     "run", "steps", "max_minutes", "accumulation", "deepspeed", "threads", "prefetch", "keep", "keep_exports",
     "sequence_parallel_size", "log_every", "*_minutes", "samples.*", "trackers", "project", "spike_factor",

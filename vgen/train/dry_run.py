@@ -143,9 +143,9 @@ def _check_resume(config: TrainConfig, gpus: int) -> None:
     """Refuses what cannot go on from the checkpoints of its run."""
     if not (Path(config.run) / "checkpoints").is_dir():
         return
-    from vgen.train.checkpoint import described_checkpoint  # late: with DeepSpeed, which takes seconds
+    from vgen.train.checkpoint.folder import described_checkpoint  # late: with DeepSpeed, which takes seconds
+    from vgen.train.checkpoint.resume import check_resume
     from vgen.train.distributed import Ranks
-    from vgen.train.resume import check_resume
 
     if checkpoint := described_checkpoint(Path(config.run)):
         check_resume(checkpoint, config, Ranks(0, gpus, torch.device("cpu"), config.sequence_parallel_size))

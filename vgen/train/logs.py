@@ -25,7 +25,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vgen.errors import InputError
 from vgen.files import append, write_whole
-from vgen.train.checkpoint import Progress
+from vgen.train.checkpoint.folder import Progress
 from vgen.train.config import TrainConfig
 from vgen.train.distributed import Ranks
 

@@ -18,12 +18,13 @@ from vgen.backbone.precision import autocast
 from vgen.errors import InputError, RunStopped, TryAgain
 from vgen.files import replaced_folder, writing
 from vgen.train.average import Average
-from vgen.train.checkpoint import Checkpoint, Progress, State, clean, save_checkpoint
+from vgen.train.checkpoint.folder import Checkpoint, Progress, State, clean, save_checkpoint
+from vgen.train.checkpoint.lock import RunLock, check_lock, run_lock
+from vgen.train.checkpoint.resume import find_resume, needs_conversion, resume, weight_shapes
 from vgen.train.config import TrainConfig, config_dict, fingerprint
 from vgen.train.distributed import Ranks, Updater, engine_for, start, to_device, whole_weights
 from vgen.train.gradients import GradientWatch
 from vgen.train.guard import KEPT, WINDOW, all_or_none, is_spike, not_finite, save_bad_batch
-from vgen.train.lock import RunLock, check_lock, run_lock
 from vgen.train.logs import (
     Live,
     Log,
@@ -40,7 +41,6 @@ from vgen.train.logs import (
 from vgen.train.objectives import Batch, Objective, objective_class
 from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_learning_rates
 from vgen.train.preparation import prepare
-from vgen.train.resume import find_resume, needs_conversion, resume, weight_shapes
 from vgen.train.samples import Samples
 from vgen.train.stop import Stop, StopAsked
 from vgen.train.trackers import WebTracker

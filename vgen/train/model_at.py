@@ -18,13 +18,13 @@ from torch import Tensor
 from vgen.backbone.precision import autocast
 from vgen.errors import InputError
 from vgen.files import aside, writing
-from vgen.train.checkpoint import ENGINE, Checkpoint, checkpoints, examine
+from vgen.train.checkpoint.folder import ENGINE, Checkpoint, checkpoints, examine
+from vgen.train.checkpoint.resume import check_shapes
+from vgen.train.checkpoint.unpickling import read_tensors, tensors_only
 from vgen.train.config import recorded_config
 from vgen.train.distributed import Ranks
 from vgen.train.logs import exported_at, read_record, run_record
 from vgen.train.objectives import objective_class
-from vgen.train.resume import check_shapes
-from vgen.train.unpickling import read_tensors, tensors_only
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vgen.data.columns import NUMBERS, open_parquet
-from vgen.data.lerobot_rows import DataFile, EpisodeRows
+from vgen.data.lerobot.columns import NUMBERS, open_parquet
+from vgen.data.lerobot.rows import DataFile, EpisodeRows
 from vgen.errors import InputError, unknown_key
 from vgen.trajectory.trajectory import LAYOUTS, Trajectory
 

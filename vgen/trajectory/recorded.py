@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vgen.data.columns import NUMBERS
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.columns import NUMBERS
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError, unknown_key
 from vgen.trajectory.parquet import layout_of_feature
 from vgen.trajectory.trajectory import Trajectory

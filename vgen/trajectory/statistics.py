@@ -10,7 +10,6 @@ motion has one set of rows, without a jump at ±pi, whichever of its angles were
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -189,15 +188,3 @@ def _recorded(rows: np.ndarray, kind: Layout, valid: np.ndarray) -> np.ndarray:
             columns[valid] = to_columns(to_matrices(rows[valid, where]), 3)
         values.append(columns)
     return np.concatenate(values, 1)
-
-
-def kept_statistics(kept: Mapping[str, Mapping[str, Any]], layout: str) -> Mapping[str, Any]:
-    """The statistics of a layout among those that a model keeps of its layouts, as plain JSON.
-
-    Raises:
-        InputError: there are none.
-    """
-    if not kept.get(layout):
-        known = ", ".join(sorted(name for name, each in kept.items() if each)) or "none"
-        raise InputError(f"layout {layout!r} has no statistics in this model; layouts that have: {known}")
-    return kept[layout]

@@ -10,12 +10,9 @@ from trajectory_samples import with_gap
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
-from vgen.errors import InputError
 from vgen.inference.ego import play
 from vgen.inference.ego.drive import Led, drive_by
-from vgen.inference.ego.limits import EgoLimits
 from vgen.inference.ego.prepare import Scene
-from vgen.inference.settings import Limits
 from vgen.state.model import StateModel
 
 
@@ -104,19 +101,3 @@ def test_a_row_changes_its_own_frame_and_what_comes_after(pipe, scene):
     ]
     same = [np.array_equal(one, other) for one, other in zip(*both, strict=True)]
     assert same[:3] == [True] * 3 and not same[3]  # frames 1, 2, 3, then 4
-
-
-def limits(layouts):
-    return EgoLimits("tiny", Limits(4, 16, 17, 32, 64), layouts, {}, {"position4": {}}, {})
-
-
-def test_a_layout_is_chosen_only_where_there_is_a_choice():
-    assert limits(("position4",)).choose(None) == "position4"
-    assert limits(("keypoints", "position4")).choose("keypoints") == "keypoints"
-    assert limits(("pose7",)).rate("pose7") == 5.0  # of its sources, as the model says none
-    with pytest.raises(InputError, match="knows 2 layouts; choose one with --layout: keypoints, position4"):
-        limits(("keypoints", "position4")).choose(None)
-    with pytest.raises(InputError, match="layout 'position4' has no statistics"):
-        limits(("position4",)).statistics_of("position4")
-    with pytest.raises(InputError, match="'position4' is not in the rates of Stage I of model tiny"):
-        limits(("position4",)).state_rate("position4")

@@ -16,7 +16,6 @@ from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
 from vgen.inference.ego.drive import state_at_start, whole_steps
-from vgen.inference.ego.limits import STATE
 from vgen.inference.ego.play import Policy, follow
 from vgen.inference.ego.prepare import Prepared, led_by
 from vgen.inference.ego.question import Question
@@ -25,7 +24,7 @@ from vgen.inference.ego.settings import Settings
 from vgen.inference.output import write_frames
 from vgen.inference.settings import load_pipeline
 from vgen.media.video import VideoFile
-from vgen.models import component_folder, resolve
+from vgen.models import STATE, component_folder, resolve
 from vgen.state.model import StateModel
 from vgen.state.predict import inverse_dynamics
 from vgen.trajectory.files import write_trajectory

@@ -55,7 +55,7 @@ class Policy:
         self.texts: list[str] = []
         self.seconds = 0.0
         self._past = past
-        self._rate = model.config.rates[world.layout]
+        self._rate = model.rate(world.layout)
         self._generator = torch.Generator().manual_seed(scene.seed)
 
     def play(self, frames: int) -> Iterator[np.ndarray]:

@@ -23,13 +23,14 @@ from vgen.inference.ego.drive import (
     state_at_start,
     tell_of_gap,
 )
-from vgen.inference.ego.limits import EgoLimits, parts_of, read_ego_limits
 from vgen.inference.ego.question import STATE_COLUMN, Question
 from vgen.inference.ego.settings import Settings
 from vgen.inference.ego.view import View, open_view
 from vgen.inference.settings import check_settings
 from vgen.media.pixels import to_uint8
 from vgen.media.placing import PlacedFrame, composite, place_all
+from vgen.models import ModelInfo
+from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import LAYOUTS, MOMENT, Trajectory
 from vgen.trajectory.units import check_times, check_values
 
@@ -60,7 +61,7 @@ class Prepared:
     """A question with all that it names read and checked.
 
     Attributes:
-        limits: of the model.
+        info: of the model.
         view: what is seen.
         layout: of the trajectory.
         rate: frames, or of `inverse` steps, per second.
@@ -71,7 +72,7 @@ class Prepared:
         truth: what the frames that are recorded after the start frame show.
     """
 
-    limits: EgoLimits
+    info: ModelInfo
     view: View
     layout: str
     rate: float
@@ -99,67 +100,67 @@ def prepare(question: Question, settings: Settings) -> Prepared:
         InputError: a file cannot be used, the model cannot answer the question, or the machine cannot do it.
     """
     check_settings(settings)
-    limits = read_ego_limits(settings.model, parts_of(question.mode))
-    check_advance(settings.advance, limits.base.temporal_stride)
+    info = ModelInfo.read(settings.model, question.parts)
+    check_advance(settings.advance, info.temporal_stride)
     begin = question.start
     if question.mode == "inverse" and begin.frame is None:
         begin = replace(begin, frame=0)
-    size, given = (limits.base.height, limits.base.width), question.source is not None
+    size, given = (info.height, info.width), question.source is not None
     own = (None, STATE_COLUMN) if given else (question.layout, question.column)
     view = open_view(begin, size, *own, needed=not given)
     answer = {"forward": _forward, "policy": _policy, "inverse": _inverse}[question.mode]
-    prepared = answer(question, settings, limits, view)
+    prepared = answer(question, settings, info, view)
     _check_whole(view, prepared.layout)
     return prepared
 
 
-def _forward(question: Question, settings: Settings, limits: EgoLimits, view: View) -> Prepared:
+def _forward(question: Question, settings: Settings, info: ModelInfo, view: View) -> Prepared:
     known = view.recorded
     if question.source is not None:
         known = read_known(question.source, question.at, state_at_start(view.recorded))
-    layout = limits.choose(known.layout)
-    rate, statistics = limits.rate(layout), limits.statistics_of(layout)
+    layout = info.choose_layout(known.layout)
+    rate, statistics = info.ego.rate(layout), Statistics.from_json(info.statistics_of(layout))
     if question.source is not None:
         check_times(known, rate)
     frames = check_frames(question.frames, known, rate)
-    scene = _scene(question, settings, limits, view, frames, rate)
+    scene = _scene(question, settings, info, view, frames, rate)
     own = "Truth" if question.source is None and not question.edits else "Recorded, under another trajectory"
     if known.form != "absolute":
         if question.edits:
             raise InputError(f"edit={question.edits[0]}: the trajectory is {known.form}; give it in absolute form")
         drive = drive_by_steps(known, statistics.form, rate, frames)
         check_values(drive.actions, statistics)
-        return Prepared(limits, view, layout, rate, frames, scene, drive, truth=own)
+        return Prepared(info, view, layout, rate, frames, scene, drive, truth=own)
     future = future_of(known, rate, frames, question.edits)
     check_values(future, statistics)
     tell_of_gap(future, state_at_start(view.recorded), statistics)
-    past = _past(known, view, layout, rate, _reach(settings, limits))
-    return Prepared(limits, view, layout, rate, frames, scene, drive_by(future, past, statistics.form), truth=own)
+    past = _past(known, view, layout, rate, _reach(settings, info))
+    return Prepared(info, view, layout, rate, frames, scene, drive_by(future, past, statistics.form), truth=own)
 
 
-def _policy(question: Question, settings: Settings, limits: EgoLimits, view: View) -> Prepared:
+def _policy(question: Question, settings: Settings, info: ModelInfo, view: View) -> Prepared:
     known = _start_known(question, view, last=True)
     if state_at_start(known) is None:
         raise InputError(
             "mode=policy does not know where the hand is at the start frame, and the video follows its path; "
             "give --trajectory FILE (absolute, its last row the present), or start from an episode"
         )
-    layout = limits.choose(known.layout)
-    rate = limits.rate(layout)
+    layout = info.choose_layout(known.layout)
+    rate = info.ego.rate(layout)
     if question.source is not None:
-        check_times(known, limits.state_rate(layout))
+        check_times(known, info.state.rate(layout))
     past = known.rows(0, int((known.times <= MOMENT).sum()))
-    check_values(past, limits.statistics_of(layout))
-    horizon = limits.horizon / limits.state_rate(layout)
+    check_values(past, Statistics.from_json(info.statistics_of(layout)))
+    horizon = info.state.horizon / info.state.rate(layout)
     frames = question.frames or max(1, int(horizon * rate + 1e-6))
-    scene = _scene(question, settings, limits, view, frames, rate, _sight(limits, layout))
-    return Prepared(limits, view, layout, rate, frames, scene, known=known, truth="Recorded")
+    scene = _scene(question, settings, info, view, frames, rate, _sight(info, layout))
+    return Prepared(info, view, layout, rate, frames, scene, known=known, truth="Recorded")
 
 
-def _inverse(question: Question, settings: Settings, limits: EgoLimits, view: View) -> Prepared:
+def _inverse(question: Question, settings: Settings, info: ModelInfo, view: View) -> Prepared:
     known = _start_known(question, view, last=False)
-    layout = limits.choose(known.layout if known is not None else question.layout)
-    rate = limits.state_rate(layout)
+    layout = info.choose_layout(known.layout if known is not None else question.layout)
+    rate = info.state.rate(layout)
     most = view.ahead(rate)
     if most < 1:
         rule = f"has no two frames {1 / rate:.3g} s apart from frame {view.frame} on; give a longer video"
@@ -172,9 +173,9 @@ def _inverse(question: Question, settings: Settings, limits: EgoLimits, view: Vi
         raise InputError(f"{view.name} has {frames} steps and no more than {rule}")
     start = state_at_start(known)
     if question.source is not None and start is not None:
-        check_values(start, limits.statistics_of(layout))
+        check_values(start, Statistics.from_json(info.statistics_of(layout)))
     scene = Scene(np.zeros((0, *view.size, 3), np.uint8), _text(question, view), (), question.seed)
-    return Prepared(limits, view, layout, rate, frames, scene, known=known)
+    return Prepared(info, view, layout, rate, frames, scene, known=known)
 
 
 def _check_whole(view: View, layout: str) -> None:
@@ -191,8 +192,8 @@ def led_by(prepared: Prepared, settings: Settings) -> tuple[Trajectory, Led]:
     start, rate = state_at_start(prepared.known), prepared.rate
     earlier = prepared.known.times < -MOMENT
     past = joined(prepared.known.rows(0, int(earlier.sum())), start) if earlier.any() else start
-    before = past_of(prepared.known, rate, _reach(settings, prepared.limits))
-    form = prepared.limits.statistics_of(prepared.layout).form
+    before = past_of(prepared.known, rate, _reach(settings, prepared.info))
+    form = prepared.info.statistics_of(prepared.layout)["form"]
     return past, Led(start if before is None else joined(before, start), form)
 
 
@@ -217,17 +218,17 @@ def _past(known: Trajectory, view: View, layout: str, rate: float, most: int) ->
 def _scene(
     question: Question,
     settings: Settings,
-    limits: EgoLimits,
+    info: ModelInfo,
     view: View,
     frames: int,
     rate: float,
     sight: float = 0.0,
 ) -> Scene:
     """What a rollout begins with; its history goes back as far as the window, or some seconds, if further."""
-    spacing = min(settings.advance, limits.base.temporal_stride)
-    most = max((_window(settings, limits) - 1) * spacing, int(np.ceil(sight * rate - 1e-6))) + 1
+    spacing = min(settings.advance, info.temporal_stride)
+    most = max((_window(settings, info) - 1) * spacing, int(np.ceil(sight * rate - 1e-6))) + 1
     history = view.frames(1 - view.back(rate, most), 0, rate)
-    goals = _goals(question, _Ground(frames + 1, *view.size, rate), limits.base.temporal_stride)
+    goals = _goals(question, _Ground(frames + 1, *view.size, rate), info.temporal_stride)
     return Scene(history, _text(question, view), goals, question.seed)
 
 
@@ -246,19 +247,19 @@ def _pixels(image: Tensor) -> np.ndarray:
     return to_uint8(image).permute(1, 2, 0).contiguous().numpy()
 
 
-def _sight(limits: EgoLimits, layout: str) -> float:
+def _sight(info: ModelInfo, layout: str) -> float:
     """Seconds between the first and the last of the frames that a policy looks at."""
-    return (limits.states - 1) / limits.state_rate(layout)
+    return (info.state.states - 1) / info.state.rate(layout)
 
 
 def _text(question: Question, view: View) -> str:
     return view.text if question.text is None else question.text
 
 
-def _reach(settings: Settings, limits: EgoLimits) -> int:
+def _reach(settings: Settings, info: ModelInfo) -> int:
     """How many rows before the start frame a rollout reads."""
-    return _window(settings, limits) * limits.base.temporal_stride
+    return _window(settings, info) * info.temporal_stride
 
 
-def _window(settings: Settings, limits: EgoLimits) -> int:
-    return settings.window or limits.history
+def _window(settings: Settings, info: ModelInfo) -> int:
+    return settings.window or info.ego.history

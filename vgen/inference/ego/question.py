@@ -12,6 +12,7 @@ from typing import Any
 from vgen import checks
 from vgen.errors import InputError, unknown_key
 from vgen.media.patch import Patch
+from vgen.models import EGO, STATE
 from vgen.trajectory.edits import parse_edit
 from vgen.trajectory.files import Source
 
@@ -147,6 +148,11 @@ class Question:
         for edit in self.edits:
             parse_edit(checks.text("edit", edit))
         self._check_mode()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of a model that answer it, beside the backbone."""
+        return {"forward": (EGO,), "policy": (EGO, STATE), "inverse": (STATE,)}[self.mode]
 
     @property
     def source(self) -> Source | None:

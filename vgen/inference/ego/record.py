@@ -8,7 +8,6 @@ from os import PathLike, path
 from pathlib import Path
 from typing import Any
 
-from vgen.inference.ego.limits import parts_of
 from vgen.inference.ego.question import Question
 from vgen.inference.ego.settings import Settings
 from vgen.inference.ego.view import start_files
@@ -32,7 +31,7 @@ def describe_run(question: Question, settings: Settings, folder: str | PathLike)
     """
     folder = Path(path.realpath(folder))
     asked = {"question": question.to_dict(folder)}
-    return asked | describe(settings, _media_files(question), folder, parts_of(question.mode))
+    return asked | describe(settings, _media_files(question), folder, question.parts)
 
 
 def read_record(file: str | PathLike) -> Recorded:

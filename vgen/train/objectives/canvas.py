@@ -25,11 +25,11 @@ from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.report import contact_sheet
 from vgen.canvas.spec import Canvas
+from vgen.data.cache.shares import worker_count
+from vgen.data.cache.texts import CachedTextEncoder, TextCache
 from vgen.data.clips import Clips
 from vgen.data.encoded import EncodedClips
 from vgen.data.opening import DataConfig, open_data
-from vgen.data.shares import worker_count
-from vgen.data.texts import CachedTextEncoder, TextCache
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.media.writing import write_video

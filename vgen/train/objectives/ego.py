@@ -17,13 +17,14 @@ from vgen.backbone.rope import temporal_position
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import latent_frames
 from vgen.backbone.transformer import BlockAdapter
+from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
 from vgen.data.opening import TrainingData, open_data
-from vgen.data.shares import worker_count
+from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
-from vgen.inference.ego.limits import EGO
 from vgen.media.pixels import to_unit
+from vgen.models import EGO
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise, even_times, interpolate
@@ -194,8 +195,8 @@ class EgoObjective(CanvasObjective):
     def _adapter(self, batch: Batch, conditions: Sequence[Segment], text: Tensor) -> BlockAdapter | None:
         if "actions" not in batch:
             return None
-        names = ("actions", "arrivals", "valid", "layout")
-        return self.ego.bind(*(batch[name] for name in names), conditions, text, batch.get("drop"))
+        actions = TimedActions(*(batch[name] for name in ("actions", "arrivals", "valid")))
+        return self.ego.bind(actions, batch["layout"], conditions, text, batch.get("drop"))
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:

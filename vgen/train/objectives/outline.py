@@ -23,8 +23,7 @@ from vgen.data.buckets import Bucket
 from vgen.data.opening import DataConfig, parse_lengths
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError, unknown_key
-from vgen.inference.ego.limits import EGO
-from vgen.models import read_config, resolve
+from vgen.models import EGO, read_config, resolve
 from vgen.train.lora import add_lora
 from vgen.train.objectives.base import refuse_sample
 from vgen.train.objectives.bodies import body_shares

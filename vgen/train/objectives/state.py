@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from vgen.backbone.codec import WanCodec, load_vae
-from vgen.data.shares import worker_count
+from vgen.data.cache.shares import worker_count
 from vgen.errors import InputError
-from vgen.inference.ego.limits import STATE
 from vgen.media.pixels import to_unit
+from vgen.models import STATE
 from vgen.state.frame_encoder import LatentVision, load_clip
 from vgen.state.language_model import choose_trained, load_tokenizer, load_trunk, new_llama
 from vgen.state.model import StateConfig, StateModel, States

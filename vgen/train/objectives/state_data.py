@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from vgen.data.buckets import clip_frames, frame_step
+from vgen.data.cache.latents import LatentCache
 from vgen.data.clips import Clips, read_or_next
-from vgen.data.latents import LatentCache
-from vgen.data.lerobot import LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.data.opening import TrainingData, open_data, open_dataset
 from vgen.data.schedule import BucketSchedule
 from vgen.data.windows import Windows

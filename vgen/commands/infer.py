@@ -1,0 +1,109 @@
+"""Complete a video from patches: any image or clip, at any place and pixel frame.
+
+    vgen infer --patch cat.png@0 --patch dog.png@-1:box=0.1,0.2,0.6,0.8 --prompt "a cat" --out outputs/cat
+    vgen infer --spec configs/canvas/first_last.yaml --seed 3 --out outputs/first_last
+    vgen infer --from outputs/first_last/run.json --out outputs/again
+
+Writes video.mp4, contact_sheet.png and run.json, and prints how closely each patch was kept. What is given here goes
+before what the spec says, and patches over those of the spec. A patch is SOURCE@FRAME[:option=value...] with the
+options box=x0,y0,x1,y1 (0 to 1), mask=FILE (white is given), as=frames|clip, range=FIRST-LAST (of a clip) and
+fit=cover|contain|stretch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from vgen.canvas.spec import Canvas, parse_patch
+from vgen.commands.options import (
+    add_model_options,
+    add_result_options,
+    add_video_options,
+    make_parser,
+    refuse_beside_from,
+)
+from vgen.errors import Parser
+from vgen.results import VIDEO_RUN, check_folder
+
+if TYPE_CHECKING:
+    from vgen.inference.canvas import Made
+
+CANVAS_OPTIONS = ("frames", "size", "prompt", "negative_prompt", "seed", "fps")
+
+
+def parser() -> Parser:
+    """The options."""
+    parser = make_parser("infer", __doc__, sparse=True)
+    parser.add_argument("--spec", metavar="YAML", help="a canvas; examples in configs/canvas")
+    parser.add_argument("--patch", action="append", metavar="PATCH", help="one more patch; may be repeated")
+    parser.add_argument("--size", metavar="HxW", help="pixels; default: the model's own")
+    parser.add_argument("--prompt", help="what the video shows")
+    parser.add_argument("--negative-prompt", metavar="PROMPT", help="what it should not show")
+    add_video_options(parser, "1 + 4k; default: the model's own", "15")
+    parser.add_argument("--extend-to", type=int, metavar="N", help="go on segment by segment to N frames")
+    parser.add_argument("--loop", action="store_true", help="with --extend-to: end where the video began")
+    add_model_options(parser, "the prompt")
+    add_result_options(parser)
+    return parser
+
+
+def read_canvas(options: dict) -> Canvas:
+    """The canvas of the spec, with the options over it; without a spec, of the model's own size."""
+    given = {name: options[name] for name in CANVAS_OPTIONS if name in options}
+    patches = [parse_patch(text) for text in options.get("patch", [])]
+    if "spec" in options:
+        return Canvas.from_yaml(options["spec"], **given).add(*patches)
+    if not {"frames", "size"} <= given.keys():
+        from vgen.inference.canvas_settings import Settings
+        from vgen.models import ModelInfo
+
+        info = ModelInfo.read(options.get("model", Settings.model), parts=())
+        given = {"frames": info.frames, "size": f"{info.height}x{info.width}"} | given
+    return Canvas.from_dict(given).add(*patches)
+
+
+def make_anew(options: dict) -> None:
+    """Makes the video that the options ask for."""
+    canvas = read_canvas(options)
+    from vgen.inference.canvas import make  # late, so that a wrong spec is refused at once
+    from vgen.inference.canvas_settings import Settings
+
+    settings = Settings(**{field.name: options[field.name] for field in fields(Settings) if field.name in options})
+    report(make(canvas, settings, options["out"], options.get("overwrite", False)))
+
+
+def make_again(options: dict) -> None:
+    """Makes the video of an earlier run, with nothing changed."""
+    refuse_beside_from(options, "video")
+    import torch
+
+    from vgen.inference.canvas import make
+    from vgen.inference.canvas_record import read_record
+
+    earlier = read_record(options["from"])
+    torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
+    made = make(earlier.canvas, earlier.settings, options["out"], options.get("overwrite", False))
+    report(made)
+    same = earlier.data.get("frames_sha256") == made.frames_sha256
+    print("the frames are those of the earlier run" if same else "the frames DIFFER from those of the earlier run")
+
+
+def report(made: Made) -> None:
+    """Prints how closely each patch was kept, and the time it took."""
+    from vgen.canvas.report import format_table
+
+    if made.fidelity:
+        print(format_table(made.fidelity))
+    print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.seconds.items()))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Completes a video, as the options say."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    options = vars(parser().parse_args(arguments))
+    check_folder(options["out"], VIDEO_RUN, options.get("overwrite", False))
+    make_again(options) if "from" in options else make_anew(options)
+    print(f"wrote {options['out']}/video.mp4, contact_sheet.png and run.json")

@@ -1,0 +1,92 @@
+"""Options that commands share, each written once. With sparse=True those that were not given are absent."""
+
+from __future__ import annotations
+
+import argparse
+
+from vgen.errors import InputError, Parser
+
+
+def make_parser(name: str, about: str, *, sparse: bool = False) -> Parser:
+    """The parser of a subcommand.
+
+    Args:
+        name: of the subcommand, such as "infer".
+        about: what `--help` says before the options.
+        sparse: options that were not given are absent from the result, rather than at their default.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    default = argparse.SUPPRESS if sparse else None
+    return Parser(f"vgen {name}", description=about, formatter_class=raw, argument_default=default, allow_abbrev=False)
+
+
+def add_model_options(parser: argparse.ArgumentParser, guidance: str) -> None:
+    """Which model, and how it is run: the fields of `vgen.inference.settings.RunSettings`.
+
+    Args:
+        parser: as `make_parser` returns it with sparse=True, so that what is absent is at the settings' own default.
+        guidance: what the guidance is of.
+    """
+    parser.add_argument("--model", help="nano (default), a diffusers folder or a hub id")
+    parser.add_argument("--lora", help="a LoRA of any naming: a file, folder or hub id")
+    parser.add_argument("--steps", type=int, help="denoising steps; default: the model's own")
+    parser.add_argument("--guidance", type=float, help=f"weight of {guidance}, 1 is none; default: the model's own")
+    parser.add_argument("--scheduler", help="euler, unipc or dpm++; default: the model's own")
+    parser.add_argument("--attention", help="native (default), xformers, flash, sage or flex")
+    parser.add_argument("--offload", help="none (default), model or sequential: to the CPU's memory")
+    parser.add_argument("--dtype", help="auto (default: bf16 on an accelerator, fp32 on the CPU), fp32, bf16 or fp16")
+
+
+def add_video_options(parser: argparse.ArgumentParser, frames: str, fps: str) -> None:
+    """The length, the rate and the seed of a video.
+
+    Args:
+        parser: to add them to.
+        frames: what `--frames` counts, and its default.
+        fps: the default of `--fps`.
+    """
+    parser.add_argument("--frames", type=int, help=frames)
+    parser.add_argument("--fps", type=float, help=f"frames per second of the files; default: {fps}")
+    parser.add_argument("--seed", type=int, help="of the noise, default 0")
+
+
+def add_result_options(parser: argparse.ArgumentParser) -> None:
+    """Where results go, and an earlier run to repeat."""
+    parser.add_argument("--from", metavar="run.json", help="make an earlier run again, bit for bit")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    add_overwrite(parser, "results")
+
+
+def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:
+    """Lets a command replace what an earlier one has made; see `vgen.results`.
+
+    Args:
+        parser: to add it to.
+        what: may be replaced, such as "results".
+    """
+    about = f"replace older {what} at --out, whole, once the new are complete"
+    parser.add_argument("--overwrite", action="store_true", help=about)
+
+
+def add_trajectory_options(parser: argparse.ArgumentParser) -> None:
+    """A file with a trajectory, how it is read, and what is changed in it."""
+    parser.add_argument("--trajectory", metavar="FILE", help=".npz, .json or .parquet")
+    parser.add_argument("--edit", action="append", metavar="EDIT", help="of the trajectory; may be repeated")
+    parser.add_argument("--layout", help="of the trajectory, where file, data set and model leave a choice")
+    parser.add_argument("--episode", type=int, metavar="N", help="of a parquet file with several")
+    parser.add_argument("--column", help="of a parquet file or an episode; default: observation.state")
+
+
+def refuse_beside_from(options: dict, what: str) -> None:
+    """Refuses options beside `--from`, which makes an earlier run again as it was.
+
+    Args:
+        options: those that were given, by name.
+        what: was made, such as "video".
+
+    Raises:
+        InputError: it names the options to leave out.
+    """
+    if others := sorted(options.keys() - {"from", "out", "overwrite"}):
+        flags = ", ".join("--" + name.replace("_", "-") for name in others)
+        raise InputError(f"--from makes an earlier {what} again as it was; leave out {flags}")

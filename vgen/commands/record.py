@@ -1,0 +1,55 @@
+"""Record a simulator as a LeRobot v3.0 data set: the scripted experts of Meta-World, or a five-finger hand (Adroit).
+
+    vgen record metaworld --out data/metaworld --workers 2
+    vgen record metaworld --out data/two --tasks drawer-open-v3 reach-v3 --train-seeds 2 --test-seeds 1
+    vgen record metaworld --out data/metaworld_cf --counterfactuals 4 --train-seeds 0 --test-seeds 1
+    vgen record adroit --out data/adroit --workers 2
+    vgen record adroit --out data/adroit_cf --counterfactuals 4 --train-seeds 0 --test-seeds 40
+
+Needs the extra "record" (`pip install "vgen[record]"`); draws without a screen (MUJOCO_GL=egl). A run that was broken
+off goes on where it stopped when it is started again.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from vgen.commands.options import make_parser
+from vgen.errors import InputError, Parser, unknown_key
+from vgen.simulators.adroit.settings import AdroitRecording
+from vgen.simulators.metaworld.settings import MetaworldRecording
+from vgen.simulators.settings import add_arguments
+
+SIMULATORS = {"metaworld": MetaworldRecording, "adroit": AdroitRecording}
+
+
+def parser(simulator: str | None = None) -> Parser:
+    """The options: of the choice of a simulator, or of one of them."""
+    if simulator is not None:
+        parser = make_parser(f"record {simulator}", __doc__)
+        add_arguments(parser, SIMULATORS[simulator])
+        return parser
+    parser = make_parser("record", __doc__)
+    choices = parser.add_subparsers(metavar="SIMULATOR", title="simulators")
+    for name, kind in SIMULATORS.items():
+        add_arguments(choices.add_parser(name, help=f"{len(kind.all_tasks)} tasks", allow_abbrev=False), kind)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Records, as the options say."""
+    simulator, *options = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if simulator.startswith("-"):
+        parser().parse_args([simulator])
+        raise InputError(f"{simulator} stands before the simulator; known: {', '.join(SIMULATORS)}")
+    if simulator not in SIMULATORS:
+        raise unknown_key(simulator, SIMULATORS, "the simulators")
+    settings = SIMULATORS[simulator](**vars(parser(simulator).parse_args(options)))
+    # late, as an InputError says where its package is not installed
+    recorder = import_module(f"vgen.simulators.{simulator}.recorder")
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    print(f"recorded {recorder.record(settings)}")

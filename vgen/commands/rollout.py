@@ -1,0 +1,141 @@
+"""Roll a video out: what follows from a start frame under a trajectory of the hand, or under the one that is predicted.
+
+    vgen rollout --start frame.png --trajectory hand.npz --text "open the drawer" --frames 120 --out out/open
+    vgen rollout --start data/metaworld_cf:episode=3:split=test:frame=16 --edit mirror --out out/mirrored
+    vgen rollout --start clip.mp4@16 --trajectory hand.json --goal end.png@96:box=0.2,0.4,0.7,0.9 --out out/e
+    vgen rollout --mode policy --start data/adroit:episode=2:split=test --text "pick it up" --out out/policy
+    vgen rollout --mode inverse --video clip.mp4 --out out/explained
+    vgen rollout --from out/open/run.json --out out/again
+
+Modes: forward (the default), the video under a given trajectory; policy, the trajectory, its text and the video that
+follows from it; inverse, the trajectory that explains a video, from its first frame on. Each writes trajectory.mp4 (the
+trajectory drawn with the frames), contact_sheet.png, trajectory.npz, trajectory.json and run.json; forward and policy
+write video.mp4, the start frame first.
+
+A start is an image, a video (CLIP@FRAME; what comes before the frame is history; its last one by default) or an episode
+of a LeRobot v3 folder, FOLDER:episode=N[:frame=K][:split=NAME][:camera=NAME], which also gives text, past and, where no
+trajectory is named, the recorded one. Time 0 is the start frame: the first row of a trajectory is the state there
+(of a policy's past the last one), or the row --at says, and action k leads from frame k to frame k + 1. Edits are those
+of vgen edit, of the frames that are made, and count their seconds from the start frame. A goal is a
+patch as vgen infer takes it, at a frame counted from the start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from vgen.commands.options import (
+    add_model_options,
+    add_result_options,
+    add_trajectory_options,
+    add_video_options,
+    make_parser,
+    refuse_beside_from,
+)
+from vgen.errors import InputError, Parser
+from vgen.inference.ego.question import MODES, Question, parse_start
+from vgen.results import VIDEO_RUN, check_folder
+
+if TYPE_CHECKING:
+    from vgen.inference.ego.answer import Made
+    from vgen.inference.ego.settings import Settings
+
+ASKED = ("mode", "text", "frames", "fps", "seed", "trajectory", "at", "layout", "column", "episode")
+
+
+def parser() -> Parser:
+    """The options."""
+    parser = make_parser("rollout", __doc__, sparse=True)
+    parser.add_argument("--mode", choices=MODES, help="forward (default), policy or inverse")
+    parser.add_argument("--start", "--video", metavar="START", help="an image, CLIP[@FRAME] or FOLDER:episode=N")
+    add_trajectory_options(parser)
+    parser.add_argument("--at", type=float, metavar="SECONDS", help="of the start frame, on the trajectory's clock")
+    parser.add_argument("--goal", action="append", metavar="PATCH", help="a patch ahead in time; may be repeated")
+    parser.add_argument("--text", help="what is done; default: what the episode says")
+    add_video_options(parser, "of the future; default: all of the trajectory, 1000 at most", "the model's rate")
+    parser.add_argument("--advance", type=int, help="frames per step: 1, or a multiple of the codec's 4; default 4")
+    parser.add_argument(
+        "--window", type=int, help="past frames that are kept in view; default: as the model was trained"
+    )
+    add_model_options(parser, "the actions")
+    add_result_options(parser)
+    return parser
+
+
+def read_question(options: dict) -> Question:
+    """What the options ask."""
+    from vgen.media.patch import parse_patch
+
+    if "start" not in options:
+        raise InputError("--start is missing; name an image, a video or an episode as FOLDER:episode=N")
+    given = {name: options[name] for name in ASKED if name in options}
+    goals = tuple(parse_patch(text) for text in options.get("goal", []))
+    return Question(parse_start(options["start"]), edits=tuple(options.get("edit", [])), goals=goals, **given)
+
+
+def make_anew(options: dict) -> None:
+    """Answers what the options ask."""
+    question = read_question(options)
+    from vgen.inference.ego.settings import Settings  # late, so that a wrong question is refused at once
+
+    given = {field.name: options[field.name] for field in fields(Settings) if field.name in options}
+    if question.mode == "inverse" and (unused := sorted(given.keys() - {"model"})):
+        raise InputError(f"--{unused[0]} is of a video, and mode=inverse makes none; leave it out")
+    settings = Settings(**given)
+    make(question, settings, options)
+
+
+def make_again(options: dict) -> None:
+    """Answers the question of an earlier run, with nothing changed."""
+    refuse_beside_from(options, "run")
+    import torch
+
+    from vgen.inference.ego.record import read_record
+
+    earlier = read_record(options["from"])
+    torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
+    made = make(earlier.question, earlier.settings, options)
+    same = all(earlier.data.get(name) == getattr(made, name) for name in ("frames_sha256", "trajectory_sha256"))
+    print("all is as in the earlier run" if same else "the results DIFFER from those of the earlier run")
+
+
+def make(question: Question, settings: Settings, options: dict) -> Made:
+    """Answers a question, and prints what came of it."""
+    from vgen.inference.ego.make import make
+
+    out = options["out"]
+    made = make(question, settings, out, options.get("overwrite", False))
+    report(made)
+    files = ["contact_sheet.png", "trajectory.npz", "trajectory.json", "run.json"]
+    videos = ["trajectory.mp4"] if made.mode == "inverse" else ["video.mp4", "trajectory.mp4"]
+    print(f"wrote {out}/{', '.join(videos + files[:-1])} and {files[-1]}")
+    return made
+
+
+def report(made: Made) -> None:
+    """Prints what was made, and the time it took."""
+    lasts, what = made.frames / made.rate, f"{made.layout} at {made.rate:g} per second"
+    if made.mode == "inverse":
+        known = {"absolute": "absolute: the start is known", "delta": "steps (delta): the start is not known"}
+        print(f"inverse: {what}; {made.frames} steps, {lasts:.2f} s, {known[made.form]}")
+    else:
+        print(f"{made.mode}: {what}; {made.frames} frames of future, {lasts:.2f} s, after the start frame")
+        for turn, text in enumerate(dict.fromkeys(made.texts)):
+            print(f"text{'' if turn == 0 else ', later'}: {text}")
+        took = made.seconds
+        print(
+            f"first frames after {took['first']:.2f} s; {made.frames / took['rollout']:.2f} frames per second, "
+            "decoding included"
+        )
+    print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.seconds.items()))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Answers, as the options say."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    options = vars(parser().parse_args(arguments))
+    check_folder(options["out"], VIDEO_RUN, options.get("overwrite", False))
+    make_again(options) if "from" in options else make_anew(options)

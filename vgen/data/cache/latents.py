@@ -1,0 +1,128 @@
+"""Latents of clips, encoded once by the frozen codec and kept by clip: the targets of training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan
+
+from vgen.backbone.codec import WanCodec, load_vae
+from vgen.backbone.precision import autocast
+from vgen.backbone.shapes import latent_frames
+from vgen.data.cache.hashes import folder_sha256
+from vgen.data.cache.shard import Damaged
+from vgen.data.cache.store import Encode, Item, Store, stopped
+from vgen.data.clips import Clips
+from vgen.errors import InputError
+from vgen.media.pixels import to_unit
+from vgen.media.video import READING
+
+logger = logging.getLogger(__name__)
+
+LATENTS = "latents"  # folder, in that of the caches, of a folder for each codec and bucket
+CLIPS_AT_ONCE = 4
+# What decides on a latent besides codec, clip and bucket; part of a cache's name, to be changed with the code.
+RECIPE = "cover, centre; bfloat16 autocast or float32; float16; 4"
+
+
+class LatentCache:
+    """Latents of clips of one bucket.
+
+    Attributes:
+        folder: where they are kept, with those of other clips.
+        bad: rows whose video could not be decoded or whose latent is not finite, each with the reason.
+    """
+
+    def __init__(
+        self, store: Store, shape: Sequence[int], clips: Clips, numbers: Sequence[int], keys: Sequence[str]
+    ) -> None:
+        """Row k is clip `numbers[k]`, whose latent of `shape` [C, F, h, w] the store has by `keys[k]`."""
+        self.folder, self.shape = store.folder, tuple(shape)
+        self._store, self._clips, self._numbers, self._keys = store, clips, list(numbers), list(keys)
+        self.bad = {row: store.bad[key] for row, key in enumerate(keys) if key in store.bad}
+
+    def __len__(self) -> int:
+        """N, the number of clips, bad ones included."""
+        return len(self._keys)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """The latent of a row that is not bad: float16 [C, F, h, w], normalised and finite.
+
+        Raises:
+            TryAgain: it is not what was written any more.
+        """
+        try:
+            return self._store.read(self._keys[row]).view(np.float16).reshape(self.shape)
+        except Damaged as error:
+            raise stopped(f"the latent of {self._clips.called(self._numbers[row])}", error) from error
+
+    @classmethod
+    def of_clips(
+        cls, clips: Clips, numbers: Sequence[int], codec: str | Path, root: str | Path, workers: int = 1
+    ) -> LatentCache:
+        """The latents of some clips. Those that are not kept below `root`, or are broken there, are encoded now; a clip
+        is known by the content of its video. A broken encoding goes on where it stopped.
+
+        Args:
+            clips: where the clips are cut.
+            numbers: which of them, one or more, all of one bucket. Row k of the cache is clip `numbers[k]`.
+            codec: the diffusers folder of the AutoencoderKLWan. Its content is part of the cache's name, as is all
+                that decides on the pixels.
+            workers: processes that encode side by side.
+
+        Raises:
+            InputError, RunStopped: see `Store.fill`.
+        """
+        bucket = clips.bucket(numbers[0])
+        assert all(clips.bucket(number) == bucket for number in numbers), "clips of several buckets in one cache"
+        config = AutoencoderKLWan.load_config(codec)
+        side = [length // config["scale_factor_spatial"] for length in bucket.size]
+        shape = (config["z_dim"], latent_frames(bucket.frames, config["scale_factor_temporal"]), *side)
+        content = json.dumps([RECIPE, READING, folder_sha256(codec, root), str(bucket)])
+        name = f"{bucket}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+        store = Store(Path(root) / LATENTS / name, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
+        keys = [clips.key(number) for number in numbers]
+        work = _Encoding(clips, list(numbers), str(codec))
+        store.fill([Item(key) for key in keys], work, CLIPS_AT_ONCE, workers, f"encoding clips of {bucket}")
+        return cls(store, shape, clips, numbers, keys)
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """The work of a process: see `Work`."""
+
+    clips: Clips
+    numbers: list[int]
+    codec: str
+
+    def open(self, device: torch.device) -> Encode:
+        encoder = WanCodec(load_vae(self.codec).to(device))
+
+        def encode(places: Sequence[int]) -> dict[int, np.ndarray | str]:
+            pixels, found = {}, {}
+            for place in places:
+                try:
+                    pixels[place] = self.clips.pixels(self.numbers[place])
+                except InputError as error:
+                    found[place] = str(error)
+            if pixels:
+                video = torch.from_numpy(np.stack(list(pixels.values()))).permute(0, 4, 1, 2, 3)
+                with autocast(device.type):
+                    made = encoder.encode_video(to_unit(video)).cpu().numpy()
+                with np.errstate(over="ignore"):  # what is too large for float16 is not finite
+                    latents = made.astype(np.float16)
+                for place, latent in zip(pixels, latents, strict=True):
+                    found[place] = latent if np.isfinite(latent).all() else self._fault(place)
+            return found
+
+        return encode
+
+    def _fault(self, place: int) -> str:
+        return f"its latent is not finite, from frame {self.clips.start(self.numbers[place])} on"

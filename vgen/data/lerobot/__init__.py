@@ -1,0 +1,1 @@
+"""LeRobot v3.0 folders. Read `dataset.py` first; `meta.py` and `rows.py` serve it, and `writer.py` writes a folder."""
