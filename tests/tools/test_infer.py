@@ -125,7 +125,7 @@ BAD = [
     (("--model", "lost"), "model 'lost' is no installed model"),
     (("--model", "media"), "model 'media' is no diffusers folder"),
     (("--spec", "lost.yaml"), "cannot read the spec lost.yaml"),
-    (("--out", "media/cat.png"), "out=media/cat.png cannot be written"),
+    (("--out", "media/cat.png"), "out=media/cat.png is a file; name a folder"),
     (("--promt", "a cat"), "unrecognized arguments: --promt"),
     (("--from", "lost/run.json"), "--from makes an earlier video again as it was; leave out --frames, --model"),
 ]

@@ -54,6 +54,18 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     """Where results go, and an earlier run to repeat."""
     parser.add_argument("--from", metavar="run.json", help="make an earlier run again, bit for bit")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    add_overwrite(parser, "results")
+
+
+def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:
+    """Lets a command replace what an earlier one has made; see `vgen.results`.
+
+    Args:
+        parser: to add it to.
+        what: may be replaced, such as "results".
+    """
+    about = f"replace older {what} at --out, whole, once the new are complete"
+    parser.add_argument("--overwrite", action="store_true", help=about)
 
 
 def add_trajectory_options(parser: argparse.ArgumentParser) -> None:
