@@ -13,10 +13,11 @@ from vgen.canvas.report import Fidelity, contact_sheet, fidelity, given_frames, 
 from vgen.canvas.spec import Canvas
 from vgen.inference.canvas_record import describe_run
 from vgen.inference.canvas_settings import Settings, generate
-from vgen.inference.output import whole_folder, write_frames
+from vgen.inference.output import write_frames
 from vgen.inference.record import write_record
 from vgen.inference.settings import check_settings, load_pipeline
 from vgen.models import ModelInfo
+from vgen.results import VIDEO_RUN, results_folder
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,17 @@ def check(canvas: Canvas, settings: Settings) -> PlacedCanvas:
     return placed
 
 
-def make(canvas: Canvas, settings: Settings, out: str | PathLike) -> Made:
+def make(canvas: Canvas, settings: Settings, out: str | PathLike, overwrite: bool = False) -> Made:
     """Completes a canvas into a folder, which is written whole or not at all; memory does not grow with the length.
 
     Raises:
-        InputError: as `check`, or the folder cannot be written.
+        InputError: as `check`; or the folder cannot be written, or holds something, see `vgen.results`.
     """
     placed = check(canvas, settings)
     total = settings.extend_to or canvas.frames
     shown = sheet_frames(total, placed)
     keep = {*shown, *given_frames(placed)}
-    with whole_folder(out) as folder:
+    with results_folder(out, VIDEO_RUN, overwrite) as folder:
         run = describe_run(canvas, settings, out)
         began, seconds = time.perf_counter(), {}
         from vgen.canvas.pipeline import CanvasPipeline  # late, so that a wrong canvas is refused at once

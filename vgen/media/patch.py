@@ -17,7 +17,7 @@ from vgen.errors import InputError
 
 Mode = Literal["frames", "clip"]
 Fit = Literal["cover", "contain", "stretch"]
-Media = str | PathLike | np.ndarray | Image.Image
+Media = str | PathLike[str] | np.ndarray | Image.Image
 
 PATCH_KEYS = ("source", "frame", "box", "mask", "as", "range", "fit")
 
@@ -69,12 +69,14 @@ class Patch:
     @property
     def name(self) -> str:
         """The patch in a message or a label, as `cat.png@0`."""
-        known = isinstance(self.source, str | PathLike)
-        source = Path(self.source).name if known else "clip" if np.ndim(self.source) == 4 else "image"
+        if isinstance(self.source, str | PathLike):
+            source = Path(self.source).name
+        else:
+            source = "clip" if isinstance(self.source, np.ndarray) and self.source.ndim == 4 else "image"
         return f"{source}@{self.frame:g}"
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike = "") -> Patch:
+    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike[str] = "") -> Patch:
         """A patch from the fields of YAML, in which `mode` is called `as`; relative paths start at `base`.
 
         Raises:
@@ -92,7 +94,7 @@ class Patch:
             given["mode"] = given.pop("as")
         return cls(**given)
 
-    def to_dict(self, relative_to: str | PathLike | None = None) -> dict[str, Any]:
+    def to_dict(self, relative_to: str | PathLike[str] | None = None) -> dict[str, Any]:
         """The inverse of `from_dict`, without defaults; paths relative to a folder if one is named.
 
         Raises:
@@ -139,7 +141,7 @@ def position_of(patch: Patch, frames: int) -> float:
     return frame
 
 
-def parse_patch(text: str, base: str | PathLike = "") -> Patch:
+def parse_patch(text: str, base: str | PathLike[str] = "") -> Patch:
     """Reads `SOURCE@FRAME[:option=value...]`, such as `dog.png@41:box=0.1,0.2,0.6,0.8` or `clip.mp4@60:mask=m.png`.
 
     The options are `box`, `mask`, `as`, `range` and `fit`, as in `Patch`. The source may hold '@' and ':', since the
@@ -195,11 +197,11 @@ def _parse_range(text: str) -> tuple[int, int]:
     return int(ends[1]), int(ends[2])
 
 
-def _joined(value: object, base: str | PathLike) -> object:
+def _joined(value: object, base: str | PathLike[str]) -> object:
     return path.join(base, value) if isinstance(value, str | PathLike) and str(value) else value
 
 
-def _written(key: str, value: Media, relative_to: str | PathLike | None) -> str:
+def _written(key: str, value: Media, relative_to: str | PathLike[str] | None) -> str:
     if not isinstance(value, str | PathLike):
         raise InputError(f"the {key} of a patch is in memory, {checks.show(value)}; save it to a file and name that")
     return str(value) if relative_to is None else Path(path.relpath(value, relative_to)).as_posix()
