@@ -4,8 +4,8 @@
     python benchmarks/check_docs.py
     python benchmarks/check_docs.py README.md docs/ego.md
 
-A page is run in a folder that holds a copy of what the commands need, so nothing is written beside the documents. A block
-that cannot be run everywhere says so in the line before it, which a reader does not see:
+A page is run in a folder that holds a copy of what the commands need, so nothing is written beside the documents. A
+block that cannot be run everywhere says so in the line before it, which a reader does not see:
 
     <!-- not run: needs a GPU -->                 the block is left out, and the reason is printed
     <!-- run with: max_minutes=0.1 -->            so much is added to `vgen train` and launch/train_local.sh
@@ -30,7 +30,7 @@ from pathlib import Path
 from vgen.errors import InputError, Parser, RunStopped, exit_on_input_error
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDED = ("vgen", "configs", "tools", "launch", "benchmarks", "docs", "README.md", "setup.cfg", "pyproject.toml")
+NEEDED = ("vgen", "configs", "tools", "launch", "benchmarks", "docs")
 MARKER = re.compile(r"<!-- (not run|run with|twice): (.+?) -->")
 TRAINING = re.compile(r"(vgen train|bash launch/train_local\.sh) ")
 WRITING = re.compile(r"vgen (infer|rollout|edit|export|blend) ")

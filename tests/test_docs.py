@@ -1,5 +1,6 @@
 """What the documents say exists: links, files, commands and their options, and the names that their Python imports."""
 
+import argparse
 import ast
 import json
 import re
@@ -10,7 +11,16 @@ import pytest
 import yaml
 from check_docs import MARKER, ROOT, blocks, pages
 
-ALL = [*pages(), ROOT / "CHANGELOG.md", ROOT / "vgen/weights/nano/README.md", *sorted(ROOT.glob("configs/**/README.md"))]
+from vgen.commands.bench import FILES
+from vgen.ego.injection import INJECTIONS
+from vgen.trajectory.layouts import LAYOUTS
+
+ALL = [
+    *pages(),
+    ROOT / "CHANGELOG.md",
+    ROOT / "vgen/weights/nano/README.md",
+    *sorted(ROOT.glob("configs/**/README.md")),
+]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"\b(?:configs|vgen|tools|benchmarks|launch|docs|tests)/[\w./*-]*\w(?:/|\.\w+)")
 LANGUAGES = {"", "bash", "python", "json", "yaml", "toml", "bibtex"}
@@ -36,11 +46,20 @@ def commands(page):
 
 
 @cache
-def options(subcommand, *rest):
-    """The long options of a subcommand of vgen."""
-    module = import_module(f"vgen.commands.{subcommand}")
-    parser = module.parser(*rest) if rest else module.parser()
+def options(subcommand, second=""):
+    """The long options of a subcommand of vgen, or of what it is given first."""
+    parser = import_module(f"vgen.commands.{subcommand}").parser()
+    deeper = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if subcommand == "bench":
+        assert second in deeper[0], f"vgen bench has no {second}"
+        return texts_of(ROOT / "benchmarks" / f"{FILES[second][0]}.py")
+    parser = deeper[0][second] if deeper and second else parser
     return {option for action in parser._actions for option in action.option_strings}
+
+
+def texts_of(script):
+    """What looks like an option in a script."""
+    return set(re.findall(r"--[\w-]+", script.read_text(encoding="utf-8")))
 
 
 def ids(page):
@@ -75,10 +94,9 @@ def test_options_exist(page):
             words = part.split()
             given = {word.split("=")[0] for word in words if re.match(r"--\w", word)}
             if words[:1] == ["vgen"] and len(words) > 1:
-                deeper = words[2:3] if words[1] == "record" else []
-                known = options(words[1], *deeper) if words[1] not in ("bench", "--version", "--help") else given
+                known = given if words[1].startswith("-") else options(*words[1:3])
             elif words[:1] == ["python"] and len(words) > 1 and words[1].endswith(".py"):
-                known = set(re.findall(r"--[\w-]+", (ROOT / words[1]).read_text(encoding="utf-8")))
+                known = texts_of(ROOT / words[1])
             else:
                 continue
             assert given <= known, f"{ids(page)}:{line}: {command}: no option {sorted(given - known)}"
@@ -102,11 +120,26 @@ def test_blocks_are_marked_and_well_formed(page):
                     assert not missing, f"{block.place}: {node.module} has no {missing}"
 
 
+def test_what_contributors_are_shown_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    shown = [block for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "python"]
+    assert len(shown) == 5
+    try:
+        for block in shown:
+            exec(compile("\n" * block.line + block.code, block.page, "exec"), {})
+        assert INJECTIONS["mean"](8, 4, 2)
+    finally:
+        LAYOUTS.pop("fingertip4", None)
+        INJECTIONS.pop("mean", None)
+
+
 def test_blocks_are_read_as_they_stand(tmp_path, monkeypatch):
     monkeypatch.setattr("check_docs.ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(
-        "text\n\n<!-- not run: needs a GPU -->\n```bash\na --b \\\n    c  # why\n```\n\n```bash\ncat > x <<'END'\n# no\nEND\nd\n```\n"
+        "text\n\n<!-- not run: needs a GPU -->\n```bash\na --b \\\n    c  # why\n```\n\n"
+        "```bash\ncat > x <<'END'\n# no\nEND\nd\n```\n"
     )
     first, second = blocks(page)
     assert (first.line, first.left_out, first.commands) == (4, "needs a GPU", ["a --b c"])
