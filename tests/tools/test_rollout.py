@@ -254,7 +254,7 @@ BAD = [
     ({"--goal": "media/goal.png@4:box=0,0,2,1"}, "box=0,0,2,1 must have"),
     ({"--goal": "media/clip.mp4@4:as=clip"}, "as=clip is for a canvas"),
     ({"--goal": "media/goal.png@4", "--mode": "inverse"}, "mode=inverse makes no video"),
-    ({"--mode": "polcy"}, "invalid choice: 'polcy'"),
+    ({"--mode": "polcy"}, "'polcy' is not in the choices of --mode; nearest: 'policy'"),
     ({"--mode": "policy", "--trajectory": None}, "mode=policy does not know where the hand is at the start frame"),
     ({"--mode": "policy", "--trajectory": "media/steps.npz"}, "where the hand is takes an absolute trajectory"),
     ({"--mode": "inverse", "--trajectory": None}, "has no two frames 0.1 s apart"),
@@ -282,7 +282,7 @@ BAD = [
     ({"--frames": "4", "--edit": "stop@0.5"}, "time 0.5 s is outside the trajectory, 0 to 0.2 s; nearest: 0.2"),
     ({"--mode": "policy", "--trajectory": "media/millimetres.npz"}, "the model knows values of -4 to 4; give it in m"),
     ({"--mode": "inverse", "--start": "media/clip.mp4", "--steps": "7"}, "--steps is of a video, and mode=inverse"),
-    ({"--strat": "x"}, "unrecognized arguments: --strat"),
+    ({"--strat": "x"}, "'--strat' is not in the options of vgen rollout; nearest: '--start'"),
     ({"--from": "lost/run.json"}, "--from makes an earlier run again as it was; leave out --model, --start"),
 ]
 

@@ -17,12 +17,13 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from vgen.canvas.spec import Canvas, parse_patch
+from vgen.canvas.spec import Canvas
 from vgen.commands.options import (
     add_model_options,
     add_result_options,
     add_video_options,
     make_parser,
+    read_patch,
     refuse_beside_from,
 )
 from vgen.errors import Parser
@@ -53,7 +54,7 @@ def parser() -> Parser:
 def read_canvas(options: dict) -> Canvas:
     """The canvas of the spec, with the options over it; without a spec, of the model's own size."""
     given = {name: options[name] for name in CANVAS_OPTIONS if name in options}
-    patches = [parse_patch(text) for text in options.get("patch", [])]
+    patches = [read_patch(text) for text in options.get("patch", [])]
     if "spec" in options:
         return Canvas.from_yaml(options["spec"], **given).add(*patches)
     if not {"frames", "size"} <= given.keys():

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from vgen.commands.options import (
@@ -33,11 +33,13 @@ from vgen.commands.options import (
     add_trajectory_options,
     add_video_options,
     make_parser,
+    read_patch,
     refuse_beside_from,
 )
 from vgen.errors import InputError, Parser
 from vgen.inference.ego.question import MODES, Question, parse_start
 from vgen.results import VIDEO_RUN, check_folder
+from vgen.shipped import find
 
 if TYPE_CHECKING:
     from vgen.inference.ego.answer import Made
@@ -67,13 +69,14 @@ def parser() -> Parser:
 
 def read_question(options: dict) -> Question:
     """What the options ask."""
-    from vgen.media.patch import parse_patch
-
     if "start" not in options:
         raise InputError("--start is missing; name an image, a video or an episode as FOLDER:episode=N")
     given = {name: options[name] for name in ASKED if name in options}
-    goals = tuple(parse_patch(text) for text in options.get("goal", []))
-    return Question(parse_start(options["start"]), edits=tuple(options.get("edit", [])), goals=goals, **given)
+    goals = tuple(read_patch(text) for text in options.get("goal", []))
+    start = parse_start(options["start"])
+    if "trajectory" in given:
+        given["trajectory"] = find(given["trajectory"])
+    return Question(replace(start, path=find(start.path)), edits=tuple(options.get("edit", [])), goals=goals, **given)
 
 
 def make_anew(options: dict) -> None:
