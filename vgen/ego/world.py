@@ -20,7 +20,7 @@ from vgen.errors import InputError
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.models import ModelInfo
 from vgen.trajectory.statistics import Statistics
-from vgen.trajectory.trajectory import Trajectory, layout
+from vgen.trajectory.trajectory import Trajectory, find_layout
 
 logger = logging.getLogger(__name__)
 
@@ -140,11 +140,13 @@ class EgoWorld:
     def _told(self, actions: np.ndarray | Trajectory, first: int) -> TimedActions:
         """Actions as the model takes them, the first of which arrives at a frame."""
         trajectories = [actions] if isinstance(actions, Trajectory) else self._trajectories(np.asarray(actions))
-        worst = max(trajectories, key=self.statistics.outside)
-        outside = self.statistics.outside(worst)
+        worst = max(trajectories, key=self.statistics.outlier_share)
+        outside = self.statistics.outlier_share(worst)
         if outside > UNLIKE and not self._warned:
             rule = f"of the actions are unlike what the model has seen of {self.layout}"
-            logger.warning("%.0f %% %s: %s; check unit and form", 100 * outside, rule, self.statistics.farthest(worst))
+            logger.warning(
+                "%.0f %% %s: %s; check unit and form", 100 * outside, rule, self.statistics.farthest_column(worst)
+            )
             self._warned = True
         return timed_actions(trajectories, self.statistics, first)
 
@@ -209,7 +211,7 @@ def environment(
 
         observation_space = gymnasium.spaces.Box(0, 255, _frames(frames).shape[1:], np.uint8)
         action_space = gymnasium.spaces.Box(
-            -np.inf, np.inf, (world.settings.advance, layout(world.layout).width), np.float32
+            -np.inf, np.inf, (world.settings.advance, find_layout(world.layout).width), np.float32
         )
 
         def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
