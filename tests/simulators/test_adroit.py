@@ -20,7 +20,7 @@ from vgen.simulators.adroit.recorder import ACTUATORS, AdroitRecorder, record
 from vgen.simulators.adroit.settings import AdroitRecording, relocation
 from vgen.simulators.cameras import physics, restore
 from vgen.simulators.settings import check
-from vgen.trajectory.trajectory import layout
+from vgen.trajectory.trajectory import find_layout
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +54,7 @@ def test_a_recorded_episode_carries_the_ball_to_its_goal_and_shows_it(dataset):
 
 def test_the_state_has_the_columns_of_its_layout(dataset):
     feature = dataset.info["features"]["observation.state"]
-    assert feature["info"] == {"layout": LAYOUT} and feature["names"] == layout(LAYOUT).names
+    assert feature["info"] == {"layout": LAYOUT} and feature["names"] == find_layout(LAYOUT).names
 
 
 def test_keypoints_are_a_right_hand_in_mediapipe_order(scene):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from diffusers import AutoencoderKLWan, DiffusionPipeline, SchedulerMixin
@@ -13,13 +16,16 @@ from diffusers.loaders import WanLoraLoaderMixin
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
+from vgen import checks
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.lora import put_lora
 from vgen.backbone.lora_files import Lora, read_lora
+from vgen.backbone.shapes import Strides
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
-from vgen.models import loading, resolve
+from vgen.files import writing
+from vgen.models import EGO, STATE, forget_places, join_own, loading, part_own, resolve
 
 
 class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
@@ -36,6 +42,8 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
+    _interrupt = False
+    _folder: Path | None = None  # that it was opened from
 
     def __init__(
         self,
@@ -87,11 +95,45 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             pipe = super().from_pretrained(folder, transformer=transformer, **kwargs)
             copy(pipe.scheduler).set_timesteps(2)  # which only then reads what its configuration says
         check_components(pipe, str(model))
+        if Path(folder).is_dir():
+            pipe._folder = Path(folder).resolve()
         return pipe
 
+    def save_pretrained(
+        self, folder: str | PathLike[str], *args: Any, parts: Sequence[str] = (EGO, STATE), **kwargs: Any
+    ) -> None:
+        """Writes a Wan folder, as diffusers does, in which nothing tells of places on this machine.
+
+        Args:
+            folder: may exist; files of the same names are replaced.
+            args, kwargs: as in diffusers (`safe_serialization`, `variant`, `max_shard_size`).
+            parts: folders beside the components that go along, where the model was opened from a folder that has
+                them: as they are there, but a front-end that this pipeline holds as it is held.
+
+        Raises:
+            InputError: the folder cannot be written, or it is to be pushed to the hub from here.
+        """
+        if kwargs.pop("push_to_hub", False):
+            raise InputError("push_to_hub=True leaves out parts of the model; upload the saved folder with `hf upload`")
+        with writing(folder, kept="", folder=folder):
+            super().save_pretrained(folder, *args, **kwargs)
+            for part in parts:
+                source, target = Path(self._folder or "", part), Path(folder, part)
+                if self._folder and part not in self.components and source.is_dir() and source != target.resolve():
+                    shutil.copytree(source, target, dirs_exist_ok=True)
+            forget_places(folder)
+
     def to_json_string(self) -> str:
-        """The pipeline's index: it names `WanPipeline`, so that diffusers opens the folder by itself."""
-        return super().to_json_string().replace(f'"{type(self).__name__}"', '"WanPipeline"')
+        """The pipeline's index: it names `WanPipeline`, and keeps apart what that does not know, so that diffusers
+        opens the folder by itself."""
+        index = json.loads(super().to_json_string()) | {"_class_name": "WanPipeline"}
+        own = part_own(index, [key for key in index if key.startswith("default_")])
+        return json.dumps(own, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
+        """What diffusers reads of an index, and what it would pass over."""
+        return super().extract_init_dict(join_own(config_dict), **kwargs)
 
     def load_lora_weights(
         self,
@@ -136,12 +178,22 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
     @property
     def temporal_stride(self) -> int:
         """N: a video has 1 + N·k frames."""
-        return self.vae.config.scale_factor_temporal
+        return self.strides.temporal
 
     @property
     def size_multiple(self) -> int:
         """Height and width are multiples of it: the codec's spatial stride times the transformer's patch."""
-        return self.vae.config.scale_factor_spatial * self.transformer.config.patch_size[1]
+        return self.strides.multiple
+
+    @property
+    def strides(self) -> Strides:
+        """How codec and transformer cut videos up."""
+        return Strides.of(self.vae.config, self.transformer.config)
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether the last call was ended before its last step, as in diffusers."""
+        return self._interrupt
 
     @property
     def codec(self) -> WanCodec:
@@ -171,9 +223,15 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         Args:
             velocity: gives ε - z, float32, for noisy latents and their diffusion time [B] in [0, 1].
             steps: the model's default when None.
-            callback_on_step_end: as in diffusers, with the tensor "latents".
+            callback_on_step_end: as in diffusers, with the tensor "latents"; where it sets `pipe._interrupt`, no step
+                follows, and what is there is returned.
+
+        Raises:
+            InputError: `steps` is not positive.
         """
-        self.scheduler.set_timesteps(steps or self.config.default_steps, device=self._execution_device)
+        steps = self.config.default_steps if steps is None else checks.whole("num_inference_steps", steps, 1, 1000)
+        self._interrupt = False
+        self.scheduler.set_timesteps(steps, device=self._execution_device)
         with self.progress_bar(total=len(self.scheduler.timesteps)) as bar:
             bar.set_description("denoising")
             for step, timestep in enumerate(self.scheduler.timesteps):
@@ -183,6 +241,8 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
                     changed = callback_on_step_end(self, step, timestep, {"latents": latents})
                     latents = changed.get("latents", latents)
                 bar.update()
+                if self._interrupt:
+                    break
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:

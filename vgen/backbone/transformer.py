@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import torch
@@ -21,7 +21,9 @@ from vgen.backbone.cache import ConditionCache
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
 from vgen.backbone.rope import Rotation, rotary_embedding
 from vgen.backbone.segments import Places, Segment
+from vgen.backbone.shapes import LatentShape
 from vgen.errors import InputError, unknown_key
+from vgen.models import join_own, part_own
 
 TIMESTEPS = 1000  # Wan counts diffusion time in 0..1000
 ConditionAttention = Literal["joint", "independent"]
@@ -132,6 +134,16 @@ class VideoTransformer(WanTransformer3DModel):
     @staticmethod  # what diffusers reads of a configuration; a stock Wan configuration has one key less
     def _get_init_keys(input_class: type) -> set[str]:
         return WanTransformer3DModel._get_init_keys(input_class) | {"condition_attention"}
+
+    def to_json_string(self) -> str:
+        """Its configuration, of which diffusers' own class passes over what it does not know."""
+        own = part_own(json.loads(super().to_json_string()), ["condition_attention"])
+        return json.dumps(own, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
+        """What diffusers reads of a configuration, and what it would pass over."""
+        return super().extract_init_dict(join_own(config_dict), **kwargs)
 
     @property
     def independent(self) -> bool:
@@ -279,18 +291,15 @@ class VideoTransformer(WanTransformer3DModel):
 
     def _spots(self, segment: Segment) -> Tensor:
         """(y, x) of each token of a segment, [L, 2], as shares of the image."""
-        frames, *sides = self._grid(segment)
+        frames, *sides = self._shape(segment).grid
         rows, columns = ((torch.arange(side, device=segment.latent.device) + 0.5) / side for side in sides)
         return torch.cartesian_prod(rows, columns).repeat(frames, 1)
 
     def _tokens(self, segment: Segment) -> int:
-        return math.prod(self._grid(segment))
+        return self._shape(segment).tokens
 
-    def _grid(self, segment: Segment) -> tuple[int, int, int]:
-        """Tokens of a segment in time, height and width."""
-        _, height, width = self.config.patch_size
-        *_, frames, h, w = segment.latent.shape
-        return frames, h // height, w // width
+    def _shape(self, segment: Segment) -> LatentShape:
+        return LatentShape(*segment.latent.shape[2:], self.config.patch_size[1])
 
     def _embed(self, segment: Segment) -> Tensor:
         return rearrange(
@@ -300,7 +309,7 @@ class VideoTransformer(WanTransformer3DModel):
 
     def _rotation(self, segment: Segment) -> Rotation:
         assert self.config.patch_size[0] == 1, "positions are per latent frame, so a token spans one"
-        _, rows, columns = self._grid(segment)
+        _, rows, columns = self._shape(segment).grid
         return rotary_embedding(segment.t, rows, columns, self.config.attention_head_dim)
 
     def _modulation(self, segments: Sequence[Segment], text: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
@@ -326,8 +335,8 @@ class VideoTransformer(WanTransformer3DModel):
         return self.proj_out(modulate(self.norm_out(tokens.float()), scales, shifts, lengths).type_as(tokens))
 
     def _unpatchify(self, tokens: Tensor, segment: Segment) -> Tensor:
-        _, height, width = self.config.patch_size
-        grid = dict(zip("fhw", self._grid(segment), strict=True)) | {"p": height, "q": width}
+        shape = self._shape(segment)
+        grid = dict(zip("fhw", shape.grid, strict=True)) | {"p": shape.patch, "q": shape.patch}
         return rearrange(tokens, "b (f h w) (p q c) -> b c f (h p) (w q)", **grid)
 
 

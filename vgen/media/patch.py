@@ -27,8 +27,8 @@ class Patch:
     """An image or a clip, where it lies on the canvas, and its pixel frame.
 
     Attributes:
-        source: A path, a `PIL.Image`, or uint8 pixels `[H, W, 3 | 4]` (an image) or `[T, H, W, 3 | 4]` (a clip). A
-            fourth channel is alpha: where it is under one half, nothing is given.
+        source: A path, a `PIL.Image`, or uint8 pixels `[H, W, 3 | 4]` (an image) or `[T, H, W, 3 | 4]` (a clip), an
+            array or a tensor. A fourth channel is alpha: where it is under one half, nothing is given.
         frame: The pixel frame of the image, or of the clip's first frame. May be fractional (10.5 lies half-way
             between two frames); negative counts from the end of the canvas, -1 is its last frame.
         box: (x0, y0, x1, y1) relative to the canvas, each in 0..1; None is the whole canvas.
@@ -53,6 +53,8 @@ class Patch:
     fit: Fit = "cover"
 
     def __post_init__(self) -> None:
+        for name in ("source", "mask"):
+            object.__setattr__(self, name, _as_array(name, getattr(self, name)))
         checks.media("source", self.source)
         if self.mask is not None:
             checks.media("mask", self.mask, grey=True)
@@ -110,6 +112,16 @@ class Patch:
         if self.fit != "cover":
             given["fit"] = self.fit
         return given
+
+
+def _as_array(name: str, value: Any) -> Any:
+    """A tensor as the array that it is; anything else as it is. Torch is not asked for: this module loads at once."""
+    if not hasattr(value, "detach"):
+        return value
+    try:
+        return value.detach().cpu().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise InputError(f"{name} is a tensor of {value.dtype}; it must be uint8, 0 to 255") from error
 
 
 def position_of(patch: Patch, frames: int) -> float:
