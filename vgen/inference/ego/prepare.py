@@ -31,7 +31,7 @@ from vgen.media.pixels import to_uint8
 from vgen.media.placing import PlacedFrame, composite, place_all
 from vgen.models import ModelInfo
 from vgen.trajectory.statistics import Statistics
-from vgen.trajectory.trajectory import LAYOUTS, MOMENT, Trajectory
+from vgen.trajectory.trajectory import LAYOUTS, TIME_TOLERANCE, Trajectory
 from vgen.trajectory.units import check_times, check_values
 
 MOST_STEPS = 10_000  # of a video that is explained: its frames are held in memory
@@ -149,7 +149,7 @@ def _policy(question: Question, settings: Settings, info: ModelInfo, view: View)
     rate = info.ego.rate(layout)
     if question.source is not None:
         check_times(known, info.state.rate(layout))
-    past = known.rows(0, int((known.times <= MOMENT).sum()))
+    past = known.rows(0, int((known.times <= TIME_TOLERANCE).sum()))
     check_values(past, Statistics.from_json(info.statistics_of(layout)))
     horizon = info.state.horizon / info.state.rate(layout)
     frames = question.frames or max(1, int(horizon * rate + 1e-6))
@@ -190,7 +190,7 @@ def _check_whole(view: View, layout: str) -> None:
 def led_by(prepared: Prepared, settings: Settings) -> tuple[Trajectory, Led]:
     """What a policy is told of: the trajectory up to the start frame, and the same at the rate of the video."""
     start, rate = state_at_start(prepared.known), prepared.rate
-    earlier = prepared.known.times < -MOMENT
+    earlier = prepared.known.times < -TIME_TOLERANCE
     past = joined(prepared.known.rows(0, int(earlier.sum())), start) if earlier.any() else start
     before = past_of(prepared.known, rate, _reach(settings, prepared.info))
     form = prepared.info.statistics_of(prepared.layout)["form"]
