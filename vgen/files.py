@@ -281,7 +281,7 @@ def sync_all(folder: str | PathLike[str]) -> None:
         sync(parent)
 
 
-def file_sha256(file: str | PathLike) -> str:
+def file_sha256(file: str | PathLike[str]) -> str:
     """The SHA-256 of a file, in hexadecimal.
 
     Raises:

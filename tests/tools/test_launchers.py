@@ -143,7 +143,8 @@ def test_a_multinode_run_stops_its_own_ranks_and_no_others(tmp_path):
         (own / "python").write_text(LAUNCHER)
         (own / "python").chmod(0o755)
         ranks[name] = [own / f"rank{rank}" for rank in (0, 1)]
-        environment = os.environ | {"FAKE": str(own), "PYTHON": str(own / "python"), "HOSTFILE": str(tmp_path / "hosts")}
+        places = {"FAKE": own, "PYTHON": own / "python", "HOSTFILE": tmp_path / "hosts"}
+        environment = os.environ | {name: str(place) for name, place in places.items()}
         command = ["bash", str(ROOT / "launch/train_multinode.sh"), "recipe.yaml", "steps=3"]
         runs[name] = subprocess.Popen(command, env=environment)
     deadline = time.monotonic() + 20

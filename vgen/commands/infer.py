@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vgen.canvas.spec import Canvas
 from vgen.commands.options import (
@@ -51,7 +51,7 @@ def parser() -> Parser:
     return parser
 
 
-def read_canvas(options: dict) -> Canvas:
+def read_canvas(options: dict[str, Any]) -> Canvas:
     """The canvas of the spec, with the options over it; without a spec, of the model's own size."""
     given = {name: options[name] for name in CANVAS_OPTIONS if name in options}
     patches = [read_patch(text) for text in options.get("patch", [])]
@@ -66,7 +66,7 @@ def read_canvas(options: dict) -> Canvas:
     return Canvas.from_dict(given).add(*patches)
 
 
-def make_anew(options: dict) -> None:
+def make_anew(options: dict[str, Any]) -> None:
     """Makes the video that the options ask for."""
     canvas = read_canvas(options)
     from vgen.inference.canvas import make  # late, so that a wrong spec is refused at once
@@ -76,7 +76,7 @@ def make_anew(options: dict) -> None:
     report(make(canvas, settings, options["out"], options.get("overwrite", False)))
 
 
-def make_again(options: dict) -> None:
+def make_again(options: dict[str, Any]) -> None:
     """Makes the video of an earlier run, with nothing changed."""
     refuse_beside_from(options, "video")
     import torch

@@ -25,7 +25,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vgen.commands.options import (
     add_model_options,
@@ -67,7 +67,7 @@ def parser() -> Parser:
     return parser
 
 
-def read_question(options: dict) -> Question:
+def read_question(options: dict[str, Any]) -> Question:
     """What the options ask."""
     if "start" not in options:
         raise InputError("--start is missing; name an image, a video or an episode as FOLDER:episode=N")
@@ -79,7 +79,7 @@ def read_question(options: dict) -> Question:
     return Question(replace(start, path=find(start.path)), edits=tuple(options.get("edit", [])), goals=goals, **given)
 
 
-def make_anew(options: dict) -> None:
+def make_anew(options: dict[str, Any]) -> None:
     """Answers what the options ask."""
     question = read_question(options)
     from vgen.inference.ego.settings import Settings  # late, so that a wrong question is refused at once
@@ -91,7 +91,7 @@ def make_anew(options: dict) -> None:
     make(question, settings, options)
 
 
-def make_again(options: dict) -> None:
+def make_again(options: dict[str, Any]) -> None:
     """Answers the question of an earlier run, with nothing changed."""
     refuse_beside_from(options, "run")
     import torch
@@ -105,7 +105,7 @@ def make_again(options: dict) -> None:
     print("all is as in the earlier run" if same else "the results DIFFER from those of the earlier run")
 
 
-def make(question: Question, settings: Settings, options: dict) -> Made:
+def make(question: Question, settings: Settings, options: dict[str, Any]) -> Made:
     """Answers a question, and prints what came of it."""
     from vgen.inference.ego.make import make
 
