@@ -16,10 +16,10 @@ from ego_models import hand, save_model
 from PIL import Image
 
 from vgen.errors import InputError, exit_on_input_error
-from vgen.inference.ego import answer
-from vgen.inference.ego.prepare import _check_whole
-from vgen.inference.ego.question import Start
-from vgen.inference.ego.view import open_view
+from vgen.inference.ego import generate
+from vgen.inference.ego.inputs import _check_whole
+from vgen.inference.ego.spec import Start
+from vgen.inference.ego.observation import open_observation
 from vgen.media.video import read_video, video_info
 from vgen.trajectory import overlay as draw
 from vgen.trajectory.files import Source, read_trajectory, write_trajectory
@@ -369,12 +369,12 @@ def test_an_episode_whose_own_trajectory_is_unknown_takes_one_from_a_file(run):
 
 
 def test_boxes_in_an_image_that_is_cut_are_refused(damaged, ego_media):
-    view = open_view(Start(str(ego_media / "square.png")), (32, 64), None, "observation.state")
-    assert view.cut
+    observation = open_observation(Start(str(ego_media / "square.png")), (32, 64), None, "observation.state")
+    assert observation.cut
     with pytest.raises(InputError, match=r"square\.png would be cut .* hand_boxes is in shares of whole images"):
-        _check_whole(view, "hand_boxes")
-    _check_whole(view, "position4")
-    _check_whole(replace(view, cut=False), "hand_boxes")
+        _check_whole(observation, "hand_boxes")
+    _check_whole(observation, "position4")
+    _check_whole(replace(observation, cut=False), "hand_boxes")
 
 
 def test_a_choice_among_layouts_is_made_by_the_trajectory_or_asked_for(run, damaged, capsys):

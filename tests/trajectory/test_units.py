@@ -10,8 +10,8 @@ from ego_models import hand
 from trajectory_samples import sample, with_gap
 
 from vgen.errors import InputError
-from vgen.inference.ego.prepare import prepare
-from vgen.inference.ego.question import Question, Start
+from vgen.inference.ego.inputs import read_inputs
+from vgen.inference.ego.spec import RolloutSpec, Start
 from vgen.inference.ego.settings import Settings
 from vgen.trajectory.convert import convert
 from vgen.trajectory.files import Source, read_trajectory, write_trajectory
@@ -27,7 +27,7 @@ NANO = json.loads((ROOT / "vgen/weights/nano/ego/config.json").read_text())
 
 def asked(trajectory, start=SHOWN, **question):
     """How many frames nano would be asked for; it is not loaded."""
-    return prepare(Question(Start(start), trajectory=str(trajectory), text="x", **question), Settings()).frames
+    return read_inputs(RolloutSpec(Start(start), trajectory=str(trajectory), text="x", **question), Settings()).frames
 
 
 @pytest.fixture

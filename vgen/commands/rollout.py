@@ -36,11 +36,11 @@ from vgen.commands.options import (
     refuse_beside_from,
 )
 from vgen.errors import InputError, Parser
-from vgen.inference.ego.question import MODES, Question, parse_start
+from vgen.inference.ego.spec import MODES, RolloutSpec, parse_start
 from vgen.results import VIDEO_RUN, check_folder
 
 if TYPE_CHECKING:
-    from vgen.inference.ego.answer import Made
+    from vgen.inference.ego.generate import RolloutResult
     from vgen.inference.ego.settings import Settings
 
 ASKED = ("mode", "text", "frames", "fps", "seed", "trajectory", "at", "layout", "column", "episode")
@@ -58,14 +58,14 @@ def parser() -> Parser:
     add_video_options(parser, "of the future; default: all of the trajectory, 1000 at most", "the model's rate")
     parser.add_argument("--advance", type=int, help="frames per step: 1, or a multiple of the codec's 4; default 4")
     parser.add_argument(
-        "--window", type=int, help="past frames that are kept in view; default: as the model was trained"
+        "--window", type=int, help="past frames that are kept in observation; default: as the model was trained"
     )
     add_model_options(parser, "the actions")
     add_result_options(parser)
     return parser
 
 
-def read_question(options: dict) -> Question:
+def read_spec(options: dict) -> RolloutSpec:
     """What the options ask."""
     from vgen.media.patch import parse_patch
 
@@ -73,19 +73,19 @@ def read_question(options: dict) -> Question:
         raise InputError("--start is missing; name an image, a video or an episode as FOLDER:episode=N")
     given = {name: options[name] for name in ASKED if name in options}
     goals = tuple(parse_patch(text) for text in options.get("goal", []))
-    return Question(parse_start(options["start"]), edits=tuple(options.get("edit", [])), goals=goals, **given)
+    return RolloutSpec(parse_start(options["start"]), edits=tuple(options.get("edit", [])), goals=goals, **given)
 
 
 def make_anew(options: dict) -> None:
     """Answers what the options ask."""
-    question = read_question(options)
+    spec = read_spec(options)
     from vgen.inference.ego.settings import Settings  # late, so that a wrong question is refused at once
 
     given = {field.name: options[field.name] for field in fields(Settings) if field.name in options}
-    if question.mode == "inverse" and (unused := sorted(given.keys() - {"model"})):
+    if spec.mode == "inverse" and (unused := sorted(given.keys() - {"model"})):
         raise InputError(f"--{unused[0]} is of a video, and mode=inverse makes none; leave it out")
     settings = Settings(**given)
-    make(question, settings, options)
+    make(spec, settings, options)
 
 
 def make_again(options: dict) -> None:
@@ -97,17 +97,17 @@ def make_again(options: dict) -> None:
 
     earlier = read_record(options["from"])
     torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
-    made = make(earlier.question, earlier.settings, options)
+    made = make(earlier.spec, earlier.settings, options)
     same = all(earlier.data.get(name) == getattr(made, name) for name in ("frames_sha256", "trajectory_sha256"))
     print("all is as in the earlier run" if same else "the results DIFFER from those of the earlier run")
 
 
-def make(question: Question, settings: Settings, options: dict) -> Made:
+def make(spec: RolloutSpec, settings: Settings, options: dict) -> RolloutResult:
     """Answers a question, and prints what came of it."""
-    from vgen.inference.ego.make import make
+    from vgen.inference.ego.run import make
 
     out = options["out"]
-    made = make(question, settings, out, options.get("overwrite", False))
+    made = make(spec, settings, out, options.get("overwrite", False))
     report(made)
     files = ["contact_sheet.png", "trajectory.npz", "trajectory.json", "run.json"]
     videos = ["trajectory.mp4"] if made.mode == "inverse" else ["video.mp4", "trajectory.mp4"]
@@ -115,7 +115,7 @@ def make(question: Question, settings: Settings, options: dict) -> Made:
     return made
 
 
-def report(made: Made) -> None:
+def report(made: RolloutResult) -> None:
     """Prints what was made, and the time it took."""
     lasts, what = made.frames / made.rate, f"{made.layout} at {made.rate:g} per second"
     if made.mode == "inverse":

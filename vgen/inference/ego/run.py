@@ -6,28 +6,28 @@ from dataclasses import asdict
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from vgen.inference.ego.prepare import prepare
-from vgen.inference.ego.question import Question
+from vgen.inference.ego.inputs import read_inputs
+from vgen.inference.ego.spec import RolloutSpec
 from vgen.inference.ego.record import describe_run
 from vgen.inference.ego.settings import Settings
 from vgen.inference.record import write_record
 from vgen.results import VIDEO_RUN, results_folder
 
 if TYPE_CHECKING:
-    from vgen.inference.ego.answer import Made
+    from vgen.inference.ego.generate import RolloutResult
 
 
-def make(question: Question, settings: Settings, out: str | PathLike, overwrite: bool = False) -> Made:
+def make(spec: RolloutSpec, settings: Settings, out: str | PathLike, overwrite: bool = False) -> RolloutResult:
     """Answers a question into a folder, which is written whole or not at all; memory does not grow with the length.
 
     Raises:
-        InputError: as `prepare`; or the folder cannot be written, or holds something, see `vgen.results`.
+        InputError: as `read_inputs`; or the folder cannot be written, or holds something, see `vgen.results`.
     """
-    prepared = prepare(question, settings)
+    inputs = read_inputs(spec, settings)
     with results_folder(out, VIDEO_RUN, overwrite) as folder:
-        run = describe_run(question, settings, out)
-        from vgen.inference.ego.answer import explain, roll_out  # late, so that a wrong question is refused at once
+        run = describe_run(spec, settings, out)
+        from vgen.inference.ego.generate import explain, roll_out  # late, so that a wrong question is refused at once
 
-        made = (explain if question.mode == "inverse" else roll_out)(question, settings, prepared, folder)
+        made = (explain if spec.mode == "inverse" else roll_out)(spec, settings, inputs, folder)
         write_record(folder / "run.json", run | asdict(made))
     return made

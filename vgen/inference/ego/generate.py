@@ -1,4 +1,4 @@
-"""The three modes of a rollout: from a prepared question to files in a folder. The model is loaded here."""
+"""The three modes of a rollout: from a inputs question to files in a folder. The model is loaded here."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from vgen.backbone.codec import WanCodec, load_vae
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
-from vgen.inference.ego.drive import state_at_start, whole_steps
-from vgen.inference.ego.play import Policy, follow
-from vgen.inference.ego.prepare import Prepared, led_by
-from vgen.inference.ego.question import Question
+from vgen.inference.ego.trajectories import state_at_start, whole_steps
+from vgen.inference.ego.frames import Policy, follow
+from vgen.inference.ego.inputs import Inputs, hand_history
+from vgen.inference.ego.spec import RolloutSpec
 from vgen.inference.ego.report import contact_sheet, sheet_frames
 from vgen.inference.ego.settings import Settings
 from vgen.inference.output import write_frames
@@ -35,7 +35,7 @@ AT_ONCE = 32  # frames of a part of the video, so that memory does not grow with
 
 
 @dataclass(frozen=True)
-class Made:
+class RolloutResult:
     """What came out.
 
     Attributes:
@@ -60,75 +60,75 @@ class Made:
     trajectory_sha256: str
 
 
-def roll_out(question: Question, settings: Settings, prepared: Prepared, folder: Path) -> Made:
+def roll_out(spec: RolloutSpec, settings: Settings, inputs: Inputs, folder: Path) -> RolloutResult:
     """video.mp4 and what goes with it, of the modes that make one."""
     began, seconds, policy = time.perf_counter(), {}, None
     pipe = load_pipeline(EgoPipeline, settings)
     pipe.set_progress_bar_config(disable=True)
     rollout = RolloutSettings(settings.advance, settings.window, settings.steps, settings.guidance)
-    world = EgoWorld(pipe, prepared.layout, rollout)
-    if question.mode == "policy":
+    world = EgoWorld(pipe, inputs.layout, rollout)
+    if spec.mode == "policy":
         state = StateModel.from_pretrained(component_folder(resolve(settings.model), STATE), pipe.codec)
-        policy = Policy(state.to(pipe._execution_device), world, prepared.scene, *led_by(prepared, settings))
+        policy = Policy(state.to(pipe._execution_device), world, inputs.context, *hand_history(inputs, settings))
     seconds["load"] = time.perf_counter() - began
-    made = whole_steps(prepared.frames, settings.advance)
-    chunks = policy.play(made) if policy else follow(world, prepared.scene, prepared.drive)
-    chunks = _first(_timed(chunks, seconds), prepared.frames)
-    chunks = _in_parts(prepared.scene.history[-1:], chunks)
-    goals = {frame: pixels for pixels, _, frame in prepared.scene.goals}
-    shown, fps = sheet_frames(prepared.frames + 1, goals), question.fps or prepared.rate
-    kept, digest = write_frames(chunks, folder / "video.mp4", fps, set(shown), prepared.frames + 1)
+    made = whole_steps(inputs.frames, settings.advance)
+    chunks = policy.play(made) if policy else follow(world, inputs.context, inputs.actions)
+    chunks = _first(_timed(chunks, seconds), inputs.frames)
+    chunks = _in_parts(inputs.context.history[-1:], chunks)
+    goals = {frame: pixels for pixels, _, frame in inputs.context.goals}
+    shown, fps = sheet_frames(inputs.frames + 1, goals), spec.fps or inputs.rate
+    kept, digest = write_frames(chunks, folder / "video.mp4", fps, set(shown), inputs.frames + 1)
     if policy:
         seconds["policy"] = policy.seconds
-    trajectory = _from_start(policy.led.rows, prepared.frames + 1) if policy else prepared.drive.used
+    trajectory = _from_start(policy.hand.rows, inputs.frames + 1) if policy else inputs.actions.trajectory
     drawing = time.perf_counter()
-    drawn = _draw_over(VideoFile(folder / "video.mp4").read, prepared, trajectory, folder, fps, shown)
-    sections = [("Predicted", kept), *_recorded(prepared, shown), ("Trajectory", drawn)]
-    contact_sheet(folder / "contact_sheet.png", prepared.scene.text, sections, prepared.rate, goals)
+    drawn = _draw_over(VideoFile(folder / "video.mp4").read, inputs, trajectory, folder, fps, shown)
+    sections = [("Predicted", kept), *_recorded(inputs, shown), ("Trajectory", drawn)]
+    contact_sheet(folder / "contact_sheet.png", inputs.context.text, sections, inputs.rate, goals)
     seconds |= {"draw": time.perf_counter() - drawing, "all": time.perf_counter() - began}
-    return _made(question, prepared, trajectory, policy.texts if policy else [], seconds, digest, folder)
+    return _result(spec, inputs, trajectory, policy.texts if policy else [], seconds, digest, folder)
 
 
-def explain(question: Question, settings: Settings, prepared: Prepared, folder: Path) -> Made:
+def explain(spec: RolloutSpec, settings: Settings, inputs: Inputs, folder: Path) -> RolloutResult:
     """The trajectory of a video, drawn over it."""
     began, seconds = time.perf_counter(), {}
     model, device = resolve(settings.model), "cuda" if torch.cuda.is_available() else "cpu"
     vae = load_vae(component_folder(model, "vae")).to(device)
     state = StateModel.from_pretrained(component_folder(model, STATE), WanCodec(vae)).to(device)
     seconds["load"] = time.perf_counter() - began
-    frames = prepared.view.frames(0, prepared.frames, prepared.rate)
-    asking, generator = time.perf_counter(), torch.Generator().manual_seed(question.seed)
-    start = state_at_start(prepared.known)
-    trajectory = inverse_dynamics(state, prepared.layout, frames, start, prepared.scene.text, generator)
+    frames = inputs.observation.frames(0, inputs.frames, inputs.rate)
+    asking, generator = time.perf_counter(), torch.Generator().manual_seed(spec.seed)
+    start = state_at_start(inputs.known)
+    trajectory = inverse_dynamics(state, inputs.layout, frames, start, inputs.context.text, generator)
     seconds["inverse"] = time.perf_counter() - asking
-    shown, fps = sheet_frames(prepared.frames + 1), question.fps or prepared.rate
-    drawn = _draw_over(lambda numbers: frames[list(numbers)], prepared, trajectory, folder, fps, shown)
-    title = prepared.scene.text or prepared.view.name
+    shown, fps = sheet_frames(inputs.frames + 1), spec.fps or inputs.rate
+    drawn = _draw_over(lambda numbers: frames[list(numbers)], inputs, trajectory, folder, fps, shown)
+    title = inputs.context.text or inputs.observation.name
     sections = [("Video", {number: frames[number] for number in shown}), ("Trajectory", drawn)]
-    contact_sheet(folder / "contact_sheet.png", title, sections, prepared.rate, {})
+    contact_sheet(folder / "contact_sheet.png", title, sections, inputs.rate, {})
     seconds["all"] = time.perf_counter() - began
-    return _made(question, prepared, trajectory, [], seconds, "", folder)
+    return _result(spec, inputs, trajectory, [], seconds, "", folder)
 
 
-def _made(
-    question: Question,
-    prepared: Prepared,
+def _result(
+    spec: RolloutSpec,
+    inputs: Inputs,
     trajectory: Trajectory,
     texts: list[str],
     seconds: Mapping[str, float],
     digest: str,
     folder: Path,
-) -> Made:
+) -> RolloutResult:
     """Writes the trajectory, and sums up."""
     for suffix in ("npz", "json"):
         write_trajectory(folder / f"trajectory.{suffix}", trajectory)
     content = trajectory.values.tobytes() + trajectory.times.tobytes()
-    return Made(
-        question.mode,
-        prepared.layout,
+    return RolloutResult(
+        spec.mode,
+        inputs.layout,
         trajectory.form,
-        prepared.rate,
-        prepared.frames,
+        inputs.rate,
+        inputs.frames,
         texts,
         {stage: round(took, 3) for stage, took in seconds.items()},
         digest,
@@ -170,7 +170,7 @@ def _in_parts(start: np.ndarray, chunks: Iterator[np.ndarray]) -> Iterator[np.nd
 
 def _draw_over(
     read: Callable[[Sequence[int]], np.ndarray],
-    prepared: Prepared,
+    inputs: Inputs,
     trajectory: Trajectory,
     folder: Path,
     fps: float,
@@ -178,25 +178,25 @@ def _draw_over(
 ) -> dict[int, np.ndarray]:
     """Writes trajectory.mp4; returns, at some of its frames, what a contact sheet shows of the trajectory: where it is
     drawn beside the frames, that alone."""
-    overlay, total = Overlay(trajectory, prepared.view.size), prepared.frames + 1
+    overlay, total = Overlay(trajectory, inputs.observation.size), inputs.frames + 1
 
     def parts() -> Iterator[np.ndarray]:
         for first in range(0, total, AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, total))
             drawn = zip(read(numbers), numbers, strict=True)
-            yield np.stack([overlay.draw(pixels, number / prepared.rate) for pixels, number in drawn])
+            yield np.stack([overlay.draw(pixels, number / inputs.rate) for pixels, number in drawn])
 
     drawn, _ = write_frames(parts(), folder / "trajectory.mp4", fps, set(shown), total)
     return {number: pixels[:, overlay.panels_at :] for number, pixels in drawn.items()}
 
 
-def _recorded(prepared: Prepared, shown: Sequence[int]) -> list[tuple[str, dict[int, np.ndarray]]]:
+def _recorded(inputs: Inputs, shown: Sequence[int]) -> list[tuple[str, dict[int, np.ndarray]]]:
     """The recorded frames beside those that are shown, as far as the recording goes."""
-    numbers = [number for number in shown if number <= prepared.view.ahead(prepared.rate)]
+    numbers = [number for number in shown if number <= inputs.observation.ahead(inputs.rate)]
     if len(numbers) < 2:
         return []
-    frames = prepared.view.at(np.array(numbers) / prepared.rate)
-    return [(prepared.truth, dict(zip(numbers, frames, strict=True)))]
+    frames = inputs.observation.at(np.array(numbers) / inputs.rate)
+    return [(inputs.truth, dict(zip(numbers, frames, strict=True)))]
 
 
 def _from_start(rows: Trajectory, count: int) -> Trajectory:
