@@ -119,14 +119,14 @@ BAD = [
     (("--scheduler", "ueler"), "did you mean euler?"),
     (("--attention", "xformers"), "attention=xformers has kernels for CUDA devices only"),
     (("--offload", "sequential"), "offload=sequential needs an accelerator"),
-    (("--extend-to", "9"), "total_frames=9 must lie in 17"),
-    (("--loop",), "loop=True needs extend-to"),
+    (("--extend-to", "9"), "--extend-to=9 must lie in 17"),
+    (("--loop",), "--loop needs --extend-to"),
     (("--lora", "lost.safetensors"), "lora=lost.safetensors is no file"),
     (("--model", "lost"), "model 'lost' is no installed model"),
     (("--model", "media"), "model 'media' is no diffusers folder"),
     (("--spec", "lost.yaml"), "cannot read the spec lost.yaml"),
     (("--out", "media/cat.png"), "out=media/cat.png is a file; name a folder"),
-    (("--promt", "a cat"), "unrecognized arguments: --promt"),
+    (("--promt", "a cat"), "'--promt' is not in the options of vgen infer; nearest: '--prompt'"),
     (("--from", "lost/run.json"), "--from makes an earlier video again as it was; leave out --frames, --model"),
 ]
 

@@ -15,9 +15,9 @@ from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.data.opening import DataConfig
 from vgen.ego.actions import timed_actions
 from vgen.errors import InputError
-from vgen.inference.ego.trajectories import actions_of, enough, future_of, past_of, read_known
-from vgen.inference.ego.spec import Start
 from vgen.inference.ego.observation import open_observation
+from vgen.inference.ego.spec import Start
+from vgen.inference.ego.trajectories import actions_of, frames_driven, future_of, past_of, read_known
 from vgen.state.predict import _past
 from vgen.train.objectives.bodies import BodyConfig
 from vgen.train.objectives.ego import EgoConfig, EgoObjective
@@ -91,7 +91,7 @@ def config_of(root, form, **change):
 
 def inputs(config):
     objective = EgoObjective(config, seed=0)
-    objective.read_inputs()
+    objective.prepare()
     return objective
 
 
@@ -106,7 +106,7 @@ def plain(form):
 def rolled(known, form, reach):
     """The rows that a rollout at frame START tells the network of, past and future."""
     future = future_of(known, FPS, frames_driven(known, FPS))
-    drive = actions_of(future, past_of(known, FPS, reach), form)
+    actions = actions_of(future, past_of(known, FPS, reach), form)
     return torch.cat([timed_actions([part], plain(form), 0).values[0] for part in (actions.past, actions.future)])
 
 
@@ -149,10 +149,10 @@ def test_data_in_another_unit_than_a_pretrained_model_knows_is_refused(root):
     own = Statistics.fit([read_trajectory(Source(root / "hand.npz"))], "mean_std")
     objective = EgoObjective(config_of(root, "absolute", clips=1), seed=0)
     objective.ego.register_to_config(statistics={"pose7": own.to_json()})
-    objective.read_inputs()
+    objective.prepare()
     objective.ego.register_to_config(statistics={"pose7": in_kilometres(own).to_json()})
     with pytest.raises(InputError, match=r"^column observation.state of .*hands: x=.*give it in m"):
-        objective.read_inputs()
+        objective.prepare()
 
 
 def test_stage_one_is_held_against_what_it_knows_too(root):

@@ -26,6 +26,7 @@ import numpy as np
 from vgen.commands.options import add_overwrite, add_trajectory_options, make_parser
 from vgen.errors import InputError, Parser
 from vgen.results import check_file
+from vgen.shipped import find
 from vgen.trajectory.edits import parse_edit
 from vgen.trajectory.files import Source, read_trajectory, write_trajectory
 from vgen.trajectory.layouts import table
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if missing := [name for name in ("trajectory", "edit", "out") if not options.get(name)]:
         raise InputError(f"--{missing[0]} is missing; give --trajectory, --edit and --out, or --layouts")
-    path, out = Path(options["trajectory"]), options["out"]
+    path, out = Path(find(options["trajectory"])), options["out"]
     if out.suffix != path.suffix:
         raise InputError(f"--out {out} must have the format of the input, {path.suffix}")
     overwrite = options.get("overwrite", False)

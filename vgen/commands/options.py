@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from vgen.errors import InputError, Parser
+from vgen.shipped import find
+
+if TYPE_CHECKING:
+    from vgen.media.patch import Patch
 
 
 def make_parser(name: str, about: str, *, sparse: bool = False) -> Parser:
@@ -75,6 +81,22 @@ def add_trajectory_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layout", help="of the trajectory, where file, data set and model leave a choice")
     parser.add_argument("--episode", type=int, metavar="N", help="of a parquet file with several")
     parser.add_argument("--column", help="of a parquet file or an episode; default: observation.state")
+
+
+def read_patch(text: str, size: tuple[int, int] | None = None) -> Patch:
+    """A patch of the command line; its files may be those that travel with the package.
+
+    Args:
+        text: as `parse_patch` reads it.
+        size: (height, width) of the canvas in pixels, where it is known.
+
+    Raises:
+        InputError: the text is no patch.
+    """
+    from vgen.media.patch import parse_patch
+
+    patch = parse_patch(text, size=size)
+    return replace(patch, source=find(patch.source), mask=patch.mask and find(patch.mask))
 
 
 def refuse_beside_from(options: dict, what: str) -> None:

@@ -10,9 +10,9 @@ from trajectory_samples import with_gap
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
-from vgen.inference.ego import play
-from vgen.inference.ego.trajectories import HandHistory, actions_of
+from vgen.inference.ego import frames as frames_of
 from vgen.inference.ego.inputs import Context
+from vgen.inference.ego.trajectories import HandHistory, actions_of
 from vgen.state.model import StateModel
 
 
@@ -51,10 +51,10 @@ def turns(ego_model, pipe, world, context, monkeypatch):
         return replace(known, values=values, times=times, valid=None), f"turn {len(asked)}"
 
     step = world.step
-    monkeypatch.setattr(play, "policy", ask)
+    monkeypatch.setattr(frames_of, "policy", ask)
     monkeypatch.setattr(world, "step", lambda actions: (given.append(actions), step(actions))[1])
     model = StateModel.from_pretrained(ego_model / "state", pipe.codec)
-    policy = play.Policy(model, world, context, past(), HandHistory(past().rows(2, 11), world.form))
+    policy = frames_of.Policy(model, world, context, past(), HandHistory(past().rows(2, 11), world.form))
     frames = np.concatenate(list(policy.play(12)))
     return policy, frames, asked, given
 
@@ -84,9 +84,9 @@ def test_rows_that_are_not_valid_are_as_if_absent(world, context):
     for change in (0.0, 5.0):
         path = with_gap(hand(9), 3, 7)
         values = np.where(path.valid[:, None], path.values, change)
-        drive = actions_of(replace(path, values=values), None, world.form)
-        videos.append(np.concatenate(list(play.follow(world, context, drive))))
-    whole = np.concatenate(list(play.follow(world, context, actions_of(hand(9), None, world.form))))
+        actions = actions_of(replace(path, values=values), None, world.form)
+        videos.append(np.concatenate(list(frames_of.follow(world, context, actions))))
+    whole = np.concatenate(list(frames_of.follow(world, context, actions_of(hand(9), None, world.form))))
     assert np.array_equal(videos[0], videos[1]) and not np.array_equal(videos[0], whole)
 
 
@@ -96,7 +96,7 @@ def test_a_row_changes_its_own_frame_and_what_comes_after(pipe, context):
     values = path.values.copy()
     values[4] += 1  # the state at frame 4
     both = [
-        np.concatenate(list(play.follow(world, context, actions_of(each, None, world.form))))
+        np.concatenate(list(frames_of.follow(world, context, actions_of(each, None, world.form))))
         for each in (path, replace(path, values=values))
     ]
     same = [np.array_equal(one, other) for one, other in zip(*both, strict=True)]

@@ -5,8 +5,8 @@ from PIL import Image
 from uneven_videos import write_uneven
 
 from vgen.errors import InputError
-from vgen.inference.ego.spec import parse_start
 from vgen.inference.ego.observation import open_observation, start_files
+from vgen.inference.ego.spec import parse_start
 from vgen.media.image import read_image
 from vgen.media.video import read_video
 
@@ -50,9 +50,8 @@ def test_a_video_of_a_variable_rate_is_seen_as_it_is_shown(tmp_path):
 def test_a_start_with_transparent_parts_is_refused(tmp_path, name):
     picture = Image.new("RGBA", (32, 32), (200, 30, 40, 255))
     picture.save(tmp_path / name)
-    assert (
-        open_observation(parse_start(f"{tmp_path / name}"), (32, 32), None, "observation.state").frames(0, 0, 9).shape[-1] == 3
-    )
+    seen = open_observation(parse_start(f"{tmp_path / name}"), (32, 32), None, "observation.state")
+    assert seen.frames(0, 0, 9).shape[-1] == 3
     picture.paste((200, 30, 40, 0), (0, 0, 16, 16))
     picture.save(tmp_path / name)
     with pytest.raises(InputError, match=rf"{name} is transparent in 25.0% of its pixels"):

@@ -10,10 +10,10 @@ from trajectory_samples import sample, with_gap
 from vgen.errors import InputError
 from vgen.inference.ego.trajectories import (
     HandHistory,
-    choose_frames,
     actions_of,
     actions_of_steps,
-    enough,
+    choose_frames,
+    frames_driven,
     future_of,
     past_of,
     prolonged,
@@ -56,7 +56,7 @@ def test_the_first_row_is_the_start_frame_and_action_k_leads_to_frame_k_plus_1(s
     given = hand(rows=9, rate=4.0, began=3.0)  # of another rate, on a clock of its own
     known = read_known(source(given), None, None)
     assert known.times[0] == 0 and frames_driven(known, RATE) == 40
-    drive = actions_of(all_of(known), None, "absolute")
+    actions = actions_of(all_of(known), None, "absolute")
     seconds = 3.0 + np.arange(41) / RATE
     assert np.allclose(actions.trajectory.values[:, 0], column(given, seconds), atol=1e-6)
     assert np.allclose(actions.future.values[:, 0], column(given, seconds[1:]), atol=1e-6)
@@ -66,7 +66,7 @@ def test_the_first_row_is_the_start_frame_and_action_k_leads_to_frame_k_plus_1(s
 def test_another_row_may_be_the_start_frame(source):
     given = hand(rows=41, began=1.0)
     known = read_known(source(given), 2.0, None)
-    drive = actions_of(all_of(known), past_of(known, RATE, 8), "absolute")
+    actions = actions_of(all_of(known), past_of(known, RATE, 8), "absolute")
     assert len(actions.future) == 20 and len(actions.past) == 9
     assert np.allclose(actions.future.values[0, 0], column(given, 2.0 + 1 / RATE), atol=1e-6)
     assert np.allclose(actions.past.values[:, 0], column(given, 2.0 + np.arange(-8, 1) / RATE), atol=1e-6)
@@ -78,7 +78,7 @@ def test_another_row_may_be_the_start_frame(source):
 def test_actions_of_other_forms_are_steps_or_against_the_start(form):
     known = hand()
     whole = all_of(known)
-    drive = actions_of(whole, None, form)
+    actions = actions_of(whole, None, form)
     steps = actions.future.values[:, :3]
     path = steps.cumsum(0) if form == "delta" else steps
     assert len(steps) == 40 and np.allclose(path, whole.values[1:, :3] - whole.values[0, :3], atol=1e-5)
@@ -90,7 +90,7 @@ def test_turn_by_turn_gives_the_same_actions_as_at_once(form):
     whole = all_of(hand())
     led = HandHistory(whole.rows(0, 1), form)
     parts = [led.extend(whole.rows(first, first + 8)) for first in range(1, 41, 8)]
-    at_once = actions_of(whole, None, form).actions
+    at_once = actions_of(whole, None, form).future
     assert np.allclose(np.concatenate([part.values for part in parts]), at_once.values, atol=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_a_file_of_another_form_goes_on_from_a_known_start(source, form):
 def test_steps_drive_a_model_of_steps_without_a_start(source):
     steps = read_known(source(to_delta(hand())), None, None)
     assert steps.form == "delta" and np.isclose(steps.times[0], 1 / RATE)
-    drive = actions_of_steps(steps, "delta", RATE, 8)
+    actions = actions_of_steps(steps, "delta", RATE, 8)
     assert len(actions.future) == 8 and actions.past is None
     with pytest.raises(InputError, match="at other times than the model's 10 rows per second"):
         actions_of_steps(steps, "delta", 10.0, 8)
@@ -158,7 +158,7 @@ def test_edits_are_of_the_future_and_count_from_the_start_frame():
 
 def test_rows_that_are_not_valid_stay_so():
     known = with_gap(hand(), 7)
-    drive = actions_of(all_of(known), None, "absolute")
+    actions = actions_of(all_of(known), None, "absolute")
     assert np.flatnonzero(~actions.future.valid).tolist() == [6]
     assert state_at_start(with_gap(hand(), 0)) is None
 
@@ -166,6 +166,6 @@ def test_rows_that_are_not_valid_stay_so():
 def test_what_has_led_here_matches_how_statistics_are_fit():
     rows = sample("adroit_hand", rows=12, rate=RATE)
     rows = replace(rows, times=rows.times - rows.times[0])
-    drive = actions_of(rows, None, "delta")
+    actions = actions_of(rows, None, "delta")
     Statistics.fit([actions.future]).normalise(actions.future)
     assert np.allclose(actions.future.values, to_delta(rows).values, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The frames of a rollout as they come, led by a trajectory or by a policy that goes on in turns."""
+"""The frames of a rollout as they come under a trajectory, or under a policy that goes on in turns."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from vgen.ego.world import EgoWorld
-from vgen.inference.ego.trajectories import RolloutActions, HandHistory, joined, prolonged, whole_steps
 from vgen.inference.ego.inputs import Context
+from vgen.inference.ego.trajectories import HandHistory, RolloutActions, joined, prolonged, whole_steps
 from vgen.state.model import StateModel
 from vgen.state.predict import policy
 from vgen.trajectory.convert import resample
@@ -25,13 +25,13 @@ def follow(world: EgoWorld, context: Context, actions: RolloutActions) -> Iterat
     Args:
         world: reset here.
         context: what it begins with.
-        drive: in the world's form and at its rate.
+        actions: in the world's form and at its rate.
     """
     world.reset(context.history, context.text, actions.past, context.goals, seed=context.seed)
     advance = world.settings.advance
-    actions = prolonged(actions.future, whole_steps(len(actions.future), advance))
-    for first in range(0, len(actions), advance):
-        yield world.step(actions.rows(first, first + advance))
+    rows = prolonged(actions.future, whole_steps(len(actions.future), advance))
+    for first in range(0, len(rows), advance):
+        yield world.step(rows.rows(first, first + advance))
 
 
 class Policy:
@@ -42,16 +42,18 @@ class Policy:
         world: reset when it is played.
         context: what it begins with.
         past: absolute, at any rate, on the clock of the rollout, the state at the start frame last.
-        led: the same at the world's rate, as far back as the world reads it.
+        hand: the same at the world's rate, as far back as the world reads it.
 
     Attributes:
-        led: all rows so far.
+        hand: all rows so far.
         texts: of the action, one for each turn.
         seconds: that predictions took.
     """
 
-    def __init__(self, model: StateModel, world: EgoWorld, context: Context, past: Trajectory, hand: HandHistory) -> None:
-        self.model, self.world, self.context, self.hand = model, world, context, led
+    def __init__(
+        self, model: StateModel, world: EgoWorld, context: Context, past: Trajectory, hand: HandHistory
+    ) -> None:
+        self.model, self.world, self.context, self.hand = model, world, context, hand
         self.texts: list[str] = []
         self.seconds = 0.0
         self._past = past

@@ -63,7 +63,7 @@ class Observation:
         """Frames first..last of a video at a rate whose frame 0 is the present one, each the one that is shown then.
 
         Returns:
-            uint8 [last - first + 1, H, W, 3] of the observation's size; the sides of others are cut as little as may be.
+            uint8 [last - first + 1, H, W, 3] of the model's size; the sides of others are cut as little as may be.
         """
         return self.at(np.arange(first, last + 1) / rate)
 
@@ -79,8 +79,10 @@ class Observation:
         return np.asarray(fit_image(Image.fromarray(pixels), self.size[::-1], "cover"))
 
 
-def open_observation(start: Start, size: tuple[int, int], layout: str | None, column: str, needed: bool = True) -> Observation:
-    """Opens what a question starts from.
+def open_observation(
+    start: Start, size: tuple[int, int], layout: str | None, column: str, needed: bool = True
+) -> Observation:
+    """Opens what a rollout starts from.
 
     Args:
         start: see there.
@@ -91,9 +93,13 @@ def open_observation(start: Start, size: tuple[int, int], layout: str | None, co
     Raises:
         InputError: a file, data set, episode, frame or camera that is not there or cannot be read.
     """
-    observation = _open_file(start, size) if start.episode is None else _open_episode(start, size, layout, column, needed)
+    if start.episode is None:
+        observation = _open_file(start, size)
+    else:
+        observation = _open_episode(start, size, layout, column, needed)
     if not 0 <= observation.frame < len(observation.times):
-        raise InputError(f"frame={observation.frame} is not in {observation.name}; it has frames 0 to {len(observation.times) - 1}")
+        last = len(observation.times) - 1
+        raise InputError(f"frame={observation.frame} is not in {observation.name}; it has frames 0 to {last}")
     return replace(observation, cut=_warn_of_size(observation))
 
 
@@ -115,12 +121,12 @@ def _open_file(start: Start, size: tuple[int, int]) -> Observation:
     if clip is not None:
         frame = clip.info.frames - 1 if start.frame is None else start.frame
         if 0 <= frame < clip.info.frames:
-            _check_whole(start, clip.read([frame], alpha=True))
+            _refuse_transparent(start, clip.read([frame], alpha=True))
         return Observation(start.name, clip.read, clip.shown, frame, clip.times, size)
     if start.frame:
         raise InputError(f"{start.name} is an image and has no frame {start.frame}; leave out @{start.frame}")
     pixels = read_media(start.path)
-    _check_whole(start, pixels)
+    _refuse_transparent(start, pixels)
     return Observation(
         start.name,
         lambda numbers: pixels[numbers, ..., :3],
@@ -131,7 +137,7 @@ def _open_file(start: Start, size: tuple[int, int]) -> Observation:
     )
 
 
-def _check_whole(start: Start, pixels: np.ndarray) -> None:
+def _refuse_transparent(start: Start, pixels: np.ndarray) -> None:
     """Refuses a start that is transparent somewhere: what lies under it was never meant to be seen."""
     if pixels.shape[-1] == 4 and (pixels[..., 3] < 255).any():
         share = (pixels[..., 3] < 255).mean()

@@ -171,7 +171,7 @@ class RolloutSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], base: str | PathLike) -> RolloutSpec:
-        """A question from what `to_dict` made; relative paths start at `base`.
+        """A rollout from what `to_dict` made; relative paths start at `base`.
 
         Raises:
             InputError: a key is unknown, or a value breaks its rule.

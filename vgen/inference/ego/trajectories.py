@@ -30,18 +30,18 @@ UNASKED = 1000  # frames of a rollout that does not say how many
 
 @dataclass(frozen=True, eq=False)
 class RolloutActions:
-    """What drives a rollout.
+    """What a rollout follows.
 
     Attributes:
         past: rows in the model's form that arrived until the start frame; None where nothing is known.
-        actions: rows in the model's form, the first of which arrives at frame 1.
-        used: rows 0 and on in absolute form, on the clock of the rollout; of a model that takes deltas and was given
-            them without a start, the deltas.
+        future: rows in the model's form, the first of which arrives at frame 1.
+        trajectory: rows 0 and on in absolute form, on the clock of the rollout; of a model that takes deltas and was
+            given them without a start, the deltas.
     """
 
     past: Trajectory | None
-    actions: Trajectory
-    used: Trajectory
+    future: Trajectory
+    trajectory: Trajectory
 
 
 def read_known(source: Source, at: float | None, start: Trajectory | None, last: bool = False) -> Trajectory:
@@ -151,14 +151,14 @@ def past_of(known: Trajectory | None, rate: float, most: int) -> Trajectory | No
 
 
 class HandHistory:
-    """What has led up to the present frame, row by row, and what leads on.
+    """The path of the hand up to the present, which grows row by row.
 
     Args:
         rows: absolute, at the model's rate, the last of them the present state.
         form: in which actions enter the model.
 
     Attributes:
-        rows: all that was told of.
+        rows: all so far.
     """
 
     def __init__(self, rows: Trajectory, form: str) -> None:
@@ -169,7 +169,7 @@ class HandHistory:
         return None if self.form == "delta" and len(self.rows) < 2 else convert(self.rows, self.form)
 
     def extend(self, newer: Trajectory) -> Trajectory:
-        """The actions, in the model's form, that lead through the rows that follow."""
+        """Adds the rows that follow, and returns the actions, in the model's form, that lead through them."""
         self.rows = joined(self.rows, newer)
         actions = convert(self.rows, self.form)
         return actions.rows(len(actions) - len(newer), len(actions))
@@ -184,8 +184,8 @@ def actions_of(future: Trajectory, past: Trajectory | None, form: str) -> Rollou
         form: in which they enter the model.
     """
     start = future.rows(0, 1)
-    led = HandHistory(start if past is None else joined(past, start), form)
-    return RolloutActions(hand.past_actions(), led.extend(future.rows(1, len(future))), future)
+    hand = HandHistory(start if past is None else joined(past, start), form)
+    return RolloutActions(hand.past_actions(), hand.extend(future.rows(1, len(future))), future)
 
 
 def actions_of_steps(steps: Trajectory, form: str, rate: float, frames: int) -> RolloutActions:

@@ -18,11 +18,11 @@ from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 from vgen.backbone.codec import WanCodec, load_vae
 from vgen.backbone.encoding import encode_clip, encode_frames
 from vgen.backbone.segments import Segment, target
-from vgen.backbone.shapes import latent_frames
+from vgen.backbone.shapes import LatentShape, Strides, latent_frames
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import BlockAdapter, VideoTransformer
-from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
+from vgen.canvas.placed import place
 from vgen.canvas.report import contact_sheet
 from vgen.canvas.spec import Canvas
 from vgen.data.cache.shares import worker_count
@@ -153,7 +153,7 @@ class CanvasObjective(Objective):
 
     def prepare(self) -> None:
         """Opens the data, sorts them into buckets, and encodes the clips, trained and held-out ones apart."""
-        self.data = open_data(self.config.data, self.lengths, self._multiple(), report=self.bad_data)
+        self.data = open_data(self.config.data, self.lengths, self.strides.multiple, report=self.bad_data)
         self.train_clips = self._encoded(self.data.train, self.config.clips)
         self.held_clips = self._encoded(self.data.held_out, self.config.validation_clips)
         if not len(self.train_clips):
@@ -176,9 +176,10 @@ class CanvasObjective(Objective):
         bad = self.data.bad
         return EncodedClips(clips, numbers, self.codec_folder, config.latents, workers, bad, config.batch, self.seed)
 
-    def _multiple(self) -> int:
-        """Of which both sides of a frame must be multiples."""
-        return self.codec.spatial_stride * self.transformer.config.patch_size[1]
+    @property
+    def strides(self) -> Strides:
+        """How codec and transformer cut videos up."""
+        return Strides.of(self.vae.config, self.transformer.config)
 
     def data_summary(self) -> str:
         """As in the base class."""
@@ -215,12 +216,11 @@ class CanvasObjective(Objective):
 
     def tokens(self, batch: Batch) -> int:
         """Of targets and conditions."""
-        samples, _, frames, h, w = batch["latent"].shape
+        samples, _, frames, *size = batch["latent"].shape
         given = batch["frames"].shape[1]
         if batch.get("as_clip"):
             given = latent_frames(given, self.codec.temporal_stride)
-        _, height, width = self.transformer.config.patch_size
-        return samples * (frames + given) * (h // height) * (w // width)
+        return samples * LatentShape(frames + given, *size, self.strides.patch).tokens
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] at random diffusion times, and the losses of each band of noise."""
@@ -296,7 +296,7 @@ class CanvasObjective(Objective):
 
     def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Canvas:
         """As in the base class: a canvas."""
-        canvas = read_canvas(spec, overrides, self.codec.temporal_stride, self._multiple())
+        canvas = read_canvas(spec, overrides, self.codec.temporal_stride, self.strides.multiple)
         self.prompts |= {canvas.prompt, canvas.negative_prompt}
         return canvas
 
@@ -309,8 +309,7 @@ class CanvasObjective(Objective):
     def write_sample(self, sample: Canvas, video: np.ndarray, folder: Path) -> None:
         """As in the base class."""
         write_video(folder / "video.mp4", video, sample.fps)
-        placed = place(sample, self.codec.temporal_stride)
-        contact_sheet(video, placed, folder / "contact_sheet.png", sample.prompt)
+        contact_sheet(video, place(sample, self.codec.temporal_stride), folder / "contact_sheet.png")
 
     def _pipeline(self) -> CanvasPipeline:
         most = max(zip(self.train_clips.counts, self.train_clips.buckets, strict=True))[1]

@@ -15,7 +15,7 @@ from torch import Tensor
 from vgen.backbone.encoding import encode_frames
 from vgen.backbone.rope import temporal_position
 from vgen.backbone.segments import Segment, condition
-from vgen.backbone.shapes import latent_frames
+from vgen.backbone.shapes import LatentShape, latent_frames
 from vgen.backbone.transformer import BlockAdapter
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
@@ -81,7 +81,7 @@ class EgoObjective(CanvasObjective):
         """As in the base class; and the clips and trajectories of every body."""
         self.bodies, self.held_bodies = [], []
         for config in self.config.bodies:
-            data = open_data(config.data, self.lengths, self._multiple(), report=self.bad_data)
+            data = open_data(config.data, self.lengths, self.strides.multiple, report=self.bad_data)
             self.bodies.append(self._body(config, data, data.train, config.clips))
             self.held_bodies.append(self._body(config, data, data.held_out, self.config.validation_clips))
         for body in (*self.bodies, *self.held_bodies):
@@ -144,10 +144,9 @@ class EgoObjective(CanvasObjective):
     def tokens(self, batch: Batch) -> int:
         """Of both kinds."""
         ego = batch["ego"]
-        samples, _, _, h, w = ego["latent"].shape
-        _, height, width = self.transformer.config.patch_size
+        samples, _, _, *size = ego["latent"].shape
         frames = max(1, ego["t"].shape[1]) + ego["frames"].shape[1]
-        return super().tokens(batch["canvas"]) + samples * frames * (h // height) * (w // width)
+        return super().tokens(batch["canvas"]) + samples * LatentShape(frames, *size, self.strides.patch).tokens
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The losses of both kinds, [B + B'], at random diffusion times."""

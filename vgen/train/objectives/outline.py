@@ -14,11 +14,11 @@ from torch import nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from vgen.backbone.encoding import IMAGES_AT_ONCE
-from vgen.backbone.shapes import check_frames, latent_frames
+from vgen.backbone.shapes import Strides, check_frames, latent_frames
 from vgen.backbone.text import WAN_TEXT_LENGTH
 from vgen.backbone.transformer import VideoTransformer
-from vgen.canvas.media import place
-from vgen.canvas.spec import Canvas, validate
+from vgen.canvas.placed import place
+from vgen.canvas.spec import Canvas
 from vgen.data.buckets import Bucket
 from vgen.data.opening import DataConfig, parse_lengths
 from vgen.ego.adapter import EgoAdapter
@@ -120,8 +120,7 @@ def read_canvas(spec: str, overrides: Mapping[str, Any], stride: int, multiple: 
         InputError: it cannot be read, its media neither, or it does not fit the model.
     """
     canvas = Canvas.from_yaml(spec, **overrides)
-    validate(canvas, stride, multiple)
-    place(canvas, stride)  # reads its media, which now is the time to refuse
+    place(canvas, stride, multiple)  # reads its media, which now is the time to refuse
     return canvas
 
 
@@ -192,22 +191,19 @@ def canvas_outline(config: CanvasConfig) -> Outline:
     if config.lora.rank:
         with torch.device("meta"):
             add_lora(transformer, config.lora)
-    lengths = clip_lengths(config, vae.config.scale_factor_temporal)
-    _, height, width = transformer.config.patch_size
+    strides = Strides.of(vae.config, transformer.config)
+    lengths = clip_lengths(config, strides.temporal)
 
     def tokens(bucket: Bucket) -> Tokens:
-        stride = vae.config.scale_factor_spatial
-        area = (bucket.height // stride // height) * (bucket.width // stride // width)
-        given = _given(config, bucket.frames, vae.config.scale_factor_temporal)
-        target = latent_frames(bucket.frames, vae.config.scale_factor_temporal)
-        return Tokens(area * target, area * float(np.mean(given)), area * max(given))
+        target, given = strides.latent(bucket.frames, *bucket.size), _given(config, bucket.frames, strides.temporal)
+        return Tokens(target.tokens, target.frame_tokens * float(np.mean(given)), target.frame_tokens * max(given))
 
-    most = max(_given(config, max(lengths), vae.config.scale_factor_temporal))
+    most = max(_given(config, max(lengths), strides.temporal))
     return Outline(
         parts,
         config.data,
         lengths,
-        vae.config.scale_factor_spatial * height,
+        strides.multiple,
         config.batch,
         clips=config.clips,
         cached=cached,
@@ -216,9 +212,7 @@ def canvas_outline(config: CanvasConfig) -> Outline:
         tokens=tokens,
         text_tokens=text_tokens,
         images=min(IMAGES_AT_ONCE, most * config.batch),
-        read_sample=partial(
-            read_canvas, stride=vae.config.scale_factor_temporal, multiple=vae.config.scale_factor_spatial * height
-        ),
+        read_sample=partial(read_canvas, stride=strides.temporal, multiple=strides.multiple),
     )
 
 
@@ -231,20 +225,19 @@ def ego_outline(config: EgoConfig) -> Outline:
     if config.pretrained is None:
         raise InputError(NO_CANVAS)
     canvas = canvas_outline(config)
-    check_ego(config, canvas.lengths, canvas.parts["codec"].config.scale_factor_temporal)
-    transformer, vae = canvas.parts["transformer"], canvas.parts["codec"]
-    stride, spatial = vae.config.scale_factor_temporal, vae.config.scale_factor_spatial
+    transformer = canvas.parts["transformer"]
+    strides = Strides.of(canvas.parts["codec"].config, transformer.config)
+    check_ego(config, canvas.lengths, strides.temporal)
     with torch.device("meta"):
         ego = front_end(
-            config, transformer, stride, lambda folder: EgoAdapter.from_config(EgoAdapter.load_config(folder))
+            config, transformer, strides.temporal, lambda folder: EgoAdapter.from_config(EgoAdapter.load_config(folder))
         )
-    _, height, width = transformer.config.patch_size
 
     def tokens(bucket: Bucket) -> Tokens:
-        area = (bucket.height // spatial // height) * (bucket.width // spatial // width)
-        given = (config.anchor, config.goal)
+        clip, given = strides.latent(bucket.frames, *bucket.size), (config.anchor, config.goal)
         known, most = (1 + config.history) / 2 + sum(given), config.history + sum(chance > 0 for chance in given)
-        return Tokens(area * (latent_frames(bucket.frames, stride) - 1), area * known, area * most)
+        area = clip.frame_tokens
+        return Tokens(clip.tokens - area, area * known, area * most)
 
     shares = body_shares(config.bodies)
     bodies = [
