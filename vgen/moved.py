@@ -28,6 +28,7 @@ _ROOMS: dict[str, dict[str, str]] = {
         "trajectory": "ego.trajectory",
         "units": "ego.units",
     },
+    "ego": {"fourier": "ego.waves", "timed_attention": "ego.attention"},
     "state": {
         "action_heads": "ego.heads",
         "frame_encoder": "ego.vision",
@@ -58,7 +59,7 @@ _ROOMS: dict[str, dict[str, str]] = {
         "paths": "data.recorders.motion",
         "recording": "data.recorders.recording",
         "settings": "data.recorders.plan",
-        "stage": "data.recorders.filmed",
+        "recorder": "data.recorders.filmed",
         "adroit.environment": "data.recorders.adroit_env",
         "adroit.hand": "data.recorders.adroit_hand",
         "adroit.recorder": "data.recorders.adroit",

@@ -22,7 +22,7 @@ from vgen.inference.ego.observation import open_observation
 from vgen.inference.ego.spec import Start
 from vgen.media.video import read_video, video_info
 from vgen.trajectory import overlay as draw
-from vgen.trajectory.files import Source, read_trajectory, write_trajectory
+from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 
 ROOT = Path(__file__).parents[2]
 FILES = ["contact_sheet.png", "run.json", "trajectory.json", "trajectory.mp4", "trajectory.npz", "video.mp4"]
@@ -62,7 +62,7 @@ def recorded(folder: str) -> dict:
 
 
 def used(folder: str):
-    return read_trajectory(Source(Path(folder, "trajectory.npz")))
+    return read_trajectory(TrajectoryFile(Path(folder, "trajectory.npz")))
 
 
 def test_a_trajectory_drives_a_video(run, capsys, tmp_path, ego_media):
@@ -76,7 +76,7 @@ def test_a_trajectory_drives_a_video(run, capsys, tmp_path, ego_media):
     assert np.abs(read_video("out/video.mp4", [0])[0] - start).mean() < 12
     path = used("out")
     assert len(path) == 13 and np.allclose(path.times, np.arange(13) / 20)
-    given = read_trajectory(Source(ego_media / "hand.npz"))
+    given = read_trajectory(TrajectoryFile(ego_media / "hand.npz"))
     assert np.allclose(path.values, given.values[:13], atol=1e-6)
     record = recorded("out")
     assert record["question"]["start"]["path"] == "../media/frame.png" and record["settings"]["model"] == "../tiny"
@@ -111,7 +111,7 @@ def test_an_episode_gives_text_past_and_trajectory(run):
     record, path = recorded("out"), used("out")
     assert record["frames"] == 15 and len(path) == 16  # all that follow: three whole steps and a part of one
     assert video_info("out/video.mp4").frames == 16
-    own = read_trajectory(Source(Path("media/episodes/data/chunk-000/file-000.parquet"), episode=2))
+    own = read_trajectory(TrajectoryFile(Path("media/episodes/data/chunk-000/file-000.parquet"), episode=2))
     assert np.allclose(path.values, own.values[8:24], atol=1e-5)
     sheet = Image.open("out/contact_sheet.png")
     run(*TINY, "--start", EPISODE, "--text", "close it", "--out", "text")
@@ -151,7 +151,7 @@ def test_a_policy_goes_on_in_turns(run, capsys):
     record, path = recorded("out"), used("out")
     assert len(record["texts"]) == 3  # of 4 frames each: 3 steps at 10 per second are 6 frames, 4 in whole steps
     assert len(path) == 13 and np.allclose(path.times, np.arange(13) / 20)
-    own = read_trajectory(Source(Path("media/episodes/data/chunk-000/file-000.parquet"), episode=2))
+    own = read_trajectory(TrajectoryFile(Path("media/episodes/data/chunk-000/file-000.parquet"), episode=2))
     assert np.allclose(path.values[0], own.values[8], atol=1e-5)
     assert not np.allclose(path.values[12], own.values[20], atol=1e-3)
     output = capsys.readouterr().out

@@ -14,10 +14,10 @@ from vgen.inference.ego.inputs import read_inputs
 from vgen.inference.ego.spec import RolloutSpec, Start
 from vgen.inference.settings import EgoSettings
 from vgen.trajectory.convert import convert
-from vgen.trajectory.files import Source, read_trajectory, write_trajectory
+from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import Trajectory
-from vgen.trajectory.units import check_times, check_values, tell_of_angles
+from vgen.trajectory.units import check_times, check_values, warn_of_degrees
 
 ROOT = Path(__file__).parents[2]
 PRESS, SHOWN = ROOT / "configs/ego/press.json", str(ROOT / "configs/canvas/media/button_0.png")
@@ -36,7 +36,7 @@ def ask(tmp_path):
     """The same of the shipped trajectory with other values or times."""
 
     def changed(columns=(), value=None, times=None, **question):
-        press = read_trajectory(Source(PRESS))
+        press = read_trajectory(TrajectoryFile(PRESS))
         values = press.values.copy()
         values[:, list(columns)] = value(values[:, list(columns)]) if value else values[:, list(columns)]
         path = tmp_path / "t.npz"
@@ -164,7 +164,7 @@ def test_every_form_is_held_against_statistics_of_its_own(name, method, form, ca
     check_values(given, statistics)
     assert "in its unit" not in caplog.text
     values = given.values.copy()
-    _, where = next(given.kind.slices())
+    _, where = next(given.spec.slices())
     values[:, where.start : where.start + 3] *= 1e4
     with pytest.raises(InputError, match="the model knows values of"):
         check_values(replace(given, values=values), statistics)
@@ -197,7 +197,7 @@ def test_a_turn_that_a_model_has_not_seen_is_no_unit(caplog):
 
 def test_angles_beyond_a_turn_are_told(caplog):
     given = sample("pose7")
-    tell_of_angles(given)
+    warn_of_degrees(given)
     assert not caplog.text
-    tell_of_angles(replace(given, values=given.values + 6.4))
+    warn_of_degrees(replace(given, values=given.values + 6.4))
     assert "beyond a turn of 6.283 rad; if it is in degrees, convert it (numpy.radians)" in caplog.text

@@ -212,7 +212,8 @@ def _warn_of_speed(patch: Patch, canvas: Ground) -> None:
         return
     fps = clip.info.fps
     if not clip.info.steady:
-        how = f"around {fps:.3g} fps: it lies one frame on each of the canvas, evenly, at {canvas.fps or DEFAULT_FPS:g} fps"
+        at = f"{canvas.fps or DEFAULT_FPS:g} fps"
+        how = f"around {fps:.3g} fps: it lies one frame on each of the canvas, evenly, at {at}"
         warn_once(logger, f"{patch.name} has a variable rate, {how}")
     elif canvas.fps is not None and abs(fps / canvas.fps - 1) > SAME_RATE:
         how = f"the canvas {canvas.fps:g}: it plays {canvas.fps / fps:.2g} times as fast"

@@ -24,7 +24,7 @@ from vgen.inference.ego.trajectories import (
 )
 from vgen.trajectory.convert import convert, to_delta
 from vgen.trajectory.edits import mirror
-from vgen.trajectory.files import Source, write_trajectory
+from vgen.trajectory.files import TrajectoryFile, write_trajectory
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import Trajectory
 
@@ -47,7 +47,7 @@ def source(tmp_path):
     def write(trajectory):
         (tmp_path / "hand.npz").unlink(missing_ok=True)
         write_trajectory(tmp_path / "hand.npz", trajectory)
-        return Source(tmp_path / "hand.npz")
+        return TrajectoryFile(tmp_path / "hand.npz")
 
     return write
 

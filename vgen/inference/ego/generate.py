@@ -136,10 +136,10 @@ def path_spread(drawn: Sequence[Trajectory], start: Trajectory | None) -> dict[s
         The standard deviation of the place where a path ends, over all axes together: the root of the mean squared
         distance from the mean place, with n - 1, in the layout's unit of place.
     """
-    start = start or _upright(drawn[0].kind)
+    start = start or _upright(drawn[0].spec)
     spread = {}
-    for body in start.kind.bodies:
-        columns = start.kind.place(body)
+    for body in start.spec.bodies:
+        columns = start.spec.place(body)
         ends = np.array([to_absolute(each, start).values[-1, columns].mean(0, np.float64) for each in drawn])
         spread[body] = float(np.sqrt(((ends - ends.mean(0)) ** 2).sum() / max(1, len(ends) - 1)))
     return spread
@@ -149,7 +149,7 @@ def _upright(layout: Layout) -> Trajectory:
     """A state at the origin, with nothing turned."""
     values = np.zeros((1, layout.width))
     for part, where in layout.slices():
-        if part.kind in ("pose", "rotation"):
+        if part.type in ("pose", "rotation"):
             values[:, where] = to_columns(np.eye(4)[None], len(part.columns))
     return Trajectory(values, np.zeros(1), None, layout.name)
 

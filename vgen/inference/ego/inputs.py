@@ -30,7 +30,7 @@ from vgen.media.pixels import to_uint8
 from vgen.media.placing import PlacedFrame, composite, place_all
 from vgen.models import ModelInfo
 from vgen.trajectory.statistics import Statistics
-from vgen.trajectory.trajectory import LAYOUTS, MOMENT, Trajectory
+from vgen.trajectory.trajectory import LAYOUTS, TIME_TOLERANCE, Trajectory
 from vgen.trajectory.units import check_times, check_values
 
 MOST_STEPS = 10_000  # of a video that is explained: its frames are held in memory
@@ -220,10 +220,10 @@ def _policy(reader: _Reader) -> Inputs:
     rate, statistics = info.ego.rate(layout), reader.statistics(layout)
     if spec.source is not None:
         check_times(known, info.state.rate(layout))
-    check_values(known.rows(0, int((known.times <= MOMENT).sum())), statistics)
+    check_values(known.rows(0, int((known.times <= TIME_TOLERANCE).sum())), statistics)
     frames = spec.frames or max(1, int(info.state.horizon / info.state.rate(layout) * rate + 1e-6))
     sight = (info.state.states - 1) / info.state.rate(layout)  # seconds between the frames that a policy looks at
-    earlier = int((known.times < -MOMENT).sum())
+    earlier = int((known.times < -TIME_TOLERANCE).sum())
     past = joined(known.rows(0, earlier), start) if earlier else start
     before = past_of(known, rate, reader.reach)
     hand = HandHistory(start if before is None else joined(before, start), statistics.form)

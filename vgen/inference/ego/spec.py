@@ -14,7 +14,7 @@ from vgen.errors import InputError, unknown_key
 from vgen.media.patch import Patch
 from vgen.models import EGO, STATE
 from vgen.trajectory.edits import parse_edit
-from vgen.trajectory.files import Source
+from vgen.trajectory.files import TrajectoryFile
 
 MODES = ("forward", "policy", "inverse")
 MAX_FRAMES = 100_000
@@ -155,11 +155,11 @@ class RolloutSpec:
         return {"forward": (EGO,), "policy": (EGO, STATE), "inverse": (STATE,)}[self.mode]
 
     @property
-    def source(self) -> Source | None:
+    def source(self) -> TrajectoryFile | None:
         """Where the trajectory is; None where the episode has it."""
         if self.trajectory is None:
             return None
-        return Source(Path(self.trajectory), self.layout, self.episode, self.column)
+        return TrajectoryFile(Path(self.trajectory), self.layout, self.episode, self.column)
 
     def to_dict(self, relative_to: str | PathLike) -> dict[str, Any]:
         """The inverse of `from_dict`; paths relative to a folder."""

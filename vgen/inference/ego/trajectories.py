@@ -16,10 +16,10 @@ from vgen.errors import InputError
 from vgen.inference.ego.spec import MAX_FRAMES
 from vgen.trajectory.convert import convert, resample, to_absolute
 from vgen.trajectory.edits import parse_edit
-from vgen.trajectory.files import Source, read_trajectory
+from vgen.trajectory.files import TrajectoryFile, read_trajectory
 from vgen.trajectory.statistics import Statistics, network_rows
-from vgen.trajectory.trajectory import MOMENT, Trajectory
-from vgen.trajectory.units import tell_of_angles
+from vgen.trajectory.trajectory import TIME_TOLERANCE, Trajectory
+from vgen.trajectory.units import warn_of_degrees
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class RolloutActions:
     trajectory: Trajectory
 
 
-def read_known(source: Source, at: float | None, start: Trajectory | None, last: bool = False) -> Trajectory:
+def read_known(source: TrajectoryFile, at: float | None, start: Trajectory | None, last: bool = False) -> Trajectory:
     """The trajectory of a file on the clock of a rollout.
 
     Args:
@@ -60,17 +60,17 @@ def read_known(source: Source, at: float | None, start: Trajectory | None, last:
         InputError: the file cannot be used, or `at` is not in it.
     """
     given = read_trajectory(source)
-    tell_of_angles(given)
+    warn_of_degrees(given)
     first, end = _begin(given), float(given.times[-1])
     now = at if at is not None else end if last else first
-    if not first - MOMENT <= now <= end + MOMENT:
+    if not first - TIME_TOLERANCE <= now <= end + TIME_TOLERANCE:
         nearest = first if now < first else end
         span = f"{first:.10g} to {end:.10g} s; nearest: {nearest:.10g}"
         raise InputError(f"at={now:.10g} s is outside {source.path}, {span}")
     moved = replace(given, times=given.times - now)
     if given.form == "absolute" or start is None or not start.valid.all():
         return moved
-    if now > first + MOMENT:
+    if now > first + TIME_TOLERANCE:
         raise InputError(f"at={now:g} lies within {source.path}, which is {given.form}; convert it to absolute form")
     if start.layout != given.layout:
         raise InputError(f"{source.path} has layout {given.layout}; the state at the start frame has {start.layout}")
@@ -79,7 +79,11 @@ def read_known(source: Source, at: float | None, start: Trajectory | None, last:
 
 def state_at_start(known: Trajectory | None) -> Trajectory | None:
     """The state at the start frame: one absolute row at time 0; None where it is not known."""
-    if known is None or known.form != "absolute" or not known.times[0] - MOMENT <= 0 <= known.times[-1] + MOMENT:
+    if (
+        known is None
+        or known.form != "absolute"
+        or not known.times[0] - TIME_TOLERANCE <= 0 <= known.times[-1] + TIME_TOLERANCE
+    ):
         return None
     row = _sampled(known, np.zeros(1))
     return row if row.valid.all() else None
@@ -144,7 +148,7 @@ def future_of(known: Trajectory, rate: float, frames: int, edits: Sequence[str] 
 
 def past_of(known: Trajectory | None, rate: float, most: int) -> Trajectory | None:
     """Up to so many rows at a rate before the start frame, oldest first, without the start itself; None for none."""
-    if known is None or known.form != "absolute" or known.times[0] > MOMENT:
+    if known is None or known.form != "absolute" or known.times[0] > TIME_TOLERANCE:
         return None
     count = min(most, int(-known.times[0] * rate + NEARLY))
     return _sampled(known, np.arange(-count, 0) / rate) if count > 0 else None
@@ -220,7 +224,7 @@ def warn_of_gap(future: Trajectory, seen: Trajectory | None, statistics: Statist
     apart = np.abs(given - known) / (2 * statistics.spread)
     place = int(apart.argmax())
     if apart[place] > APART:
-        column = future.kind.network.names[place]
+        column = future.spec.network.names[place]
         rule = "if it is on the clock of the whole episode, say with --at where the start frame lies"
         logger.warning(
             "the trajectory begins at %s=%.3g, the hand is at %.3g; %s", column, given[place], known[place], rule
@@ -231,7 +235,7 @@ def _begin(given: Trajectory) -> float:
     """When the first frame is: of steps, one step before the first arrival."""
     if given.form != "delta":
         return float(given.times[0])
-    step = np.median(np.diff(given.times)) if len(given) > 1 else 1 / given.kind.rate
+    step = np.median(np.diff(given.times)) if len(given) > 1 else 1 / given.spec.rate
     return float(given.times[0] - step)
 
 

@@ -33,7 +33,7 @@ from vgen.data.opening import DataConfig, open_data
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.media.writing import write_video
-from vgen.models import component_folder, resolve
+from vgen.models import component_folder, forget_places, resolve
 from vgen.train.lora import LoraConfig, add_lora, save_lora
 from vgen.train.objectives.base import Batch, Objective
 from vgen.train.objectives.outline import Outline, canvas_outline, check_choices, clip_lengths, read_canvas
@@ -293,6 +293,7 @@ class CanvasObjective(Objective):
             for name in ("tokenizer", "text_encoder", "vae", "transformer", "scheduler"):
                 getattr(self, name).save_pretrained(folder / name)
         self._pipeline().save_config(folder)
+        forget_places(folder)
 
     def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Canvas:
         """As in the base class: a canvas."""

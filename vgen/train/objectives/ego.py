@@ -24,7 +24,7 @@ from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
-from vgen.models import EGO
+from vgen.models import EGO, forget_places
 from vgen.train.objectives.base import Batch
 from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise, even_times, interpolate
@@ -219,6 +219,7 @@ class EgoObjective(CanvasObjective):
         """As in the base class, and the front-end beside it."""
         super().export(folder)
         self.ego.save_pretrained(folder / EGO)
+        forget_places(folder / EGO)
 
 
 def moving_weight(latent: Tensor, present: Tensor, extra: float) -> Tensor:

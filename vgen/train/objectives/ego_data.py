@@ -23,7 +23,7 @@ from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_r
 from vgen.trajectory.convert import convert
 from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.statistics import Statistics
-from vgen.trajectory.trajectory import FORMS, Trajectory, layout
+from vgen.trajectory.trajectory import FORMS, Trajectory, find_layout
 
 if TYPE_CHECKING:
     from vgen.backbone.transformer import VideoTransformer
@@ -75,7 +75,7 @@ def front_end(
     Raises:
         InputError: an unknown layout or injection, or another choice that is not possible.
     """
-    widths = {body.layout: layout(body.layout).network.width for body in config.bodies}
+    widths = {body.layout: find_layout(body.layout).network.width for body in config.bodies}
     folder = Path(resolve(config.pretrained)) / EGO
     if not folder.is_dir():
         return EgoAdapter.for_backbone(transformer, stride, widths, {}, **config.adapter)
