@@ -66,18 +66,10 @@ def read_canvas(options: dict[str, Any]) -> Canvas:
     return canvas.add(*(read_patch(text, (canvas.height, canvas.width)) for text in options.get("patch", [])))
 
 
-<<<<<<< HEAD
-def make_anew(options: dict[str, Any]) -> None:
-    """Makes the video that the options ask for."""
-    canvas = read_canvas(options)
-    from vgen.inference.canvas import make  # late, so that a wrong spec is refused at once
-    from vgen.inference.canvas_settings import Settings
-=======
-def run(options: dict) -> None:
+def run(options: dict[str, Any]) -> None:
     """Makes the video that the options ask for, or that of an earlier run, and prints what came of it."""
     earlier, canvas = None, None if "from" in options else read_canvas(options)
     import torch  # late, as is all that needs it, so that a wrong spec is refused at once
->>>>>>> main
 
     from vgen.inference.canvas import CANVAS_RUN, run_canvas
     from vgen.inference.record import read_run
@@ -98,29 +90,8 @@ def run(options: dict) -> None:
         print("the frames are those of the earlier run" if same else "the frames DIFFER from those of the earlier run")
 
 
-<<<<<<< HEAD
-def make_again(options: dict[str, Any]) -> None:
-    """Makes the video of an earlier run, with nothing changed."""
-    refuse_beside_from(options, "video")
-    import torch
-
-    from vgen.inference.canvas import make
-    from vgen.inference.canvas_record import read_record
-
-    earlier = read_record(options["from"])
-    torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
-    made = make(earlier.canvas, earlier.settings, options["out"], options.get("overwrite", False))
-    report(made)
-    same = earlier.data.get("frames_sha256") == made.frames_sha256
-    print("the frames are those of the earlier run" if same else "the frames DIFFER from those of the earlier run")
-
-
-def report(made: Made) -> None:
-    """Prints how closely each patch was kept, and the time it took."""
-=======
 def report(result: CanvasResult, out: str) -> None:
     """Prints how closely each patch was kept, the time it took, and where all is."""
->>>>>>> main
     from vgen.canvas.report import format_table
 
     if result.fidelity:

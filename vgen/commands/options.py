@@ -95,14 +95,9 @@ def read_patch(text: str, size: tuple[int, int] | None = None) -> Patch:
     """
     from vgen.media.patch import parse_patch
 
-<<<<<<< HEAD
-    patch = parse_patch(text)
+    patch = parse_patch(text, size=size)
     paths = {"source": patch.source, "mask": patch.mask}
     return replace(patch, **{name: find(path) for name, path in paths.items() if isinstance(path, str)})
-=======
-    patch = parse_patch(text, size=size)
-    return replace(patch, source=find(patch.source), mask=patch.mask and find(patch.mask))
->>>>>>> main
 
 
 def refuse_beside_from(options: dict[str, Any], what: str) -> None:

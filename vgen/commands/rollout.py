@@ -67,11 +67,7 @@ def parser() -> Parser:
     return parser
 
 
-<<<<<<< HEAD
-def read_question(options: dict[str, Any]) -> Question:
-=======
-def read_spec(options: dict) -> RolloutSpec:
->>>>>>> main
+def read_spec(options: dict[str, Any]) -> RolloutSpec:
     """What the options ask."""
     if "start" not in options:
         raise InputError("--start is missing; name an image, a video or an episode as FOLDER:episode=N")
@@ -84,64 +80,20 @@ def read_spec(options: dict) -> RolloutSpec:
     return RolloutSpec(replace(start, path=find(start.path)), edits=edits, goals=goals, **given)
 
 
-<<<<<<< HEAD
-def make_anew(options: dict[str, Any]) -> None:
-    """Answers what the options ask."""
-    question = read_question(options)
-    from vgen.inference.ego.settings import Settings  # late, so that a wrong question is refused at once
-=======
-def run(options: dict) -> None:
+def run(options: dict[str, Any]) -> None:
     """Does what the options ask, or what an earlier run was asked, and prints what came of it."""
     earlier, spec = None, None if "from" in options else read_spec(options)
     import torch  # late, as is all that needs it, so that wrong options are refused at once
->>>>>>> main
 
     from vgen.inference.ego.run import ROLLOUT_RUN, run_rollout
     from vgen.inference.record import read_run
     from vgen.inference.settings import EgoSettings
 
-<<<<<<< HEAD
-
-def make_again(options: dict[str, Any]) -> None:
-    """Answers the question of an earlier run, with nothing changed."""
-    refuse_beside_from(options, "run")
-    import torch
-
-    from vgen.inference.ego.record import read_record
-
-    earlier = read_record(options["from"])
-    torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
-    made = make(earlier.question, earlier.settings, options)
-    same = all(earlier.data.get(name) == getattr(made, name) for name in ("frames_sha256", "trajectory_sha256"))
-    print("all is as in the earlier run" if same else "the results DIFFER from those of the earlier run")
-
-
-def make(question: Question, settings: Settings, options: dict[str, Any]) -> Made:
-    """Answers a question, and prints what came of it."""
-    from vgen.inference.ego.make import make
-
-    out = options["out"]
-    made = make(question, settings, out, options.get("overwrite", False))
-    report(made)
-    files = ["contact_sheet.png", "trajectory.npz", "trajectory.json", "run.json"]
-    videos = ["trajectory.mp4"] if made.mode == "inverse" else ["video.mp4", "trajectory.mp4"]
-    print(f"wrote {out}/{', '.join(videos + files[:-1])} and {files[-1]}")
-    return made
-
-
-def report(made: Made) -> None:
-    """Prints what was made, and the time it took."""
-    lasts, what = made.frames / made.rate, f"{made.layout} at {made.rate:g} per second"
-    if made.mode == "inverse":
-        known = {"absolute": "absolute: the start is known", "delta": "steps (delta): the start is not known"}
-        print(f"inverse: {what}; {made.frames} steps, {lasts:.2f} s, {known[made.form]}")
-=======
     if spec is None:
         refuse_beside_from(options, "run")
         earlier = read_run(ROLLOUT_RUN, options["from"])
         spec, settings = earlier.asked, earlier.settings
         torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
->>>>>>> main
     else:
         given = {field.name: options[field.name] for field in fields(EgoSettings) if field.name in options}
         if spec.mode == "inverse" and (unused := sorted(given.keys() - {"model"})):
