@@ -1,14 +1,34 @@
 """Injection: how the fused actions enter the video tokens after a block of the backbone. Which way is a choice.
 
-All are causal: a token of latent time t feels the actions whose time is at most N·t. All start at zero, so that an
-untrained front-end changes nothing, and give exactly zero to a token that sees no action. All know where in the image a
-token lies, which self-attention, whose positions are relative, tells only by the way.
+To add one, write a class and name it in `INJECTIONS`; `objective.adapter.injection=gate` then trains it, and a model
+folder that names it loads it. This one adds to each video token the mean of the actions that it sees:
+
+    class Gate(Injection):
+        def __init__(self, video_width: int, width: int, heads: int) -> None:
+            super().__init__()
+            self.out = nn.Linear(width, video_width, bias=False)
+            nn.init.zeros_(self.out.weight)  # untrained, it changes nothing
+
+        def prepare(self, actions: TimedActions) -> Tensor:
+            return self.out(actions.values)  # [B, A, D], once for all denoising steps
+
+        def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: Tensor) -> Tensor:
+            share = visibility.token_visible.type_as(prepared)  # [B, L, A]
+            return share @ prepared / share.sum(2, keepdim=True).clamp(min=1)
+
+    INJECTIONS["gate"] = Gate
+
+Three rules, which tests/ego/test_injection.py holds every entry to: an injection is causal (a token of latent time t
+feels the actions that arrive at N·t or before, `ActionVisibility` says which); it starts at zero, so that an untrained
+front-end changes nothing; and it gives exactly zero to a token that sees no action. Those here also know where in the
+image a token lies, which self-attention, whose positions are relative, hardly tells.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +46,9 @@ POSITION_WIDTH = 2 * 2 * POSITION_OCTAVES
 
 @dataclass(frozen=True)
 class ActionVisibility:
-    """What video tokens see of the actions: the same for all tokens of a latent frame.
+    """What the video tokens see of the actions, and where these tokens lie in the image.
+
+    What is seen is the same for all tokens of a latent frame.
 
     Attributes:
         frame: [L], of each video token its latent frame.
@@ -70,15 +92,18 @@ def action_visibility(
 
 
 class Injection(nn.Module, ABC):
-    """One module for each block of the backbone. All are made with the same three numbers: channels of the video
-    tokens, channels W of the fused actions (and of the heads together), and attention heads."""
+    """What a way of injection is: a module for each block of the backbone.
+
+    Each is made with three numbers: channels D of the video tokens, channels W of the fused actions, which are also
+    those of all attention heads together, and the number of heads.
+    """
 
     @abstractmethod
-    def prepare(self, actions: TimedActions) -> KeysValues | None:
-        """What `forward` needs of the actions, computed once for all denoising steps."""
+    def prepare(self, actions: TimedActions) -> Any:
+        """What `forward` needs of the fused actions, computed once for all denoising steps."""
 
     @abstractmethod
-    def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: KeysValues | None) -> Tensor:
+    def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: Any) -> Tensor:
         """The update of the video tokens [B, L, D], to be added to them."""
 
 

@@ -36,7 +36,8 @@ def to_columns(matrices: np.ndarray, width: int) -> np.ndarray:
     if width == 3:
         with warnings.catch_warnings():  # where pitch is a right angle roll and yaw are one turn; scipy calls it roll
             warnings.filterwarnings("ignore", message="Gimbal lock")
-            return Rotation.from_matrix(turn).as_euler(EULER)
+            angles: np.ndarray = Rotation.from_matrix(turn).as_euler(EULER)
+            return angles
     six = np.concatenate([turn[:, :, 0], turn[:, :, 1]], axis=1)
     return six if width == 6 else np.concatenate([matrices[:, :3, 3], six], axis=1)
 

@@ -10,6 +10,7 @@ motion has one set of rows, without a jump at ±pi, whichever of its angles were
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -144,7 +145,7 @@ class Statistics:
         return {"layout": self.layout, "form": self.form, "method": self.method} | arrays
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, object]) -> "Statistics":
+    def from_json(cls, kept: Mapping[str, Any]) -> "Statistics":
         """What `to_json` made.
 
         Raises:
@@ -161,7 +162,7 @@ class Statistics:
                 f"the trajectory is {trajectory.layout} ({trajectory.form}); the statistics are of {self.layout}"
                 f" ({self.form}): convert it first"
             )
-        rows = (network_rows(trajectory) - self.centre) / self.spread
+        rows: np.ndarray = (network_rows(trajectory) - self.centre) / self.spread
         rows[~trajectory.valid] = 0.0
         return rows
 
