@@ -15,9 +15,9 @@ from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.data.opening import DataConfig
 from vgen.ego.actions import timed_actions
 from vgen.errors import InputError
-from vgen.inference.ego.drive import drive_by, enough, future_of, past_of, read_known
-from vgen.inference.ego.question import Start
-from vgen.inference.ego.view import open_view
+from vgen.inference.ego.observation import open_observation
+from vgen.inference.ego.spec import Start
+from vgen.inference.ego.trajectories import actions_of, frames_driven, future_of, past_of, read_known
 from vgen.state.predict import _past
 from vgen.train.objectives.bodies import BodyConfig
 from vgen.train.objectives.ego import EgoConfig, EgoObjective
@@ -89,7 +89,7 @@ def config_of(root, form, **change):
     return EgoConfig(**given | change)
 
 
-def prepared(config):
+def inputs(config):
     objective = EgoObjective(config, seed=0)
     objective.prepare()
     return objective
@@ -105,20 +105,20 @@ def plain(form):
 
 def rolled(known, form, reach):
     """The rows that a rollout at frame START tells the network of, past and future."""
-    future = future_of(known, FPS, enough(known, FPS))
-    drive = drive_by(future, past_of(known, FPS, reach), form)
-    return torch.cat([timed_actions([part], plain(form), 0).values[0] for part in (drive.past, drive.actions)])
+    future = future_of(known, FPS, frames_driven(known, FPS))
+    actions = actions_of(future, past_of(known, FPS, reach), form)
+    return torch.cat([timed_actions([part], plain(form), 0).values[0] for part in (actions.past, actions.future)])
 
 
 @pytest.mark.parametrize("form", ["absolute", "relative", "delta"])
 def test_training_rollouts_and_the_benchmark_read_one_file_alike(root, form):
-    objective = prepared(config_of(root, form, clips=1))
+    objective = inputs(config_of(root, form, clips=1))
     (body,), name = objective.bodies, str(root / "hands")
     trained = timed_actions([body._through(body.clips.number(0, START))], plain(form), -body._reach).values[0]
     assert trained.shape == (25 - (form == "delta"), 10)
     assert np.abs(np.diff(trained[:, :9], axis=0)).max() < 0.05  # through pi, without a jump
     file = read_known(TrajectoryFile(root / "hand.npz"), START / FPS, None)
-    episode = open_view(Start(name, START, 0), (16, 32), "pose7", "observation.state", needed=True).recorded
+    episode = open_observation(Start(name, START, 0), (16, 32), "pose7", "observation.state", needed=True).recorded
     measured = timed_actions([read_trajectory(TrajectoryFile(root / "hand.npz"))], plain(form), -START).values[0]
     rows = [rolled(file, form, body._reach), rolled(episode, form, body._reach), measured]
     for each in rows:
@@ -126,7 +126,7 @@ def test_training_rollouts_and_the_benchmark_read_one_file_alike(root, form):
 
 
 def test_the_front_end_takes_rows_as_wide_as_the_network_reads_them(root):
-    objective = prepared(config_of(root, "absolute"))
+    objective = inputs(config_of(root, "absolute"))
     assert objective.ego.config.layouts == {"pose7": 10}
     loss, _ = objective(objective.batch(0, 0, 1, 0.0))
     assert torch.isfinite(loss).all()

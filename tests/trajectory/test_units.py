@@ -10,9 +10,9 @@ from ego_models import hand
 from trajectory_samples import sample, with_gap
 
 from vgen.errors import InputError
-from vgen.inference.ego.prepare import prepare
-from vgen.inference.ego.question import Question, Start
-from vgen.inference.ego.settings import Settings
+from vgen.inference.ego.inputs import read_inputs
+from vgen.inference.ego.spec import RolloutSpec, Start
+from vgen.inference.settings import EgoSettings
 from vgen.trajectory.convert import convert
 from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 from vgen.trajectory.statistics import Statistics
@@ -25,9 +25,10 @@ CASES = ROOT / "../shared/cases/units"
 NANO = json.loads((ROOT / "vgen/weights/nano/ego/config.json").read_text())
 
 
-def asked(trajectory, start=SHOWN, **question):
+def asked(trajectory, start=SHOWN, **options):
     """How many frames nano would be asked for; it is not loaded."""
-    return prepare(Question(Start(start), trajectory=str(trajectory), text="x", **question), Settings()).frames
+    spec = RolloutSpec(Start(start), trajectory=str(trajectory), text="x", **options)
+    return read_inputs(spec, EgoSettings()).frames
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vgen.errors import InputError, Parser
 from vgen.shipped import find
@@ -83,19 +83,24 @@ def add_trajectory_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--column", help="of a parquet file or an episode; default: observation.state")
 
 
-def read_patch(text: str) -> Patch:
+def read_patch(text: str, size: tuple[int, int] | None = None) -> Patch:
     """A patch of the command line; its files may be those that travel with the package.
+
+    Args:
+        text: as `parse_patch` reads it.
+        size: (height, width) of the canvas in pixels, where it is known.
 
     Raises:
         InputError: the text is no patch.
     """
     from vgen.media.patch import parse_patch
 
-    patch = parse_patch(text)
-    return replace(patch, source=find(patch.source), mask=patch.mask and find(patch.mask))
+    patch = parse_patch(text, size=size)
+    paths = {"source": patch.source, "mask": patch.mask}
+    return replace(patch, **{name: find(path) for name, path in paths.items() if isinstance(path, str)})
 
 
-def refuse_beside_from(options: dict, what: str) -> None:
+def refuse_beside_from(options: dict[str, Any], what: str) -> None:
     """Refuses options beside `--from`, which makes an earlier run again as it was.
 
     Args:

@@ -91,7 +91,7 @@ def parse_start(text: str) -> Start:
 
 
 @dataclass(frozen=True)
-class Question:
+class RolloutSpec:
     """What a rollout is asked.
 
     Attributes:
@@ -170,8 +170,8 @@ class Question:
         return given | {"edits": list(self.edits), "goals": [goal.to_dict(relative_to) for goal in self.goals]}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike) -> Question:
-        """A question from what `to_dict` made; relative paths start at `base`.
+    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike) -> RolloutSpec:
+        """A rollout from what `to_dict` made; relative paths start at `base`.
 
         Raises:
             InputError: a key is unknown, or a value breaks its rule.
