@@ -62,28 +62,6 @@ class Question:
         return past + [frame for frame in (self.anchor, self.goal) if frame is not None]
 
 
-def front_end(
-    config: EgoConfig, transformer: VideoTransformer, stride: int, load: Callable[[Path], EgoAdapter]
-) -> EgoAdapter:
-    """The front-end of a pretrained folder, or a new one, that knows the layouts of all bodies.
-
-    Args:
-        stride: of the codec, in time.
-        load: makes it from the folder's `ego/`.
-
-    Raises:
-        InputError: an unknown layout or injection, or another choice that is not possible.
-    """
-    widths = {body.layout: layout(body.layout).network.width for body in config.bodies}
-    folder = Path(resolve(config.pretrained)) / EGO
-    if not folder.is_dir():
-        return EgoAdapter.for_backbone(transformer, stride, widths, {}, **config.adapter)
-    ego = load(folder)
-    for name in widths.keys() - ego.config.layouts.keys():
-        ego.add_layout(name, widths[name], {})
-    return ego
-
-
 class Body:
     """The trained or the held-out clips of one body, with its trajectories.
 
