@@ -17,7 +17,7 @@ import torch
 
 from ego_suite.cases import Case
 from ego_suite.roller import Roller
-from vgen.ego.rollout import TimedActions
+from vgen.ego.actions import TimedActions
 
 ADVANCES = (1, 4, 16)
 HORIZONS = (8, 200)
@@ -62,7 +62,7 @@ def _play(roller: Roller, case: Case, advance: int, horizon: int) -> tuple[float
         rollout, actions = roller.begin([case], replace(roller.settings, advance=advance))
         while rollout.now < horizon:
             now, at = rollout.now, time.perf_counter()
-            rollout.step(*_next(actions, now, advance)).cpu()
+            rollout.step(_next(actions, now, advance)).cpu()
             steps.append((now + 1, rollout.now, time.perf_counter() - at))
             if now == 0:
                 first = time.perf_counter() - began
@@ -70,10 +70,11 @@ def _play(roller: Roller, case: Case, advance: int, horizon: int) -> tuple[float
     return first, steps, memory
 
 
-def _next(actions: TimedActions, now: int, advance: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _next(actions: TimedActions, now: int, advance: int) -> TimedActions:
     """The actions that follow; after the last one it is repeated."""
-    rows = torch.arange(now, now + advance).clamp(max=len(actions.arrivals) - 1)
-    return actions.values[:, rows], actions.valid[:, rows]
+    arrivals = torch.arange(now + 1, now + 1 + advance)
+    following = actions.steps((arrivals - 1).clamp(max=actions.arrivals.shape[1] - 1))
+    return replace(following, arrivals=arrivals.to(actions.arrivals).expand_as(following.arrivals))
 
 
 def _speed(steps: list[tuple[int, int, float]], horizon: int) -> float:

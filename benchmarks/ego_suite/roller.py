@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ego_suite.cases import START, Case, made_frames
 from vgen.backbone.precision import autocast
+from vgen.ego.actions import TimedActions, timed_actions
 from vgen.ego.pipeline import EgoPipeline
-from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
+from vgen.ego.rollout import Rollout, RolloutSettings
 from vgen.media.pixels import to_unit
-from vgen.trajectory.convert import convert
 from vgen.trajectory.statistics import Statistics
-from vgen.trajectory.trajectory import Trajectory
 
 
 class Roller:
@@ -47,9 +45,8 @@ class Roller:
         with self.precision():
             rollout, actions = self.begin(cases, replace(self.settings, blind=blind))
             made = made_frames(reach, self.settings.advance)
-            parts = actions.values[:, :made].split(self.settings.advance, dim=1)
-            valid = actions.valid[:, :made].split(self.settings.advance, dim=1)
-            video = torch.cat([rollout.step(*part).cpu() for part in zip(parts, valid, strict=True)], dim=2)
+            parts = actions.until(made).split(self.settings.advance)
+            video = torch.cat([rollout.step(part).cpu() for part in parts], dim=2)
         start = torch.stack([to_unit(case.video[:, START : START + 1]) for case in cases])
         return torch.cat([start, video[:, :, :reach]], dim=2)
 
@@ -57,7 +54,7 @@ class Roller:
         """A rollout at frame START of some cases, and the actions that lead on."""
         layout = cases[0].trajectory.layout
         statistics = Statistics.from_json(self.pipe.ego.info.statistics_of(layout))
-        actions = _stack([_timed(case, statistics) for case in cases])
+        actions = timed_actions([case.trajectory for case in cases], statistics, -START)
         history = torch.stack([to_unit(case.video[:, : START + 1]) for case in cases])
         rollout = Rollout(
             self.pipe,
@@ -65,10 +62,10 @@ class Roller:
             [case.text for case in cases],
             layout,
             settings,
-            _part(actions, actions.arrivals <= 0),
+            actions.until(0),
             generator=[torch.Generator().manual_seed(case.seed) for case in cases],
         )
-        return rollout, _part(actions, actions.arrivals > 0)
+        return rollout, actions.after(0)
 
     @torch.inference_mode()
     def reconstruct(self, frames: Tensor) -> Tensor:
@@ -78,24 +75,3 @@ class Roller:
         with self.precision():
             rebuilt = codec.decode(codec.encode_image(images.flatten(0, 1)))[:, :, 0].cpu()
         return rebuilt.unflatten(0, images.shape[:2]).transpose(1, 2)
-
-
-def _timed(case: Case, statistics: Statistics) -> TimedActions:
-    """Actions of one case [1, A, D], in the form that the model takes; they arrive at frames counted from START."""
-    whole = case.trajectory
-    frames = np.arange(len(whole), dtype=np.float64) - START
-    actions = convert(Trajectory(whole.values, frames, whole.valid, whole.layout, whole.form), statistics.form)
-    return TimedActions(
-        torch.from_numpy(statistics.normalise(actions))[None],
-        torch.from_numpy(actions.valid)[None],
-        torch.from_numpy(actions.times),
-    )
-
-
-def _stack(parts: Sequence[TimedActions]) -> TimedActions:
-    values, valid = (torch.cat([getattr(part, name) for part in parts]) for name in ("values", "valid"))
-    return TimedActions(values, valid, parts[0].arrivals)
-
-
-def _part(actions: TimedActions, kept: Tensor) -> TimedActions:
-    return TimedActions(actions.values[:, kept], actions.valid[:, kept], actions.arrivals[kept])

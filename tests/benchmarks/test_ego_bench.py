@@ -16,8 +16,9 @@ from ego_suite import tracker as tracking_network
 from ego_suite.cases import START, truth_of
 from ego_suite.roller import Roller
 
+from vgen.ego.actions import TimedActions
 from vgen.ego.pipeline import EgoPipeline
-from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
+from vgen.ego.rollout import Rollout, RolloutSettings
 from vgen.errors import InputError
 from vgen.trajectory.statistics import Statistics
 
@@ -56,11 +57,12 @@ def test_a_rollout_starts_at_the_start_with_its_past_and_goes_as_far_as_its_case
     assert made.shape == (1, 3, 9, SIZE, SIZE) and torch.equal(made[:, :, 0], truth_of([one])[:, :, 0])
     statistics = Statistics.from_json(roller.pipe.ego.info.statistics_of("position4"))
     rows = torch.from_numpy(statistics.normalise(one.trajectory))[None]
-    valid, arrivals = torch.ones(rows.shape[:2], dtype=torch.bool), torch.arange(rows.shape[1]) - START
-    past = TimedActions(rows[:, : START + 1], valid[:, : START + 1], arrivals[: START + 1].double())
+    arrivals = (torch.arange(rows.shape[1]) - START)[None].double()
+    actions = TimedActions(rows, arrivals, torch.ones(rows.shape[:2], dtype=torch.bool))
+    past = actions.steps(slice(START + 1))
     frames, noise = one.video[None, :, : START + 1] / 127.5 - 1, torch.Generator().manual_seed(3)
     rollout = Rollout(roller.pipe, frames, ["slide"], "position4", settings, past, generator=noise)
-    expected = [rollout.step(rows[:, START + 1 + now : START + 5 + now]) for now in (0, 4)]
+    expected = [rollout.step(actions.steps(slice(START + 1 + now, START + 5 + now))) for now in (0, 4)]
     torch.testing.assert_close(made[:, :, 1:], torch.cat(expected, 2), atol=1e-4, rtol=1e-4)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from vgen.backbone.segments import condition, target
 from vgen.backbone.transformer import VideoTransformer
+from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.injection import INJECTIONS
 from vgen.errors import InputError
@@ -48,22 +49,20 @@ def scene():
     return {"given": [past, goal], "noisy": noisy, "text": torch.randn(2, 7, 24)}
 
 
-def trajectory(count=8, **changes):
-    given = {
-        "actions": torch.randn(2, count, 7, generator=torch.Generator().manual_seed(3)),
-        "times": torch.arange(1, count + 1).double().expand(2, -1),
-        "valid": torch.ones(2, count, dtype=torch.bool),
-        "layout": "pose",
-    }
-    return {**given, **changes}
+VALUES = torch.randn(2, 8, 7, generator=torch.Generator().manual_seed(3))
+ALL = torch.ones(2, 8, dtype=torch.bool)
+
+
+def timed(values=VALUES, valid=ALL):
+    return TimedActions(values, torch.arange(1.0, 9.0).double().expand(2, -1), valid)
 
 
 def run(backbone, scene, bound=None, **more):
     return backbone([*scene["given"], scene["noisy"]], scene["text"], adapter=bound, **more)[0]
 
 
-def bind(ego, scene, **changes):
-    return ego.bind(**trajectory(**changes), context=scene["given"], text=scene["text"])
+def bind(ego, scene, layout="pose", drop=None, **changes):
+    return ego.bind(timed(**changes), layout, scene["given"], scene["text"], drop)
 
 
 @pytest.mark.parametrize("fusion", [True, False])
@@ -78,7 +77,7 @@ def test_trained_it_changes_the_output_and_feels_the_actions(backbone, scene, in
     ego = front_end(backbone, injection)
     felt = run(backbone, scene, bind(ego, scene))
     assert (felt - run(backbone, scene)).abs().max() > 1e-3
-    assert (felt - run(backbone, scene, bind(ego, scene, actions=torch.randn(2, 8, 7)))).abs().max() > 1e-4
+    assert (felt - run(backbone, scene, bind(ego, scene, values=torch.randn(2, 8, 7)))).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("injection", FEELS)
@@ -100,13 +99,13 @@ def test_one_frame_at_a_time_no_frame_feels_a_later_action(independent, scene, i
     given, text = scene["given"], scene["text"]
 
     def predict(actions):
-        bound = bind(ego, scene, actions=actions)
+        bound = bind(ego, scene, values=actions)
         if cached:
             cache = independent.remember(given, text, adapter=bound)
             return independent([frame], text, adapter=bound, cache=cache)[0]
         return independent([*given, frame], text, adapter=bound)[0]
 
-    actions = trajectory()["actions"]
+    actions = VALUES
     plain = predict(actions)
     for changed, feels in ((4, True), (5, False), (7, False)):  # action k has time k + 1
         other = actions.clone()
@@ -117,8 +116,8 @@ def test_one_frame_at_a_time_no_frame_feels_a_later_action(independent, scene, i
 def test_a_sample_without_valid_actions_is_left_as_it_was(backbone, scene):
     ego = front_end(backbone, "cross_attention")
     valid = torch.tensor([[False] * 8, [True] * 8])
-    actions = trajectory()["actions"].masked_fill(~valid[..., None], float("nan"))
-    felt, plain = run(backbone, scene, bind(ego, scene, actions=actions, valid=valid)), run(backbone, scene)
+    actions = VALUES.masked_fill(~valid[..., None], float("nan"))
+    felt, plain = run(backbone, scene, bind(ego, scene, values=actions, valid=valid)), run(backbone, scene)
     torch.testing.assert_close(felt[0], plain[0])
     assert (felt[1] - plain[1]).abs().max() > 1e-3
     felt.square().mean().backward()
@@ -128,7 +127,7 @@ def test_a_sample_without_valid_actions_is_left_as_it_was(backbone, scene):
 def test_dropped_actions_are_neither_actions_nor_nothing(backbone, scene):
     ego = front_end(backbone, "adaln")
     drop = torch.tensor([True, True])
-    null = ego.bind(**trajectory(), context=scene["given"], text=scene["text"], drop=drop)
+    null = bind(ego, scene, drop=drop)
     dropped = run(backbone, scene, null)
     assert (dropped - run(backbone, scene)).abs().max() > 1e-4
     assert (dropped - run(backbone, scene, bind(ego, scene))).abs().max() > 1e-4
@@ -153,7 +152,7 @@ def test_training_with_checkpointing_and_bf16(backbone, scene, injection):
         rough = gradients()
     assert rough.keys() == plain.keys() and all(gradient.isfinite().all() for gradient in rough.values())
     whole = ego.to(torch.bfloat16)
-    assert bind(whole, scene).actions.tokens.dtype == torch.bfloat16
+    assert bind(whole, scene).actions.values.dtype == torch.bfloat16
     run(backbone.to(torch.bfloat16), {**scene, "text": scene["text"].bfloat16()}, bind(whole, scene))
 
 
@@ -181,7 +180,7 @@ def test_a_new_layout_is_one_projection_more(backbone, scene, tmp_path):
         "fuse.projections.hand_pose.bias",
     }
     assert torch.equal(run(backbone, scene, bind(back, scene)), plain)
-    hand = bind(back, scene, actions=torch.randn(2, 8, 57), layout="hand_pose")
+    hand = bind(back, scene, values=torch.randn(2, 8, 57), layout="hand_pose")
     assert (run(backbone, scene, hand) - plain).abs().max() > 1e-4
     with pytest.raises(InputError, match="layout 'pose' is in this model already"):
         back.add_layout("pose", 7, {})
@@ -194,7 +193,7 @@ def test_what_cannot_be_is_refused_in_one_line(backbone, scene):
         ({"layout": "poses"}, "'poses' is not in the layouts of this model; nearest: 'pose'"),
         ({"layout": "boxes"}, "layout 'boxes' has no statistics in this model; layouts that have: pose"),
         ({"layout": "position"}, "layout 'position' has no statistics in this model; layouts that have: pose"),
-        ({"actions": torch.randn(2, 8, 6)}, "actions have 6 columns; layout 'pose' has 7"),
+        ({"values": torch.randn(2, 8, 6)}, "actions have 6 columns; layout 'pose' has 7"),
     ):
         with pytest.raises(InputError, match=message):
             bind(ego, scene, **changes)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vgen.ego.fusion import ActionTokens
+from vgen.ego.actions import TimedActions
 from vgen.ego.injection import INJECTIONS, reach_of
 
 VIDEO, WIDTH, HEADS = 20, 16, 2
@@ -29,7 +29,7 @@ def tokens():
 @pytest.fixture
 def actions():
     times = torch.tensor([[1.0, 2.0, 4.0, 7.0, 8.0, 9.0], [1.0, 2.5, 3.0, 3.5, 12.0, 13.0]]).double()
-    return ActionTokens(torch.randn(2, 6, WIDTH), times, torch.ones(2, 6, dtype=torch.bool))
+    return TimedActions(torch.randn(2, 6, WIDTH), times, torch.ones(2, 6, dtype=torch.bool))
 
 
 def update(module, tokens, actions, frame_times=FRAME_TIMES, frame=FRAME, spot=SPOT):
@@ -56,8 +56,8 @@ def test_it_is_a_brute_force_over_what_each_frame_may_see(name, tokens, actions)
     whole = update(module, tokens, actions)
     for row in range(2):
         for f, now in enumerate(FRAME_TIMES[row]):
-            keep = [k for k, time in enumerate(actions.times[row]) if time <= now]
-            few = ActionTokens(*(x[[row]][:, keep] for x in (actions.tokens, actions.times, actions.valid)))
+            keep = [k for k, time in enumerate(actions.arrivals[row]) if time <= now]
+            few = TimedActions(*(x[[row]][:, keep] for x in (actions.values, actions.arrivals, actions.valid)))
             mine = tokens[[row]][:, f == FRAME]
             alone = update(module, mine, few, now.view(1, 1), torch.zeros(3, dtype=torch.long))
             torch.testing.assert_close(alone[0], whole[row, f == FRAME], atol=1e-5, rtol=1e-5)
@@ -69,10 +69,10 @@ def test_it_is_a_brute_force_over_what_each_frame_may_see(name, tokens, actions)
 def test_no_token_feels_a_later_action(name, tokens, actions, changed):
     module = trained(name)
     plain = update(module, tokens, actions)
-    other = actions.tokens.clone()
+    other = actions.values.clone()
     other[:, changed] += 1
-    differs = (update(module, tokens, ActionTokens(other, actions.times, actions.valid)) != plain).any(-1)
-    assert torch.equal(differs, (actions.times[:, [changed]] <= FRAME_TIMES)[:, FRAME])
+    differs = (update(module, tokens, TimedActions(other, actions.arrivals, actions.valid)) != plain).any(-1)
+    assert torch.equal(differs, (actions.arrivals[:, [changed]] <= FRAME_TIMES)[:, FRAME])
 
 
 @pytest.mark.parametrize("name", FEELS)
@@ -80,9 +80,9 @@ def test_what_is_not_valid_is_as_if_absent(name, tokens, actions):
     module = trained(name)
     valid = torch.ones(2, 6, dtype=torch.bool)
     valid[:, [1, 3]] = False
-    masked = update(module, tokens, ActionTokens(actions.tokens, actions.times, valid))
+    masked = update(module, tokens, TimedActions(actions.values, actions.arrivals, valid))
     keep = [0, 2, 4, 5]
-    few = ActionTokens(actions.tokens[:, keep], actions.times[:, keep], valid[:, keep])
+    few = TimedActions(actions.values[:, keep], actions.arrivals[:, keep], valid[:, keep])
     torch.testing.assert_close(masked, update(module, tokens, few), atol=1e-5, rtol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_no_visible_action_gives_zero_and_finite_gradients(name, tokens, actions
     module = trained(name)
     valid = torch.tensor([[False] * 6, [True] * 6])
     tokens.requires_grad_()
-    got = update(module, tokens, ActionTokens(actions.tokens, actions.times, valid))
+    got = update(module, tokens, TimedActions(actions.values, actions.arrivals, valid))
     got.square().sum().backward()
     assert not got[0].any() and not got[1, :3].any() and got[1, 3:].any(-1).all()
     assert tokens.grad.isfinite().all() and all(p.grad.isfinite().all() for p in module.parameters())
@@ -100,7 +100,7 @@ def test_no_visible_action_gives_zero_and_finite_gradients(name, tokens, actions
 @pytest.mark.parametrize("name", FEELS)
 def test_only_differences_of_time_count(name, tokens, actions):
     module = trained(name)
-    later = ActionTokens(actions.tokens, actions.times + 1000, actions.valid)
+    later = TimedActions(actions.values, actions.arrivals + 1000, actions.valid)
     moved = update(module, tokens, later, FRAME_TIMES + 1000)
     torch.testing.assert_close(moved, update(module, tokens, actions), atol=1e-4, rtol=1e-4)
 
@@ -108,7 +108,7 @@ def test_only_differences_of_time_count(name, tokens, actions):
 @pytest.mark.parametrize("name", FEELS)
 def test_when_an_action_comes_matters(name, tokens, actions):
     module = trained(name)
-    sooner = ActionTokens(actions.tokens, actions.times - 0.5, actions.valid)
+    sooner = TimedActions(actions.values, actions.arrivals - 0.5, actions.valid)
     differs = update(module, tokens, sooner) - update(module, tokens, actions)
     assert differs[:, FRAME_TIMES[0][FRAME] >= 4].abs().max() > 1e-3
 
@@ -135,7 +135,7 @@ def test_what_a_token_feels_depends_on_where_it_lies(name, tokens, actions):
 def test_of_a_single_action_another_spot_makes_something_else(name, tokens, actions):
     """No weights of attention can: there is nothing to choose from."""
     module = trained(name)
-    one = ActionTokens(actions.tokens[:, :1], actions.times[:, :1], actions.valid[:, :1])
+    one = TimedActions(actions.values[:, :1], actions.arrivals[:, :1], actions.valid[:, :1])
     same = torch.zeros(12, 2), torch.full((12, 2), 0.7)
     before, after = (update(module, tokens, one, spot=spot) for spot in same)
     late = slice(9, 12)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import accelerate
 import numpy as np
@@ -11,6 +12,7 @@ from diffusers import WanPipeline
 
 from vgen.backbone.encoding import encode_frames
 from vgen.backbone.transformer import VideoTransformer
+from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.injection import INJECTIONS
 from vgen.ego.pipeline import EgoPipeline
@@ -75,13 +77,14 @@ def start(pipe, advance=4, count=1, cls=Rollout, **more):
     return cls(pipe, seen(count), ["a cat"], LAYOUT, settings, generator=torch.Generator().manual_seed(0), **more)
 
 
-def actions(count, seed=2):
-    return torch.randn(1, count, WIDTH, generator=torch.Generator().manual_seed(seed))
+def actions(count, seed=2, first=1):
+    values = torch.randn(1, count, WIDTH, generator=torch.Generator().manual_seed(seed))
+    return TimedActions(values, torch.arange(first, first + count)[None].double(), torch.ones(1, count, dtype=bool))
 
 
 def play(rollout, given):
     """One step per `advance` actions."""
-    return torch.cat([rollout.step(part) for part in given.split(rollout.settings.advance, dim=1)], dim=2)
+    return torch.cat([rollout.step(part) for part in given.split(rollout.settings.advance)], dim=2)
 
 
 @pytest.mark.parametrize("advance", [1, 4, 8])
@@ -95,8 +98,8 @@ def test_a_step_gives_as_many_frames_as_actions(pipe, advance):
 @pytest.mark.parametrize("advance", [1, 4])
 def test_an_action_changes_its_own_step_and_none_before_it(any_pipe, advance):
     given = actions(3 * advance)
-    changed = given.clone()
-    changed[:, advance] += 3  # the first action of the second step
+    changed = replace(given, values=given.values.clone())
+    changed.values[:, advance] += 3  # the first action of the second step
     one, other = play(start(any_pipe, advance), given), play(start(any_pipe, advance), changed)
     assert torch.equal(one[:, :, :advance], other[:, :, :advance])
     if any_pipe.ego.config.injection != "none":
@@ -124,8 +127,8 @@ def test_what_is_remembered_changes_nothing(independent, advance, anchor):
 
 def test_the_window_holds_the_latest_frames_and_no_more(independent):
     rollout = start(independent, 4, count=9)
-    for _ in range(3):
-        rollout.step(actions(4))
+    for first in (1, 5, 9):
+        rollout.step(actions(4, first=first))
         assert len(rollout._cache) == len(rollout._history) == 2
         assert rollout._cache.t.tolist() == [[rollout.now / 4 - 1, rollout.now / 4]]
         assert rollout._actions.arrivals.min() > rollout.now - 4 - 8
@@ -145,7 +148,7 @@ def test_an_anchored_rollout_keeps_its_first_frame_once_the_window_has_let_it_go
     forgetful._anchored = False
     first = pipe.codec.encode_image(seen()[:, :, 0])
     given, same = actions(3 * advance), []
-    for part in given.split(advance, dim=1):
+    for part in given.split(advance):
         held = any(kept is anchored._first for kept in anchored._history)
         assert held == (not anchored._given())
         same.append(torch.equal(anchored.step(part), forgetful.step(part)))
@@ -167,10 +170,10 @@ def test_a_goal_counts_until_it_is_reached(pipe):
     goal = encode_frames(pipe.codec, -image, mask, torch.tensor([[8]]))
     given = actions(12)
     without, rollout = start(pipe), start(pipe, goals=[goal])
-    first = [each.step(given[:, :4]) for each in (without, rollout)]
+    first = [each.step(given.until(4)) for each in (without, rollout)]
     assert not torch.equal(*first) and rollout.goals
-    rollout.step(given[:, 4:8])
-    rollout.step(given[:, 8:])
+    rollout.step(given.after(4).until(8))
+    rollout.step(given.after(8))
     assert not rollout.goals
 
 
@@ -178,7 +181,7 @@ def test_actions_read_goals_as_in_training(pipe, monkeypatch):
     goal = encode_frames(pipe.codec, seen()[:, :, :1].transpose(1, 2), torch.ones(1, 1, 1, *SIZE), torch.tensor([[8]]))
     rollout, read = start(pipe, goals=[goal]), []
     bind = pipe.ego.bind
-    monkeypatch.setattr(pipe.ego, "bind", lambda *args: read.append(args[4]) or bind(*args))
+    monkeypatch.setattr(pipe.ego, "bind", lambda *args: read.append(args[2]) or bind(*args))
     rollout.step(actions(4))
     assert read and all(context[-1] is goal for context in read)
 
@@ -212,19 +215,19 @@ def test_a_blind_rollout_feels_no_actions(pipe):
 
     assert torch.equal(blind(actions(4)), blind(actions(4, seed=3)))
     assert torch.equal(blind(actions(4)), blind(actions(4), guidance=3.0))
-    nothing = start(pipe).step(actions(4), torch.zeros(1, 4, dtype=torch.bool))  # the backbone as it is
+    nothing = start(pipe).step(replace(actions(4), valid=torch.zeros(1, 4, dtype=bool)))  # the backbone as it is
     assert not torch.equal(blind(actions(4)), nothing) and not torch.equal(
         blind(actions(4)), start(pipe).step(actions(4))
     )
 
 
 def test_with_generators_of_their_own_futures_do_not_depend_on_their_batch(pipe):
-    settings, given = RolloutSettings(window=2, steps=2), actions(4).expand(2, -1, -1)
+    settings, given = RolloutSettings(window=2, steps=2), actions(4)
     apart = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
-    both = Rollout(pipe, seen(batch=2), ["a cat"] * 2, LAYOUT, settings, generator=apart).step(given)
+    both = Rollout(pipe, seen(batch=2), ["a cat"] * 2, LAYOUT, settings, generator=apart).step(given.expand(2))
     for place, seed in enumerate((3, 4)):
         frames, own = seen(batch=2)[place : place + 1], [torch.Generator().manual_seed(seed)]
-        alone = Rollout(pipe, frames, ["a cat"], LAYOUT, settings, generator=own).step(given[:1])
+        alone = Rollout(pipe, frames, ["a cat"], LAYOUT, settings, generator=own).step(given)
         torch.testing.assert_close(both[place : place + 1], alone, atol=1e-4, rtol=1e-4)
 
 

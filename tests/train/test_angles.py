@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from ego_suite.cases import START, Case
-from ego_suite.roller import _timed
+from ego_suite.cases import START
 from tiny_wan import save_tiny_wan
 
 from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.data.opening import DataConfig
+from vgen.ego.actions import timed_actions
 from vgen.errors import InputError
 from vgen.inference.ego.drive import drive_by, enough, future_of, past_of, read_known
 from vgen.inference.ego.question import Start
@@ -107,20 +107,20 @@ def rolled(known, form, reach):
     """The rows that a rollout at frame START tells the network of, past and future."""
     future = future_of(known, FPS, enough(known, FPS))
     drive = drive_by(future, past_of(known, FPS, reach), form)
-    return np.concatenate([plain(form).normalise(part) for part in (drive.past, drive.actions)])
+    return torch.cat([timed_actions([part], plain(form), 0).values[0] for part in (drive.past, drive.actions)])
 
 
 @pytest.mark.parametrize("form", ["absolute", "relative", "delta"])
 def test_training_rollouts_and_the_benchmark_read_one_file_alike(root, form):
     objective = prepared(config_of(root, form, clips=1))
     (body,), name = objective.bodies, str(root / "hands")
-    trained = body._timed([body._actions(body.clips.number(0, START))], plain(form))["actions"][0].numpy()
+    trained = timed_actions([body._through(body.clips.number(0, START))], plain(form), -body._reach).values[0]
     assert trained.shape == (25 - (form == "delta"), 10)
     assert np.abs(np.diff(trained[:, :9], axis=0)).max() < 0.05  # through pi, without a jump
     file = read_known(Source(root / "hand.npz"), START / FPS, None)
     episode = open_view(Start(name, START, 0), (16, 32), "pose7", "observation.state", needed=True).recorded
-    case = Case("", "", "", torch.zeros(0), dataclasses.replace(file, times=file.times + START / FPS), 8, 0)
-    rows = [rolled(file, form, body._reach), rolled(episode, form, body._reach), _timed(case, plain(form)).values[0]]
+    measured = timed_actions([read_trajectory(Source(root / "hand.npz"))], plain(form), -START).values[0]
+    rows = [rolled(file, form, body._reach), rolled(episode, form, body._reach), measured]
     for each in rows:
         np.testing.assert_allclose(each[: len(trained)], trained, atol=2e-6)
 

@@ -35,6 +35,7 @@ def test_written_and_read(tmp_path, name, suffix):
         path = tmp_path / f"{k}{suffix}"
         write_trajectory(path, given)
         same(read_trajectory(Source(path)), given)
+        same(read_trajectory(str(path)), given)
     assert sorted(file.name for file in tmp_path.iterdir()) == [f"0{suffix}", f"1{suffix}"]  # nothing left aside
 
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from vgen.backbone.segments import Places, Segment
 from vgen.backbone.transformer import VideoTransformer
-from vgen.ego.fusion import ActionFusion, ActionTokens, ContextSizes
+from vgen.ego.actions import TimedActions
+from vgen.ego.fusion import ActionFusion, ContextSizes
 from vgen.ego.injection import INJECTIONS, Reach, reach_of
 from vgen.errors import InputError, unknown_key
 from vgen.models import EGO, PartInfo
@@ -121,9 +122,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
 
     def bind(
         self,
-        actions: Tensor,
-        times: Tensor,
-        valid: Tensor,
+        actions: TimedActions,
         layout: str,
         context: Sequence[Segment],
         text: Tensor,
@@ -133,10 +132,8 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         """The backbone's adapter for one trajectory, good for all denoising steps of a call.
 
         Args:
-            actions: [B, A, D], normalised by `info.statistics_of(layout)`; anything, NaN too, where not valid.
-            times: [B, A] float64, arrivals in pixel frames: action k leads from frame k to frame k + 1 and has time
-                k + 1, so frame 0 feels none.
-            valid: [B, A] bool; what is not valid is as if absent. A sample without any is left as the backbone has it.
+            actions: normalised by `info.statistics_of(layout)`. A sample in which none is valid is left as the backbone
+                has it.
             layout: what the D columns mean.
             context: conditions that the actions may read, such as the latest frames; unused where `fusion` is off.
             text: text embeddings [B, Lt, text_width].
@@ -148,18 +145,16 @@ class EgoAdapter(ModelMixin, ConfigMixin):
             InputError: the layout is unknown, has no statistics, or has another number of columns.
         """
         self.info.statistics_of(layout)
-        columns = self.config.layouts[layout]
-        if actions.shape[-1] != columns:
-            raise InputError(f"actions have {actions.shape[-1]} columns; layout {layout!r} has {columns}")
-        assert actions.shape[:2] == times.shape == valid.shape, "an action has one time and is valid or not"
-        fused = self.fuse(actions, times.double(), valid, layout, context, text, drop, now)
-        return BoundActions(self, fused)
+        columns, given = self.config.layouts[layout], actions.values.shape[-1]
+        if given != columns:
+            raise InputError(f"actions have {given} columns; layout {layout!r} has {columns}")
+        return BoundActions(self, self.fuse(actions, layout, context, text, drop, now))
 
 
 class BoundActions:
     """A `BlockAdapter` of the backbone: actions that are ready to enter."""
 
-    def __init__(self, ego: EgoAdapter, actions: ActionTokens) -> None:
+    def __init__(self, ego: EgoAdapter, actions: TimedActions) -> None:
         self.ego, self.actions = ego, actions
         self.prepared = [injection.prepare(actions) for injection in ego.injections]
         self._last: tuple[Places, Tensor, Reach] | None = None

@@ -8,7 +8,7 @@ open; here each kind of context has an attention of its own, since only one of t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers.models.embeddings import get_2d_sincos_pos_embed
@@ -16,26 +16,12 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from vgen.backbone.segments import Segment
+from vgen.ego.actions import TimedActions
 from vgen.ego.attention import SAME_TIME, TimedAttention, rotation_at, seen
 from vgen.ego.waves import waves
 
 ACTION_OCTAVES = 3
 ACTION_WIDTH = 2 * (1 + 2 * ACTION_OCTAVES)  # numbers that stand for a column
-
-
-@dataclass(frozen=True)
-class ActionTokens:
-    """Actions on their way into the video.
-
-    Attributes:
-        tokens: [B, A, W]; zero where not valid.
-        times: [B, A] float64, arrivals in pixel frames: action k leads to frame k + 1, and has that time.
-        valid: [B, A] bool; what is not valid is as if absent.
-    """
-
-    tokens: Tensor
-    times: Tensor
-    valid: Tensor
 
 
 @dataclass(frozen=True)
@@ -95,38 +81,33 @@ class ActionFusion(nn.Module):
 
     def forward(
         self,
-        actions: Tensor,
-        times: Tensor,
-        valid: Tensor,
+        actions: TimedActions,
         layout: str,
         context: Sequence[Segment],
         text: Tensor,
         drop: Tensor | None = None,
         now: float = 0.0,
-    ) -> ActionTokens:
-        """Fuses normalised actions.
+    ) -> TimedActions:
+        """The actions with tokens [B, A, W] for their values, which are zero where not valid.
 
         Args:
-            actions: [B, A, D]; anything, NaN too, where not valid.
-            times: [B, A] float64, arrivals in pixel frames.
-            valid: [B, A] bool.
+            actions: normalised, of D columns.
             layout: what the D columns mean.
             context: conditions: what the actions see.
             text: text embeddings [B, Lt, text_width], zero past their end.
             drop: [B] bool, samples whose actions all become the learned null (classifier-free guidance).
             now: the pixel frame of the present.
         """
-        known = torch.where(valid.unsqueeze(-1), actions, torch.zeros_like(actions))
-        ahead = displacement(known, times, valid, now)
-        both = torch.cat([known, ahead], dim=-1).to(self.null)
+        actions = replace(actions, values=torch.where(actions.valid.unsqueeze(-1), actions.values, 0.0))
+        both = torch.cat([actions.values, displacement(actions, now)], dim=-1).to(self.null)
         tokens = self.norm(self.projections[layout](torch.cat([both, waves(both, ACTION_OCTAVES)], dim=-1)))
         tokens = tokens + self.feed(tokens)
         if drop is not None:
             tokens = torch.where(drop.view(-1, 1, 1), self.null, tokens)
         if self.context is not None:
-            tokens = tokens + self._look(tokens, times, context)
+            tokens = tokens + self._look(tokens, actions.arrivals, context)
             tokens = tokens + self._read(tokens, text.to(self.null))
-        return ActionTokens(tokens * valid.unsqueeze(-1), times, valid)
+        return replace(actions, values=tokens * actions.valid.unsqueeze(-1))
 
     def _look(self, tokens: Tensor, times: Tensor, context: Sequence[Segment]) -> Tensor:
         if not context:
@@ -152,10 +133,11 @@ class ActionFusion(nn.Module):
         return torch.cat(tokens, dim=1), torch.cat(times, dim=1)
 
 
-def displacement(actions: Tensor, times: Tensor, valid: Tensor, now: float) -> Tensor:
+def displacement(actions: TimedActions, now: float) -> Tensor:
     """Each action [B, A, D] minus the latest valid one that arrived until `now`; zero where there is none."""
-    arrived = valid & (times <= now + SAME_TIME)
-    latest = torch.where(arrived, times, -torch.inf).argmax(1)
-    present = actions[torch.arange(len(actions), device=actions.device), latest].unsqueeze(1)
+    values, valid = actions.values, actions.valid
+    arrived = valid & (actions.arrivals <= now + SAME_TIME)
+    latest = torch.where(arrived, actions.arrivals, -torch.inf).argmax(1)
+    present = values[torch.arange(len(values), device=values.device), latest].unsqueeze(1)
     counts = arrived.any(1, keepdim=True) & valid
-    return torch.where(counts.unsqueeze(-1), actions - present, torch.zeros_like(actions))
+    return torch.where(counts.unsqueeze(-1), values - present, 0.0)

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from vgen.backbone.attention import KeysValues
 from vgen.backbone.rope import Rotation
+from vgen.ego.actions import TimedActions
 from vgen.ego.attention import TimedAttention, rotation_at, seen
-from vgen.ego.fusion import ActionTokens
 from vgen.ego.waves import waves
 
 SPOT_OCTAVES = 6  # the shortest wave is an eighth of the image
@@ -58,10 +58,10 @@ class Reach:
         return self.visible[:, self.frame]
 
 
-def reach_of(frame_times: Tensor, frame: Tensor, spot: Tensor, actions: ActionTokens, head_width: int) -> Reach:
+def reach_of(frame_times: Tensor, frame: Tensor, spot: Tensor, actions: TimedActions, head_width: int) -> Reach:
     """From the times of latent frames [B, F] in pixel frames, and of each token the frame [L] and the spot [L, 2]."""
-    visible = seen(actions.times, frame_times) & actions.valid.unsqueeze(1)
-    age = (frame_times.unsqueeze(2) - actions.times.unsqueeze(1)).clamp(min=0).float()
+    visible = seen(actions.arrivals, frame_times) & actions.valid.unsqueeze(1)
+    age = (frame_times.unsqueeze(2) - actions.arrivals.unsqueeze(1)).clamp(min=0).float()
     return Reach(frame, visible, age, rotation_at(frame_times, head_width), waves(spot, SPOT_OCTAVES))
 
 
@@ -70,7 +70,7 @@ class Injection(nn.Module, ABC):
     tokens, channels W of the fused actions (and of the heads together), and attention heads."""
 
     @abstractmethod
-    def prepare(self, actions: ActionTokens) -> KeysValues | None:
+    def prepare(self, actions: TimedActions) -> KeysValues | None:
         """What `forward` needs of the actions, computed once for all denoising steps."""
 
     @abstractmethod
@@ -113,9 +113,9 @@ class CrossAttention(Injection):
         self.attention = TimedAttention(video_width, width, width, heads, recent=True)
         nn.init.zeros_(self.attention.to_out.weight)
 
-    def prepare(self, actions: ActionTokens) -> KeysValues:
+    def prepare(self, actions: TimedActions) -> KeysValues:
         """See `Injection`."""
-        return self.attention.keys_values(actions.tokens, rotation_at(actions.times, self.attention.head_width))
+        return self.attention.keys_values(actions.values, rotation_at(actions.arrivals, self.attention.head_width))
 
     def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
@@ -135,9 +135,9 @@ class Modulation(Injection):
         self.to_scale_shift = nn.Linear(width, 2 * video_width, bias=False)
         nn.init.zeros_(self.to_scale_shift.weight)
 
-    def prepare(self, actions: ActionTokens) -> KeysValues:
+    def prepare(self, actions: TimedActions) -> KeysValues:
         """See `Injection`."""
-        return self.pool.keys_values(actions.tokens, rotation_at(actions.times, self.pool.head_width))
+        return self.pool.keys_values(actions.values, rotation_at(actions.arrivals, self.pool.head_width))
 
     def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
@@ -170,7 +170,7 @@ class NoInjection(Injection):
     def __init__(self, video_width: int, width: int, heads: int) -> None:
         super().__init__()
 
-    def prepare(self, actions: ActionTokens) -> None:
+    def prepare(self, actions: TimedActions) -> None:
         """See `Injection`."""
 
     def forward(self, tokens: Tensor, reach: Reach, prepared: None) -> Tensor:

@@ -16,6 +16,7 @@ from vgen.backbone.cache import ConditionCache
 from vgen.backbone.rope import temporal_position
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import check_advance, check_size
+from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import BoundActions
 from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
@@ -42,26 +43,6 @@ class RolloutSettings:
     guidance: float | None = None
     blind: bool = False
     anchor: bool | None = None
-
-
-@dataclass(frozen=True)
-class TimedActions:
-    """Normalised actions [B, A, D], whether each is valid [B, A], and the pixel frame [A] at which each arrives."""
-
-    values: Tensor
-    valid: Tensor
-    arrivals: Tensor
-
-    def then(self, newer: TimedActions) -> TimedActions:
-        """These, then newer ones."""
-        pairs = ((self.values, newer.values), (self.valid, newer.valid))
-        values, valid = (torch.cat(pair, dim=1) for pair in pairs)
-        return TimedActions(values, valid, torch.cat([self.arrivals, newer.arrivals]))
-
-    def after(self, frame: int) -> TimedActions:
-        """Those that arrive after a frame."""
-        kept = self.arrivals > frame
-        return TimedActions(self.values[:, kept], self.valid[:, kept], self.arrivals[kept])
 
 
 class Rollout:
@@ -117,24 +98,19 @@ class Rollout:
         self._first = self._history[-1]
 
     @torch.no_grad()
-    def step(self, actions: Tensor, valid: Tensor | None = None) -> Tensor:
+    def step(self, actions: TimedActions) -> Tensor:
         """The `advance` frames that follow: video [B, 3, advance, H, W] in [-1, 1].
 
         Args:
-            actions: [B, advance, D], normalised; action k leads from frame now + k to now + k + 1.
-            valid: [B, advance] bool; all, when None.
+            actions: `advance` normalised ones, which arrive at the frames now + 1 and on.
         """
-        assert actions.shape[1] == self.settings.advance, f"{actions.shape[1]} actions, not {self.settings.advance}"
-        self._take(actions, torch.ones(actions.shape[:2], dtype=torch.bool) if valid is None else valid)
+        arrivals = list(range(self.now + 1, self.now + 1 + self.settings.advance))
+        assert actions.arrivals[0].tolist() == arrivals, f"actions arrive at {actions.arrivals[0]}, not {arrivals}"
+        known = actions if self._actions is None else self._actions.then(actions)
+        self._actions = known.after(self.now - self._window * self.stride)
         self.goals = [goal for goal in self.goals if goal.t.max() * self.stride > self.now]
         latents = self._predict()
         return self._show_frame(latents) if self.settings.advance == 1 else self._show_chunk(latents)
-
-    def _take(self, actions: Tensor, valid: Tensor) -> None:
-        arrivals = self.now + 1 + torch.arange(actions.shape[1], dtype=torch.float64)
-        newer = TimedActions(actions, valid.to(actions.device), arrivals)
-        known = newer if self._actions is None else self._actions.then(newer)
-        self._actions = known.after(self.now - self._window * self.stride)
 
     def _predict(self) -> Tensor:
         """Latents of the next step: one image-mode latent, or the chunks that follow on the latent grid."""
@@ -155,20 +131,9 @@ class Rollout:
         )
 
     def _bind(self, drop: bool) -> BoundActions:
-        known, device = self._actions, self.text.device
+        device, context = self.text.device, [*self._history, *self._given()]
         dropped = torch.full((len(self.text),), drop, device=device) if drop else None
-        times = known.arrivals.expand(len(self.text), -1).to(device)
-        valid = known.valid.to(device)
-        return self.pipe.ego.bind(
-            known.values.to(device),
-            times,
-            valid,
-            self.layout,
-            [*self._history, *self._given()],
-            self.text,
-            dropped,
-            self.now,
-        )
+        return self.pipe.ego.bind(self._actions.to(device), self.layout, context, self.text, dropped, self.now)
 
     def _given(self) -> list[Segment]:
         """Conditions beside the history: the frame that all began with, once the window has let it go, and goals."""

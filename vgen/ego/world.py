@@ -9,13 +9,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vgen import checks
 from vgen.backbone.encoding import encode_frames
 from vgen.backbone.segments import Segment
+from vgen.ego.actions import TimedActions, timed_actions
 from vgen.ego.pipeline import EgoPipeline
-from vgen.ego.rollout import Rollout, RolloutSettings, TimedActions
+from vgen.ego.rollout import Rollout, RolloutSettings
 from vgen.errors import InputError
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.models import ModelInfo
@@ -132,15 +132,13 @@ class EgoWorld:
         if (len(rows) if batched else 1) != self._futures:
             wanted = [self._futures, *rows.shape[-2:]]
             raise InputError(f"actions of shape {list(rows.shape)} are not of {self._futures} futures; give {wanted}")
-        ready = self._normalised(actions)
-        parts = [
-            self._rollout.step(*part) for part in zip(*(each.split(advance, dim=1) for each in ready), strict=True)
-        ]
+        told = self._told(actions, self._rollout.now + 1)
+        parts = [self._rollout.step(part) for part in told.split(advance)]
         video = to_uint8(torch.cat(parts, dim=2)).permute(0, 2, 3, 4, 1).cpu().numpy()
         return video if batched else video[0]
 
-    def _normalised(self, actions: np.ndarray | Trajectory) -> tuple[Tensor, Tensor]:
-        """Actions [B, A, D] as the model takes them, and whether each is valid [B, A]."""
+    def _told(self, actions: np.ndarray | Trajectory, first: int) -> TimedActions:
+        """Actions as the model takes them, the first of which arrives at a frame."""
         trajectories = [actions] if isinstance(actions, Trajectory) else self._trajectories(np.asarray(actions))
         worst = max(trajectories, key=self.statistics.outside)
         outside = self.statistics.outside(worst)
@@ -148,22 +146,22 @@ class EgoWorld:
             rule = f"of the actions are unlike what the model has seen of {self.layout}"
             logger.warning("%.0f %% %s: %s; check unit and form", 100 * outside, rule, self.statistics.farthest(worst))
             self._warned = True
-        values = np.stack([self.statistics.normalise(each) for each in trajectories])
-        return torch.from_numpy(values), torch.from_numpy(np.stack([each.valid for each in trajectories]))
+        return timed_actions(trajectories, self.statistics, first)
 
     def _trajectories(self, rows: np.ndarray) -> list[Trajectory]:
         """One for each future: [B, A, D], or a single [A, D]."""
-        times = np.arange(rows.shape[-2]) / self.rate
+        times = np.arange(rows.shape[-2])  # any will do: each row is a frame
         return [
             Trajectory(each, times, None, self.layout, self.form) for each in (rows if rows.ndim == 3 else rows[None])
         ]
 
     def _past(self, rows: np.ndarray | Trajectory, futures: int) -> TimedActions:
-        values, valid = self._normalised(rows)
-        if len(values) not in (1, futures):
-            raise InputError(f"past is of {len(values)} futures and there are {futures}; give [P, D] or one for each")
-        values, valid = (each.expand(futures, *each.shape[1:]) for each in (values, valid))
-        return TimedActions(values, valid, torch.arange(1 - values.shape[1], 1, dtype=torch.float64))
+        count = len(rows) if isinstance(rows, Trajectory) else rows.shape[-2]
+        told = self._told(rows, 1 - count)
+        if len(told.values) not in (1, futures):
+            given = f"past is of {len(told.values)} futures and there are {futures}"
+            raise InputError(f"{given}; give [P, D] or one for each")
+        return told.expand(futures)
 
     def _goal(
         self, image: np.ndarray, mask: np.ndarray | None, frame: float, size: tuple[int, int], futures: int

@@ -53,12 +53,13 @@ class Source:
     column: str = "observation.state"
 
 
-def read_trajectory(source: Source) -> Trajectory:
-    """The trajectory of a file.
+def read_trajectory(source: str | os.PathLike[str] | Source) -> Trajectory:
+    """The trajectory of a file: .npz, .json or .parquet, by its path, or a `Source` where the file does not say enough.
 
     Raises:
         InputError: a missing, damaged or pickled file, another format, or contents that `Trajectory` refuses.
     """
+    source = source if isinstance(source, Source) else Source(Path(source))
     path = source.path
     if path.suffix not in SUFFIXES:
         raise unknown_key(path.suffix or path.name, SUFFIXES, f"the formats of trajectories ({path})")

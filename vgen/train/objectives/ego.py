@@ -20,6 +20,7 @@ from vgen.backbone.transformer import BlockAdapter
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
 from vgen.data.opening import TrainingData, open_data
+from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
@@ -194,8 +195,8 @@ class EgoObjective(CanvasObjective):
     def _adapter(self, batch: Batch, conditions: Sequence[Segment], text: Tensor) -> BlockAdapter | None:
         if "actions" not in batch:
             return None
-        names = ("actions", "arrivals", "valid", "layout")
-        return self.ego.bind(*(batch[name] for name in names), conditions, text, batch.get("drop"))
+        actions = TimedActions(*(batch[name] for name in ("actions", "arrivals", "valid")))
+        return self.ego.bind(actions, batch["layout"], conditions, text, batch.get("drop"))
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:

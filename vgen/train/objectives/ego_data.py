@@ -14,6 +14,7 @@ from vgen.data.bad_data import BadData
 from vgen.data.clips import Clips
 from vgen.data.encoded import EncodedClips
 from vgen.data.opening import TrainingData, open_dataset
+from vgen.ego.actions import timed_actions
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError, unknown_key
 from vgen.models import EGO, resolve
@@ -105,15 +106,18 @@ class Body:
 
     def fit(self, count: int = 2000) -> Statistics:
         """Statistics of the actions of clips spread over all of them, in the form in which they enter."""
-        actions = [self._actions(number) for number in self.clips.spread(count)]
+        actions = [convert(self._through(number), self.config.form) for number in self.clips.spread(count)]
         return Statistics.fit(actions, self.config.normalisation)
 
     def check(self, statistics: Statistics) -> None:
         """Refuses trajectories in other units than those of the statistics, and logs what is likely not meant.
 
         Raises:
-            InputError: see `vgen.trajectory.units.check_values`.
+            InputError: see `vgen.trajectory.units.check_values`; or the model takes another form than is asked for.
         """
+        own, known = self.config.form, statistics.form
+        if own != known:
+            raise InputError(f"form={own}: the model takes {known} actions of {self.config.layout}; give form={known}")
         check_units(self.config, self._absolute[0], statistics)
 
     def batch(self, bucket: int, clips: Sequence[int], question: Question, statistics: Statistics) -> Batch:
@@ -138,20 +142,13 @@ class Body:
         }
         if not question.chunks:
             batch["next"] = pixels[:, -1]
-        return batch | self._timed([self._actions(sample.number) for sample in samples], statistics)
+        actions = timed_actions([self._through(sample.number) for sample in samples], statistics, -self._reach)
+        return batch | {"actions": actions.values, "arrivals": actions.arrivals, "valid": actions.valid}
 
-    def _timed(self, trajectories: Sequence[Trajectory], statistics: Statistics) -> Batch:
-        return {
-            "actions": torch.from_numpy(np.stack([statistics.normalise(each) for each in trajectories])),
-            "arrivals": torch.from_numpy(np.stack([each.times for each in trajectories])),
-            "valid": torch.from_numpy(np.stack([each.valid for each in trajectories])),
-        }
-
-    def _actions(self, number: int) -> Trajectory:
-        """Through a clip and what comes before it; times are arrivals in pixel frames from its first frame. Before an
-        episode begins, its first state stands still, as its first frame does."""
+    def _through(self, number: int) -> Trajectory:
+        """The absolute trajectory through a clip and what comes before it; its times are pixel frames from the first
+        frame of the clip. Before an episode begins, its first state stands still, as its first frame does."""
         frames = np.arange(-self._reach, self.clips.bucket(number).frames)
         whole = self._absolute[self.clips.place(number)]
         rows = self.clips.recorded(number, frames)
-        cut = Trajectory(whole.values[rows], frames.astype(np.float64), whole.valid[rows], whole.layout, "absolute")
-        return convert(cut, self.config.form)
+        return Trajectory(whole.values[rows], frames.astype(np.float64), whole.valid[rows], whole.layout, "absolute")
