@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from vgen.errors import InputError
-from vgen.train.objectives.conditions import ConditionDraw, ConditionsConfig, check_conditions, draw_given, draw_conditions
+from vgen.train.objectives.conditions import (
+    ConditionDraw,
+    ConditionsConfig,
+    check_conditions,
+    draw_conditions,
+    draw_given,
+)
 
 SIZE = (32, 48)
 CONFIG = ConditionsConfig()

@@ -71,10 +71,10 @@ def print_plan(config: TrainConfig, gpus: int | None) -> None:
     """
     import torch
 
-    from vgen.train.dry_run import make_plan, report
+    from vgen.train.dry_run import dry_run, report
 
     ranks = int(os.environ.get("WORLD_SIZE", "0")) or torch.cuda.device_count() or 1
-    plan = make_plan(config, ranks if gpus is None else gpus)
-    for line in report(plan, config):
+    run = dry_run(config, ranks if gpus is None else gpus)
+    for line in report(run, config):
         print(line)
-    plan.check_data()
+    run.check_data()

@@ -38,12 +38,8 @@ class Objective(nn.Module, ABC):
     bad_data: Path | None = None  # a JSONL file for data that cannot be used; the loop names it before `prepare`
 
     def outline(self) -> Outline:
-        """What a run would hold and read, of an objective that was built on paper.
-
-        Raises:
-            InputError: the objective cannot be planned.
-        """
-        raise InputError(f"objective.name={self.Config.name} cannot be planned; leave out --dry-run")
+        """What a run would hold and read, of an objective that was built on paper; one without it has no dry run."""
+        raise NotImplementedError
 
     def parts(self) -> dict[str, nn.Module]:
         """The components that have weights, by name."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vgen.backbone.shapes import check_frames, latent_frames
+from vgen.backbone.shapes import latent_frames
 from vgen.errors import InputError
 
 KINDS = ("frames", "patches", "region", "clip", "text")
