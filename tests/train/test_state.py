@@ -348,7 +348,7 @@ def test_the_recipe_trains_and_its_model_goes_on(config, root, tmp_path, new_lay
     run = train(load_config(tmp_path / "recipe.yaml"))
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     first, *_, last = [record for record in log if record["kind"] == "train"]
-    assert last["loss"] < 0.85 * first.loss
+    assert last["loss"] < 0.85 * first["loss"]
     assert last["loss/text"] < 0.6 * first["loss/text"]
     assert any("displacement/position4/policy" in record for record in log)
     state = run / "model" / "state"
