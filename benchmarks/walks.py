@@ -2,12 +2,17 @@
 """Counts how often a reader who follows a command through the code comes back to a file.
 
     python benchmarks/walks.py
-    python benchmarks/walks.py --checkout ../other-worktree
+    python benchmarks/walks.py --checkout ../other-worktree --files
 
-Three walks are followed with nano: `infer` to its video, `rollout` to its frames, and a training of both front-ends to
-its first loss. Each function of the package is noted when it is called for the first time, as a reader meets it; what
-follows in the same file counts as one stay there. A return is a stay in a file that the walk has been in before. The
-walks of docs/architecture.md name the files in this order; --files prints them.
+Three walks are followed with nano: `infer` from its command to its video, `rollout` from its command to its frames, and
+a training of the ego front-end from an episode (the objective's first `batch`) to its loss (its first `forward`).
+
+The rule: each function is noted when it is called for the first time, as a reader meets it, and what follows in the
+same file counts as one stay there. A return is a stay in a file that the walk has been in before. Left out is what a
+reader knows from the ground floor or need not open (errors, checks, files, notices, models, the backbone's shapes,
+precision, parallel and lora, and the rooms media, metrics and weights), and what is written down of a run (record,
+output, report, overlay). The rule goes by names alone, so that it counts every version of the code in the same way.
+Takes three minutes.
 """
 
 from __future__ import annotations
@@ -18,52 +23,86 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from golden import PRESS, ROOT, SETTINGS, recipes, write_data
 
 from vgen.errors import Parser, exit_on_input_error
 
-# Run before the command, in its own process: notes the file of each function that is called for the first time.
+FLOOR = {"vgen/errors.py", "vgen/checks.py", "vgen/files.py", "vgen/notices.py", "vgen/models.py"}
+FLOOR_ROOMS = {"media", "metrics", "weights"}
+FLOOR_OF_BACKBONE = {"shapes", "precision", "parallel", "lora"}
+WRITTEN_DOWN = {"record", "output", "report", "overlay", "draw"}
+
+# Run before the command, in its own process. Notes the file of each function that is called for the first time: of all
+# functions, or, where the walk is that of an objective, of what its first `batch` and its first `forward` call.
 TRACE = """
 import atexit, json, os, runpy, sys, threading
-root, out, *command = sys.argv[1:]
-seen, stays = set(), []
+root, out, objective, *command = sys.argv[1:]
+walks = {} if objective else {"": {}}
+here = threading.local()
+here.walk, here.top = walks.get(""), None
 def note(frame, event, _):
     code = frame.f_code
-    if event == "call" and code not in seen and code.co_filename.startswith(root):
-        seen.add(code)
-        if code.co_flags & 1 and "/.venv/" not in code.co_filename:  # a function, no body of a module or a class
-            stays.append(os.path.relpath(code.co_filename, root))
-atexit.register(lambda: json.dump(stays, open(out, "w")))
+    if event == "return" and getattr(here, "top", None) is frame:
+        here.walk = here.top = None
+    if event != "call" or not code.co_filename.startswith(root) or "/.venv/" in code.co_filename:
+        return
+    name = os.path.relpath(code.co_filename, root)
+    begins = objective and code.co_name in ("batch", "forward") and name.startswith("vgen/train/objectives/")
+    if begins and getattr(here, "walk", None) is None and code.co_name not in walks:
+        here.walk, here.top = walks.setdefault(code.co_name, {}), frame
+    if getattr(here, "walk", None) is not None and code.co_flags & 1:  # a function, no body of a module or a class
+        here.walk.setdefault(code, name)
+def write():
+    merged = {code: name for part in ("", "batch", "forward") for code, name in walks.get(part, {}).items()}
+    json.dump(list(merged.values()), open(out, "w"))
+atexit.register(write)
 sys.argv = command
 sys.path.insert(0, root)
+threading.setprofile(note)
 sys.setprofile(note)
 runpy.run_path(command[0], run_name="__main__")
 """
 
 
-def follow(checkout: Path, command: list[str], work: Path) -> list[str]:
-    """The files that a command enters, in their order."""
+def follow(checkout: Path, command: Sequence[str], work: Path, objective: bool) -> list[str]:
+    """The files of the functions that a command calls, in the order in which each is called first."""
     out = work / "walk.json"
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "2"}
-    start = [sys.executable, "-c", TRACE, str(checkout), str(out), *command]
+    tool = str(checkout / command[0])
+    start = [sys.executable, "-c", TRACE, str(checkout), str(out), "objective" if objective else "", tool, *command[1:]]
     done = subprocess.run(start, cwd=checkout, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return [file for file, _ in groupby(json.loads(out.read_text()))]
+    return json.loads(out.read_text())
 
 
-def returns(stays: list[str]) -> int:
-    """How many stays are in a file that was entered before."""
-    return len(stays) - len(set(stays))
+def belongs(file: str) -> bool:
+    """Whether a file is one that the walk is about."""
+    room, words = PurePath(file).parts[:-1], PurePath(file).stem.split("_")
+    if file in FLOOR or not {"vgen", "tools"} & set(room) or FLOOR_ROOMS & set(room):
+        return False
+    return words[-1] not in WRITTEN_DOWN and not ("backbone" in room and words[0] in FLOOR_OF_BACKBONE)
+
+
+def stays(files: Sequence[str]) -> list[str]:
+    """The files of a walk in their order, each stay once."""
+    return [file for file, _ in groupby(file for file in files if belongs(file))]
+
+
+def returns(walk: Sequence[str]) -> dict[str, int]:
+    """How often each file is entered again, most first."""
+    return {file: count - 1 for file, count in Counter(walk).most_common() if count > 1}
 
 
 def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose commands are followed; default: this one")
-    parser.add_argument("--files", action="store_true", help="print the files of each walk")
+    parser.add_argument("--files", action="store_true", help="print the files of each walk, too")
     args = parser.parse_args()
     checkout = args.checkout.resolve()
     with tempfile.TemporaryDirectory(prefix="walks-") as folder:
@@ -77,10 +116,12 @@ def main() -> None:
             "train": train,
         }
         for name, command in commands.items():
-            stays = follow(checkout, command, work)
-            print(f"{name}: {len(stays)} stays in {len(set(stays))} files, {returns(stays)} returns")
+            walk = stays(follow(checkout, command, work, objective=name == "train"))
+            again = returns(walk)
+            print(f"{name}: {sum(again.values())} returns in {len(walk)} stays in {len(set(walk))} files")
+            print("  " + ", ".join(f"{file} {count}" for file, count in again.items()))
             if args.files:
-                print("\n".join(f"  {file}" for file in stays))
+                print("\n".join(f"    {file}" for file in walk))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from reprlib import Repr
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from PIL import Image
@@ -29,7 +29,7 @@ def show(value: object) -> str:
 
 def whole(name: str, value: object, low: int, high: int) -> int:
     """A whole number in [low, high]. Booleans, text and 3.0 are not whole numbers."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
+    if not _is_whole(value):
         near = f"; nearest: {_clip(round(value), low, high)}" if _is_real(value) else ""
         raise InputError(f"{name}={show(value)} must be a whole number from {low} to {high}{near}")
     if not low <= value <= high:
@@ -127,7 +127,11 @@ def media(name: str, value: object, grey: bool = False) -> None:
         raise InputError(f"{name}={show(value)} must be the path of an image or a clip, an image or uint8 pixels")
 
 
-def _is_real(value: object) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_real(value: object) -> TypeGuard[float]:
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # an integer beyond the range of floats

@@ -58,11 +58,21 @@ def unknown_key(key: str, known: Iterable[str], where: str) -> InputError:
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong option of a command as any other wrong input: in one line."""
+    """Reports a wrong option of a command as any other wrong input: in one line, with the nearest that there is."""
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse."""
+        _, unknown, options = message.partition("unrecognized arguments: ")
+        if unknown and options.startswith("--"):
+            raise unknown_key(
+                options.split()[0].split("=")[0], self._option_string_actions, f"the options of {self.prog}"
+            )
         raise InputError(message)
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:  # called by argparse
+        if action.choices is not None and value not in action.choices:
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            raise unknown_key(str(value), map(str, action.choices), f"the choices of {name}")
 
 
 @contextmanager

@@ -39,7 +39,7 @@ PROBE = 1 << 20  # bytes: what a disk must be able to take that is said to be in
 
 @contextmanager
 def writing(
-    what: str | PathLike, kept: str = "what is done is kept", folder: str | PathLike | None = None
+    what: str | PathLike[str], kept: str = "what is done is kept", folder: str | PathLike[str] | None = None
 ) -> Iterator[None]:
     """A block that writes a file, or below a folder.
 
@@ -66,7 +66,7 @@ def writing(
         raise refusal(what, found, kept) from error
 
 
-def refusal(what: str | PathLike, error: OSError, kept: str = "what is done is kept") -> InputError | TryAgain:
+def refusal(what: str | PathLike[str], error: OSError, kept: str = "what is done is kept") -> InputError | TryAgain:
     """The error that a user meets where a disk has refused; see `writing`."""
     line = f"{what} cannot be written: {reason(error, what)}"
     if error.errno in NOT_ALLOWED:
@@ -74,7 +74,7 @@ def refusal(what: str | PathLike, error: OSError, kept: str = "what is done is k
     return TryAgain(f"{line}; {kept}{': ' if kept else ''}make room, then start the same command again")
 
 
-def reason(error: OSError, named: str | PathLike = "") -> str:
+def reason(error: OSError, named: str | PathLike[str] = "") -> str:
     """Why a disk refused, and the file where the line has not `named` it already."""
     why = error.strerror or str(error) or type(error).__name__
     if error.errno == errno.EEXIST:
@@ -82,7 +82,7 @@ def reason(error: OSError, named: str | PathLike = "") -> str:
     return why if error.filename is None or str(error.filename) == str(named) else f"{why} ({error.filename})"
 
 
-def disk_error(error: BaseException, folder: str | PathLike) -> OSError | None:
+def disk_error(error: BaseException, folder: str | PathLike[str]) -> OSError | None:
     """The refusal of a disk that is behind an exception; None where there is none.
 
     Libraries wrap it, and some lose it: then it is what the disk refuses still, since what was written so far lies
@@ -100,7 +100,7 @@ def disk_error(error: BaseException, folder: str | PathLike) -> OSError | None:
     return probe(folder)
 
 
-def probe(folder: str | PathLike, size: int = PROBE) -> OSError | None:
+def probe(folder: str | PathLike[str], size: int = PROBE) -> OSError | None:
     """What the disk of a folder refuses: to make a file there, or to give it `size` bytes. Nothing is left of it. Where
     the folder is not there yet, the next one above it is asked."""
     folder = Path(folder).absolute()
@@ -116,7 +116,7 @@ def probe(folder: str | PathLike, size: int = PROBE) -> OSError | None:
     return None
 
 
-def preallocate(file: str | PathLike, size: int) -> None:
+def preallocate(file: str | PathLike[str], size: int) -> None:
     """Makes a file of `size` zero bytes that the disk has room for, or none at all: a map of it then meets no SIGBUS.
 
     Raises:
@@ -133,14 +133,14 @@ def preallocate(file: str | PathLike, size: int) -> None:
         os.close(descriptor)
 
 
-def aside(path: str | PathLike) -> Path:
+def aside(path: str | PathLike[str]) -> Path:
     """A name beside `path` that nobody else uses: hidden, and ending in `.part`."""
     path = Path(path)
     return path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:8]}{PART}")
 
 
 @contextmanager
-def whole_file(path: str | PathLike) -> Iterator[Path]:
+def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
     """A name beside `path` to write a file under, with the rights that the user's umask gives; it takes the place of
     `path` when the block ends and the disk has it. Otherwise nothing is left of it.
 
@@ -161,7 +161,7 @@ def whole_file(path: str | PathLike) -> Iterator[Path]:
         raise
 
 
-def write_whole(path: str | PathLike, content: bytes | str) -> None:
+def write_whole(path: str | PathLike[str], content: bytes | str) -> None:
     """Writes a file, text as UTF-8: whole, or not at all. The folder must be there.
 
     Raises:
@@ -172,7 +172,7 @@ def write_whole(path: str | PathLike, content: bytes | str) -> None:
 
 
 @contextmanager
-def whole_folder(path: str | PathLike) -> Iterator[Path]:
+def whole_folder(path: str | PathLike[str]) -> Iterator[Path]:
     """A new folder beside `path`, which takes its name when the block ends and the disk has all that is in it;
     otherwise nothing is left of it. Nothing may be at `path` then. The folder above it is made.
 
@@ -195,7 +195,7 @@ def whole_folder(path: str | PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def replaced_folder(path: str | PathLike) -> Iterator[Path]:
+def replaced_folder(path: str | PathLike[str]) -> Iterator[Path]:
     """As `whole_folder`, where a folder may be at `path`, in whose place the new one comes. The name that is given is
     `path` with `.part` behind it, and it is not made yet. A kill leaves the old folder, or, for the moment between two
     renames, both under other names: `.part` and `.old`.
@@ -221,7 +221,7 @@ def replaced_folder(path: str | PathLike) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def append(path: str | PathLike, text: str) -> None:
+def append(path: str | PathLike[str], text: str) -> None:
     """Adds text to a file, all of it or nothing; several processes may do so at once. The folder must be there.
 
     Raises:
@@ -239,7 +239,7 @@ def append(path: str | PathLike, text: str) -> None:
             raise
 
 
-def share(path: str | PathLike) -> None:
+def share(path: str | PathLike[str]) -> None:
     """Gives a file, or all files below a folder, the rights that the user's umask gives to new ones. Libraries make
     some for their user alone, as safetensors does.
 
@@ -255,16 +255,16 @@ def share(path: str | PathLike) -> None:
 
 
 def _umask() -> int:
-    try:
-        status = Path("/proc/self/status").read_text()
-        return int(re.search(r"^Umask:\s*(\d+)$", status, re.MULTILINE)[1], 8)
-    except (OSError, TypeError):  # no Linux: it is told only by changing it, for a moment in all threads
-        mask = os.umask(0o077)
-        os.umask(mask)
-        return mask
+    with suppress(OSError):
+        found = re.search(r"^Umask:\s*(\d+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+        if found:
+            return int(found[1], 8)
+    mask = os.umask(0o077)  # no Linux: it is told only by changing it, for a moment in all threads
+    os.umask(mask)
+    return mask
 
 
-def sync(path: str | PathLike) -> None:
+def sync(path: str | PathLike[str]) -> None:
     """Waits until a file, or the names in a folder, are on the disk. Raises: OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -273,7 +273,7 @@ def sync(path: str | PathLike) -> None:
         os.close(descriptor)
 
 
-def sync_all(folder: str | PathLike) -> None:
+def sync_all(folder: str | PathLike[str]) -> None:
     """Waits until all that is below a folder is on the disk. Raises: OSError."""
     for parent, _, names in os.walk(folder):
         for name in names:

@@ -35,7 +35,7 @@ MISSING = {
 def resolve(model: str | PathLike) -> str:
     """What diffusers' `from_pretrained` takes: the folder of "nano", a local folder, or a hub id as it is.
 
-    A local folder goes before a hub id of the same spelling.
+    A local folder goes before a hub id of the same spelling, and what lies in a folder that is here is no hub id.
 
     Raises:
         InputError: it is none of them; a folder must hold a model_index.json.
@@ -50,10 +50,20 @@ def resolve(model: str | PathLike) -> str:
         raise InputError(f"model {name!r} is not there: no run has made it yet; train it, or name another model")
     if is_hub_id(name):
         return name
+    if "/" in name:
+        raise InputError(f"model {name!r}: there is no such folder; {_beside(folder)}")
     near = difflib.get_close_matches(name, installed(), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     known = ", ".join(installed()) or "none is installed"
     raise InputError(f"model {name!r} is no installed model ({known}), no folder and no hub id as owner/name{hint}")
+
+
+def _beside(folder: Path) -> str:
+    """What there is in place of a folder that is missing: the parent's others, or the nearest parent."""
+    parent = next(parent for parent in folder.parents if parent.is_dir())
+    names = sorted(path.name for path in parent.glob("*/")) if parent == folder.parent else []
+    near = difflib.get_close_matches(folder.name, names, n=1)
+    return f"nearest: {parent / near[0]}" if near else f"the nearest that is there is {parent.absolute()}"
 
 
 def installed() -> list[str]:
@@ -62,8 +72,8 @@ def installed() -> list[str]:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form owner/name of the hub."""
-    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None
+    """Whether a name looks like owner/name of the hub, and not like a place in a folder that is here."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and not Path(name).parent.is_dir()
 
 
 def read_config(model: str, file: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 import pytest
 
-from vgen.backbone.shapes import check_frames, check_size, latent_frames, pixel_frames
+from vgen.backbone.shapes import Strides, check_frames, check_size, latent_frames, pixel_frames
 from vgen.errors import InputError
 
 
@@ -26,3 +26,20 @@ def test_an_illegal_size_names_the_nearest(size, near):
 def test_legal_values_pass():
     check_frames(77, 4)
     check_size(384, 672, 32)
+
+
+def test_a_latent_knows_its_tokens():
+    wan = Strides(temporal=4, spatial=8, patch=2)
+    assert wan.multiple == 16
+    latent = wan.latent(77, 384, 672)
+    assert (latent.frames, latent.height, latent.width) == (20, 48, 84)
+    assert latent.grid == (20, 24, 42) and latent.frame_tokens == 1008 and latent.tokens == 20160
+    with pytest.raises(InputError, match="nearest: 77, 81"):
+        wan.latent(78, 384, 672)
+    with pytest.raises(InputError, match="nearest: 384x672"):
+        wan.latent(77, 380, 672)
+
+
+def test_strides_are_those_of_the_configurations():
+    strides = Strides.of({"scale_factor_temporal": 4, "scale_factor_spatial": 16}, {"patch_size": (1, 2, 2)})
+    assert strides == Strides(4, 16, 2)

@@ -146,7 +146,7 @@ def test_sections_can_be_chosen(monkeypatch, tmp_path, folder, data):
         (["--advance", 3, "--clips", 1], "advance=3 is neither 1 nor a multiple of 4; nearest: 4"),
         (["--bodies", "adroit", "--adroit", "nowhere"], "nowhere is not there; record it with"),
         (["--bodies", "adroit", "--adroit", "{}/data", "--adroit-counterfactuals", "{}/data_cf"], "knows: position4"),
-        (["--splitt", "test"], "unrecognized arguments: --splitt test"),
+        (["--splitt", "test"], "'--splitt' is not in the options of"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_one_line(monkeypatch, folder, data, options, message):

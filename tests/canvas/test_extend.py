@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vgen.canvas.extend import extend, loop
-from vgen.canvas.media import place
+from vgen.canvas.placed import place
 from vgen.canvas.report import nearest_frame
 from vgen.canvas.spec import Canvas, Patch
 from vgen.errors import InputError
@@ -24,7 +24,7 @@ class FakePipeline:
     def __call__(self, canvas, *, generator=None):
         video = torch.randint(0, 256, (canvas.frames, canvas.height, canvas.width, 3), generator=generator)
         video = video.to(torch.uint8).numpy()
-        placed = place(canvas)
+        placed = place(canvas).patches
         for one in placed:
             video[nearest_frame(one.frame)] = to_uint8(one.pixels).permute(1, 2, 0).numpy()
         self.given.append({int(one.frame): to_uint8(one.pixels).permute(1, 2, 0).numpy() for one in placed})

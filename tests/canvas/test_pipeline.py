@@ -8,12 +8,15 @@ import pytest
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from peft import LoraConfig, get_peft_model_state_dict
+from PIL import Image
 
 from vgen.backbone.encoding import encode_frames
 from vgen.backbone.transformer import VideoTransformer
-from vgen.canvas.pipeline import CanvasPipeline
+from vgen.canvas.pipeline import CanvasPipeline, encode_placed
+from vgen.canvas.placed import place
 from vgen.canvas.spec import Canvas, Patch
 from vgen.errors import InputError
+from vgen.media.placing import PlacedClip, PlacedFrame
 
 SIZE = {"height": 32, "width": 64}
 
@@ -68,6 +71,72 @@ def test_a_canvas_becomes_a_video_of_its_size_the_same_for_the_same_seed(pipe, c
     assert first.video.shape == (9, 32, 64, 3) and first.video.dtype == np.uint8
     assert np.array_equal(first.video, again.video) and not np.array_equal(first.video, other.video)
     assert {"encode", "denoise", "decode"} <= set(first.timings)
+
+
+def test_a_placed_canvas_is_not_read_again_and_makes_the_same_video(pipe, canvas, monkeypatch):
+    expected = pipe(canvas, num_inference_steps=2).video
+    placed = place(canvas, pipe.temporal_stride, pipe.size_multiple)
+    monkeypatch.setattr("vgen.media.placing.load_patch", None)
+    assert np.array_equal(pipe(placed, num_inference_steps=2).video, expected)
+
+
+def test_a_list_of_canvases_is_a_list_of_videos(pipe, canvas):
+    other = replace(canvas, seed=1, frames=5, patches=())
+    both = pipe([canvas, place(other)], num_inference_steps=2)
+    alone = [pipe(each, num_inference_steps=2) for each in (canvas, other)]
+    assert [len(output.video) for output in both] == [9, 5]
+    assert all(np.array_equal(one.video, other.video) for one, other in zip(both, alone, strict=True))
+    first, second = pipe([canvas, canvas], [seeded(0), seeded(1)], num_inference_steps=1)
+    assert not np.array_equal(first.video, second.video) and pipe([]) == []
+    with pytest.raises(InputError, match="1 generators for 2 canvases; give one for each"):
+        pipe([canvas, canvas], [seeded()])
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "words"),
+    [
+        ("canvas.yaml", {}, r"canvas\.yaml is no canvas; give a Canvas"),
+        (None, {"num_inference_steps": 0}, "num_inference_steps=0 must lie in 1 to 1000; nearest: 1"),
+        (None, {"guidance_scale": float("nan")}, "guidance_scale=nan must be a finite number"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line(pipe, canvas, given, options, words):
+    with pytest.raises(InputError, match=words):
+        pipe(given or canvas, **options)
+
+
+def test_tensors_and_images_are_patches_like_arrays(pipe, canvas):
+    image = canvas.patches[0].source
+    made = [
+        pipe(replace(canvas, patches=(Patch(source, 0),)), num_inference_steps=1).video
+        for source in (image, torch.from_numpy(image), Image.fromarray(image))
+    ]
+    assert np.array_equal(made[0], made[1]) and np.array_equal(made[0], made[2])
+    with pytest.raises(InputError, match=r"source is an array float32 \[3, 32, 64\]; it must be uint8"):
+        Patch(torch.rand(3, 32, 64))
+    with pytest.raises(InputError, match=r"source is a tensor of torch\.bfloat16; it must be uint8"):
+        Patch(torch.rand(3, 32, 64, dtype=torch.bfloat16))
+
+
+def test_a_call_that_is_interrupted_decodes_what_is_there(pipe, canvas):
+    steps = []
+
+    def stop(pipe, step, timestep, tensors):
+        steps.append(step)
+        pipe._interrupt = step == 1
+        return tensors
+
+    outputs = pipe([canvas, canvas], num_inference_steps=4, callback_on_step_end=stop)
+    assert steps == [0, 1] and pipe.interrupt and len(outputs) == 1 and outputs[0].video.shape == (9, 32, 64, 3)
+    assert len(pipe([canvas], num_inference_steps=1)) == 1 and not pipe.interrupt
+
+
+def test_placed_images_share_a_segment_and_every_clip_has_its_own(codec):
+    image = PlacedFrame(torch.rand(3, 16, 32), torch.ones(1, 16, 32, dtype=torch.bool), 3.0)
+    clip = PlacedClip(torch.rand(3, 5, 16, 32), torch.ones(1, 5, 16, 32, dtype=torch.bool), 4.0)
+    segments = encode_placed(codec, [image, clip, image])
+    assert [segment.t.tolist() for segment in segments] == [[[0.75, 0.75]], [[1.0, 2.0]]]
+    assert encode_placed(codec, []) == []
 
 
 def test_patches_change_the_video(pipe, canvas):

@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from vgen.canvas.media import place
+from vgen.canvas.placed import place
 from vgen.canvas.report import _patch_tile, contact_sheet, fidelity, format_table, nearest_frame, sheet_frames
 from vgen.canvas.spec import Canvas, Patch
 from vgen.media.image import read_image
@@ -77,7 +78,7 @@ def test_the_sheet_shows_given_frames_and_others_evenly(media):
     placed = place(Canvas(1025, 32, 64).add(Patch(media / "cat.png", 3), Patch(media / "cat.png", 700.5)))
     shown = sheet_frames(1025, placed)
     assert len(shown) == 24 and {0, 3, 700, 1024} <= set(shown) and shown == sorted(shown)
-    assert sheet_frames(17, placed[:1]) == list(range(17))
+    assert sheet_frames(17, place(CANVAS)) == list(range(17))
     clip = place(CANVAS.add(Patch(media / "clip17.mp4")))
     assert len(sheet_frames(1025, clip)) == 24 and sheet_frames(1025, clip)[-1] == 1024
 
@@ -88,8 +89,8 @@ def accented(sheet: Image.Image) -> int:
 
 def test_contact_sheet(media, tmp_path):
     patches = Patch(media / "cat.png", 0), Patch(media / "cutout.png", 8.5), Patch(media / "clip9.mp4", 8, mode="clip")
-    contact_sheet(video(), place(CANVAS.add(*patches)), tmp_path / "with.png", title="a cat " * 100)
-    contact_sheet(video(), [], tmp_path / "without.png")
+    contact_sheet(video(), place(replace(CANVAS, prompt="a cat " * 100).add(*patches)), tmp_path / "with.png")
+    contact_sheet(video(), place(CANVAS), tmp_path / "without.png")
     with_patches, without = (Image.open(tmp_path / name) for name in ("with.png", "without.png"))
     assert without.width == with_patches.width <= 1800 and without.height < with_patches.height
     assert accented(with_patches) > 1000 and accented(without) == 0
@@ -97,7 +98,7 @@ def test_contact_sheet(media, tmp_path):
 
 def test_the_sheet_holds_the_pictures(media, tmp_path):
     cat = read_image(media / "cat.png")
-    contact_sheet({0: GREY, 5: cat}, [], tmp_path / "sheet.png")
+    contact_sheet({0: GREY, 5: cat}, place(CANVAS), tmp_path / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert (sheet == 100).all(-1).sum() >= 170 * 170  # the grey frame, larger than it was
 

@@ -2,9 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from vgen.canvas.media import place
+from vgen.canvas.placed import place
 from vgen.canvas.spec import Canvas, validate
-from vgen.media.placing import composite
 
 FOLDER = Path(__file__).parents[2] / "configs/canvas"
 SPECS = sorted(FOLDER.glob("*.yaml"))
@@ -14,7 +13,7 @@ SPECS = sorted(FOLDER.glob("*.yaml"))
 def test_every_spec_says_what_it_is_for_and_fits_nano(spec, caplog):
     canvas = Canvas.from_yaml(spec)
     validate(canvas, temporal_stride=4, size_multiple=32)
-    placed = composite(place(canvas, temporal_stride=4))
+    placed = place(canvas, temporal_stride=4).conditions
     assert bool(placed) == (spec.stem != "text_to_video")
     assert spec.read_text().startswith("# ") and canvas.prompt
     assert not caplog.records

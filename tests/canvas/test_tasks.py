@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from vgen.canvas import tasks
-from vgen.canvas.media import place
+from vgen.canvas.placed import place
 from vgen.canvas.spec import Canvas, Patch
 from vgen.errors import InputError
 
@@ -39,9 +39,9 @@ def test_inpainting_gives_what_is_around_the_hole(media):
     hole[8:24, 16:32] = True
     painted = np.repeat(hole[..., None].numpy() * np.uint8(255), 3, axis=-1)
     for masked in ((0.25, 0.25, 0.5, 0.75), painted, Image.fromarray(painted), painted[..., 0]):
-        [clip] = place(tasks.inpainting(CANVAS, video, masked, mode="clip"))
+        [clip] = place(tasks.inpainting(CANVAS, video, masked, mode="clip")).patches
         assert clip.pixels.shape == (3, 17, 32, 64) and torch.equal(clip.mask, ~hole.expand(1, 17, 32, 64))
-    [placed] = place(tasks.inpainting(CANVAS, media / "cat.png", media / "left.png"))
+    [placed] = place(tasks.inpainting(CANVAS, media / "cat.png", media / "left.png")).patches
     assert placed.mask[..., 32:].all() and not placed.mask[..., :32].any()
 
 
@@ -51,7 +51,7 @@ def test_a_hole_that_moves_and_one_with_alpha():
     holes[..., :3] = 255  # white everywhere, and clear but for one column that moves
     for index in range(5):
         holes[index, :, index, 3] = 255
-    frames = place(tasks.inpainting(CANVAS, video, holes))
+    frames = place(tasks.inpainting(CANVAS, video, holes)).patches
     assert all(not one.mask[0, :, int(one.frame)].any() and one.mask.sum() == 32 * 63 for one in frames)
     assert len(frames) == 5
 
@@ -65,8 +65,11 @@ def test_extension_takes_the_last_frames(media):
 
 def test_transition_and_loop_end_on_the_last_frame(media):
     clip = np.zeros((4, 32, 64, 3), np.uint8)
-    assert [p.frame for p in place(tasks.transition(CANVAS, clip, media / "clip9.mp4"))] == [*range(4), *range(8, 17)]
-    assert [p.frame for p in place(tasks.seamless_loop(CANVAS, clip))] == [0, 1, 2, 3, 13, 14, 15, 16]
+    assert [p.frame for p in place(tasks.transition(CANVAS, clip, media / "clip9.mp4")).patches] == [
+        *range(4),
+        *range(8, 17),
+    ]
+    assert [p.frame for p in place(tasks.seamless_loop(CANVAS, clip)).patches] == [0, 1, 2, 3, 13, 14, 15, 16]
     with pytest.raises(InputError, match="clips of 9 and 9 frames leave none"):
         tasks.transition(CANVAS, media / "clip9.mp4", media / "clip9.mp4")
 
@@ -78,21 +81,21 @@ def gradient() -> np.ndarray:
 
 
 def test_zoom_out():
-    frames = place(tasks.camera_move(CANVAS, gradient(), (0, 0, 1, 1), (0.25, 0.25, 0.75, 0.75), step=8))
+    frames = place(tasks.camera_move(CANVAS, gradient(), (0, 0, 1, 1), (0.25, 0.25, 0.75, 0.75), step=8)).patches
     assert [placed.frame for placed in frames] == [0, 8, 16]
     assert [placed.mask.sum().item() for placed in frames] == [32 * 64, 24 * 48, 16 * 32]
     assert all(abs(placed.pixels[0, 16, 32]) < 0.03 for placed in frames)  # the middle stays in the middle
 
 
 def test_pan_shows_the_image_at_its_true_place_beyond_the_border():
-    frames = place(tasks.camera_move(CANVAS, gradient(), (0, 0, 1, 1), (-0.5, 0, 0.5, 1), step=1))
+    frames = place(tasks.camera_move(CANVAS, gradient(), (0, 0, 1, 1), (-0.5, 0, 0.5, 1), step=1)).patches
     assert [placed.mask[0, 0].sum().item() for placed in frames] == [64 - 2 * index for index in range(17)]
     red = torch.stack([(placed.pixels[0, 16, 0] + 1) * 127.5 for placed in frames])
     assert (red.diff()[1:] - 8).abs().max() <= 1  # two canvas pixels, four image pixels, of 2 a frame
 
 
 def test_zoom_in_sees_less_and_less_of_the_image():
-    last = place(tasks.camera_move(CANVAS, gradient(), (0, 0, 1, 1), (-0.5, -0.5, 1.5, 1.5)))[-1]
+    last = place(tasks.camera_move(CANVAS, gradient(), (0, 0, 1, 1), (-0.5, -0.5, 1.5, 1.5))).patches[-1]
     assert last.mask.all() and last.frame == 16
     red, green = ((last.pixels[channel] + 1) * 127.5 for channel in (0, 1))
     assert red.min() > 60 and red.max() < 195 and green.min() > 60 and green.max() < 195

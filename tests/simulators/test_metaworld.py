@@ -139,7 +139,7 @@ def test_an_interrupted_recording_goes_on_where_it_stopped(settings, tmp_path, m
 
 
 def test_an_existing_dataset_is_left_alone(settings, dataset):
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="name another folder"):
         record(settings)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vgen.canvas.media import place
+from vgen.canvas.placed import place
 from vgen.canvas.spec import Canvas, Patch, parse_patch, validate
 from vgen.errors import exit_on_input_error
 from vgen.media.writing import write_video

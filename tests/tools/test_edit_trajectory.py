@@ -128,7 +128,7 @@ BAD = [
     ({"--out": "no/out.npz"}, "No such file or directory"),
     ({"--layout": "pose7"}, "the layout is position4, not pose7"),
     ({"--episode": "two"}, "invalid int value"),
-    ({"--outt": "x"}, "unrecognized arguments"),
+    ({"--outt": "x"}, "'--outt' is not in the options of vgen edit; nearest: '--out'"),
 ]
 
 

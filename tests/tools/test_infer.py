@@ -125,8 +125,8 @@ BAD = [
     (("--model", "lost"), "model 'lost' is no installed model"),
     (("--model", "media"), "model 'media' is no diffusers folder"),
     (("--spec", "lost.yaml"), "cannot read the spec lost.yaml"),
-    (("--out", "media/cat.png"), "out=media/cat.png cannot be written"),
-    (("--promt", "a cat"), "unrecognized arguments: --promt"),
+    (("--out", "media/cat.png"), "out=media/cat.png is a file; name a folder"),
+    (("--promt", "a cat"), "'--promt' is not in the options of vgen infer; nearest: '--prompt'"),
     (("--from", "lost/run.json"), "--from makes an earlier video again as it was; leave out --frames, --model"),
 ]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_an_earlier_run_is_made_again_bit_for_bit(run, capsys):
         ("--seed", "7", "--edit", "mirror"),
     )
     for other in others:
-        run(*FORWARD, "--frames", "8", *other, "--out", "other")
+        run(*FORWARD, "--frames", "8", *other, "--out", "other", "--overwrite")
         assert recorded("other")["frames_sha256"] != again["frames_sha256"]
 
 
@@ -182,7 +183,7 @@ def test_a_start_of_another_size_is_told(run, caplog):
     run(*TINY, "--start", "media/square.png", "--trajectory", "media/hand.npz", "--frames", "4", "--out", "out")
     assert "square.png is of 64x64; it is resized to the model's 32x64, and cut to keep its aspect ratio" in caplog.text
     caplog.clear()
-    run(*TINY, "--start", "media/large.png", "--trajectory", "media/hand.npz", "--frames", "4", "--out", "out")
+    run(*TINY, "--start", "media/large.png", "--trajectory", "media/hand.npz", "--frames", "4", "--out", "large")
     assert "large.png is of 64x128; it is resized to the model's 32x64" in caplog.text and "cut" not in caplog.text
 
 
@@ -253,7 +254,7 @@ BAD = [
     ({"--goal": "media/goal.png@4:box=0,0,2,1"}, "box=0,0,2,1 must have"),
     ({"--goal": "media/clip.mp4@4:as=clip"}, "as=clip is for a canvas"),
     ({"--goal": "media/goal.png@4", "--mode": "inverse"}, "mode=inverse makes no video"),
-    ({"--mode": "polcy"}, "invalid choice: 'polcy'"),
+    ({"--mode": "polcy"}, "'polcy' is not in the choices of --mode; nearest: 'policy'"),
     ({"--mode": "policy", "--trajectory": None}, "mode=policy does not know where the hand is at the start frame"),
     ({"--mode": "policy", "--trajectory": "media/steps.npz"}, "where the hand is takes an absolute trajectory"),
     ({"--mode": "inverse", "--trajectory": None}, "has no two frames 0.1 s apart"),
@@ -270,7 +271,7 @@ BAD = [
     ({"--model": "front", "--mode": "policy"}, "model 'front' has no Stage I"),
     ({"--model": "front", "--trajectory": "media/keys.npz"}, "layout 'keypoints' has no statistics"),
     ({"--model": "front", "--mode": "inverse", "--start": "media/clip.mp4", "--trajectory": None}, "no Stage I"),
-    ({"--out": "media/frame.png"}, "out=media/frame.png cannot be written"),
+    ({"--out": "media/frame.png"}, "out=media/frame.png is a file; name a folder"),
     ({"--out": ""}, "out is empty; name a folder"),
     ({"--start": "media/clip.mp4:frame=16"}, "a file has no frame; a frame of a clip is media/clip.mp4@16"),
     ({"--start": EPISODES, "--trajectory": None, "--episode": "1"}, "of a start, write media/episodes:episode=1"),
@@ -281,7 +282,7 @@ BAD = [
     ({"--frames": "4", "--edit": "stop@0.5"}, "time 0.5 s is outside the trajectory, 0 to 0.2 s; nearest: 0.2"),
     ({"--mode": "policy", "--trajectory": "media/millimetres.npz"}, "the model knows values of -4 to 4; give it in m"),
     ({"--mode": "inverse", "--start": "media/clip.mp4", "--steps": "7"}, "--steps is of a video, and mode=inverse"),
-    ({"--strat": "x"}, "unrecognized arguments: --strat"),
+    ({"--strat": "x"}, "'--strat' is not in the options of vgen rollout; nearest: '--start'"),
     ({"--from": "lost/run.json"}, "--from makes an earlier run again as it was; leave out --model, --start"),
 ]
 
@@ -326,14 +327,23 @@ def test_what_is_wrong_is_said_in_one_line_before_the_model_is_loaded(
     assert not Path("out").exists()
 
 
-def test_runs_of_two_modes_are_not_mixed_in_one_folder(run):
+def test_a_run_is_not_written_over_unasked_and_then_replaced_whole(run, monkeypatch):
     run(*FORWARD, "--frames", "4", "--out", "out")
     before = {file.name: file.read_bytes() for file in Path("out").iterdir()}
-    with pytest.raises(InputError, match="out=out holds a run of forward, and this is inverse; name another folder"):
-        run(*TINY, "--mode", "inverse", "--video", "out/video.mp4", "--layout", "position4", "--out", "out")
+    explain = (*TINY, "--mode", "inverse", "--video", "media/clip.mp4", "--layout", "position4", "--out", "out")
+    for again in (explain, ("--from", "out/run.json", "--out", "out")):
+        with pytest.raises(InputError, match=r"out=out holds the results of a run already; .*--overwrite"):
+            run(*again)
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(answer, "contact_sheet", Mock(side_effect=KeyboardInterrupt))
+        run(*explain, "--overwrite")
     assert {file.name: file.read_bytes() for file in Path("out").iterdir()} == before
-    run(*FORWARD, "--frames", "8", "--out", "out")  # of the same mode
-    assert recorded("out")["frames"] == 8
+    run(*explain, "--overwrite")
+    assert sorted(file.name for file in Path("out").iterdir()) == [name for name in FILES if name != "video.mp4"]
+    assert recorded("out")["mode"] == "inverse"
+    Path("out/notes.txt").touch()
+    with pytest.raises(InputError, match=r"out=out holds notes\.txt, which is no part of the results of a run"):
+        run(*explain, "--overwrite")
 
 
 def test_a_run_in_a_linked_folder_is_made_again(run, capsys):

@@ -78,7 +78,7 @@ def test_what_is_refused_leaves_nothing(models, tmp_path):
     save_file(weights, before / "vae" / FILE)
     with pytest.raises(InputError, match="have other weights"):
         blend(before, after, {"vae": 0.5}, tmp_path / "out")
-    with pytest.raises(InputError, match="exists"):
+    with pytest.raises(InputError, match="name another folder"):
         blend(before, after, {"transformer": 0.5}, after)
     assert not list(tmp_path.glob("out*"))
 

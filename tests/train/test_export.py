@@ -130,9 +130,12 @@ def test_the_front_end_goes_along_and_other_runs_give_parts(run, tmp_path):
 
 
 def test_nothing_is_overwritten_and_a_run_without_a_record_is_refused(run, tmp_path):
-    (tmp_path / "model").mkdir()
-    with pytest.raises(InputError, match="exists"):
+    export(run, tmp_path / "model", torch.float32)
+    with pytest.raises(InputError, match="holds a model already; name another folder, or replace it with --overwrite"):
         export(run, tmp_path / "model", torch.bfloat16)
+    (tmp_path / "model" / "ego").mkdir()
+    export(run, tmp_path / "model", torch.bfloat16, overwrite=True)
+    assert not (tmp_path / "model" / "ego").exists() and list(tmp_path.glob(".*")) == []
     (run / "run.json").unlink()
     with pytest.raises(InputError, match=r"no readable run\.json"):
         export(run, tmp_path / "other", torch.bfloat16)

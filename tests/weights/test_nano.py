@@ -9,8 +9,8 @@ from diffusers import AutoencoderKLWan, WanPipeline
 from PIL import Image
 
 from vgen.backbone.codec import WanCodec
-from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
+from vgen.canvas.placed import place
 from vgen.canvas.report import fidelity
 from vgen.canvas.spec import Canvas
 from vgen.ego.rollout import RolloutSettings

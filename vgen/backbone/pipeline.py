@@ -13,9 +13,11 @@ from diffusers.loaders import WanLoraLoaderMixin
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
+from vgen import checks
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.lora import put_lora
 from vgen.backbone.lora_files import Lora, read_lora
+from vgen.backbone.shapes import Strides
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
@@ -36,6 +38,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
+    _interrupt = False
 
     def __init__(
         self,
@@ -136,12 +139,22 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
     @property
     def temporal_stride(self) -> int:
         """N: a video has 1 + N·k frames."""
-        return self.vae.config.scale_factor_temporal
+        return self.strides.temporal
 
     @property
     def size_multiple(self) -> int:
         """Height and width are multiples of it: the codec's spatial stride times the transformer's patch."""
-        return self.vae.config.scale_factor_spatial * self.transformer.config.patch_size[1]
+        return self.strides.multiple
+
+    @property
+    def strides(self) -> Strides:
+        """How codec and transformer cut videos up."""
+        return Strides.of(self.vae.config, self.transformer.config)
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether the last call was ended before its last step, as in diffusers."""
+        return self._interrupt
 
     @property
     def codec(self) -> WanCodec:
@@ -171,9 +184,15 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         Args:
             velocity: gives ε - z, float32, for noisy latents and their diffusion time [B] in [0, 1].
             steps: the model's default when None.
-            callback_on_step_end: as in diffusers, with the tensor "latents".
+            callback_on_step_end: as in diffusers, with the tensor "latents"; where it sets `pipe._interrupt`, no step
+                follows, and what is there is returned.
+
+        Raises:
+            InputError: `steps` is not positive.
         """
-        self.scheduler.set_timesteps(steps or self.config.default_steps, device=self._execution_device)
+        steps = self.config.default_steps if steps is None else checks.whole("num_inference_steps", steps, 1, 1000)
+        self._interrupt = False
+        self.scheduler.set_timesteps(steps, device=self._execution_device)
         with self.progress_bar(total=len(self.scheduler.timesteps)) as bar:
             bar.set_description("denoising")
             for step, timestep in enumerate(self.scheduler.timesteps):
@@ -183,6 +202,8 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
                     changed = callback_on_step_end(self, step, timestep, {"latents": latents})
                     latents = changed.get("latents", latents)
                 bar.update()
+                if self._interrupt:
+                    break
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:

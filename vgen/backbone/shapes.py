@@ -1,8 +1,78 @@
-"""The only home of frame and size arithmetic: T pixel frames, F latent frames, legal counts and sizes."""
+"""The only home of frame, size and token arithmetic: from T x H x W pixels to F x h x w latents, and to tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
 from vgen.errors import InputError
+
+
+@dataclass(frozen=True)
+class LatentShape:
+    """F latent frames of h x w, each cut into square tokens.
+
+    Attributes:
+        frames, height, width: F, h, w.
+        patch: latent pixels along a side of a token.
+    """
+
+    frames: int
+    height: int
+    width: int
+    patch: int
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tokens in time, height and width."""
+        return self.frames, self.height // self.patch, self.width // self.patch
+
+    @property
+    def frame_tokens(self) -> int:
+        """Tokens of one latent frame."""
+        _, rows, columns = self.grid
+        return rows * columns
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all frames."""
+        return self.frames * self.frame_tokens
+
+
+@dataclass(frozen=True)
+class Strides:
+    """How a model cuts videos up.
+
+    Attributes:
+        temporal: N, pixel frames of a latent frame, but for the first.
+        spatial: S, pixels along a side of a latent pixel.
+        patch: latent pixels along a side of a token.
+    """
+
+    temporal: int
+    spatial: int
+    patch: int
+
+    @classmethod
+    def of(cls, codec: Mapping[str, Any], transformer: Mapping[str, Any]) -> Self:
+        """Those of the configurations of a codec and of a transformer."""
+        return cls(codec["scale_factor_temporal"], codec["scale_factor_spatial"], transformer["patch_size"][1])
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of a video are multiples of it."""
+        return self.spatial * self.patch
+
+    def latent(self, frames: int, height: int, width: int) -> LatentShape:
+        """The shape of the latent of a video of T x H x W.
+
+        Raises:
+            InputError: the frame count or the size is illegal; it names the nearest that are not.
+        """
+        check_size(height, width, self.multiple)
+        sides = height // self.spatial, width // self.spatial
+        return LatentShape(latent_frames(frames, self.temporal), *sides, self.patch)
 
 
 def latent_frames(frames: int, stride: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
@@ -21,6 +20,7 @@ from vgen.backbone.cache import ConditionCache
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
 from vgen.backbone.rope import Rotation, rotary_embedding
 from vgen.backbone.segments import Places, Segment
+from vgen.backbone.shapes import LatentShape
 from vgen.errors import InputError, unknown_key
 
 TIMESTEPS = 1000  # Wan counts diffusion time in 0..1000
@@ -279,18 +279,15 @@ class VideoTransformer(WanTransformer3DModel):
 
     def _spots(self, segment: Segment) -> Tensor:
         """(y, x) of each token of a segment, [L, 2], as shares of the image."""
-        frames, *sides = self._grid(segment)
+        frames, *sides = self._shape(segment).grid
         rows, columns = ((torch.arange(side, device=segment.latent.device) + 0.5) / side for side in sides)
         return torch.cartesian_prod(rows, columns).repeat(frames, 1)
 
     def _tokens(self, segment: Segment) -> int:
-        return math.prod(self._grid(segment))
+        return self._shape(segment).tokens
 
-    def _grid(self, segment: Segment) -> tuple[int, int, int]:
-        """Tokens of a segment in time, height and width."""
-        _, height, width = self.config.patch_size
-        *_, frames, h, w = segment.latent.shape
-        return frames, h // height, w // width
+    def _shape(self, segment: Segment) -> LatentShape:
+        return LatentShape(*segment.latent.shape[2:], self.config.patch_size[1])
 
     def _embed(self, segment: Segment) -> Tensor:
         return rearrange(
@@ -300,7 +297,7 @@ class VideoTransformer(WanTransformer3DModel):
 
     def _rotation(self, segment: Segment) -> Rotation:
         assert self.config.patch_size[0] == 1, "positions are per latent frame, so a token spans one"
-        _, rows, columns = self._grid(segment)
+        _, rows, columns = self._shape(segment).grid
         return rotary_embedding(segment.t, rows, columns, self.config.attention_head_dim)
 
     def _modulation(self, segments: Sequence[Segment], text: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
@@ -326,8 +323,8 @@ class VideoTransformer(WanTransformer3DModel):
         return self.proj_out(modulate(self.norm_out(tokens.float()), scales, shifts, lengths).type_as(tokens))
 
     def _unpatchify(self, tokens: Tensor, segment: Segment) -> Tensor:
-        _, height, width = self.config.patch_size
-        grid = dict(zip("fhw", self._grid(segment), strict=True)) | {"p": height, "q": width}
+        shape = self._shape(segment)
+        grid = dict(zip("fhw", shape.grid, strict=True)) | {"p": shape.patch, "q": shape.patch}
         return rearrange(tokens, "b (f h w) (p q c) -> b c f (h p) (w q)", **grid)
 
 

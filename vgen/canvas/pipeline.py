@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -14,14 +14,16 @@ from diffusers import DiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from vgen import checks
+from vgen.backbone.codec import Codec
+from vgen.backbone.encoding import encode_clip, encode_frames
 from vgen.backbone.pipeline import VideoPipeline, guided
 from vgen.backbone.segments import Segment, target
-from vgen.backbone.shapes import check_frames, check_size, latent_frames
-from vgen.canvas.conditions import encode_placed
-from vgen.canvas.media import place
-from vgen.canvas.spec import Canvas, validate
+from vgen.canvas.placed import PlacedCanvas, place
+from vgen.canvas.spec import Canvas
+from vgen.errors import InputError
 from vgen.media.pixels import to_uint8
-from vgen.media.placing import composite
+from vgen.media.placing import Placed, PlacedClip, PlacedFrame
 
 
 @dataclass(frozen=True)
@@ -35,47 +37,74 @@ class CanvasOutput:
 class CanvasPipeline(VideoPipeline):
     """Completes videos from patches: `pipe(canvas, generator=...)`. See `VideoPipeline` for what it loads and saves."""
 
+    @overload
+    def __call__(self, canvas: Canvas | PlacedCanvas, *args: Any, **kwargs: Any) -> CanvasOutput: ...
+
+    @overload
+    def __call__(self, canvas: Sequence[Canvas | PlacedCanvas], *args: Any, **kwargs: Any) -> list[CanvasOutput]: ...
+
     @torch.no_grad()
     def __call__(
         self,
-        canvas: Canvas,
-        generator: torch.Generator | None = None,
+        canvas: Canvas | PlacedCanvas | Sequence[Canvas | PlacedCanvas],
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         callback_on_step_end: Callable[[DiffusionPipeline, int, Tensor, dict[str, Any]], dict[str, Any]] | None = None,
         attention_kwargs: dict[str, Any] | None = None,
-    ) -> CanvasOutput:
-        """Completes one canvas.
+    ) -> CanvasOutput | list[CanvasOutput]:
+        """Completes a canvas, or several, one after the other.
 
         Args:
-            canvas: size, frame count, prompts and patches.
-            generator: of the noise; without one the canvas's seed is used.
+            canvas: size, frame count, prompts and patches; placed already, or not; or a list of them, of which a list
+                comes out.
+            generator: of the noise; without one the canvas's seed is used. Of several canvases, one for each, or one
+                that they draw on in turn.
             num_inference_steps, guidance_scale: the model's defaults when None; a guidance of 1 or less turns
                 classifier-free guidance off.
-            callback_on_step_end: as in diffusers, with the tensor "latents".
+            callback_on_step_end: as in diffusers, with the tensor "latents"; `pipe._interrupt = True` in it ends the
+                denoising, what is there is decoded, and canvases that follow in a list are left out.
             attention_kwargs: {"scale": ...} weighs a LoRA.
 
         Raises:
-            InputError: the canvas does not fit the model or a file cannot be read.
+            InputError: the canvas does not fit the model, a file cannot be read, or a number breaks its rule.
         """
-        validate(canvas, self.temporal_stride, self.size_multiple)
+        options = {
+            "num_inference_steps": num_inference_steps,
+            "guidance_scale": guidance_scale,
+            "callback_on_step_end": callback_on_step_end,
+            "attention_kwargs": attention_kwargs,
+        }
+        several = isinstance(canvas, list | tuple)
+        canvases = canvas if several else [canvas]
+        outputs: list[CanvasOutput] = []
+        for each, own in zip(canvases, _generators(generator, len(canvases)), strict=True):
+            outputs.append(self._complete(each, own, **options))
+            if self.interrupt:
+                break
+        return outputs if several else outputs[0]
+
+    def _complete(
+        self, canvas: Canvas | PlacedCanvas, generator: torch.Generator | None, **options: Any
+    ) -> CanvasOutput:
         timings: dict[str, float] = {}
         with _timed(timings, "encode"):
-            placed = composite(place(canvas, self.temporal_stride))
-            conditions = encode_placed(self.codec, placed)
+            if not isinstance(canvas, PlacedCanvas):
+                if not isinstance(canvas, Canvas):
+                    raise InputError(f"{checks.show(canvas)} is no canvas; give a Canvas, or a list of them")
+                canvas = place(canvas, self.temporal_stride, self.size_multiple)
+            conditions = encode_placed(self.codec, canvas.conditions)
+        asked = canvas.canvas
         video = self.sample(
             conditions,
-            [canvas.prompt],
-            frames=canvas.frames,
-            height=canvas.height,
-            width=canvas.width,
-            generator=generator or torch.Generator().manual_seed(canvas.seed),
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            negative_prompts=[canvas.negative_prompt],
-            callback_on_step_end=callback_on_step_end,
-            attention_kwargs=attention_kwargs,
+            [asked.prompt],
+            frames=asked.frames,
+            height=asked.height,
+            width=asked.width,
+            generator=generator or torch.Generator().manual_seed(asked.seed),
+            negative_prompts=[asked.negative_prompt],
             timings=timings,
+            **options,
         )
         self.maybe_free_model_hooks()
         return CanvasOutput(to_uint8(video[0].permute(1, 2, 3, 0)).cpu().numpy(), timings)
@@ -108,18 +137,17 @@ class CanvasPipeline(VideoPipeline):
         Raises:
             InputError: an illegal frame count or size.
         """
-        check_frames(frames, self.temporal_stride)
-        check_size(height, width, self.size_multiple)
+        latent = self.strides.latent(frames, height, width)
         timings = {} if timings is None else timings
-        guidance = self.config.default_guidance if guidance_scale is None else guidance_scale
+        guidance = self.config.default_guidance
+        if guidance_scale is not None:
+            guidance = checks.real("guidance_scale", guidance_scale)
         conditions = [conditions] if isinstance(conditions, Segment) else list(conditions or [])
         texts = [self.embed(prompts)]
         if guidance > 1:
             texts.append(self.embed(negative_prompts or [""] * len(prompts)))
 
-        codec = self.codec
-        grid = (latent_frames(frames, self.temporal_stride), height // codec.spatial_stride)
-        shape = (len(prompts), codec.channels, *grid, width // codec.spatial_stride)
+        shape = (len(prompts), self.codec.channels, latent.frames, latent.height, latent.width)
 
         def velocity(latents: Tensor, time: Tensor) -> Tensor:
             """The conditions stay in both, only the text is dropped."""
@@ -139,3 +167,29 @@ def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - began
+
+
+def encode_placed(codec: Codec, placed: Sequence[Placed]) -> list[Segment]:
+    """Condition segments (batch of one) of what lies on a canvas: all images in one, then one for each clip."""
+    images = [item for item in placed if isinstance(item, PlacedFrame)]
+    clips = [item for item in placed if isinstance(item, PlacedClip)]
+    segments = []
+    if images:
+        pixels, masks = (torch.stack([getattr(item, name) for item in images]) for name in ("pixels", "mask"))
+        frames = torch.tensor([[item.frame for item in images]], dtype=torch.float64)
+        segments.append(encode_frames(codec, pixels[None], masks[None], frames))
+    for clip in clips:
+        start = torch.tensor([clip.frame], dtype=torch.float64)
+        segments.append(encode_clip(codec, clip.pixels[None], clip.mask[None], start))
+    return segments
+
+
+def _generators(
+    generator: torch.Generator | Sequence[torch.Generator] | None, count: int
+) -> Sequence[torch.Generator | None]:
+    """One for each of so many canvases."""
+    if generator is None or isinstance(generator, torch.Generator):
+        return [generator] * count
+    if len(generator) != count:
+        raise InputError(f"{len(generator)} generators for {count} canvases; give one for each, or one alone")
+    return generator

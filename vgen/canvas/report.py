@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 
+from vgen.canvas.placed import PlacedCanvas
 from vgen.media.pixels import to_uint8, to_unit
-from vgen.media.placing import Placed, PlacedClip, composite
+from vgen.media.placing import Placed, PlacedClip
 from vgen.media.sheet import ACCENT, Tile, draw_sheet, picture_of, spread, tile_size
 from vgen.metrics.pixels import psnr
 
@@ -44,7 +45,7 @@ class Fidelity:
     worst: float
 
 
-def fidelity(video: Video, placed: Sequence[Placed]) -> list[Fidelity]:
+def fidelity(video: Video, placed: PlacedCanvas) -> list[Fidelity]:
     """Compares the video with its patches, each inside its own region.
 
     A patch at a fractional frame is compared with the frame nearest to it, the earlier of two. A patch that later
@@ -52,12 +53,12 @@ def fidelity(video: Video, placed: Sequence[Placed]) -> list[Fidelity]:
 
     Args:
         video: uint8 `[T, H, W, 3]`, or at least the frames of the patches by index.
-        placed: The patches as `place` returns them: a later one hides an earlier one at the same frame.
+        placed: The canvas; a later patch hides an earlier one at the same frame.
     """
     seen: dict[tuple[int, str], list[tuple[float, float, float]]] = {}
-    for index, given in enumerate(placed):
+    for index, given in enumerate(placed.patches):
         mask = given.mask
-        for over in placed[index + 1 :]:
+        for over in placed.patches[index + 1 :]:
             mask = mask & ~over.mask if _same_place(given, over) else mask
         for frame, pixels, plane in _frames(given, mask):
             made = to_unit(video[nearest_frame(frame)]).permute(2, 0, 1)
@@ -82,37 +83,36 @@ def nearest_frame(frame: float) -> int:
     return math.ceil(frame - 0.5)
 
 
-def given_frames(placed: Sequence[Placed]) -> set[int]:
+def given_frames(placed: PlacedCanvas) -> set[int]:
     """The frames of a video with which its patches are compared."""
-    return {nearest_frame(frame) for one in placed for frame, _, _ in _frames(one, one.mask)}
+    return {nearest_frame(frame) for one in placed.patches for frame, _, _ in _frames(one, one.mask)}
 
 
-def sheet_frames(total: int, placed: Sequence[Placed], most: int = MOST_FRAMES) -> list[int]:
+def sheet_frames(total: int, placed: PlacedCanvas, most: int = MOST_FRAMES) -> list[int]:
     """Which frames of a video a contact sheet shows: those with patches, if not too many, and others evenly between."""
     given = given_frames(placed)
     given = given if len(given) <= most // 2 else set()
     return sorted(given.union(spread(total, min(total, most - len(given)))))
 
 
-def contact_sheet(video: Video, placed: Sequence[Placed], path: str | PathLike, title: str = "") -> None:
+def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike) -> None:
     """Draws one PNG: the patches that were given, then frames of the video, those with a patch marked.
 
     Args:
         video: uint8 `[T, H, W, 3]`, of which `sheet_frames` are shown, or the frames to show by index.
-        placed: The patches as `place` returns them.
+        placed: The canvas; its prompt is the line above.
         path: Where the PNG is written.
-        title: One line above, such as the prompt.
     """
     indices = sheet_frames(len(video), placed) if isinstance(video, np.ndarray) else sorted(video)
     size = tile_size(*video[indices[0]].shape[:2])
-    conditions = [(one.name, *frame) for one in composite(placed) for frame in _key_frames(one)]
+    conditions = [(one.name, *frame) for one in placed.conditions for frame in _key_frames(one)]
     count = min(len(conditions), MOST_PATCHES)
     given = [_patch_tile(*conditions[index], size) for index in spread(len(conditions), count)]
     more = f" ({count} of {len(conditions)})" if count < len(conditions) else ""
-    masks = {frame: mask for one in composite(placed) for frame, _, mask in _frames(one, one.mask)}
+    masks = {frame: mask for one in placed.conditions for frame, _, mask in _frames(one, one.mask)}
     completed = [_frame_tile(video[index], index, masks, size) for index in indices]
     sections = [("Given" + more, given), ("Completed", completed)]
-    draw_sheet(title, [section for section in sections if section[1]], size).save(path, format="PNG")
+    draw_sheet(placed.canvas.prompt, [section for section in sections if section[1]], size).save(path, format="PNG")
 
 
 def _same_place(one: Placed, other: Placed) -> bool:

@@ -14,6 +14,7 @@ from vgen.backbone.shapes import check_frames, check_size
 from vgen.canvas.yaml_file import load_yaml
 from vgen.errors import InputError
 from vgen.media.patch import Patch, parse_patch, position_of
+from vgen.shipped import find
 
 __all__ = ["MAX_SEED", "Canvas", "Patch", "parse_patch", "parse_size", "validate"]
 
@@ -89,6 +90,7 @@ class Canvas:
             InputError: the file cannot be read or is no mapping, a key is unknown or given twice, or a value breaks
                 its rule.
         """
+        file = find(file)
         data = load_yaml(file)
         return cls.from_dict(data | overrides if isinstance(data, dict) else data, base=Path(file).parent)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vgen.commands.options import make_parser
+from vgen.commands.options import add_overwrite, make_parser
 from vgen.errors import InputError, Parser
 
 
@@ -35,6 +35,7 @@ def parser() -> Parser:
     parser.add_argument("after", type=Path, help="model folder where share is 1, and of all that is not blended")
     parser.add_argument("--share", action="append", required=True, metavar="COMPONENT=SHARE", help="may be repeated")
     parser.add_argument("--out", type=Path, required=True, help="model folder to make")
+    add_overwrite(parser, "model")
     return parser
 
 
@@ -48,5 +49,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from vgen.train.blend import blend
 
-    blend(options.before, options.after, shares, options.out)
+    blend(options.before, options.after, shares, options.out, options.overwrite)
     print(f"wrote {options.out}")

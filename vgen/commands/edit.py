@@ -13,7 +13,7 @@ Edits apply in the order given; each is NAME[=VALUE][@SECONDS][:option=value...]
     stop@SECONDS       it stands still
     redirect=X,Y[,Z]   it bends away and ends at that point  options blend=SECONDS
 and the option body=NAME for one of two hands. The result has the format of the input, its layout and its times (of a
-parquet file the one episode); it is written aside and then moved, and never over another file.
+parquet file the one episode); it is written aside and then moved, over another file with --overwrite alone.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vgen.commands.options import add_trajectory_options, make_parser
+from vgen.commands.options import add_overwrite, add_trajectory_options, make_parser
 from vgen.errors import InputError, Parser
+from vgen.results import check_file
+from vgen.shipped import find
 from vgen.trajectory.edits import parse_edit
 from vgen.trajectory.files import Source, read_trajectory, write_trajectory
 from vgen.trajectory.layouts import table
@@ -36,6 +38,7 @@ def parser() -> Parser:
     parser = make_parser("edit", __doc__, sparse=True)
     add_trajectory_options(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="of the same format")
+    add_overwrite(parser, "file")
     parser.add_argument("--layouts", action="store_true", help="print the table of all layouts, and nothing else")
     return parser
 
@@ -58,14 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if missing := [name for name in ("trajectory", "edit", "out") if not options.get(name)]:
         raise InputError(f"--{missing[0]} is missing; give --trajectory, --edit and --out, or --layouts")
-    path, out = Path(options["trajectory"]), options["out"]
+    path, out = Path(find(options["trajectory"])), options["out"]
     if out.suffix != path.suffix:
         raise InputError(f"--out {out} must have the format of the input, {path.suffix}")
+    overwrite = options.get("overwrite", False)
+    check_file(out, overwrite)
     edits = [parse_edit(text) for text in options["edit"]]
     source = Source(path, **{name: options[name] for name in ("layout", "episode", "column") if name in options})
     before = after = read_trajectory(source)
     for edit in edits:
         after = edit(after)
-    write_trajectory(out, after, source)
+    write_trajectory(out, after, source, overwrite)
     print(describe(before, after) if before.valid.any() else "no row is valid")
     print(f"wrote {out}: {len(after)} rows of {after.layout}, {after.times[0]:g} to {after.times[-1]:g} s")

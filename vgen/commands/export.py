@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vgen.commands.options import make_parser
+from vgen.commands.options import add_overwrite, make_parser
 from vgen.errors import InputError, Parser
 
 
@@ -41,6 +41,7 @@ def parser() -> Parser:
         metavar="RUN",
         help="runs whose models become parts of it: a codec with the same latents, Stage I",
     )
+    add_overwrite(parser, "model or LoRA")
     parser.add_argument("--report", type=Path, help="text file with measured results, for the card")
     return parser
 
@@ -69,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     dtype = DTYPES[options.dtype]
     if options.lora:
-        export_lora(options.run, options.out, options.lora, dtype, options.step)
+        export_lora(options.run, options.out, options.lora, dtype, options.step, options.overwrite)
     else:
-        export(options.run, options.out, dtype, options.after, report, options.parts, options.step)
+        beside = options.after, report, options.parts
+        export(options.run, options.out, dtype, *beside, options.step, options.overwrite)
     print(f"wrote {options.out}")

@@ -17,15 +17,17 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from vgen.canvas.spec import Canvas, parse_patch
+from vgen.canvas.spec import Canvas
 from vgen.commands.options import (
     add_model_options,
     add_result_options,
     add_video_options,
     make_parser,
+    read_patch,
     refuse_beside_from,
 )
 from vgen.errors import Parser
+from vgen.results import VIDEO_RUN, check_folder
 
 if TYPE_CHECKING:
     from vgen.inference.canvas import Made
@@ -52,7 +54,7 @@ def parser() -> Parser:
 def read_canvas(options: dict) -> Canvas:
     """The canvas of the spec, with the options over it; without a spec, of the model's own size."""
     given = {name: options[name] for name in CANVAS_OPTIONS if name in options}
-    patches = [parse_patch(text) for text in options.get("patch", [])]
+    patches = [read_patch(text) for text in options.get("patch", [])]
     if "spec" in options:
         return Canvas.from_yaml(options["spec"], **given).add(*patches)
     if not {"frames", "size"} <= given.keys():
@@ -71,7 +73,7 @@ def make_anew(options: dict) -> None:
     from vgen.inference.canvas_settings import Settings
 
     settings = Settings(**{field.name: options[field.name] for field in fields(Settings) if field.name in options})
-    report(make(canvas, settings, options["out"]))
+    report(make(canvas, settings, options["out"], options.get("overwrite", False)))
 
 
 def make_again(options: dict) -> None:
@@ -84,7 +86,7 @@ def make_again(options: dict) -> None:
 
     earlier = read_record(options["from"])
     torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
-    made = make(earlier.canvas, earlier.settings, options["out"])
+    made = make(earlier.canvas, earlier.settings, options["out"], options.get("overwrite", False))
     report(made)
     same = earlier.data.get("frames_sha256") == made.frames_sha256
     print("the frames are those of the earlier run" if same else "the frames DIFFER from those of the earlier run")
@@ -103,5 +105,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Completes a video, as the options say."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = vars(parser().parse_args(arguments))
+    check_folder(options["out"], VIDEO_RUN, options.get("overwrite", False))
     make_again(options) if "from" in options else make_anew(options)
     print(f"wrote {options['out']}/video.mp4, contact_sheet.png and run.json")

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from vgen.errors import InputError, Parser
+from vgen.shipped import find
+
+if TYPE_CHECKING:
+    from vgen.media.patch import Patch
 
 
 def make_parser(name: str, about: str, *, sparse: bool = False) -> Parser:
@@ -54,6 +60,18 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     """Where results go, and an earlier run to repeat."""
     parser.add_argument("--from", metavar="run.json", help="make an earlier run again, bit for bit")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    add_overwrite(parser, "results")
+
+
+def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:
+    """Lets a command replace what an earlier one has made; see `vgen.results`.
+
+    Args:
+        parser: to add it to.
+        what: may be replaced, such as "results".
+    """
+    about = f"replace older {what} at --out, whole, once the new are complete"
+    parser.add_argument("--overwrite", action="store_true", help=about)
 
 
 def add_trajectory_options(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +81,18 @@ def add_trajectory_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layout", help="of the trajectory, where file, data set and model leave a choice")
     parser.add_argument("--episode", type=int, metavar="N", help="of a parquet file with several")
     parser.add_argument("--column", help="of a parquet file or an episode; default: observation.state")
+
+
+def read_patch(text: str) -> Patch:
+    """A patch of the command line; its files may be those that travel with the package.
+
+    Raises:
+        InputError: the text is no patch.
+    """
+    from vgen.media.patch import parse_patch
+
+    patch = parse_patch(text)
+    return replace(patch, source=find(patch.source), mask=patch.mask and find(patch.mask))
 
 
 def refuse_beside_from(options: dict, what: str) -> None:

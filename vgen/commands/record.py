@@ -13,12 +13,11 @@ off goes on where it stopped when it is started again.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from vgen.commands.options import make_parser
-from vgen.errors import InputError, Parser, unknown_key
+from vgen.errors import Parser
 from vgen.simulators.adroit.settings import AdroitRecording
 from vgen.simulators.metaworld.settings import MetaworldRecording
 from vgen.simulators.settings import add_arguments
@@ -26,28 +25,21 @@ from vgen.simulators.settings import add_arguments
 SIMULATORS = {"metaworld": MetaworldRecording, "adroit": AdroitRecording}
 
 
-def parser(simulator: str | None = None) -> Parser:
-    """The options: of the choice of a simulator, or of one of them."""
-    if simulator is not None:
-        parser = make_parser(f"record {simulator}", __doc__)
-        add_arguments(parser, SIMULATORS[simulator])
-        return parser
+def parser() -> Parser:
+    """The options, of each simulator its own."""
     parser = make_parser("record", __doc__)
-    choices = parser.add_subparsers(metavar="SIMULATOR", title="simulators")
+    choices = parser.add_subparsers(metavar="SIMULATOR", title="simulators", dest="simulator", required=True)
     for name, kind in SIMULATORS.items():
-        add_arguments(choices.add_parser(name, help=f"{len(kind.all_tasks)} tasks", allow_abbrev=False), kind)
+        tasks = f"{len(kind.all_tasks)} tasks" if len(kind.all_tasks) > 1 else f"the task {kind.all_tasks[0]}"
+        add_arguments(choices.add_parser(name, help=tasks, allow_abbrev=False), kind)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Records, as the options say."""
-    simulator, *options = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if simulator.startswith("-"):
-        parser().parse_args([simulator])
-        raise InputError(f"{simulator} stands before the simulator; known: {', '.join(SIMULATORS)}")
-    if simulator not in SIMULATORS:
-        raise unknown_key(simulator, SIMULATORS, "the simulators")
-    settings = SIMULATORS[simulator](**vars(parser(simulator).parse_args(options)))
+    options = vars(parser().parse_args(arguments))
+    simulator = options.pop("simulator")
+    settings = SIMULATORS[simulator](**options)
     # late, as an InputError says where its package is not installed
     recorder = import_module(f"vgen.simulators.{simulator}.recorder")
 

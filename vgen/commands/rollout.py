@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from vgen.commands.options import (
@@ -33,10 +33,13 @@ from vgen.commands.options import (
     add_trajectory_options,
     add_video_options,
     make_parser,
+    read_patch,
     refuse_beside_from,
 )
 from vgen.errors import InputError, Parser
 from vgen.inference.ego.question import MODES, Question, parse_start
+from vgen.results import VIDEO_RUN, check_folder
+from vgen.shipped import find
 
 if TYPE_CHECKING:
     from vgen.inference.ego.answer import Made
@@ -66,13 +69,14 @@ def parser() -> Parser:
 
 def read_question(options: dict) -> Question:
     """What the options ask."""
-    from vgen.media.patch import parse_patch
-
     if "start" not in options:
         raise InputError("--start is missing; name an image, a video or an episode as FOLDER:episode=N")
     given = {name: options[name] for name in ASKED if name in options}
-    goals = tuple(parse_patch(text) for text in options.get("goal", []))
-    return Question(parse_start(options["start"]), edits=tuple(options.get("edit", [])), goals=goals, **given)
+    goals = tuple(read_patch(text) for text in options.get("goal", []))
+    start = parse_start(options["start"])
+    if "trajectory" in given:
+        given["trajectory"] = find(given["trajectory"])
+    return Question(replace(start, path=find(start.path)), edits=tuple(options.get("edit", [])), goals=goals, **given)
 
 
 def make_anew(options: dict) -> None:
@@ -84,7 +88,7 @@ def make_anew(options: dict) -> None:
     if question.mode == "inverse" and (unused := sorted(given.keys() - {"model"})):
         raise InputError(f"--{unused[0]} is of a video, and mode=inverse makes none; leave it out")
     settings = Settings(**given)
-    make(question, settings, options["out"])
+    make(question, settings, options)
 
 
 def make_again(options: dict) -> None:
@@ -96,16 +100,17 @@ def make_again(options: dict) -> None:
 
     earlier = read_record(options["from"])
     torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
-    made = make(earlier.question, earlier.settings, options["out"])
+    made = make(earlier.question, earlier.settings, options)
     same = all(earlier.data.get(name) == getattr(made, name) for name in ("frames_sha256", "trajectory_sha256"))
     print("all is as in the earlier run" if same else "the results DIFFER from those of the earlier run")
 
 
-def make(question: Question, settings: Settings, out: str) -> Made:
+def make(question: Question, settings: Settings, options: dict) -> Made:
     """Answers a question, and prints what came of it."""
     from vgen.inference.ego.make import make
 
-    made = make(question, settings, out)
+    out = options["out"]
+    made = make(question, settings, out, options.get("overwrite", False))
     report(made)
     files = ["contact_sheet.png", "trajectory.npz", "trajectory.json", "run.json"]
     videos = ["trajectory.mp4"] if made.mode == "inverse" else ["video.mp4", "trajectory.mp4"]
@@ -135,4 +140,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Answers, as the options say."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = vars(parser().parse_args(arguments))
+    check_folder(options["out"], VIDEO_RUN, options.get("overwrite", False))
     make_again(options) if "from" in options else make_anew(options)

@@ -112,9 +112,8 @@ class EgoPipeline(VideoPipeline):
             cache: remembered conditions.
             steps: of denoising; the model's default when None.
         """
-        codec = self.codec
-        height, width = (side // codec.spatial_stride for side in size)
-        shape = (*t.shape[:1], codec.channels, t.shape[1], height, width)
+        batch, frames = t.shape
+        shape = (batch, self.codec.channels, frames, *(side // self.strides.spatial for side in size))
 
         def velocity(latents: Tensor, time: Tensor) -> Tensor:
             segments = [*conditions, target(latents, time, t)]

@@ -8,16 +8,16 @@ from os import PathLike
 from pathlib import Path
 
 from vgen.canvas.extend import check_length
-from vgen.canvas.media import place
+from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.report import Fidelity, contact_sheet, fidelity, given_frames, sheet_frames
-from vgen.canvas.spec import Canvas, validate
+from vgen.canvas.spec import Canvas
 from vgen.inference.canvas_record import describe_run
 from vgen.inference.canvas_settings import Settings, generate
-from vgen.inference.output import whole_folder, write_frames
+from vgen.inference.output import write_frames
 from vgen.inference.record import write_record
 from vgen.inference.settings import check_settings, load_pipeline
-from vgen.media.placing import Placed
 from vgen.models import ModelInfo
+from vgen.results import VIDEO_RUN, results_folder
 
 
 @dataclass(frozen=True)
@@ -29,31 +29,31 @@ class Made:
     frames_sha256: str
 
 
-def check(canvas: Canvas, settings: Settings) -> list[Placed]:
-    """Refuses all that can be refused before the model is loaded; returns the placed patches.
+def check(canvas: Canvas, settings: Settings) -> PlacedCanvas:
+    """Refuses all that can be refused before the model is loaded; returns the canvas, placed.
 
     Raises:
         InputError: the canvas does not fit the model, a file cannot be used, or the machine cannot do it.
     """
     check_settings(settings)
     info = ModelInfo.read(settings.model, parts=())
-    validate(canvas, info.temporal_stride, info.size_multiple)
+    placed = place(canvas, info.temporal_stride, info.size_multiple)
     if settings.extend_to is not None:
         check_length(canvas, settings.extend_to, ends=2 if settings.loop else 1)
-    return place(canvas, info.temporal_stride)
+    return placed
 
 
-def make(canvas: Canvas, settings: Settings, out: str | PathLike) -> Made:
+def make(canvas: Canvas, settings: Settings, out: str | PathLike, overwrite: bool = False) -> Made:
     """Completes a canvas into a folder, which is written whole or not at all; memory does not grow with the length.
 
     Raises:
-        InputError: as `check`, or the folder cannot be written.
+        InputError: as `check`; or the folder cannot be written, or holds something, see `vgen.results`.
     """
     placed = check(canvas, settings)
     total = settings.extend_to or canvas.frames
     shown = sheet_frames(total, placed)
     keep = {*shown, *given_frames(placed)}
-    with whole_folder(out) as folder:
+    with results_folder(out, VIDEO_RUN, overwrite) as folder:
         run = describe_run(canvas, settings, out)
         began, seconds = time.perf_counter(), {}
         from vgen.canvas.pipeline import CanvasPipeline  # late, so that a wrong canvas is refused at once
@@ -61,10 +61,10 @@ def make(canvas: Canvas, settings: Settings, out: str | PathLike) -> Made:
         pipe = load_pipeline(CanvasPipeline, settings)
         seconds["load"] = time.perf_counter() - began
         frames, digest = write_frames(
-            generate(pipe, canvas, settings, seconds), folder / "video.mp4", canvas.fps, keep, total
+            generate(pipe, placed, settings, seconds), folder / "video.mp4", canvas.fps, keep, total
         )
         seconds["all"] = time.perf_counter() - began
         made = Made(fidelity(frames, placed), {stage: round(took, 3) for stage, took in seconds.items()}, digest)
-        contact_sheet({index: frames[index] for index in shown}, placed, folder / "contact_sheet.png", canvas.prompt)
+        contact_sheet({index: frames[index] for index in shown}, placed, folder / "contact_sheet.png")
         write_record(Path(folder, "run.json"), run | asdict(made))
     return made

@@ -17,6 +17,7 @@ from vgen.inference.settings import RunSettings
 
 if TYPE_CHECKING:
     from vgen.canvas.pipeline import CanvasOutput, CanvasPipeline
+    from vgen.canvas.placed import PlacedCanvas
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,22 @@ class Settings(RunSettings):
 
 
 def generate(
-    pipe: CanvasPipeline, canvas: Canvas, settings: Settings, timings: dict[str, float]
+    pipe: CanvasPipeline, placed: PlacedCanvas, settings: Settings, timings: dict[str, float]
 ) -> Iterator[np.ndarray]:
     """The frames of the whole video, as they come: uint8 `[t, H, W, 3]`, in one piece or segment by segment.
 
     Args:
         pipe: As `vgen.inference.settings.load_pipeline` returns it.
-        canvas: What to complete; its seed makes the noise.
+        placed: What to complete; the seed of its canvas makes the noise.
         settings: Steps, guidance, length.
         timings: The seconds of each stage are added to it.
     """
 
-    def complete(canvas: Canvas, *, generator: torch.Generator | None = None) -> CanvasOutput:
+    canvas = placed.canvas
+
+    def complete(part: Canvas, *, generator: torch.Generator | None = None) -> CanvasOutput:
         numbers = {"num_inference_steps": settings.steps, "guidance_scale": settings.guidance}
-        output = pipe(canvas, generator=generator, **numbers)
+        output = pipe(placed if part is canvas else part, generator=generator, **numbers)
         for stage, seconds in output.timings.items():
             timings[stage] = timings.get(stage, 0.0) + seconds
         return output

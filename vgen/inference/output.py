@@ -1,74 +1,16 @@
-"""Results that are whole or not there: a folder written aside, and a video written as its frames come."""
+"""A video that is written as its frames come."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Set
-from contextlib import contextmanager
-from os import PathLike
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from vgen.checks import show
-from vgen.errors import InputError, ended_in_order
-from vgen.files import FULL, aside, refusal, writing
 from vgen.media.writing import join_videos, write_video
-
-
-@contextmanager
-def whole_folder(folder: str | PathLike) -> Iterator[Path]:
-    """A folder to write in, whose files move to `folder` when all went well; otherwise nothing is left behind. It lies
-    in `folder` where that is there already, which may be another disk's, and beside it otherwise.
-
-    Raises:
-        InputError: the folder cannot be made, or must not be written to, or the files cannot be moved.
-        TryAgain: the disk is full.
-    """
-    if not str(folder):
-        raise InputError("out is empty; name a folder")
-    folder = Path(folder)
-    what = f"out={show(folder)}"
-    with writing(what, kept=""):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists() and not folder.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        part = aside(folder / folder.name if folder.is_dir() else folder)
-        part.mkdir()
-    try:
-        with ended_in_order():
-            with _written_below(part, what):
-                yield part
-            with writing(what, kept=""):
-                folder.mkdir(exist_ok=True)
-                _move_all(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-@contextmanager
-def _written_below(part: Path, what: str) -> Iterator[None]:
-    """A block that does more than to write: an error is the disk's where it names a file there, or the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL or str(error.filename).startswith(str(part)):
-            raise refusal(what, error, kept="") from error
-        raise
-
-
-def _move_all(source: Path, folder: Path) -> None:
-    files = sorted(source.iterdir())
-    for file in files:
-        if (folder / file.name).is_dir() and not file.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(folder / file.name))
-    for file in files:
-        os.replace(file, folder / file.name)
 
 
 def write_frames(

@@ -91,15 +91,20 @@ def check_settings(settings: RunSettings) -> None:
     if settings.lora is not None and not os.path.exists(settings.lora) and not is_hub_id(settings.lora):
         raise InputError(f"lora={checks.show(settings.lora)} is no file, no folder and no hub id as owner/name")
     accelerated = torch.cuda.is_available()
-    package = ATTENTIONS[settings.attention]
-    if package and not accelerated:
-        raise InputError(
-            f"attention={settings.attention} has kernels for CUDA devices only and there is none; use native"
-        )
-    if package and find_spec(package) is None:
-        raise InputError(f"attention={settings.attention} needs the package {package}; install it, or use native")
+    if refusal := attention_refusal(settings.attention):
+        raise InputError(f"attention={settings.attention} {refusal}")
     if settings.offload != "none" and not accelerated:
         raise InputError(f"offload={settings.offload} needs an accelerator to load to and there is none; use none")
+
+
+def attention_refusal(name: str) -> str:
+    """Why an attention kernel of `ATTENTIONS` cannot run on this machine, and what to do; "" where it can."""
+    package = ATTENTIONS[name]
+    if package and not torch.cuda.is_available():
+        return "has kernels for CUDA devices only and there is none; use native"
+    if package and find_spec(package) is None:
+        return f"needs the package {package}; install it, or use native"
+    return ""
 
 
 def load_pipeline(kind: type[Pipeline], settings: RunSettings) -> Pipeline:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from os import PathLike
+from typing import cast
 
 import numpy as np
 from av.error import FFmpegError
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from vgen.errors import InputError
@@ -44,7 +47,7 @@ class FrameConverter:
         aspect: width of a pixel over its height; None: not known, square.
     """
 
-    def __init__(self, file: str | PathLike, aspect: Fraction | None = None) -> None:
+    def __init__(self, file: str | PathLike[str], aspect: Fraction | None = None) -> None:
         self._file = file
         self._aspect = Fraction(aspect or 1)
         self._reformatter = VideoReformatter()
@@ -72,7 +75,7 @@ class FrameConverter:
 
     def _check(self, frame: VideoFrame) -> None:
         matrix = UNKNOWN_MATRIX.get(int(frame.colorspace))
-        if frame.side_data.get(Type.DOVI_METADATA) and int(frame.color_trc) in UNSPECIFIED:
+        if _side_data(frame, Type.DOVI_METADATA) and int(frame.color_trc) in UNSPECIFIED:
             matrix = "Dolby Vision without a base layer of its own (profile 5)"
         if matrix:
             raise InputError(
@@ -117,7 +120,7 @@ def has_alpha(frame: VideoFrame) -> bool:
 
 def turn_of(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """How the display matrix turns a frame: whether it is transposed, and then mirrored up-down and left-right."""
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    data = _side_data(frame, Type.DISPLAYMATRIX)
     if data is None:
         return False, False, False
     a, b, _, c, d = np.frombuffer(bytes(data), "<i4")[:5].astype(np.int64)  # x' = a x + c y, y' = b x + d y
@@ -136,12 +139,22 @@ def _is_other(frame: VideoFrame) -> bool:
     return is_other(int(frame.color_primaries), int(frame.color_trc))
 
 
+def _side_data(frame: VideoFrame, kind: Type) -> SideData | None:
+    return cast(Mapping[Type, SideData], frame.side_data).get(kind)  # PyAV's own types speak of other keys
+
+
+def plane_bytes(plane: VideoPlane) -> np.ndarray:
+    """The bytes of a plane with the padding of its rows, uint8, without a copy."""
+    return np.frombuffer(cast(bytes, plane), np.uint8)  # a buffer, which PyAV's own types do not say
+
+
 def _array(frame: VideoFrame) -> np.ndarray:
     """A packed frame of 3 or 4 channels as uint8 or uint16 [H, W, 3 | 4], without a copy."""
     plane, parts = frame.planes[0], frame.format.components
     kind = np.dtype(np.uint8 if parts[0].bits == 8 else np.uint16)
-    rows = np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // kind.itemsize)
-    return rows[:, : frame.width * len(parts)].reshape(frame.height, frame.width, len(parts))
+    rows = plane_bytes(plane).view(kind).reshape(plane.height, plane.line_size // kind.itemsize)
+    pixels: np.ndarray = rows[:, : frame.width * len(parts)].reshape(frame.height, frame.width, len(parts))
+    return pixels
 
 
 def _turned(pixels: np.ndarray, transposed: bool, upside_down: bool, mirrored: bool) -> np.ndarray:

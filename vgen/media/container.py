@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from os import PathLike, path
+from typing import cast
 
 import av
 from av.container import InputContainer
@@ -22,7 +24,7 @@ PICTURES = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # brands of I
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave the alpha out
 
 
-def open_container(file: str | PathLike) -> tuple[InputContainer, VideoStream]:
+def open_container(file: str | PathLike[str]) -> tuple[InputContainer, VideoStream]:
     """Opens a video file and finds the stream that it shows: the first that is not a cover picture.
 
     Raises:
@@ -45,7 +47,13 @@ def open_container(file: str | PathLike) -> tuple[InputContainer, VideoStream]:
     return container, stream
 
 
-def _is_picture(file: str | PathLike) -> bool:
+def tick_of(stream: VideoStream) -> Fraction:
+    """How many seconds one step of a stream's timestamps takes."""
+    assert stream.time_base is not None  # FFmpeg gives one to every stream that it opens
+    return stream.time_base
+
+
+def _is_picture(file: str | PathLike[str]) -> bool:
     """Whether a file is a WebP or of the kin of AVIF, of which FFmpeg would see the first picture or none."""
     try:
         with open(file, "rb") as data:
@@ -73,7 +81,7 @@ class Decoder:
             fails before the first was cut off from what it needs, and what fails after the last is where a file ends.
     """
 
-    def __init__(self, file: str | PathLike) -> None:
+    def __init__(self, file: str | PathLike[str]) -> None:
         self._file = file
         self._open()
         self._moved = False  # whether anything was read
@@ -122,7 +130,7 @@ class Decoder:
             self._open()
         self._moved = True
 
-    def _packets(self) -> Iterator[av.Packet | None]:
+    def _packets(self) -> Iterator[av.Packet[VideoStream] | None]:
         """Those that hold data, and None at the end; a file that breaks off ends there."""
         packets = self._container.demux(self.stream)
         while True:
@@ -139,7 +147,7 @@ def _context(stream: VideoStream) -> av.VideoCodecContext:
     """A decoder of the stream, on one thread: training reads many files side by side."""
     context = stream.codec_context
     if stream.metadata.get("alpha_mode") == "1" and context.name in ALPHA_DECODERS:
-        context = av.CodecContext.create(ALPHA_DECODERS[context.name], "r")
+        context = cast(av.VideoCodecContext, av.CodecContext.create(ALPHA_DECODERS[context.name], "r"))
     context.thread_count = 1
     context.options = {"max_pixels": str(MAX_PIXELS)}
     return context

@@ -32,7 +32,7 @@ class FastReader:
         RuntimeError: it cannot read the file.
     """
 
-    def __init__(self, file: str | PathLike) -> None:
+    def __init__(self, file: str | PathLike[str]) -> None:
         import decord  # late: it is slow to import, and much of what vgen does needs no video
 
         decord.logging.set_level(decord.logging.QUIET)
@@ -48,7 +48,8 @@ class FastReader:
     def times(self) -> np.ndarray:
         """float64 [T], when each frame is shown as decord sees it, in seconds."""
         with _errors():
-            return self._reader.get_frame_timestamp(range(len(self._reader)))[:, 0].astype(np.float64)
+            stamps: np.ndarray = self._reader.get_frame_timestamp(range(len(self._reader)))
+        return stamps[:, 0].astype(np.float64)
 
     def read(self, numbers: Sequence[int]) -> np.ndarray:
         """uint8 [K, H, W, 3].
@@ -57,7 +58,8 @@ class FastReader:
             RuntimeError: a frame cannot be decoded.
         """
         with _errors():
-            return self._reader.get_batch(list(numbers)).asnumpy()
+            pixels: np.ndarray = self._reader.get_batch(list(numbers)).asnumpy()
+        return pixels
 
 
 @contextmanager
@@ -71,7 +73,7 @@ def _errors() -> Iterator[None]:
         raise RuntimeError((str(error).strip().splitlines() or ["decord failed"])[-1]) from error
 
 
-def gives_the_same(file: str | PathLike, index: FrameIndex) -> bool:
+def gives_the_same(file: str | PathLike[str], index: FrameIndex) -> bool:
     """Whether decord gives the frames of the index: the file has neither open groups of pictures nor hidden packets nor
     pixels that decord does not turn into what is meant, decord's times are those of the index (which it counts from
     the first frame in some files), and frames at the first, a middle and the last key frame, and the last frame of all,

@@ -53,7 +53,8 @@ def to_screen(rgb: np.ndarray, primaries: int, transfer: int) -> np.ndarray:
     if hdr:
         light *= _mapped(np.maximum(light @ BT709_LUMA, 1e-6))[..., None]
     place = np.sqrt(light.clip(0, 1))  # finer steps for dark tones
-    return _coded(transfer)[(place * (STEPS - 1) + 0.5).astype(np.uint16)]
+    coded: np.ndarray = _coded(transfer)[(place * (STEPS - 1) + 0.5).astype(np.uint16)]
+    return coded
 
 
 @lru_cache
@@ -107,7 +108,8 @@ def _matrix(primaries: int) -> np.ndarray:
     """From light in some primaries to light in BT.709's: float32 [3, 3]."""
     white, screen = (_xyz(CHROMATICITIES[name][3]) for name in (primaries, SCREEN))
     adapted = np.linalg.inv(BRADFORD) @ np.diag((BRADFORD @ screen) / (BRADFORD @ white)) @ BRADFORD
-    return (np.linalg.inv(_to_xyz(SCREEN)) @ adapted @ _to_xyz(primaries)).astype(np.float32)
+    matrix: np.ndarray = np.linalg.inv(_to_xyz(SCREEN)) @ adapted @ _to_xyz(primaries)
+    return matrix.astype(np.float32)
 
 
 def _to_xyz(primaries: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from io import BytesIO
 from os import PathLike
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vgen.errors import InputError
 from vgen.notices import warn_once
@@ -23,7 +23,7 @@ SRGB = ImageCms.createProfile("sRGB")
 PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # a profile's colour space, and Pillow's mode
 
 
-def read_image(path: str | PathLike) -> np.ndarray:
+def read_image(path: str | PathLike[str]) -> np.ndarray:
     """Reads an image file; see `image_pixels` for its colours.
 
     Returns:
@@ -45,7 +45,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         return image_pixels(image, name)
 
 
-def image_pixels(image: Image.Image, name: str | PathLike = "the image") -> np.ndarray:
+def image_pixels(image: Image.Image, name: str | PathLike[str] = "the image") -> np.ndarray:
     """The pixels of an image in memory: upright as its EXIF data says, its ICC profile turned into sRGB, 16-bit grey
     scaled to 8 bits, floating-point grey from 0..1.
 
@@ -64,7 +64,7 @@ def image_pixels(image: Image.Image, name: str | PathLike = "the image") -> np.n
 
 
 @contextmanager
-def readable(name: str | PathLike) -> Iterator[None]:
+def readable(name: str | PathLike[str]) -> Iterator[None]:
     """Says in one line what Pillow cannot read."""
     try:
         with warnings.catch_warnings():
@@ -73,18 +73,18 @@ def readable(name: str | PathLike) -> Iterator[None]:
     except (InputError, FileNotFoundError):
         raise
     except Image.DecompressionBombError as error:
-        most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise InputError(
             f"{name}: an image of more than {most:.0f} million pixels is not read; scale it down"
         ) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise InputError(f"{name}: not a readable image file (cannot identify what it holds)") from error
     except Exception as error:  # decoders of damaged data raise all kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{name}: not a readable image file ({reason})") from error
 
 
-def _eight_bits(image: Image.Image, name: str | PathLike) -> Image.Image:
+def _eight_bits(image: Image.Image, name: str | PathLike[str]) -> Image.Image:
     """An image whose grey is of 8 bits: Pillow's own conversion would cut off all above 255."""
     if image.mode != "F" and not image.mode.startswith("I"):
         return image
@@ -98,7 +98,7 @@ def _eight_bits(image: Image.Image, name: str | PathLike) -> Image.Image:
     return grey
 
 
-def _in_srgb(image: Image.Image, name: str | PathLike) -> Image.Image:
+def _in_srgb(image: Image.Image, name: str | PathLike[str]) -> Image.Image:
     """The colours of an image, of mode RGB and without its alpha, which `putalpha` may change in place."""
     data = image.info.get("icc_profile")
     if not data:
@@ -110,7 +110,9 @@ def _in_srgb(image: Image.Image, name: str | PathLike) -> Image.Image:
             raise ValueError(f"is of {profile.profile.xcolor_space.strip()}")
         if mode == "RGB" and "srgb" in (profile.profile.profile_description or "").lower():
             return image.convert("RGB").copy()
-        return ImageCms.profileToProfile(image.convert(mode), profile, SRGB, outputMode="RGB")
+        converted = ImageCms.profileToProfile(image.convert(mode), profile, SRGB, outputMode="RGB")
+        assert converted is not None  # as it is not done in place
+        return converted
     except (OSError, ValueError, ImageCms.PyCMSError) as error:
         warn_once(logger, f"{name}: its colour profile cannot be used ({error}); its pixels are taken as sRGB")
         return image.convert("RGB").copy()

@@ -14,18 +14,20 @@ from dataclasses import dataclass, fields
 from itertools import islice, pairwise
 from os import PathLike
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from tqdm import tqdm
 
 from vgen.errors import InputError
 from vgen.media.clock import USUAL_RATE, beat
-from vgen.media.colour import FrameConverter, has_alpha
-from vgen.media.container import Decoder, open_container
+from vgen.media.colour import FrameConverter, has_alpha, plane_bytes
+from vgen.media.container import Decoder, open_container, tick_of
 from vgen.notices import warn_once
 
 logger = logging.getLogger(__name__)
@@ -85,8 +87,8 @@ class FrameIndex:
     def is_frame(self, number: int, frame: VideoFrame) -> bool:
         """Whether a decoded frame is that one."""
         if len(self.stamps):
-            return frame.pts == self.stamps[number]
-        return checksum(frame) == self.checksums[number]
+            return bool(frame.pts == self.stamps[number])
+        return bool(checksum(frame) == self.checksums[number])
 
     def save(self, file: Path) -> None:
         """Writes the index. Raises: OSError."""
@@ -106,7 +108,7 @@ class FrameIndex:
         return cls(**{name: value if value.ndim else value.item() for name, value in values.items()})
 
 
-def make_index(file: str | PathLike) -> FrameIndex:
+def make_index(file: str | PathLike[str]) -> FrameIndex:
     """The index of a file.
 
     Raises:
@@ -122,7 +124,7 @@ def make_index(file: str | PathLike) -> FrameIndex:
     return found
 
 
-def _tell_of_end(file: str | PathLike, stream: VideoStream, found: FrameIndex) -> None:
+def _tell_of_end(file: str | PathLike[str], stream: VideoStream, found: FrameIndex) -> None:
     """Logs that a file ends before the length that it says, as half of a download does."""
     said = _said_length(stream)
     length = found.end - found.times[0]
@@ -135,23 +137,25 @@ def _said_length(stream: VideoStream) -> float | None:
     if stream.container.format.name == "avi" and stream.frames and stream.average_rate:
         return float(stream.frames / stream.average_rate)  # its duration is put right by the size of the file
     if stream.duration:
-        return float(stream.duration * stream.time_base)
+        return float(stream.duration * tick_of(stream))
     try:  # as Matroska has it
         hours, minutes, seconds = map(float, stream.metadata["DURATION"].split(":"))
         return 3600 * hours + 60 * minutes + seconds
     except (KeyError, ValueError):
-        alone = len(stream.container.streams) == 1 and stream.container.duration
-        return stream.container.duration / av.time_base if alone else None
+        container = stream.container
+        assert isinstance(container, InputContainer)
+        alone = len(container.streams) == 1
+        return container.duration / av.time_base if alone and container.duration else None
 
 
 def checksum(frame: VideoFrame) -> int:
     """Of the bytes of a decoded frame's pixels, without the padding of its rows."""
     value = 0
     for number, plane in enumerate(frame.planes):
-        data = np.frombuffer(plane, np.uint8)
+        data = plane_bytes(plane)
         if plane.line_size:  # a palette has none
             data = np.ascontiguousarray(data.reshape(plane.height, plane.line_size)[:, : _row_bytes(frame, number)])
-        value = crc32(data, value)
+        value = crc32(data.data, value)
     return value
 
 
@@ -192,7 +196,7 @@ class _Packets:
 NONE = np.iinfo(np.int64).min
 
 
-def _read_packets(file: str | PathLike) -> _Packets:
+def _read_packets(file: str | PathLike[str]) -> _Packets:
     container, stream = open_container(file)
     values = array("q")
     with container:
@@ -207,7 +211,7 @@ def _read_packets(file: str | PathLike) -> _Packets:
         return _Packets(container.format.name, shown, sent, lengths, *(mark.astype(bool) for mark in marks))
 
 
-def _from_packets(file: str | PathLike, decoder: Decoder, packets: _Packets) -> FrameIndex | None:
+def _from_packets(file: str | PathLike[str], decoder: Decoder, packets: _Packets) -> FrameIndex | None:
     """The index as packets tell it; None where they do not tell all, or something else than the first frames."""
     stamps = np.sort(packets.shown[~packets.hidden])
     told = (
@@ -226,13 +230,13 @@ def _from_packets(file: str | PathLike, decoder: Decoder, packets: _Packets) -> 
         return None
     last = int(np.flatnonzero(packets.shown == stamps[-1])[-1])
     keys, seeks = _places(stamps, packets)
-    tick = decoder.stream.time_base
+    tick = float(tick_of(decoder.stream))
     return _described(
         file,
         decoder.stream,
         head[0],
-        times=stamps * float(tick),
-        last=packets.lengths[last] * float(tick),
+        times=stamps * tick,
+        last=packets.lengths[last] * tick,
         closed=_closed(packets),
         stamps=stamps,
         checksums=np.zeros(0, np.uint32),
@@ -254,7 +258,7 @@ def _closed(packets: _Packets) -> bool:
     return bool((packets.shown >= packets.shown[latest_key]).all() and not packets.hidden.any())
 
 
-def _from_frames(file: str | PathLike, decoder: Decoder, packets: _Packets) -> FrameIndex:
+def _from_frames(file: str | PathLike[str], decoder: Decoder, packets: _Packets) -> FrameIndex:
     """The index of a file that has to be decoded for it."""
     first, stamps, checksums, key = None, [], [], []
     for frame in tqdm(decoder.frames(), f"decoding {Path(file).name} once", unit="frame", delay=2):
@@ -269,7 +273,7 @@ def _from_frames(file: str | PathLike, decoder: Decoder, packets: _Packets) -> F
     stream = decoder.stream  # not before: it is another one where the file was opened anew
     timed = None not in stamps and all(before < after for before, after in pairwise(stamps))
     rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
-    times = np.array(stamps) * float(stream.time_base) if timed else np.arange(len(stamps)) / rate
+    times = np.array(stamps) * float(tick_of(stream)) if timed else np.arange(len(stamps)) / rate
     known_by_time = timed and packets.container.startswith(TRUE_TIMES)
     if known_by_time:
         keys, seeks = _places(np.array(stamps), packets)
@@ -282,7 +286,7 @@ def _from_frames(file: str | PathLike, decoder: Decoder, packets: _Packets) -> F
         stream,
         first,
         times=times,
-        last=(frame.duration or 0) * float(stream.time_base) if timed else 0.0,
+        last=(frame.duration or 0) * float(tick_of(stream)) if timed else 0.0,
         closed=False,
         stamps=np.array(stamps if known_by_time else [], np.int64),
         checksums=np.array([] if known_by_time else checksums, np.uint32),
@@ -292,20 +296,20 @@ def _from_frames(file: str | PathLike, decoder: Decoder, packets: _Packets) -> F
 
 
 def _described(
-    file: str | PathLike, stream: VideoStream, first: VideoFrame, times: np.ndarray, last: float, **found: object
+    file: str | PathLike[str], stream: VideoStream, first: VideoFrame, times: np.ndarray, last: float, **found: Any
 ) -> FrameIndex:
     """The index, with what the first frame and the times say.
 
     Args:
         last: for how many seconds the last frame is shown; 0 where that is not known.
     """
-    fps, steady = beat(times, float(stream.time_base), float(stream.average_rate or 0))
+    fps, steady = beat(times, float(tick_of(stream)), float(stream.average_rate or 0))
     converter = FrameConverter(file, stream.sample_aspect_ratio)
     height, width = converter.pixels(first).shape[:2]
     return FrameIndex(
         times=times,
         end=float(times[-1]) + (last or 1 / fps),
-        tick=float(stream.time_base),
+        tick=float(tick_of(stream)),
         fps=fps,
         steady=steady,
         height=height,

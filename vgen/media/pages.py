@@ -7,6 +7,8 @@ from os import PathLike, fspath
 
 import numpy as np
 from PIL import Image, ImageSequence
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from vgen.errors import InputError
 from vgen.media.clock import USUAL_RATE, beat, frames_shown
@@ -25,15 +27,15 @@ def page_numbers(image: Image.Image) -> list[int]:
     Raises:
         InputError: it is damaged.
     """
-    if image.format not in CLIPS or getattr(image, "n_frames", 1) == 1:
+    count: int = getattr(image, "n_frames", 1)
+    if image.format not in CLIPS or count == 1:
         return [0]
-    if image.format == "PNG" and image.default_image:  # shown only by what knows no animation
-        return list(range(1, image.n_frames))
-    if image.format != "TIFF":
-        return list(range(image.n_frames))
-    return [n for n, page in enumerate(ImageSequence.Iterator(image)) if not page.tag_v2.get(SUBFILE, 0) & REDUCED] or [
-        0
-    ]
+    if isinstance(image, PngImageFile) and image.default_image:  # shown only by what knows no animation
+        return list(range(1, count))
+    if not isinstance(image, TiffImageFile):
+        return list(range(count))
+    whole = [n for n, _ in enumerate(ImageSequence.Iterator(image)) if not image.tag_v2.get(SUBFILE, 0) & REDUCED]
+    return whole or [0]
 
 
 class PagesFile:
@@ -46,11 +48,10 @@ class PagesFile:
         InputError: it is damaged, or its pages differ in size.
     """
 
-    def __init__(self, source: str | PathLike | Image.Image) -> None:
-        opened = isinstance(source, Image.Image)
-        self._name = "the image" if opened else fspath(source)
+    def __init__(self, source: str | PathLike[str] | Image.Image) -> None:
+        self._name = "the image" if isinstance(source, Image.Image) else fspath(source)
         with readable(self._name):
-            self._image = source if opened else Image.open(source, formats=FORMATS)
+            self._image = source if isinstance(source, Image.Image) else Image.open(source, formats=FORMATS)
             self._pages = page_numbers(self._image)
             lengths, sizes = zip(*(self._about(page) for page in self._pages), strict=True)
         odd = next((n for n, size in enumerate(sizes) if size != sizes[0]), None)
@@ -62,8 +63,8 @@ class PagesFile:
         ends = np.cumsum(lengths)
         self.times, self.end = ends - lengths, float(ends[-1])
         fps, steady = beat(self.times, TICK, 1 / lengths[0])
-        first = self._page(0)
-        self.info = VideoInfo(len(self._pages), fps, *first.shape[:2], steady, first.shape[2] == 4)
+        height, width, channels = self._page(0).shape
+        self.info = VideoInfo(len(self._pages), fps, height, width, steady, channels == 4)
 
     def shown(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
         """As `VideoFile.shown`."""

@@ -17,7 +17,7 @@ from vgen.errors import InputError
 
 Mode = Literal["frames", "clip"]
 Fit = Literal["cover", "contain", "stretch"]
-Media = str | PathLike | np.ndarray | Image.Image
+Media = str | PathLike[str] | np.ndarray | Image.Image
 
 PATCH_KEYS = ("source", "frame", "box", "mask", "as", "range", "fit")
 
@@ -27,8 +27,8 @@ class Patch:
     """An image or a clip, where it lies on the canvas, and its pixel frame.
 
     Attributes:
-        source: A path, a `PIL.Image`, or uint8 pixels `[H, W, 3 | 4]` (an image) or `[T, H, W, 3 | 4]` (a clip). A
-            fourth channel is alpha: where it is under one half, nothing is given.
+        source: A path, a `PIL.Image`, or uint8 pixels `[H, W, 3 | 4]` (an image) or `[T, H, W, 3 | 4]` (a clip), an
+            array or a tensor. A fourth channel is alpha: where it is under one half, nothing is given.
         frame: The pixel frame of the image, or of the clip's first frame. May be fractional (10.5 lies half-way
             between two frames); negative counts from the end of the canvas, -1 is its last frame.
         box: (x0, y0, x1, y1) relative to the canvas, each in 0..1; None is the whole canvas.
@@ -53,6 +53,8 @@ class Patch:
     fit: Fit = "cover"
 
     def __post_init__(self) -> None:
+        for name in ("source", "mask"):
+            object.__setattr__(self, name, _as_array(name, getattr(self, name)))
         checks.media("source", self.source)
         if self.mask is not None:
             checks.media("mask", self.mask, grey=True)
@@ -67,12 +69,14 @@ class Patch:
     @property
     def name(self) -> str:
         """The patch in a message or a label, as `cat.png@0`."""
-        known = isinstance(self.source, str | PathLike)
-        source = Path(self.source).name if known else "clip" if np.ndim(self.source) == 4 else "image"
+        if isinstance(self.source, str | PathLike):
+            source = Path(self.source).name
+        else:
+            source = "clip" if isinstance(self.source, np.ndarray) and self.source.ndim == 4 else "image"
         return f"{source}@{self.frame:g}"
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike = "") -> Patch:
+    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike[str] = "") -> Patch:
         """A patch from the fields of YAML, in which `mode` is called `as`; relative paths start at `base`.
 
         Raises:
@@ -90,7 +94,7 @@ class Patch:
             given["mode"] = given.pop("as")
         return cls(**given)
 
-    def to_dict(self, relative_to: str | PathLike | None = None) -> dict[str, Any]:
+    def to_dict(self, relative_to: str | PathLike[str] | None = None) -> dict[str, Any]:
         """The inverse of `from_dict`, without defaults; paths relative to a folder if one is named.
 
         Raises:
@@ -110,6 +114,16 @@ class Patch:
         return given
 
 
+def _as_array(name: str, value: Any) -> Any:
+    """A tensor as the array that it is; anything else as it is. Torch is not asked for: this module loads at once."""
+    if not hasattr(value, "detach"):
+        return value
+    try:
+        return value.detach().cpu().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise InputError(f"{name} is a tensor of {value.dtype}; it must be uint8, 0 to 255") from error
+
+
 def position_of(patch: Patch, frames: int) -> float:
     """The pixel frame of a patch on a canvas, 0..frames-1, with a negative one counted from the end.
 
@@ -127,7 +141,7 @@ def position_of(patch: Patch, frames: int) -> float:
     return frame
 
 
-def parse_patch(text: str, base: str | PathLike = "") -> Patch:
+def parse_patch(text: str, base: str | PathLike[str] = "") -> Patch:
     """Reads `SOURCE@FRAME[:option=value...]`, such as `dog.png@41:box=0.1,0.2,0.6,0.8` or `clip.mp4@60:mask=m.png`.
 
     The options are `box`, `mask`, `as`, `range` and `fit`, as in `Patch`. The source may hold '@' and ':', since the
@@ -183,11 +197,11 @@ def _parse_range(text: str) -> tuple[int, int]:
     return int(ends[1]), int(ends[2])
 
 
-def _joined(value: object, base: str | PathLike) -> object:
+def _joined(value: object, base: str | PathLike[str]) -> object:
     return path.join(base, value) if isinstance(value, str | PathLike) and str(value) else value
 
 
-def _written(key: str, value: Media, relative_to: str | PathLike | None) -> str:
+def _written(key: str, value: Media, relative_to: str | PathLike[str] | None) -> str:
     if not isinstance(value, str | PathLike):
         raise InputError(f"the {key} of a patch is in memory, {checks.show(value)}; save it to a file and name that")
     return str(value) if relative_to is None else Path(path.relpath(value, relative_to)).as_posix()

@@ -213,9 +213,9 @@ def _on_canvas(patch: Patch, pixels: np.ndarray, grey: np.ndarray, canvas: Groun
     """One frame in its box: pixels `[3, H, W]`, zeros where it is not given, and its mask `[1, H, W]`."""
     left, top, right, bottom = _box_pixels(patch, canvas)
     image = fit_image(Image.fromarray(pixels), (right - left, bottom - top), patch.fit)
-    rgba = Image.new("RGBA", (canvas.width, canvas.height))
-    rgba.paste(image, (left + (right - left - image.width) // 2, top + (bottom - top - image.height) // 2))
-    rgba = np.array(rgba)
+    sheet = Image.new("RGBA", (canvas.width, canvas.height))
+    sheet.paste(image, (left + (right - left - image.width) // 2, top + (bottom - top - image.height) // 2))
+    rgba = np.array(sheet)
     mask = torch.from_numpy(rgba[..., 3] / np.float32(255) * grey >= GIVEN)[None]
     return to_unit(rgba[..., :3]).permute(2, 0, 1) * mask, mask
 
@@ -225,6 +225,6 @@ def _box_pixels(patch: Patch, canvas: Ground) -> tuple[int, int, int, int]:
     left, right = round(x0 * canvas.width), round(x1 * canvas.width)
     top, bottom = round(y0 * canvas.height), round(y1 * canvas.height)
     if left == right or top == bottom:
-        box = ",".join(f"{end:g}" for end in patch.box)
+        box = ",".join(f"{end:g}" for end in (x0, y0, x1, y1))
         raise InputError(f"box={box} is under one pixel of a canvas of {canvas.height}x{canvas.width}; make it larger")
     return left, top, right, bottom

@@ -31,7 +31,7 @@ class ExactReader:
         aspect: width of a pixel over its height; None where the file does not say.
     """
 
-    def __init__(self, file: str | PathLike, index: FrameIndex) -> None:
+    def __init__(self, file: str | PathLike[str], index: FrameIndex) -> None:
         self._file, self._index = file, index
         self._decoder = Decoder(file)
         self.aspect = self._decoder.stream.sample_aspect_ratio
@@ -51,9 +51,9 @@ class ExactReader:
         index = self._index
         before = int(np.searchsorted(index.keys, number, side="right"))  # places to begin at, up to the frame
         nearest = int(index.keys[before - 1]) if before else 0
-        ahead = self._next is not None and self._next <= number
-        if ahead and number - self._next <= number - nearest + SEEK:
-            frame = self._forward(number, number - self._next)
+        skipped = -1 if self._next is None else number - self._next
+        if 0 <= skipped <= number - nearest + SEEK:
+            frame = self._forward(number, skipped)
             if frame is not None:
                 return frame
         for place in range(before - 1, max(-1, before - 1 - STEPS_BACK), -1):

@@ -28,7 +28,7 @@ class Tile:
 
 def spread(total: int, count: int) -> list[int]:
     """Some of the numbers 0..total-1, evenly, with the first and the last."""
-    return np.linspace(0, total - 1, count).round().astype(int).tolist()
+    return [int(number) for number in np.linspace(0, total - 1, count).round()]
 
 
 def tile_size(height: int, width: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vgen.checks import show
 from vgen.errors import InputError
@@ -23,7 +23,7 @@ ClipFile = VideoFile | PagesFile
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 
 
-def open_clip(file: str | PathLike) -> ClipFile | None:
+def open_clip(file: str | PathLike[str]) -> ClipFile | None:
     """The clip in a file, told by what it holds and not by its name; None where it is an image.
 
     Raises:
@@ -68,12 +68,15 @@ def read_media(source: Media, frames: Sequence[int] | None = None) -> np.ndarray
     if isinstance(source, np.ndarray):
         pixels = source if source.ndim == 4 else source[None]
         return pixels if frames is None else pixels[list(frames)]
-    in_memory = isinstance(source, Image.Image)
-    if in_memory and media_length(source) == 1:
-        return image_pixels(source)[None]
-    clip = PagesFile(source) if in_memory else open_clip(source)
-    if clip is None:
-        return read_image(source)[None]
+    if isinstance(source, Image.Image):
+        if media_length(source) == 1:
+            return image_pixels(source)[None]
+        clip: ClipFile = PagesFile(source)
+    else:
+        found = open_clip(source)
+        if found is None:
+            return read_image(source)[None]
+        clip = found
     return clip.read(range(clip.info.frames) if frames is None else frames, alpha=True)
 
 
@@ -98,7 +101,7 @@ def _pages_in(file: Path) -> int | None:
         try:
             with Image.open(file, formats=FORMATS) as image:
                 return len(page_numbers(image))
-        except Image.UnidentifiedImageError:
+        except UnidentifiedImageError:
             return None
 
 

@@ -20,7 +20,6 @@ from vgen.errors import InputError
 from vgen.media.clock import frames_shown
 from vgen.media.colour import FrameConverter
 from vgen.media.fast import FastReader, gives_the_same
-from vgen.media.image import read_image  # noqa
 from vgen.media.index import FrameIndex, make_index
 from vgen.media.reader import ExactReader
 
@@ -65,11 +64,13 @@ class VideoFile:
         end: when the last one is no longer shown.
     """
 
-    def __init__(self, path: str | PathLike, indexes: str | PathLike | None = None) -> None:
+    def __init__(self, path: str | PathLike[str], indexes: str | PathLike[str] | None = None) -> None:
         self._path, self._index = path, index_of(path, indexes)
         index = self._index
         self.info = VideoInfo(len(index), index.fps, index.height, index.width, index.steady, index.alpha)
         self.times, self.end = index.times, index.end
+        self._fast: FastReader | None = None
+        self._exact: tuple[ExactReader, FrameConverter] | None = None
         self._open()
 
     def shown(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -107,22 +108,20 @@ class VideoFile:
 
     def _open(self) -> None:
         self._process = os.getpid()
-        self._fast: FastReader | None = None
-        self._exact: ExactReader | None = None
-        self._converter: FrameConverter | None = None
+        self._fast = self._exact = None
         if self._index.fast:
             with suppress(RuntimeError):
                 self._fast = FastReader(self._path)
 
     def _read_exactly(self, numbers: np.ndarray, alpha: bool) -> np.ndarray:
         if self._exact is None:
-            self._exact = ExactReader(self._path, self._index)
-            self._converter = FrameConverter(self._path, self._exact.aspect)
-        info = self.info
+            opened = ExactReader(self._path, self._index)
+            self._exact = opened, FrameConverter(self._path, opened.aspect)
+        info, (reader, converter) = self.info, self._exact
         wanted, places = np.unique(numbers, return_inverse=True)
         pixels = np.empty((len(numbers), info.height, info.width, 4 if alpha else 3), np.uint8)
-        for place, frame in enumerate(self._exact.frames(wanted.tolist())):
-            pixels[places == place] = self._sized(self._converter.pixels(frame, alpha), pixels.shape[1:])
+        for place, frame in enumerate(reader.frames(wanted.tolist())):
+            pixels[places == place] = self._sized(converter.pixels(frame, alpha), pixels.shape[1:])
         return pixels
 
     def _sized(self, pixels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -134,7 +133,7 @@ class VideoFile:
         return pixels
 
 
-def open_video(path: str | PathLike, indexes: str | PathLike | None = None) -> VideoFile:
+def open_video(path: str | PathLike[str], indexes: str | PathLike[str] | None = None) -> VideoFile:
     """A video file that this thread holds open, so that the next read of it is quick. It is opened anew where the file
     has changed.
 
@@ -151,7 +150,7 @@ def open_video(path: str | PathLike, indexes: str | PathLike | None = None) -> V
     return files[key]
 
 
-def read_video(path: str | PathLike, frames: Sequence[int] | None = None, alpha: bool = False) -> np.ndarray:
+def read_video(path: str | PathLike[str], frames: Sequence[int] | None = None, alpha: bool = False) -> np.ndarray:
     """Reads a video file, or the numbered frames of it.
 
     Args:
@@ -169,7 +168,7 @@ def read_video(path: str | PathLike, frames: Sequence[int] | None = None, alpha:
     return file.read(range(file.info.frames) if frames is None else frames, alpha)
 
 
-def video_info(path: str | PathLike) -> VideoInfo:
+def video_info(path: str | PathLike[str]) -> VideoInfo:
     """The frame count, frame rate and size of a video file.
 
     Raises:
@@ -178,7 +177,7 @@ def video_info(path: str | PathLike) -> VideoInfo:
     return VideoFile(path).info
 
 
-def index_of(path: str | PathLike, indexes: str | PathLike | None = None) -> FrameIndex:
+def index_of(path: str | PathLike[str], indexes: str | PathLike[str] | None = None) -> FrameIndex:
     """The index of a video file; made unless the file is known as it is now, by place, size and time.
 
     Args:
@@ -189,7 +188,7 @@ def index_of(path: str | PathLike, indexes: str | PathLike | None = None) -> Fra
         InputError: there is no such file, or no frame of it can be decoded.
     """
     size, changed = _stamp(path)
-    return _index(os.path.realpath(path), size, changed, indexes and Path(indexes))
+    return _index(os.path.realpath(path), size, changed, Path(indexes) if indexes else None)
 
 
 @lru_cache(maxsize=IN_MEMORY)
@@ -216,7 +215,7 @@ def _keep(index: FrameIndex, indexes: Path, name: str) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _stamp(path: str | PathLike) -> tuple[int, int]:
+def _stamp(path: str | PathLike[str]) -> tuple[int, int]:
     """Size and time of change of a file."""
     try:
         about = os.stat(path)
@@ -229,7 +228,7 @@ class _OpenFiles(threading.local):
     """The files that a thread holds open: a reader has one position, so threads cannot share it."""
 
     def __init__(self) -> None:
-        self.files: OrderedDict[tuple, VideoFile] = OrderedDict()
+        self.files: OrderedDict[tuple[object, ...], VideoFile] = OrderedDict()
 
 
 _held = _OpenFiles()

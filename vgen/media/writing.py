@@ -7,12 +7,13 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer, OutputContainer
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
 from vgen.errors import InputError, TryAgain
 from vgen.files import refusal
-from vgen.media.container import reason_of
+from vgen.media.container import reason_of, tick_of
 
 CRF = 18  # visually lossless for h264
 TAGS = {
@@ -71,9 +72,8 @@ def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
             stream, start = None, 0
             for part in parts:
                 with av.open(str(part)) as container:
-                    source = container.streams.video[0]
-                    stream = stream or out.add_stream_from_template(source)
-                    start += _copy_packets(source, stream, start)
+                    stream = stream or out.add_stream_from_template(container.streams.video[0])
+                    start += _copy_packets(container, out, stream, start)
     except (OSError, av.FFmpegError) as error:
         raise _refused(path, "join the videos", error) from error
 
@@ -107,16 +107,18 @@ def _check_video(video: np.ndarray, fps: float) -> None:
         raise InputError(f"fps={fps} is not above 0")
 
 
-def _copy_packets(source: VideoStream, stream: VideoStream, start: int) -> int:
+def _copy_packets(part: InputContainer, out: OutputContainer, stream: VideoStream, start: int) -> int:
     """Copy the packets of one part, shifted by `start` ticks; returns the part's length in ticks."""
-    ticks = round(1 / (source.average_rate * source.time_base))
+    source = part.streams.video[0]
+    assert source.average_rate  # of whatever `write_video` wrote
+    ticks = round(1 / (source.average_rate * tick_of(source)))
     frames = 0
-    for packet in source.container.demux(source):
-        if packet.dts is None:  # the demuxer's closing packet
+    for packet in part.demux(source):
+        if packet.dts is None or packet.pts is None:  # the demuxer's closing packet
             continue
         packet.pts += start
         packet.dts += start
         packet.stream = stream
-        stream.container.mux(packet)
+        out.mux(packet)
         frames += 1
     return frames * ticks

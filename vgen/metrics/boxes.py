@@ -11,8 +11,10 @@ def box_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     low, high = np.maximum(one[..., :2], other[..., :2]), np.minimum(one[..., 2:], other[..., 2:])
     shared = _area(low, high)
     union = _area(one[..., :2], one[..., 2:]) + _area(other[..., :2], other[..., 2:]) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    overlap: np.ndarray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return overlap
 
 
 def _area(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    return (high - low).clip(min=0).astype(np.float64).prod(-1)
+    area: np.ndarray = (high - low).clip(min=0).astype(np.float64).prod(-1)
+    return area

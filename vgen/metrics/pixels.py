@@ -66,6 +66,7 @@ def _ssim_of_frames(prediction: Tensor, truth: Tensor) -> Tensor:
     values = structural_similarity_index_measure(
         prediction.float(), truth.float(), data_range=DATA_RANGE, reduction="none"
     )
+    assert isinstance(values, Tensor)  # and not a pair, as when its parts are asked for
     return values.mean()
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 from vgen.data.lerobot.dataset import CAMERA_PREFIX
-from vgen.data.lerobot.writer import LeRobotWriter, check_free, disk_errors
+from vgen.data.lerobot.writer import LeRobotWriter, disk_errors
 from vgen.errors import InputError
 from vgen.media.writing import CRF, write_video
+from vgen.results import DATASET, check_folder
 from vgen.simulators.settings import Recording, Shot, check, shots
 
 logger = logging.getLogger(__name__)
@@ -89,11 +90,11 @@ def record(recording: Recording, stage: type[Stage]) -> Path:
         The dataset folder.
 
     Raises:
-        InputError: settings that `check` refuses, an existing `out`, an interrupted recording with other settings, no
-            policy that succeeds, or a disk error.
+        InputError: settings that `check` refuses, an `out` that holds something, an interrupted recording with other
+            settings, no policy that succeeds, or a disk error.
     """
     check(recording)
-    check_free(recording.out)
+    check_folder(recording.out, DATASET, recording.overwrite)
     staging = recording.out.with_name(recording.out.name + ".recording")
     with disk_errors(staging):
         _claim(staging, recording)
@@ -174,7 +175,13 @@ def _film_shot(job: _Job, shot: Shot, stage: Stage) -> None:
 def _assemble(recording: Recording, stage: type[Stage], staging: Path) -> None:
     cameras = [CAMERA_PREFIX + camera for camera in recording.cameras]
     writer = LeRobotWriter(
-        recording.out, recording.fps, stage.names, cameras, robot_type=stage.robot_type, layouts=stage.layouts
+        recording.out,
+        recording.fps,
+        stage.names,
+        cameras,
+        robot_type=stage.robot_type,
+        layouts=stage.layouts,
+        overwrite=recording.overwrite,
     )
     splits: dict[str, tuple[int, int]] = {}
     for shot in tqdm(list(shots(recording)), desc="writing"):

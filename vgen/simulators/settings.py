@@ -25,6 +25,7 @@ class Recording:
     max_steps: longest episode, in control steps.
     counterfactuals: 0 records one episode per seed; K of 2 to 8 records a group of K episodes, which part in the
         middle: there the hand goes on along K different trajectories from the same state.
+    overwrite: a data set that lies at `out` is replaced when the new one is complete.
     """
 
     simulator: ClassVar[str]
@@ -43,6 +44,7 @@ class Recording:
     workers: int = 1
     max_steps: int = 150
     counterfactuals: int = 0
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,9 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[Recording]) -> Non
     tasks = f"default: all {len(kind.all_tasks)}" if len(kind.all_tasks) > 9 else f"default: {tasks}"
     steps = f"longest episode, at {kind.fps} steps/s"
     parser.add_argument("--out", type=Path, required=True, help="dataset folder to make")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a data set at --out, whole, once the new one is complete"
+    )
     parser.add_argument("--tasks", nargs="+", default=list(default["tasks"]), metavar="TASK", help=tasks)
     parser.add_argument("--train-seeds", **count, default=default["train_seeds"], help="training episodes per task")
     parser.add_argument("--test-seeds", **count, default=default["test_seeds"], help="test episodes per training task")

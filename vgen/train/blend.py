@@ -13,13 +13,13 @@ from torch import Tensor
 
 from vgen import checks
 from vgen.errors import InputError, unknown_key
-from vgen.files import whole_folder, writing
 from vgen.models import read_config
+from vgen.results import MODEL, check_folder, results_folder
 
 WEIGHTS = "*.safetensors"
 
 
-def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path) -> None:
+def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path, overwrite: bool = False) -> None:
     """Writes a model folder: that of `after`, some of whose components lie between the two models; its card says so.
     Written aside and renamed last.
 
@@ -27,14 +27,14 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path) 
         before, after: model folders, such as a pretrained one and what a run made of it.
         shares: of each component that is blended, by the name of its folder, how far it goes from `before` to `after`,
             in [0, 1].
-        folder: what to write; it must not exist.
+        folder: what to write.
+        overwrite: replaces a model that lies there.
 
     Raises:
         InputError: a component is in neither or in one model alone, cannot be read, or has other weights there; a share
-            outside [0, 1]; or the folder exists.
+            outside [0, 1]; or the folder holds something.
     """
-    if folder.exists():
-        raise InputError(f"{folder} exists; name a new folder")
+    check_folder(folder, MODEL, overwrite)
     read_config(str(after), "model_index.json")
     components = sorted(path.parent.name for path in after.glob(f"*/{WEIGHTS}"))
     for name in components:
@@ -44,7 +44,7 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path) 
             raise unknown_key(name, components, f"the components of {after}")
         checks.real(f"share of {name}", share, 0, 1)
     blended = {name: _between(before / name, after / name, share) for name, share in shares.items()}
-    with writing(folder, kept=""), whole_folder(folder) as aside, writing(folder, kept="", folder=aside):
+    with results_folder(folder, MODEL, overwrite) as aside:
         shutil.copytree(after, aside, dirs_exist_ok=True)
         for name, files in blended.items():
             for file, weights in files.items():

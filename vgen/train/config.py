@@ -15,6 +15,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vgen.errors import InputError, unknown_key
+from vgen.shipped import find
 from vgen.train.objectives import objective_class
 from vgen.train.samples import SamplesConfig
 from vgen.train.trackers import check_trackers
@@ -100,7 +101,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
             of the wrong type, or two choices do not go together.
     """
     try:
-        given = OmegaConf.merge(_read(Path(path)), OmegaConf.from_dotlist(list(overrides)))
+        given = OmegaConf.merge(_read(Path(find(path))), OmegaConf.from_dotlist(list(overrides)))
         name = OmegaConf.select(given, "objective.name")
     except (OSError, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the recipe {path}: {_one_line(error)}") from error

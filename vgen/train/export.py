@@ -16,8 +16,8 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.jsonl import read_records
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
-from vgen.files import whole_folder, writing
 from vgen.models import EGO, STATE, loading, read_config
+from vgen.results import MODEL, check_file, check_folder, results_folder
 from vgen.state.model import StateModel
 from vgen.train.logs import read_record
 from vgen.train.lora import has_lora, rename_lora
@@ -36,33 +36,40 @@ def export(
     report: str = "",
     parts: Sequence[Path] = (),
     step: int | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Writes a run's model as a diffusers folder with a README.md; written aside and renamed last. A LoRA is added to
     the weights that it was trained on; the front-end of an ego run lies in `ego/`.
 
     Args:
         run: the folder of a canvas or ego run.
-        folder: where the model goes; it must not exist.
+        folder: where the model goes.
         dtype: of the weights.
         others: runs that came before, such as the codec's, for the card.
         report: text of measured results, for the card.
         parts: runs whose models become parts of this one: of a codec (it takes the place of the run's own) or Stage I.
         step: of the run; None: its newest.
+        overwrite: replaces a model that lies at `folder`.
 
     Raises:
         InputError: the run has neither model nor checkpoint (of that step), what its LoRA adapts is gone, a part is
-            neither, or the folder exists.
+            neither, or the folder holds something.
     """
-    if folder.exists():
-        raise InputError(f"{folder} exists; name a new folder")
+    check_folder(folder, MODEL, overwrite)
     before, after = ([(part.name, read_record(part), read_curve(part)) for part in some] for some in (others, parts))
     with model_at(run, step, folder) as model:
         curve = [point for point in read_curve(run) if point.get("step", 0) <= model.record["steps"]]
-        _write(model, folder, dtype, [*before, (run.name, model.record, curve), *after], report, parts)
+        _write(model, folder, dtype, [*before, (run.name, model.record, curve), *after], report, parts, overwrite)
 
 
 def _write(
-    model: RunModel, folder: Path, dtype: torch.dtype, records: Sequence[tuple], report: str, parts: Sequence[Path]
+    model: RunModel,
+    folder: Path,
+    dtype: torch.dtype,
+    records: Sequence[tuple],
+    report: str,
+    parts: Sequence[Path],
+    overwrite: bool,
 ) -> None:
     """See `export`."""
     if has_lora(model.folder):
@@ -73,7 +80,7 @@ def _write(
     else:
         pipe = CanvasPipeline.from_pretrained(model.folder, dtype=dtype)
     states = _take_parts(pipe, parts, dtype)
-    with writing(folder, kept=""), whole_folder(folder) as aside, writing(folder, kept="", folder=aside):
+    with results_folder(folder, MODEL, overwrite) as aside:
         pipe.save_pretrained(aside)
         counts = sizes(pipe) | _save_beside(pipe, model.folder / EGO, states, aside, dtype)
         for config in aside.rglob("*.json"):
@@ -81,23 +88,25 @@ def _write(
         (aside / "README.md").write_text(card(folder.name, counts, records, report), encoding="utf-8")
 
 
-def export_lora(run: Path, file: Path, naming: str, dtype: torch.dtype, step: int | None = None) -> None:
+def export_lora(
+    run: Path, file: Path, naming: str, dtype: torch.dtype, step: int | None = None, overwrite: bool = False
+) -> None:
     """Writes a run's LoRA as one safetensors file; written aside and renamed last.
 
     Args:
         run: the folder of a canvas run with `objective.lora`.
-        file: what to write; it must not exist.
+        file: what to write.
         naming: "diffusers", "comfyui" or "kohya"; see `rename_lora`.
         dtype: of the weights.
         step: of the run; None: its newest.
+        overwrite: replaces the file where it is there.
 
     Raises:
         InputError: the run has no LoRA (of that step), or the file exists or has another ending.
     """
     if file.suffix != ".safetensors":
         raise InputError(f"{file} is no name of a LoRA file; use {file.with_name(file.name + '.safetensors')}")
-    if file.exists():
-        raise InputError(f"{file} exists; name a new file")
+    check_file(file, overwrite)
     with model_at(run, step, file) as model:
         if not has_lora(model.folder):
             raise InputError(f"{run} has no LoRA; without --lora its whole model is written")

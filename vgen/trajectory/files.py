@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -23,7 +23,8 @@ import pyarrow as pa
 
 from vgen.checks import show
 from vgen.errors import InputError, unknown_key
-from vgen.files import refusal
+from vgen.files import refusal, whole_file
+from vgen.results import check_file
 from vgen.trajectory.parquet import read_parquet, write_parquet
 from vgen.trajectory.trajectory import LAYOUTS, Trajectory
 
@@ -77,13 +78,16 @@ def read_trajectory(source: str | os.PathLike[str] | Source) -> Trajectory:
         return _from_keys(kept, source.layout)
 
 
-def write_trajectory(path: str | Path, trajectory: Trajectory, like: Source | None = None) -> None:
+def write_trajectory(
+    path: str | Path, trajectory: Trajectory, like: Source | None = None, overwrite: bool = False
+) -> None:
     """Write a trajectory beside its final place, then move it there: no half-written file is ever found.
 
     Args:
-        path: what follows its last dot is the format. Nothing may be there yet.
+        path: what follows its last dot is the format.
         trajectory: to write.
         like: for .parquet, the file that it was read from, of which all other columns of the episode are taken along.
+        overwrite: replaces the file where it is there, which otherwise is refused.
 
     Raises:
         InputError: the file exists or must not be written, the format is unknown, a parquet file has no `like` or other
@@ -93,30 +97,24 @@ def write_trajectory(path: str | Path, trajectory: Trajectory, like: Source | No
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise unknown_key(path.suffix or path.name, SUFFIXES, f"the formats of trajectories ({path})")
-    if path.exists():
-        raise InputError(f"{path} exists; give another name, or remove it")
-    aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    check_file(path, overwrite)
     try:
-        if path.suffix == ".parquet":
-            if like is None or like.path.suffix != ".parquet":
-                raise InputError(
-                    "a parquet file is written from the one that was read, for its other columns; write .npz or .json"
-                )
-            with _named(like.path):
-                write_parquet(aside, trajectory, like.path, like.column, like.episode)
-        elif path.suffix == ".npz":
-            with aside.open("wb") as file:
-                np.savez(file, **_to_keys(trajectory))
-        else:
-            aside.write_text(json.dumps(_plain(trajectory), allow_nan=False))
-        aside.rename(path)
+        with whole_file(path) as aside:
+            if path.suffix == ".parquet":
+                if like is None or like.path.suffix != ".parquet":
+                    rule = "a parquet file is written from the one that was read, for its other columns"
+                    raise InputError(f"{rule}; write .npz or .json")
+                with _named(like.path):
+                    write_parquet(aside, trajectory, like.path, like.column, like.episode)
+            elif path.suffix == ".npz":
+                with aside.open("wb") as file:
+                    np.savez(file, **_to_keys(trajectory))
+            else:
+                aside.write_text(json.dumps(_plain(trajectory), allow_nan=False))
     except OSError as error:
         raise refusal(path, error, kept="") from error
     except pa.ArrowException as error:
         raise InputError(f"{path} cannot be written: {' '.join(str(error).split())}") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -192,7 +192,7 @@ def test_missing_and_corrupt_parts_are_input_errors(edited, tmp_path):
 
 
 def test_an_existing_folder_is_left_alone(folder):
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="name another folder"):
         LeRobotWriter(folder, FPS, NAMES, CAMERAS)
 
 

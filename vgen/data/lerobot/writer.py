@@ -11,11 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vgen.checks import show
 from vgen.data.lerobot.meta import CHUNK_FILES, DATA_PATH, EPISODES_PATH, INDEX_COLUMNS, VERSION, VIDEO_PATH
 from vgen.errors import InputError
 from vgen.files import writing
 from vgen.media.video import read_video, video_info
 from vgen.media.writing import join_videos, write_video
+from vgen.results import DATASET, check_folder, put_in_place
 
 MB = 2**20
 SAMPLED_FRAMES = 4  # per episode and camera, for the pixel statistics
@@ -25,7 +27,7 @@ class LeRobotWriter:
     """Writes a LeRobot v3.0 folder, episode by episode, beside its final place until `finish`.
 
     Args:
-        path: the folder to make; nothing may be there yet.
+        path: the folder to make.
         fps: frames per second of every episode.
         names: what each dimension of each column is called, such as {"action": ["dx", "dy", "dz", "gripper"]}; its
             keys are the columns that every episode must bring.
@@ -33,10 +35,11 @@ class LeRobotWriter:
         robot_type: a name for the robot or the hand.
         data_file_mb, video_file_mb: a file is closed when it has grown past this size, 1 or more. Small video files
             open fast.
+        overwrite: a data set that lies at `path` is replaced, by `finish`.
         layouts: which trajectory layout a column has, by the column's name; told in the `info` of its feature.
 
     Raises:
-        InputError: `path` exists, its folder cannot be written to, or a size is below 1.
+        InputError: `path` holds something, its folder cannot be written to, or a size is below 1.
     """
 
     def __init__(
@@ -49,9 +52,10 @@ class LeRobotWriter:
         data_file_mb: int = 100,
         video_file_mb: int = 50,
         layouts: Mapping[str, str] | None = None,
+        overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
-        check_free(self.path)
+        check_folder(self.path, DATASET, overwrite, show(self.path))
         if min(data_file_mb, video_file_mb) < 1:
             raise InputError(f"file sizes of {data_file_mb} and {video_file_mb} MB are not 1 or more; nearest: 1")
         self._work = self.path.with_name(self.path.name + ".writing")
@@ -130,7 +134,7 @@ class LeRobotWriter:
             self._close_video_files()
             shutil.rmtree(self._work / "parts")
             self._write_meta({name: f"{start}:{stop}" for name, (start, stop) in splits.items()})
-            self._work.rename(self.path)
+            put_in_place(self._work, self.path)
 
     def _check(self, columns: Mapping[str, np.ndarray], videos: Mapping[str, np.ndarray | Path]) -> int:
         for given, known, what in ((columns, self._names, "columns"), (videos, self._cameras, "cameras")):
@@ -272,16 +276,6 @@ class _Stats:
         std = np.sqrt(np.maximum(self._square / self._count - mean**2, 0))
         values = {"min": self._low, "max": self._high, "mean": mean, "std": std}
         return {name: value.reshape(self._shape).tolist() for name, value in values.items()} | {"count": [self._count]}
-
-
-def check_free(path: Path) -> None:
-    """Refuse to write where something is.
-
-    Raises:
-        InputError: `path` exists.
-    """
-    if path.exists():
-        raise InputError(f"{path} exists already; name a new folder, or remove this one")
 
 
 def _numbered(file: int) -> dict[str, int]:

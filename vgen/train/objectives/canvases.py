@@ -14,7 +14,7 @@ from torch import Tensor
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.encoding import encode_clip, encode_frames
 from vgen.backbone.segments import Segment
-from vgen.backbone.shapes import check_frames, latent_frames
+from vgen.backbone.shapes import LatentShape, check_frames, latent_frames
 from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
@@ -120,12 +120,12 @@ class Canvases:
 
     def __init__(self, config: CanvasConfig, denoiser: VideoDenoiser, seed: int) -> None:
         self.config, self.denoiser, self.seed = config, denoiser, seed
-        self.lengths = parse_lengths(config.frames, denoiser.temporal_stride)
+        self.lengths = parse_lengths(config.frames, denoiser.strides.temporal)
         for length in self.lengths:
             check_conditions(config.conditions, length)
         for length in config.conditions.clip_frames:
             try:
-                check_frames(length, denoiser.temporal_stride)
+                check_frames(length, denoiser.strides.temporal)
             except InputError as error:
                 raise InputError(f"objective.conditions.clip_frames: {error}") from error
 
@@ -138,7 +138,7 @@ class Canvases:
         Raises:
             InputError: the data cannot be opened, or no clip is left to train on.
         """
-        self.data = open_data(self.config.data, self.lengths, self.denoiser.size_multiple, report=report)
+        self.data = open_data(self.config.data, self.lengths, self.denoiser.strides.multiple, report=report)
         self.train_clips = self._encoded(self.data.train, self.config.clips)
         self.held_clips = self._encoded(self.data.held_out, self.config.validation_clips)
         if not len(self.train_clips):
@@ -190,9 +190,10 @@ class Canvases:
 
     def tokens(self, batch: CanvasBatch) -> int:
         """Of targets and conditions."""
-        samples, _, frames, h, w = batch.latent.shape
-        given = batch.given.latent_frames(self.denoiser.temporal_stride)
-        return samples * (frames + given) * self.denoiser.tokens(h, w)
+        samples, _, frames, *size = batch.latent.shape
+        strides = self.denoiser.strides
+        frames += batch.given.latent_frames(strides.temporal)
+        return samples * LatentShape(frames, *size, strides.patch).tokens
 
     def random_loss(self, batch: CanvasBatch) -> tuple[Tensor, Tensor]:
         """The loss [B] at random diffusion times, and these times."""
@@ -224,12 +225,10 @@ class Canvases:
 
     def clip_tokens(self, bucket: Bucket) -> Tokens:
         """What the backbone reads of a clip of a bucket, from many draws of its conditions."""
-        denoiser = self.denoiser
-        area = denoiser.tokens(*(side // denoiser.vae.config.scale_factor_spatial for side in bucket.size))
-        given, target = self.given_frames(bucket.frames), latent_frames(bucket.frames, denoiser.temporal_stride)
-        return Tokens(area * target, area * float(np.mean(given)), area * max(given))
+        target, given = self.denoiser.strides.latent(bucket.frames, *bucket.size), self.given_frames(bucket.frames)
+        return Tokens(target.tokens, target.frame_tokens * float(np.mean(given)), target.frame_tokens * max(given))
 
     def given_frames(self, frames: int) -> list[int]:
         """Latent frames that are given with a clip of so many pixel frames, in many draws."""
-        rng, stride = np.random.default_rng(0), self.denoiser.temporal_stride
+        rng, stride = np.random.default_rng(0), self.denoiser.strides.temporal
         return [draw_conditions(self.config.conditions, frames, rng).latent_frames(stride) for _ in range(DRAWS)]

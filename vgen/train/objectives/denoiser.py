@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase, 
 
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.segments import Segment, target
+from vgen.backbone.shapes import Strides
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import BlockAdapter, VideoTransformer
 from vgen.canvas.pipeline import CanvasPipeline
@@ -150,24 +151,14 @@ class VideoDenoiser:
         return self.vae.device
 
     @property
-    def temporal_stride(self) -> int:
-        """N: a clip has 1 + N·k frames."""
-        return self.vae.config.scale_factor_temporal
-
-    @property
-    def size_multiple(self) -> int:
-        """Of which both sides of a frame must be multiples."""
-        return self.vae.config.scale_factor_spatial * self.transformer.config.patch_size[1]
+    def strides(self) -> Strides:
+        """How codec and transformer cut videos up."""
+        return Strides.of(self.vae.config, self.transformer.config)
 
     @property
     def text_tokens(self) -> int:
         """That the transformer reads of each sentence."""
         return text_length(self.tokenizer)
-
-    def tokens(self, height: int, width: int) -> int:
-        """Of a latent frame of so many latent pixels."""
-        _, patch_height, patch_width = self.transformer.config.patch_size
-        return (height // patch_height) * (width // patch_width)
 
     def cached(self) -> dict[str, int]:
         """Parameters of each component that training does not hold, since its answers are cached."""

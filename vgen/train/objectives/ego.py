@@ -14,7 +14,7 @@ from torch import Tensor
 from vgen.backbone.encoding import encode_frames
 from vgen.backbone.rope import temporal_position
 from vgen.backbone.segments import Segment, condition
-from vgen.backbone.shapes import latent_frames
+from vgen.backbone.shapes import LatentShape, latent_frames
 from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
@@ -90,7 +90,7 @@ class EgoObjective(VideoObjective):
         config = self.config
         if len(self.canvases.lengths) != 1:
             raise InputError(f"objective.frames={config.frames}: the ego objective takes one length, such as 17")
-        least = config.history * self.denoiser.temporal_stride
+        least = config.history * self.denoiser.strides.temporal
         if config.anchor and config.anchor_reach < least:
             rule = f"must reach back beyond {config.history} frames of history; nearest: {least}"
             raise InputError(f"objective.anchor_reach={config.anchor_reach} {rule}")
@@ -101,7 +101,7 @@ class EgoObjective(VideoObjective):
         widths = {body.layout: layout(body.layout).network.width for body in config.bodies}
         folder = Path(resolve(config.pretrained)) / EGO
         if not folder.is_dir():
-            stride = self.denoiser.temporal_stride
+            stride = self.denoiser.strides.temporal
             return EgoAdapter.for_backbone(self.transformer, stride, widths, {}, **config.adapter)
         ego = blank(EgoAdapter, folder) if on_paper() else EgoAdapter.from_pretrained(folder)
         for name in widths.keys() - ego.config.layouts.keys():
@@ -118,18 +118,17 @@ class EgoObjective(VideoObjective):
         return replace(super().outline(), bodies=bodies)
 
     def _clip_tokens(self, bucket: Bucket) -> Tokens:
-        config, denoiser = self.config, self.denoiser
-        area = denoiser.tokens(*(side // denoiser.vae.config.scale_factor_spatial for side in bucket.size))
+        config, clip = self.config, self.denoiser.strides.latent(bucket.frames, *bucket.size)
         chances = (config.anchor, config.goal)
         known, most = (1 + config.history) / 2 + sum(chances), config.history + sum(chance > 0 for chance in chances)
-        target = latent_frames(bucket.frames, denoiser.temporal_stride) - 1
-        return Tokens(area * target, area * known, area * most)
+        area = clip.frame_tokens
+        return Tokens(clip.tokens - area, area * known, area * most)
 
     def prepare(self) -> None:
         """As in the base class; and the clips and trajectories of every body."""
         self.bodies, self.held_bodies = [], []
         for config in self.config.bodies:
-            lengths, multiple = self.canvases.lengths, self.denoiser.size_multiple
+            lengths, multiple = self.canvases.lengths, self.denoiser.strides.multiple
             data = open_data(config.data, lengths, multiple, report=self.bad_data)
             self.bodies.append(self._body(config, data, data.train, config.clips))
             self.held_bodies.append(self._body(config, data, data.held_out, self.config.validation_clips))
@@ -140,7 +139,7 @@ class EgoObjective(VideoObjective):
 
     def _body(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, count: int | None) -> BodyClips:
         own = self.config
-        body = BodyClips(config, data, clips, own.history * self.denoiser.temporal_stride)
+        body = BodyClips(config, data, clips, own.history * self.denoiser.strides.temporal)
         numbers = body.clips.windows() if count is None else body.clips.spread(count)
         workers = worker_count(own.latent_workers)
         body.encode(numbers, self.denoiser.codec_folder, own.latents, workers, data.bad, own.ego_batch, self.seed)
@@ -176,7 +175,7 @@ class EgoObjective(VideoObjective):
 
     def choose_frames(self, rng: np.random.Generator) -> FrameChoice:
         """What a batch is given and asked for, as often as the config says."""
-        config, stride, frames = self.config, self.denoiser.temporal_stride, self.canvases.lengths[0]
+        config, stride, frames = self.config, self.denoiser.strides.temporal, self.canvases.lengths[0]
         single = rng.random() < config.single
         most = latent_frames(frames, stride) - 1
         least = most if rng.random() < config.whole else 1
@@ -191,9 +190,10 @@ class EgoObjective(VideoObjective):
     def tokens(self, batch: JointBatch) -> int:
         """Of both kinds."""
         ego = batch.ego
-        samples, _, _, h, w = ego.present.shape
+        samples, _, _, *size = ego.present.shape
         frames = max(1, ego.chunks.t.shape[1]) + ego.frames.shape[1]
-        return self.canvases.tokens(batch.canvas) + samples * frames * self.denoiser.tokens(h, w)
+        clip = LatentShape(frames, *size, self.denoiser.strides.patch)
+        return self.canvases.tokens(batch.canvas) + samples * clip.tokens
 
     def forward(self, batch: JointBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The losses of both kinds, [B + B'], at random diffusion times."""

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from vgen.backbone.encoding import IMAGES_AT_ONCE
-from vgen.canvas.media import place
 from vgen.canvas.pipeline import CanvasPipeline
+from vgen.canvas.placed import place
 from vgen.canvas.report import contact_sheet
-from vgen.canvas.spec import Canvas, validate
+from vgen.canvas.spec import Canvas
 from vgen.media.writing import write_video
 from vgen.train.lora import save_lora
 from vgen.train.objectives.base import Objective
@@ -51,7 +51,7 @@ class VideoObjective(Objective):
             self.parts(),
             config.data,
             canvases.lengths,
-            self.denoiser.size_multiple,
+            self.denoiser.strides.multiple,
             config.batch,
             clips=config.clips,
             cached=self.denoiser.cached(),
@@ -91,8 +91,8 @@ class VideoObjective(Objective):
     def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Canvas:
         """As in the base class: a canvas."""
         canvas = Canvas.from_yaml(spec, **overrides)
-        validate(canvas, self.denoiser.temporal_stride, self.denoiser.size_multiple)
-        place(canvas, self.denoiser.temporal_stride)  # reads its media, which now is the time to refuse
+        strides = self.denoiser.strides
+        place(canvas, strides.temporal, strides.multiple)  # reads its media, which now is the time to refuse
         self.prompts |= {canvas.prompt, canvas.negative_prompt}
         return canvas
 
@@ -105,8 +105,8 @@ class VideoObjective(Objective):
     def write_sample(self, sample: Canvas, video: np.ndarray, folder: Path) -> None:
         """As in the base class."""
         write_video(folder / "video.mp4", video, sample.fps)
-        placed = place(sample, self.denoiser.temporal_stride)
-        contact_sheet(video, placed, folder / "contact_sheet.png", sample.prompt)
+        placed = place(sample, self.denoiser.strides.temporal)
+        contact_sheet(video, placed, folder / "contact_sheet.png")
 
     def pipeline(self) -> CanvasPipeline:
         """The model as it is used; its default size is that of most clips."""

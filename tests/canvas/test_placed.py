@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vgen.canvas.media import place
+from vgen.canvas.placed import place
 from vgen.canvas.spec import Canvas, Patch
 from vgen.media.image import read_image
 from vgen.media.pixels import to_unit
-from vgen.media.placing import PlacedClip, PlacedFrame, composite, load_patch
+from vgen.media.placing import PlacedClip, PlacedFrame, load_patch
 from vgen.media.source import media_length
 from vgen.media.video import read_video
 
@@ -101,21 +101,21 @@ def test_composite_merges_the_same_frame_in_order(media):
         Patch(media / "cutout.png", -1),
         Patch(media / "dog.png", 3.5),
     )
-    placed = place(CANVAS.add(*patches))
+    canvas = place(CANVAS.add(*patches))
+    placed, merged = canvas.patches, canvas.conditions
     assert [p.patch for p in placed] == [0, 1, 2, 3]
-    merged = composite(placed)
     assert [p.frame for p in merged] == [16, 3, 3.5]
     assert torch.equal(merged[0].pixels[..., :32], placed[0].pixels[..., :32])
     assert torch.equal(merged[0].pixels[..., 32:], placed[2].pixels[..., 32:])
     assert merged[0].mask.all() and merged[0].name == "cat.png@16 + cutout.png@-1"
-    assert merged[1:] == [placed[1], placed[3]]
+    assert merged[1:] == (placed[1], placed[3])
 
 
 def test_composite_merges_clips_of_one_place_in_time_only(media):
     clip = Patch(media / "clip17.mp4", 0, range=(0, 4), mode="clip")
     left = Patch(media / "clip17.mp4", 0, range=(5, 9), mode="clip", box=(0, 0, 0.5, 1))
     other = Patch(media / "clip17.mp4", 0, range=(0, 8), mode="clip")
-    merged = composite(place(CANVAS.add(clip, left, other, Patch(media / "cat.png"))))
+    merged = place(CANVAS.add(clip, left, other, Patch(media / "cat.png"))).conditions
     assert [p.pixels.shape[1] for p in merged] == [5, 9, 32]
     [under], [over] = load_patch(clip, CANVAS), load_patch(left, CANVAS)
     assert torch.equal(merged[0].pixels[..., :32], over.pixels[..., :32])

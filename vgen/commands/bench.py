@@ -1,0 +1,48 @@
+"""Measure with a benchmark of vgen: vgen bench NAME [options]; vgen bench NAME --help tells more of each.
+
+    vgen bench canvas --data data/metaworld --model nano --split test
+    vgen bench train --recipe configs/train/nano_canvas.yaml
+
+The files are those of benchmarks/, which may also be run one by one: python benchmarks/canvas_bench.py --help
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Sequence
+
+from vgen import shipped
+from vgen.commands.options import make_parser
+from vgen.errors import Parser
+
+FILES = {
+    "canvas": ("canvas_bench", "how well a canvas model completes videos, beside simple baselines"),
+    "ego": ("ego_bench", "how well a model follows, plays, predicts and explains trajectories"),
+    "ablations": ("ego_ablations", "a table of several ego runs"),
+    "train": ("train_speed", "how fast a recipe trains here"),
+    "read": ("read_speed", "how fast and how exactly videos are read here"),
+    "crash": ("crash_test", "runs that are killed, on full disks, damaged and stopped"),
+    "fuzz": ("fuzz_inputs", "commands on damaged and odd inputs"),
+    "golden": ("golden", "values that a change of the code must leave as they are; of a checkout"),
+    "walks": ("walks", "how often a command's way through the code comes back to a file; of a checkout"),
+}
+
+
+def parser() -> Parser:
+    """The choice of a benchmark; its own options are those of its file."""
+    parser = make_parser("bench", __doc__)
+    choices = parser.add_subparsers(metavar="NAME", title="benchmarks", dest="name", required=True)
+    for name, (_, about) in FILES.items():
+        choices.add_parser(name, help=about, add_help=False)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a benchmark in this process, as if its file had been called."""
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    name = parser().parse_args(given[:1]).name
+    folder = shipped.folder("benchmarks")
+    sys.path.insert(0, str(folder))  # where the files find what they share
+    sys.argv = [f"vgen bench {name}", *given[1:]]
+    runpy.run_path(str(folder / f"{FILES[name][0]}.py"), run_name="__main__")
