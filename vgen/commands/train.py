@@ -46,12 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
     from vgen.train.config import load_config
+    from vgen.train.requirements import check_data, check_results
 
     config = load_config(options.recipe, options.overrides)
+    check_results(config, options.recipe)
     if options.dry_run:
         if first:
             print_plan(config, options.gpus)
         return
+    check_data(config, options.recipe)
     from vgen.train.distributed import end_rank  # late, so that a wrong recipe is refused at once
     from vgen.train.loop import train
     from vgen.train.stop import Stop
