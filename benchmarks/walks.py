@@ -2,17 +2,17 @@
 """Counts how often a reader who follows a command through the code comes back to a file.
 
     python benchmarks/walks.py
-    python benchmarks/walks.py --checkout ../other-worktree --files
+    python benchmarks/walks.py --checkout ../other-worktree --stays
 
 Three walks are followed with nano: `infer` from its command to its video, `rollout` from its command to its frames, and
 a training of the ego front-end from an episode (the objective's first `batch`) to its loss (its first `forward`).
 
 The rule: each function is noted when it is called for the first time, as a reader meets it, and what follows in the
 same file counts as one stay there. A return is a stay in a file that the walk has been in before. Left out is what a
-reader knows from the ground floor or need not open (errors, checks, files, notices, models, the backbone's shapes,
-precision, parallel and lora, and the rooms media, metrics and weights), and what is written down of a run (record,
-output, report, overlay). The rule goes by names alone, so that it counts every version of the code in the same way.
-Takes three minutes.
+reader knows from the ground floor or need not open (errors, checks, files, notices, models, results, moved, the
+backbone's shapes, precision, parallel and lora, and the rooms media, metrics and weights), and what is written down of
+a run (record, output, report, overlay). The rule goes by names alone, so that it counts every version of the code in
+the same way. Takes three minutes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from golden import PRESS, ROOT, SETTINGS, recipes, write_data
 
 from vgen.errors import Parser, exit_on_input_error
 
-FLOOR = {"vgen/errors.py", "vgen/checks.py", "vgen/files.py", "vgen/notices.py", "vgen/models.py"}
+FLOOR = {f"vgen/{name}.py" for name in ("errors", "checks", "files", "notices", "models", "results", "moved")}
 FLOOR_ROOMS = {"media", "metrics", "weights"}
 FLOOR_OF_BACKBONE = {"shapes", "precision", "parallel", "lora"}
 WRITTEN_DOWN = {"record", "output", "report", "overlay", "draw"}
@@ -55,10 +55,10 @@ def note(frame, event, _):
     begins = objective and code.co_name in ("batch", "forward") and name.startswith("vgen/train/objectives/")
     if begins and getattr(here, "walk", None) is None and code.co_name not in walks:
         here.walk, here.top = walks.setdefault(code.co_name, {}), frame
-    if getattr(here, "walk", None) is not None and code.co_flags & 1:  # a function, no body of a module or a class
-        here.walk.setdefault(code, name)
+    if getattr(here, "walk", None) is not None and code.co_flags & 1 and code.co_name[0] != "<":
+        here.walk.setdefault(code, (name, code.co_qualname))
 def write():
-    merged = {code: name for part in ("", "batch", "forward") for code, name in walks.get(part, {}).items()}
+    merged = {code: call for part in ("", "batch", "forward") for code, call in walks.get(part, {}).items()}
     json.dump(list(merged.values()), open(out, "w"))
 atexit.register(write)
 sys.argv = command
@@ -69,8 +69,8 @@ runpy.run_path(command[0], run_name="__main__")
 """
 
 
-def follow(checkout: Path, command: Sequence[str], work: Path, objective: bool) -> list[str]:
-    """The files of the functions that a command calls, in the order in which each is called first."""
+def follow(checkout: Path, command: Sequence[str], work: Path, objective: bool) -> list[tuple[str, str]]:
+    """The file and the name of each function that a command calls, in the order in which they are called first."""
     out = work / "walk.json"
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "2"}
     tool = str(checkout / command[0])
@@ -78,7 +78,7 @@ def follow(checkout: Path, command: Sequence[str], work: Path, objective: bool) 
     done = subprocess.run(start, cwd=checkout, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return json.loads(out.read_text())
+    return [(file, name) for file, name in json.loads(out.read_text())]
 
 
 def belongs(file: str) -> bool:
@@ -89,20 +89,21 @@ def belongs(file: str) -> bool:
     return words[-1] not in WRITTEN_DOWN and not ("backbone" in room and words[0] in FLOOR_OF_BACKBONE)
 
 
-def stays(files: Sequence[str]) -> list[str]:
-    """The files of a walk in their order, each stay once."""
-    return [file for file, _ in groupby(file for file in files if belongs(file))]
+def stays(calls: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """The stays of a walk in their order: a file, and the functions of it that are met there."""
+    inside = [call for call in calls if belongs(call[0])]
+    return [(file, [name for _, name in group]) for file, group in groupby(inside, key=lambda call: call[0])]
 
 
-def returns(walk: Sequence[str]) -> dict[str, int]:
+def returns(walk: Sequence[tuple[str, list[str]]]) -> dict[str, int]:
     """How often each file is entered again, most first."""
-    return {file: count - 1 for file, count in Counter(walk).most_common() if count > 1}
+    return {file: count - 1 for file, count in Counter(file for file, _ in walk).most_common() if count > 1}
 
 
 def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose commands are followed; default: this one")
-    parser.add_argument("--files", action="store_true", help="print the files of each walk, too")
+    parser.add_argument("--stays", action="store_true", help="print each stay, too: its file and functions")
     args = parser.parse_args()
     checkout = args.checkout.resolve()
     with tempfile.TemporaryDirectory(prefix="walks-") as folder:
@@ -118,10 +119,12 @@ def main() -> None:
         for name, command in commands.items():
             walk = stays(follow(checkout, command, work, objective=name == "train"))
             again = returns(walk)
-            print(f"{name}: {sum(again.values())} returns in {len(walk)} stays in {len(set(walk))} files")
+            print(
+                f"{name}: {sum(again.values())} returns in {len(walk)} stays in {len(walk) - sum(again.values())} files"
+            )
             print("  " + ", ".join(f"{file} {count}" for file, count in again.items()))
-            if args.files:
-                print("\n".join(f"    {file}" for file in walk))
+            if args.stays:
+                print("\n".join(f"    {file}: {', '.join(functions)}" for file, functions in walk))
 
 
 if __name__ == "__main__":

@@ -3,4 +3,4 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 ensure_venv
-exec "$VENV_PYTHON" tools/infer.py --model nano --spec configs/canvas/demo.yaml --out outputs/demo "$@"
+exec "$VENV_PYTHON" tools/infer.py --model nano --spec configs/canvas/demo.yaml --out outputs/demo --overwrite "$@"

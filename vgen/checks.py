@@ -87,7 +87,24 @@ def box(value: object, reach: float = 0.0) -> tuple[float, float, float, float]:
     (left, right), (top, bottom) = (sorted(_clip(end, low, high) for end in ends) for ends in ((x0, x1), (y0, y1)))
     near = f"; nearest: {left:g},{top:g},{right:g},{bottom:g}" if left < right and top < bottom else ""
     given = ",".join(f"{number:g}" for number in (x0, y0, x1, y1))
-    raise InputError(f"box={given} must have {low:g} <= x0 < x1 <= {high:g}, and the same for y0 and y1{near}")
+    rule = f"must have {low:g} <= x0 < x1 <= {high:g}, and the same for y0 and y1"
+    if min(x0, y0, x1, y1) >= 0 and max(x0, y0, x1, y1) >= 2:
+        rule += ", as shares of the canvas and not in pixels"
+    raise InputError(f"box={given} {rule}{near}")
+
+
+def box_in_shares(value: object, size: tuple[int, int]) -> None:
+    """Refuses a box that is plainly in pixels of a canvas of (height, width), with the shares that it would be."""
+    if not isinstance(value, Sequence) or len(value) != 4 or not all(_is_real(number) for number in value):
+        return
+    if min(value) < 0 or max(value) < 2:
+        return
+    (x0, x1), (y0, y1) = (sorted((value[at], value[at + 2])) for at in (0, 1))
+    shares = [_clip(end / side, 0, 1) for end, side in zip((x0, y0, x1, y1), (size[1], size[0]) * 2, strict=True)]
+    given, near = (",".join(f"{number:.4g}" for number in numbers) for numbers in (value, shares))
+    rule = f"looks like pixels; a box is in shares of the canvas, 0 to 1; of {size[0]}x{size[1]} pixels"
+    nearest = f"nearest: {near}" if shares[0] < shares[2] and shares[1] < shares[3] else "it lies outside"
+    raise InputError(f"box={given} {rule}, {nearest}")
 
 
 def frame_range(value: object) -> tuple[int, int]:

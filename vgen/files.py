@@ -9,8 +9,9 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
 
@@ -279,6 +280,18 @@ def sync_all(folder: str | PathLike[str]) -> None:
         for name in names:
             sync(os.path.join(parent, name))
         sync(parent)
+
+
+def package_versions(packages: Iterable[str], absent: str | None = None) -> dict[str, str | None]:
+    """The version of each package, and `absent` for those that are not installed."""
+
+    def installed(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return absent
+
+    return {package: installed(package) for package in packages}
 
 
 def file_sha256(file: str | PathLike) -> str:

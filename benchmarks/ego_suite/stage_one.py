@@ -124,7 +124,7 @@ class PolicyScores:
         }
         for name, error in answers.items():
             self._errors[seconds][name].append(error)
-        boxes = [where for part, where in truth.kind.slices() if part.kind == "box"]
+        boxes = [where for part, where in truth.spec.slices() if part.type == "box"]
         for where in boxes:
             goal = truth.values[present + ahead, where]
             found = [float(box_iou(future.values[ahead, where], goal)) for future in drawn]

@@ -6,8 +6,8 @@ import torch
 
 from vgen.backbone.segments import condition
 from vgen.ego.actions import TimedActions
-from vgen.ego.attention import rotation_at
 from vgen.ego.fusion import ActionFusion, ContextSizes, displacement
+from vgen.ego.timed_attention import rotation_at
 
 LAYOUTS = {"pose": 7, "boxes": 8}
 SIZES = ContextSizes(channels=4, patch=2, text_width=6, stride=4)

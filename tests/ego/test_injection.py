@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vgen.ego.actions import TimedActions
-from vgen.ego.injection import INJECTIONS, reach_of
+from vgen.ego.injection import INJECTIONS, action_visibility
 
 VIDEO, WIDTH, HEADS = 20, 16, 2
 HEAD = WIDTH // HEADS
@@ -33,8 +33,8 @@ def actions():
 
 
 def update(module, tokens, actions, frame_times=FRAME_TIMES, frame=FRAME, spot=SPOT):
-    reach = reach_of(frame_times, frame, spot[: len(frame)], actions, HEAD)
-    return module(tokens, reach, module.prepare(actions))
+    visibility = action_visibility(frame_times, frame, spot[: len(frame)], actions, HEAD)
+    return module(tokens, visibility, module.prepare(actions))
 
 
 @pytest.mark.parametrize("name", INJECTIONS)

@@ -4,7 +4,6 @@ import json
 import shutil
 from dataclasses import replace
 
-import accelerate
 import numpy as np
 import pytest
 import torch
@@ -17,7 +16,6 @@ from vgen.ego.adapter import EgoAdapter
 from vgen.ego.injection import INJECTIONS
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import Rollout, RolloutSettings
-from vgen.ego.world import EgoWorld, environment
 from vgen.errors import InputError
 from vgen.models import EGO
 from vgen.trajectory.statistics import Statistics
@@ -240,62 +238,6 @@ def test_the_folder_stays_a_wan_folder_and_loads_again(pipe, tmp_path):
     assert torch.equal(start(again).step(given), start(pipe).step(given))
 
 
-def test_the_world_normalises_actions_and_gives_frames(folder):
-    world = EgoWorld.from_pretrained(folder, settings=RolloutSettings(steps=2))
-    assert (world.layout, world.form, world.rate) == (LAYOUT, "absolute", 10.0)
-    frame = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
-    rows = np.random.default_rng(1).normal(size=(2, 8, WIDTH))
-    world.reset(frame, "a cat", past=rows[0, :1], futures=2, seed=3)
-    both = world.step(rows)
-    assert both.shape == (2, 8, *SIZE, 3) and both.dtype == np.uint8 and not np.array_equal(both[0], both[1])
-    world.reset(frame, "a cat", past=rows[0, :1], seed=3)
-    one = world.step(rows[0])
-    world.reset(frame, "a cat", past=rows[0, :1], seed=3)
-    assert np.array_equal(one, world.step(rows[0])) and one.shape == (8, *SIZE, 3)
-
-
-def test_the_world_is_a_gymnasium_environment(folder):
-    gymnasium = pytest.importorskip("gymnasium")
-    frame = np.zeros((*SIZE, 3), np.uint8)
-    env = environment(EgoWorld.from_pretrained(folder, settings=RolloutSettings(steps=1)), frame, "a cat")
-    assert isinstance(env, gymnasium.Env)
-    first, _ = env.reset(seed=0)
-    assert np.array_equal(first, frame)
-    observation, reward, terminated, truncated, info = env.step(np.zeros((4, WIDTH), np.float32))
-    assert env.observation_space.contains(observation) and (reward, terminated, truncated) == (0.0, False, False)
-    assert np.array_equal(info["frames"][-1], observation)
-
-
-def test_an_environment_knows_where_the_hand_is_and_draws_other_noise(folder):
-    pytest.importorskip("gymnasium")
-    world = EgoWorld.from_pretrained(folder, settings=RolloutSettings(steps=1))
-
-    def first(past, seed):
-        env = environment(world, FRAME, "a cat", past)
-        env.reset(seed=seed)
-        one = env.step(ROWS)[0]
-        env.reset()
-        return one, env.step(ROWS)[0]
-
-    (one, later), (again, _), (moved, _) = first(ROWS[:1], 0), first(ROWS[:1], 0), first(ROWS[:1] + 1, 0)
-    assert np.array_equal(one, again) and not np.array_equal(one, moved) and not np.array_equal(one, later)
-
-
-def test_an_offloaded_model_makes_the_same(folder):
-    """Layers wait elsewhere, as under --offload sequential; here the device that they come to is the CPU itself."""
-    videos = []
-    for offloaded in (False, True):
-        world = EgoWorld.from_pretrained(folder, settings=RolloutSettings(steps=1))
-        assert world.pipe._exclude_from_cpu_offload == ["ego"]
-        if offloaded:
-            for module in (world.pipe.transformer, world.pipe.vae):
-                accelerate.cpu_offload(module, "cpu")
-            assert world.pipe.transformer.device.type == "meta"
-        world.reset(FRAME, "a cat")
-        videos.append(world.step(ROWS + 0.1))
-    assert np.array_equal(*videos)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -307,37 +249,6 @@ def test_an_offloaded_model_makes_the_same(folder):
 def test_settings_that_cannot_be(pipe, settings, message):
     with pytest.raises(InputError, match=message):
         Rollout(pipe, seen(), [""], LAYOUT, RolloutSettings(**settings))
-
-
-FRAME = np.zeros((*SIZE, 3), np.uint8)
-ROWS = np.zeros((4, WIDTH))
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda world: world.step(np.zeros((4, WIDTH))), r"no frame yet; call reset"),
-        (lambda world: world.reset(FRAME.astype(float)), r"frames are float64 .* must be uint8"),
-        (lambda world: world.reset(FRAME[..., :1]), r"must be uint8 \[H, W, 3\]"),
-        (lambda world: world.reset(FRAME[:0][None][:0]), r"must be uint8"),
-        (lambda world: world.reset(np.zeros((30, 64, 3), np.uint8)), r"30x64"),
-        (lambda world: (world.reset(FRAME), world.step(np.zeros((3, WIDTH)))), r"do not fit advance=4; nearest: 4"),
-        (lambda world: (world.reset(FRAME), world.step(np.zeros((4, 3)))), r"3 columns; layout position4 has 4"),
-        (lambda world: (world.reset(FRAME), world.step(np.full((4, WIDTH), np.nan))), r"values\[0, 0\].* is nan"),
-        (lambda world: EgoWorld(world.pipe, "position5"), r"position4"),
-        (lambda world: world.reset(FRAME, futures=0), r"futures=0 must lie in 1 to"),
-        (lambda world: (world.reset(FRAME, futures=2), world.step(ROWS)), r"not of 2 futures; give \[2, 4, 4\]"),
-        (lambda world: (world.reset(FRAME), world.step(np.stack([ROWS] * 2))), r"not of 1 futures; give \[1, 4, 4\]"),
-        (lambda world: world.reset(FRAME, past=np.stack([ROWS] * 3), futures=2), r"past is of 3 futures"),
-        (lambda world: world.reset(FRAME, goals=[(FRAME, None, -3)]), r"a goal at frame -3 is not ahead; nearest: 1"),
-        (lambda world: world.reset(FRAME, goals=[(FRAME, None, np.nan)]), r"the frame of a goal=.* finite"),
-        (lambda world: world.reset(FRAME, goals=[(FRAME[:16], None, 4)]), r"the goal is of .* as large as the frames"),
-        (lambda world: world.reset(FRAME, goals=[(FRAME, np.ones((3, 3)), 4)]), r"the mask of a goal is of \[3, 3\]"),
-    ],
-)
-def test_what_a_world_refuses(folder, call, message):
-    with pytest.raises(InputError, match=message):
-        call(EgoWorld.from_pretrained(folder, settings=RolloutSettings(steps=1)))
 
 
 def test_a_model_without_a_front_end_says_so(tiny_model):

@@ -19,7 +19,7 @@ from vgen.state.language_model import new_llama
 from vgen.state.model import StateConfig, StateModel
 from vgen.trajectory.convert import convert, to_delta
 from vgen.trajectory.files import write_trajectory
-from vgen.trajectory.layouts import layout
+from vgen.trajectory.layouts import find_layout
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import Trajectory
 
@@ -41,7 +41,7 @@ def save_model(tiny_model, folder, vae, layouts=("position4",), form="absolute",
     transformer = VideoTransformer.from_pretrained(folder, subfolder="transformer", condition_attention="joint")
     torch.nn.init.normal_(transformer.proj_out.weight, std=0.5)
     transformer.save_pretrained(folder / "transformer")
-    widths = {name: layout(name).network.width for name in layouts}
+    widths = {name: find_layout(name).network.width for name in layouts}
     if "ego" in parts:
         save_front_end(folder, transformer, widths, form)
     if "state" in parts:

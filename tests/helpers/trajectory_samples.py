@@ -31,12 +31,12 @@ def sample(name, rows=40, seed=0, rate=20.0):
     for part in LAYOUTS[name].parts:
         width = len(part.columns)
         walk = rng.normal(0, 1, (1, width)) * 0.3 + np.cumsum(rng.normal(0, 0.02, (rows, width)), axis=0)
-        if part.kind == "rotation":
+        if part.type == "rotation":
             rotation = turns(rng, rows)
             walk = six(rotation) if width == 6 else rotation.as_euler("xyz")
-        elif part.kind == "pose":
+        elif part.type == "pose":
             walk = np.concatenate([walk[:, :3], six(turns(rng, rows))], axis=1)
-        elif part.kind == "flag":
+        elif part.type == "flag":
             walk = rng.integers(0, 2, (rows, width))
         blocks.append(walk)
     return Trajectory(np.concatenate(blocks, axis=1), 2.0 + np.arange(rows) / rate, layout=name)

@@ -6,9 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from vgen.canvas.spec import Canvas
 from vgen.files import file_sha256
-from vgen.inference.record import describe
-from vgen.inference.settings import RunSettings
+from vgen.inference.canvas import CANVAS_RUN
+from vgen.inference.record import describe_run
+from vgen.inference.settings import CanvasSettings
 
 
 @pytest.fixture
@@ -22,7 +24,8 @@ def lora(tmp_path):
 
 
 def recorded(lora, folder):
-    return describe(RunSettings(lora=lora and str(lora)), [], folder)["lora"]
+    settings = CanvasSettings(lora=lora and str(lora))
+    return describe_run(CANVAS_RUN, Canvas(17, 32, 64), settings, folder)["lora"]
 
 
 def test_all_that_decides_on_a_lora_is_recorded(lora, tmp_path, monkeypatch):

@@ -14,13 +14,13 @@ if importlib.util.find_spec("gymnasium_robotics") is None:
 
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
-from vgen.simulators import adroit_env
+from vgen.simulators.adroit import environment as adroit_env
 from vgen.simulators.adroit.hand import LAYOUT, LAYOUT_NAMES
-from vgen.simulators.adroit.recorder import ACTUATORS, AdroitStage, record
+from vgen.simulators.adroit.recorder import ACTUATORS, AdroitRecorder, record
 from vgen.simulators.adroit.settings import AdroitRecording, relocation
 from vgen.simulators.cameras import physics, restore
 from vgen.simulators.settings import check
-from vgen.trajectory.trajectory import layout
+from vgen.trajectory.trajectory import find_layout
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +35,7 @@ def dataset(tmp_path_factory):
 def scene():
     """The environment, its hand and one undisturbed rollout (seed 2)."""
     env, hand = adroit_env.make_env()
-    return env, hand, adroit_env.roll_out(env, hand, seed=2, max_steps=200)
+    return env, hand, adroit_env.simulate(env, hand, seed=2, max_steps=200)
 
 
 def test_a_recorded_episode_carries_the_ball_to_its_goal_and_shows_it(dataset):
@@ -54,7 +54,7 @@ def test_a_recorded_episode_carries_the_ball_to_its_goal_and_shows_it(dataset):
 
 def test_the_state_has_the_columns_of_its_layout(dataset):
     feature = dataset.info["features"]["observation.state"]
-    assert feature["info"] == {"layout": LAYOUT} and feature["names"] == layout(LAYOUT).names
+    assert feature["info"] == {"layout": LAYOUT} and feature["names"] == find_layout(LAYOUT).names
 
 
 def test_keypoints_are_a_right_hand_in_mediapipe_order(scene):
@@ -115,8 +115,8 @@ def test_inverse_kinematics_reaches_points_above_the_table(scene):
 
 def test_seeds_give_different_motions_and_the_same_ones_again(scene):
     _, _, first = scene
-    again = adroit_env.roll_out(*adroit_env.make_env(), seed=2, max_steps=200)
-    other = adroit_env.roll_out(*adroit_env.make_env(), seed=3, max_steps=200)
+    again = adroit_env.simulate(*adroit_env.make_env(), seed=2, max_steps=200)
+    other = adroit_env.simulate(*adroit_env.make_env(), seed=3, max_steps=200)
     assert np.array_equal(first.action, again.action)
     assert first.action.shape != other.action.shape or not np.allclose(first.action, other.action)
 
@@ -125,7 +125,7 @@ def test_names_of_actuators_are_those_of_the_model():
     env, _ = adroit_env.make_env()
     assert [env.model.actuator(i).name.removeprefix("A_") for i in range(env.model.nu)] == ACTUATORS
     joints = [env.model.joint(i).name for i in range(30)]
-    assert joints == ACTUATORS and len(LAYOUT_NAMES) == 72 and set(AdroitStage.layouts) < set(AdroitStage.names)
+    assert joints == ACTUATORS and len(LAYOUT_NAMES) == 72 and set(AdroitRecorder.layouts) < set(AdroitRecorder.names)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vgen.simulators.counterfactual import BRANCH_FRAME, FUTURE, HISTORY, LEAST_GAP, Scene, branches, edits
+from vgen.simulators.counterfactual import BRANCH_FRAME, FUTURE, HISTORY, LEAST_GAP, Workspace, branches, edits
 
-SCENE = Scene(np.array([-0.3, 0.4, 0.1]), np.array([0.3, 0.8, 0.3]), 0.01)
+WORKSPACE = Workspace(np.array([-0.3, 0.4, 0.1]), np.array([0.3, 0.8, 0.3]), 0.01)
 LENGTH = HISTORY + 1 + FUTURE
 
 
@@ -22,21 +22,23 @@ def path():
 
 def test_edits_start_where_the_expert_is_and_do_what_they_are_called(path):
     grip = np.linspace(0, 1, len(path))
-    found = {kind: (way, shut) for kind, way, shut in edits(np.random.default_rng(0), path, grip, SCENE)}
+    found = {kind: (way, shut) for kind, way, shut in edits(np.random.default_rng(0), path, grip, WORKSPACE)}
     assert set(found) == {"mirrored", "stopped", "redirected", "noisy"}
     for way, _ in found.values():
         assert way.shape == path.shape and np.allclose(way[0], path[0])
     assert np.allclose(found["mirrored"][0] - path[0], (path - path[0]) * [-1, 1, 1])
     assert (found["stopped"][0] == path[0]).all() and (found["stopped"][1] == grip[0]).all()
     redirected, held = found["redirected"]
-    assert (held == grip[0]).all() and np.linalg.norm(np.diff(redirected, axis=0), axis=1).max() <= SCENE.speed * 1.01
-    assert (redirected[1:] >= SCENE.low - 0.1).all() and np.linalg.norm(redirected[-1] - path[0]) > 0.1
+    assert (held == grip[0]).all() and np.linalg.norm(
+        np.diff(redirected, axis=0), axis=1
+    ).max() <= WORKSPACE.speed * 1.01
+    assert (redirected[1:] >= WORKSPACE.low - 0.1).all() and np.linalg.norm(redirected[-1] - path[0]) > 0.1
     assert np.linalg.norm(found["noisy"][0] - path, axis=1).mean() > LEAST_GAP and (found["noisy"][1] == grip).all()
 
 
 def test_branches_whose_hands_do_not_part_are_replaced(path):
     still = np.repeat(path[:1], len(path), axis=0)  # an expert that is done: its mirror image and a stop are the same
-    others = edits(np.random.default_rng(1), still, np.zeros(len(still)), SCENE)
+    others = edits(np.random.default_rng(1), still, np.zeros(len(still)), WORKSPACE)
     group = branches(still, others, lambda way, grip: way, lambda way: way, 4)
     assert group[0][0] == "expert" and {kind for kind, _ in group[1:]} <= {"redirected", "noisy"}
     gaps = [np.linalg.norm(a - b, axis=1).mean() for i, (_, a) in enumerate(group) for _, b in group[:i]]
@@ -90,11 +92,11 @@ def test_the_branches_of_a_recorded_group_are_one_to_the_last_bit_until_they_par
 def test_metaworld_goes_on_from_a_restored_state_as_it_did():
     if importlib.util.find_spec("metaworld") is None:
         pytest.skip("metaworld is not installed")
-    from vgen.simulators import metaworld_env
     from vgen.simulators.cameras import physics, restore
+    from vgen.simulators.metaworld import environment as metaworld_env
 
     env = metaworld_env.make_env("drawer-open-v3")
-    rollout = metaworld_env.roll_out(env, "drawer-open-v3", seed=0, max_steps=150)
+    rollout = metaworld_env.simulate(env, "drawer-open-v3", seed=0, max_steps=150)
     restore(env.model, env.data, rollout.physics[20])
     for k in range(20, len(rollout.action) - 1):
         env.step(rollout.action[k])

@@ -12,13 +12,14 @@ if importlib.util.find_spec("metaworld") is None:  # importorskip would import m
     pytest.skip("metaworld is not installed", allow_module_level=True)
 
 from vgen.data.lerobot.dataset import LeRobotDataset
-from vgen.errors import InputError
-from vgen.simulators import metaworld_env, recording
-from vgen.simulators.cameras import Studio
+from vgen.errors import InputError, TryAgain
+from vgen.simulators import recording
+from vgen.simulators.cameras import FrameRenderer
+from vgen.simulators.metaworld import environment as metaworld_env
 from vgen.simulators.metaworld.recorder import record
 from vgen.simulators.metaworld.settings import CAMERAS, MetaworldRecording
 from vgen.simulators.metaworld.tasks import SENTENCES, UNSEEN_TASKS
-from vgen.simulators.settings import check, shots
+from vgen.simulators.settings import check, episode_seeds
 
 TASK = "reach-v3"  # the shortest episodes
 ROOT = Path(__file__).parents[2]
@@ -37,11 +38,11 @@ def dataset(settings):
 
 @pytest.fixture(scope="module")
 def scene():
-    """An environment, its studio at 32 x 32 and one rollout."""
+    """An environment, its renderer at 32 x 32 and one rollout."""
     env = metaworld_env.make_env(TASK)
-    studio = Studio(env.model, env.data, 32, metaworld_env.CAMERAS)
-    yield env, studio, metaworld_env.roll_out(env, TASK, seed=0, max_steps=150)
-    studio.close()
+    renderer = FrameRenderer(env.model, env.data, 32, metaworld_env.CAMERAS)
+    yield env, renderer, metaworld_env.simulate(env, TASK, seed=0, max_steps=150)
+    renderer.close()
 
 
 def test_every_task_has_a_sentence_and_the_unseen_ones_exist():
@@ -84,34 +85,34 @@ def test_action_k_leads_from_row_k_to_row_k_plus_1(scene):
 
 def test_frames_drawn_afterwards_are_those_of_the_simulation(scene, monkeypatch):
     """Rollouts are drawn from stored joint positions, afterwards; frame k must be what was there before action k."""
-    env, studio, rollout = scene
+    env, renderer, rollout = scene
     live, step = [], env.step
 
     def filmed_step(action):
-        studio._aim("first_person")
-        live.append(studio._renderer.render())
+        renderer._aim("first_person")
+        live.append(renderer._renderer.render())
         return step(action)
 
     monkeypatch.setattr(env, "step", filmed_step)
-    metaworld_env.roll_out(env, TASK, seed=0, max_steps=150)
-    afterwards = studio.film(rollout.physics, "first_person")
+    metaworld_env.simulate(env, TASK, seed=0, max_steps=150)
+    afterwards = renderer.render(rollout.physics, "first_person")
     assert np.array_equal(afterwards, np.stack(live[-len(afterwards) :]))
 
 
 def test_leaving_out_what_is_not_in_view_changes_no_pixel(scene, monkeypatch):
-    _, studio, rollout = scene
+    _, renderer, rollout = scene
     states = rollout.physics[::20]
-    culled = {camera: studio.film(states, camera) for camera in CAMERAS}
-    monkeypatch.setattr(studio, "_in_view", lambda *_: np.ones_like(studio._groups, dtype=bool))
+    culled = {camera: renderer.render(states, camera) for camera in CAMERAS}
+    monkeypatch.setattr(renderer, "_in_view", lambda *_: np.ones_like(renderer._groups, dtype=bool))
     for camera in CAMERAS:
-        assert np.array_equal(culled[camera], studio.film(states, camera))
+        assert np.array_equal(culled[camera], renderer.render(states, camera))
     assert culled["eye_in_hand"].std() > 10 and culled["third_person"].std() > 10
 
 
 def test_seeds_give_different_futures_and_the_same_ones_again(scene):
     env, _, first = scene
-    other = metaworld_env.roll_out(env, TASK, seed=1, max_steps=150)
-    again = metaworld_env.roll_out(metaworld_env.make_env(TASK), TASK, seed=0, max_steps=150)
+    other = metaworld_env.simulate(env, TASK, seed=1, max_steps=150)
+    again = metaworld_env.simulate(metaworld_env.make_env(TASK), TASK, seed=0, max_steps=150)
     assert np.array_equal(first.action, again.action)
     assert first.action.shape != other.action.shape or not np.allclose(first.action, other.action)
 
@@ -128,12 +129,12 @@ def test_noise_is_correlated_in_time_and_spares_the_gripper():
 def test_an_interrupted_recording_goes_on_where_it_stopped(settings, tmp_path, monkeypatch, dataset):
     again = replace(settings, out=tmp_path / "set")
     monkeypatch.setattr(recording, "_assemble", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(InputError, match="No space left"):
+    with pytest.raises(TryAgain, match="No space left"):
         record(again)
     monkeypatch.undo()
     with pytest.raises(InputError, match="interrupted recording with other settings"):
         record(replace(again, size=32))
-    monkeypatch.setattr(recording, "_film_shots", None)  # nothing is left to film
+    monkeypatch.setattr(recording, "_record_seeds", None)  # nothing is left to record
     copy = LeRobotDataset(record(again))
     assert np.array_equal(copy.frames(0, "first_person"), dataset.frames(0, "first_person"))
 
@@ -143,9 +144,9 @@ def test_an_existing_dataset_is_left_alone(settings, dataset):
         record(settings)
 
 
-def test_the_plan_keeps_unseen_tasks_and_seeds_apart():
-    plan = list(shots(MetaworldRecording(Path("x"), tasks=[TASK, UNSEEN_TASKS[0]], train_seeds=2, unseen_seeds=1)))
-    listed = [(shot.split, shot.task, shot.seed) for shot in plan]
+def test_unseen_tasks_and_seeds_are_kept_apart():
+    settings = MetaworldRecording(Path("x"), tasks=[TASK, UNSEEN_TASKS[0]], train_seeds=2, unseen_seeds=1)
+    listed = [(seed.split, seed.task, seed.seed) for seed in episode_seeds(settings)]
     assert listed == [
         ("train", TASK, 0),
         ("train", TASK, 1),

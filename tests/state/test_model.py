@@ -20,7 +20,7 @@ from vgen.state.frame_encoder import LatentVision, load_clip
 from vgen.state.language_model import choose_trained, decoder, load_tokenizer, load_trunk, new_llama
 from vgen.state.model import WEIGHTS, StateConfig, StateModel, States
 from vgen.trajectory.statistics import Statistics
-from vgen.trajectory.trajectory import Trajectory, layout
+from vgen.trajectory.trajectory import Trajectory, find_layout
 
 LLAMA = {
     "hidden_size": 32,
@@ -38,7 +38,7 @@ CLIP = {
     "patch_size": 8,
 }
 LAYOUT = "position4"
-D = layout(LAYOUT).width
+D = find_layout(LAYOUT).width
 K = 3
 
 

@@ -88,7 +88,10 @@ SPECS = [
     (HEAD + "patches: [{source: cat.png, box: 0.5}]", "box=0.5"),
     (HEAD + "patches: [{source: cat.png, box: [0.6, 0, 0.1, 1]}]", "box=0.6,0,0.1,1 must have"),
     (HEAD + "patches: [{source: cat.png, box: [0.5, 0, 0.5, 1]}]", "box=0.5,0,0.5,1 must have"),
-    (HEAD + "patches: [{source: cat.png, box: [10, 20, 60, 80]}]", "box=10,20,60,80 must have"),
+    (
+        HEAD + "patches: [{source: cat.png, box: [10, 20, 60, 80]}]",
+        "of 32x64 pixels, nearest: 0.1562,0.625,0.9375,1",
+    ),
     (HEAD + "patches: [{source: cat.png, box: [-0.5, 0, 1, 1]}]", "nearest: 0,0,1,1"),
     (HEAD + "patches: [{source: cat.png, box: [0, 0, 0.001, 1]}]", "box=0,0,0.001,1 is under one pixel"),
     (HEAD + "patches: [{source: cat.png, as: clp}]", "as=clp must be one of frames, clip; did you mean clip?"),
@@ -129,7 +132,10 @@ SPECS = [
     (HEAD + "patches: [{source: noframes.mp4}]", "noframes.mp4"),
     (HEAD + "fps: 30\npatches: [{source: noise.mp4}]", "noise.mp4"),
     (HEAD + "patches: [cat.png]", "patches[0]: patch cat.png names no frame; write cat.png@0"),
-    (HEAD + "patches: ['cat.png@2:boxx=1']", "'boxx' is not in a patch; nearest: 'box'"),
+    (
+        HEAD + "patches: ['cat.png@2:boxx=1']",
+        "boxx of patch cat.png@2:boxx=1 is no option; known: box, mask, as, range, fit",
+    ),
 ]
 
 # The command line's form of a patch.
@@ -144,13 +150,14 @@ PATCHES = [
     ("cat.png@nan", "frame=nan"),
     ("cat.png@inf", "frame=inf"),
     ("cat.png@17", "frame=17"),
-    ("cat.png@0:boxes=1", "'boxes' is not in a patch; nearest: 'box'"),
+    ("cat.png@0:box=8,4,40,20", "as shares of the canvas and not in pixels"),
+    ("cat.png@0:boxes=1", "boxes of patch cat.png@0:boxes=1 is no option; known: box, mask, as, range, fit"),
     ("cat.png@0:box=0,0,1", "box=[0.0, 0.0, 1.0]"),
     ("cat.png@0:box=a,b,c,d", "box=a,b,c,d"),
     ("cat.png@0:box=", "box=''"),
     ("cat.png@0:box=nan,0,1,1", "box=[nan, 0.0, 1.0, 1.0]"),
     ("cat.png@0:box=0,0,1,1:box=0,0,1,1", "gives box twice"),
-    ("cat.png@0:frame=3", "gives frame twice"),
+    ("cat.png@0:frame=3", "frame of patch cat.png@0:frame=3 is no option"),
     ("cat.png@0:mask=", "mask=''"),
     ("cat.png@0:as=video", "as=video"),
     ("clip9.mp4@0:range=3", "range=3 must be FIRST-LAST"),

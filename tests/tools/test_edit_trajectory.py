@@ -13,7 +13,7 @@ from trajectory_samples import sample
 
 from vgen.trajectory.convert import to_delta
 from vgen.trajectory.edits import mirror, stop
-from vgen.trajectory.files import Source, read_trajectory, write_trajectory
+from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 from vgen.trajectory.layouts import table
 
 TOOL = Path(__file__).parents[2] / "tools" / "edit_trajectory.py"
@@ -71,7 +71,8 @@ def test_it_writes_the_format_that_it_reads(run, folder, suffix):
     code, out, err = run("--trajectory", f"hand.{suffix}", *edits, "--out", f"out.{suffix}", *extra)
     assert (code, err) == (0, "")
     assert "wrote out." in out and "20 rows of position4" in out
-    made, wanted = read_trajectory(Source(Path(f"out.{suffix}"))), stop(mirror(sample("position4", rows=20)), 2.5)
+    made = read_trajectory(TrajectoryFile(Path(f"out.{suffix}")))
+    wanted = stop(mirror(sample("position4", rows=20)), 2.5)
     np.testing.assert_allclose(made.values, wanted.values, atol=1e-6)
     np.testing.assert_array_equal(made.times, wanted.times)
 

@@ -16,13 +16,13 @@ from ego_models import hand, save_model
 from PIL import Image
 
 from vgen.errors import InputError, exit_on_input_error
-from vgen.inference.ego import answer
-from vgen.inference.ego.prepare import _check_whole
-from vgen.inference.ego.question import Start
-from vgen.inference.ego.view import open_view
+from vgen.inference.ego import generate
+from vgen.inference.ego.inputs import check_uncut
+from vgen.inference.ego.observation import open_observation
+from vgen.inference.ego.spec import Start
 from vgen.media.video import read_video, video_info
 from vgen.trajectory import overlay as draw
-from vgen.trajectory.files import Source, read_trajectory, write_trajectory
+from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 
 ROOT = Path(__file__).parents[2]
 FILES = ["contact_sheet.png", "run.json", "trajectory.json", "trajectory.mp4", "trajectory.npz", "video.mp4"]
@@ -62,7 +62,7 @@ def recorded(folder: str) -> dict:
 
 
 def used(folder: str):
-    return read_trajectory(Source(Path(folder, "trajectory.npz")))
+    return read_trajectory(TrajectoryFile(Path(folder, "trajectory.npz")))
 
 
 def test_a_trajectory_drives_a_video(run, capsys, tmp_path, ego_media):
@@ -76,7 +76,7 @@ def test_a_trajectory_drives_a_video(run, capsys, tmp_path, ego_media):
     assert np.abs(read_video("out/video.mp4", [0])[0] - start).mean() < 12
     path = used("out")
     assert len(path) == 13 and np.allclose(path.times, np.arange(13) / 20)
-    given = read_trajectory(Source(ego_media / "hand.npz"))
+    given = read_trajectory(TrajectoryFile(ego_media / "hand.npz"))
     assert np.allclose(path.values, given.values[:13], atol=1e-6)
     record = recorded("out")
     assert record["question"]["start"]["path"] == "../media/frame.png" and record["settings"]["model"] == "../tiny"
@@ -111,7 +111,7 @@ def test_an_episode_gives_text_past_and_trajectory(run):
     record, path = recorded("out"), used("out")
     assert record["frames"] == 15 and len(path) == 16  # all that follow: three whole steps and a part of one
     assert video_info("out/video.mp4").frames == 16
-    own = read_trajectory(Source(Path("media/episodes/data/chunk-000/file-000.parquet"), episode=2))
+    own = read_trajectory(TrajectoryFile(Path("media/episodes/data/chunk-000/file-000.parquet"), episode=2))
     assert np.allclose(path.values, own.values[8:24], atol=1e-5)
     sheet = Image.open("out/contact_sheet.png")
     run(*TINY, "--start", EPISODE, "--text", "close it", "--out", "text")
@@ -151,11 +151,12 @@ def test_a_policy_goes_on_in_turns(run, capsys):
     record, path = recorded("out"), used("out")
     assert len(record["texts"]) == 3  # of 4 frames each: 3 steps at 10 per second are 6 frames, 4 in whole steps
     assert len(path) == 13 and np.allclose(path.times, np.arange(13) / 20)
-    own = read_trajectory(Source(Path("media/episodes/data/chunk-000/file-000.parquet"), episode=2))
+    own = read_trajectory(TrajectoryFile(Path("media/episodes/data/chunk-000/file-000.parquet"), episode=2))
     assert np.allclose(path.values[0], own.values[8], atol=1e-5)
     assert not np.allclose(path.values[12], own.values[20], atol=1e-3)
     output = capsys.readouterr().out
-    assert "policy: position4" in output and "text: " in output
+    assert "policy: position4" in output and "text, as given: open drawer 2\n" in output
+    assert recorded("out")["text"] == "open drawer 2" and "text, as the policy wrote it: " in output
     run("--from", "out/run.json", "--out", "again")
     assert recorded("again")["frames_sha256"] == record["frames_sha256"]
     run(*TINY, "--mode", "policy", "--start", "media/frame.png", "--trajectory", "media/hand.npz", "--out", "image")
@@ -318,7 +319,7 @@ def test_what_is_wrong_is_said_in_one_line_before_the_model_is_loaded(
     Path("wan").symlink_to(tiny_model)
     Path("front").symlink_to(damaged)
     for name in ("load_pipeline", "StateModel", "load_vae"):
-        monkeypatch.setattr(answer, name, lambda *_, **__: pytest.fail("the model was loaded"))
+        monkeypatch.setattr(generate, name, lambda *_, **__: pytest.fail("the model was loaded"))
     options = {key: value for key, value in (GOOD | change).items() if value is not None}
     with pytest.raises(SystemExit) as stop:
         exit_on_input_error(lambda: run(*[word for pair in options.items() for word in pair]))
@@ -335,7 +336,7 @@ def test_a_run_is_not_written_over_unasked_and_then_replaced_whole(run, monkeypa
         with pytest.raises(InputError, match=r"out=out holds the results of a run already; .*--overwrite"):
             run(*again)
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr(answer, "contact_sheet", Mock(side_effect=KeyboardInterrupt))
+        broken.setattr(generate, "contact_sheet", Mock(side_effect=KeyboardInterrupt))
         run(*explain, "--overwrite")
     assert {file.name: file.read_bytes() for file in Path("out").iterdir()} == before
     run(*explain, "--overwrite")
@@ -369,12 +370,12 @@ def test_an_episode_whose_own_trajectory_is_unknown_takes_one_from_a_file(run):
 
 
 def test_boxes_in_an_image_that_is_cut_are_refused(damaged, ego_media):
-    view = open_view(Start(str(ego_media / "square.png")), (32, 64), None, "observation.state")
-    assert view.cut
+    observation = open_observation(Start(str(ego_media / "square.png")), (32, 64), None, "observation.state")
+    assert observation.cut
     with pytest.raises(InputError, match=r"square\.png would be cut .* hand_boxes is in shares of whole images"):
-        _check_whole(view, "hand_boxes")
-    _check_whole(view, "position4")
-    _check_whole(replace(view, cut=False), "hand_boxes")
+        check_uncut(observation, "hand_boxes")
+    check_uncut(observation, "position4")
+    check_uncut(replace(observation, cut=False), "hand_boxes")
 
 
 def test_a_choice_among_layouts_is_made_by_the_trajectory_or_asked_for(run, damaged, capsys):

@@ -15,17 +15,17 @@ from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.data.opening import DataConfig
 from vgen.ego.actions import timed_actions
 from vgen.errors import InputError
-from vgen.inference.ego.drive import drive_by, enough, future_of, past_of, read_known
-from vgen.inference.ego.question import Start
-from vgen.inference.ego.view import open_view
+from vgen.inference.ego.observation import open_observation
+from vgen.inference.ego.spec import Start
+from vgen.inference.ego.trajectories import actions_of, frames_driven, future_of, past_of, read_known
 from vgen.state.predict import _past
 from vgen.train.objectives.bodies import BodyConfig
 from vgen.train.objectives.ego import EgoConfig, EgoObjective
 from vgen.train.objectives.ego_data import EgoBodyConfig
 from vgen.train.objectives.state_data import StateBody
-from vgen.trajectory.files import Source, read_trajectory, write_trajectory
+from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 from vgen.trajectory.statistics import Statistics
-from vgen.trajectory.trajectory import Trajectory, layout
+from vgen.trajectory.trajectory import Trajectory, find_layout
 
 T, FPS = 41, 10
 CAMERA = "observation.images.main"
@@ -60,7 +60,7 @@ def root(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("angles")
     save_tiny_wan(folder / "wan")
     values = turning() if request.param == "as it is" else branched(turning())
-    writer = LeRobotWriter(folder / "hands", FPS, {"observation.state": layout("pose7").names}, [CAMERA])
+    writer = LeRobotWriter(folder / "hands", FPS, {"observation.state": find_layout("pose7").names}, [CAMERA])
     for _ in range(2):
         writer.add_episode({"observation.state": values}, {CAMERA: np.zeros((T, 16, 32, 3), np.uint8)}, "turn")
     writer.finish()
@@ -89,7 +89,7 @@ def config_of(root, form, **change):
     return EgoConfig(**given | change)
 
 
-def prepared(config):
+def inputs(config):
     objective = EgoObjective(config, seed=0)
     objective.prepare()
     return objective
@@ -105,28 +105,28 @@ def plain(form):
 
 def rolled(known, form, reach):
     """The rows that a rollout at frame START tells the network of, past and future."""
-    future = future_of(known, FPS, enough(known, FPS))
-    drive = drive_by(future, past_of(known, FPS, reach), form)
-    return torch.cat([timed_actions([part], plain(form), 0).values[0] for part in (drive.past, drive.actions)])
+    future = future_of(known, FPS, frames_driven(known, FPS))
+    actions = actions_of(future, past_of(known, FPS, reach), form)
+    return torch.cat([timed_actions([part], plain(form), 0).values[0] for part in (actions.past, actions.future)])
 
 
 @pytest.mark.parametrize("form", ["absolute", "relative", "delta"])
 def test_training_rollouts_and_the_benchmark_read_one_file_alike(root, form):
-    objective = prepared(config_of(root, form, clips=1))
+    objective = inputs(config_of(root, form, clips=1))
     (body,), name = objective.bodies, str(root / "hands")
     trained = timed_actions([body._through(body.clips.number(0, START))], plain(form), -body._reach).values[0]
     assert trained.shape == (25 - (form == "delta"), 10)
     assert np.abs(np.diff(trained[:, :9], axis=0)).max() < 0.05  # through pi, without a jump
-    file = read_known(Source(root / "hand.npz"), START / FPS, None)
-    episode = open_view(Start(name, START, 0), (16, 32), "pose7", "observation.state", needed=True).recorded
-    measured = timed_actions([read_trajectory(Source(root / "hand.npz"))], plain(form), -START).values[0]
+    file = read_known(TrajectoryFile(root / "hand.npz"), START / FPS, None)
+    episode = open_observation(Start(name, START, 0), (16, 32), "pose7", "observation.state", needed=True).recorded
+    measured = timed_actions([read_trajectory(TrajectoryFile(root / "hand.npz"))], plain(form), -START).values[0]
     rows = [rolled(file, form, body._reach), rolled(episode, form, body._reach), measured]
     for each in rows:
         np.testing.assert_allclose(each[: len(trained)], trained, atol=2e-6)
 
 
 def test_the_front_end_takes_rows_as_wide_as_the_network_reads_them(root):
-    objective = prepared(config_of(root, "absolute"))
+    objective = inputs(config_of(root, "absolute"))
     assert objective.ego.config.layouts == {"pose7": 10}
     loss, _ = objective(objective.batch(0, 0, 1, 0.0))
     assert torch.isfinite(loss).all()
@@ -138,7 +138,7 @@ def test_stage_one_reads_steps_alike_in_training_and_in_use(root):
     statistics = body.normalise(None, 1, 0)
     assert statistics.centre.shape == (10,)
     model = SimpleNamespace(config=SimpleNamespace(layouts={"pose7": 10}, history=8), statistics={"pose7": statistics})
-    used, valid = _past(model, "pose7", read_trajectory(Source(root / "hand.npz")), float(FPS))
+    used, valid = _past(model, "pose7", read_trajectory(TrajectoryFile(root / "hand.npz")), float(FPS))
     assert valid.all()
     np.testing.assert_allclose(
         used[0], statistics.normalise(episode.steps)[-8:], atol=2e-4
@@ -146,7 +146,7 @@ def test_stage_one_reads_steps_alike_in_training_and_in_use(root):
 
 
 def test_data_in_another_unit_than_a_pretrained_model_knows_is_refused(root):
-    own = Statistics.fit([read_trajectory(Source(root / "hand.npz"))], "mean_std")
+    own = Statistics.fit([read_trajectory(TrajectoryFile(root / "hand.npz"))], "mean_std")
     objective = EgoObjective(config_of(root, "absolute", clips=1), seed=0)
     objective.ego.register_to_config(statistics={"pose7": own.to_json()})
     objective.prepare()

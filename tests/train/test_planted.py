@@ -31,7 +31,7 @@ from vgen.train.checkpoint.folder import checkpoints
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.model_at import model_at
-from vgen.trajectory.files import Source, read_trajectory
+from vgen.trajectory.files import TrajectoryFile, read_trajectory
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_a_data_set(trap, tmp_path):
 
 def test_trajectories_recipes_and_specs(trap, tmp_path):
     for name in ("hand.npz", "hand.npy", "hand.json", "hand.parquet", "hand.csv", "hand.pkl"):
-        assert said(lambda: read_trajectory(Source(trap.plant(tmp_path / name), "position4")))  # noqa: B023
+        assert said(lambda: read_trajectory(TrajectoryFile(trap.plant(tmp_path / name), "position4")))  # noqa: B023
     for name in ("recipe.yaml", "recipe.json", "recipe.pkl"):
         path = trap.plant(tmp_path / name)
         assert said(lambda: load_config(path))  # noqa: B023

@@ -17,8 +17,8 @@ from vgen.trajectory.conventions import (
     pose7_to_rlbench,
     wrist_poses,
 )
-from vgen.trajectory.convert import mirror, to_absolute, to_delta
-from vgen.trajectory.trajectory import Trajectory, layout
+from vgen.trajectory.convert import mirror_scene, to_absolute, to_delta
+from vgen.trajectory.trajectory import Trajectory, find_layout
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
 TIPS = [4, 8, 12, 16, 20]
@@ -51,8 +51,8 @@ def two_hands(rows=12, seed=0):
 def test_mano_to_mediapipe_moves_every_joint_by_its_name():
     given = sample("keypoints_mano")
     out = mano_to_mediapipe(given)
-    for column, name in enumerate(layout("keypoints").names):
-        before = layout("keypoints_mano").names.index(name)
+    for column, name in enumerate(find_layout("keypoints").names):
+        before = find_layout("keypoints_mano").names.index(name)
         np.testing.assert_array_equal(out.values[:, column], given.values[:, before])
 
 
@@ -130,8 +130,8 @@ def test_actions_of_cosmos_and_back():
 def test_mirrored_keypoints_make_the_mirrored_pose():
     given, camera, _ = two_hands()
     flip = np.diag([-1.0, 1, 1, 1])
-    one = keypoints_to_hand_pose57(mirror(given), flip @ camera @ flip)
-    np.testing.assert_allclose(one.values, mirror(keypoints_to_hand_pose57(given, camera)).values, **CLOSE)
+    one = keypoints_to_hand_pose57(mirror_scene(given), flip @ camera @ flip)
+    np.testing.assert_allclose(one.values, mirror_scene(keypoints_to_hand_pose57(given, camera)).values, **CLOSE)
 
 
 def test_a_row_without_one_of_the_hands_is_not_valid():

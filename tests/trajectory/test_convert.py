@@ -9,7 +9,7 @@ from vgen.errors import InputError
 from vgen.trajectory.convert import (
     convert,
     frame_numbers,
-    mirror,
+    mirror_scene,
     resample,
     resample_rate,
     to_absolute,
@@ -17,7 +17,7 @@ from vgen.trajectory.convert import (
     to_delta,
     to_relative,
 )
-from vgen.trajectory.layouts import layout
+from vgen.trajectory.layouts import find_layout
 from vgen.trajectory.rotations import to_columns, to_matrices
 from vgen.trajectory.trajectory import Trajectory
 
@@ -158,21 +158,21 @@ def test_a_new_row_beside_a_row_that_is_not_valid_is_not_valid():
 @pytest.mark.parametrize("form", ["absolute", "relative", "delta"])
 def test_mirrored_twice(name, form):
     given = convert(sample(name), form)
-    once = mirror(given)
+    once = mirror_scene(given)
     assert np.abs(once.values - given.values).max() > 0.05
-    same(mirror(once), given)
+    same(mirror_scene(once), given)
 
 
 @pytest.mark.parametrize("name", [name for name in LAYOUT_NAMES if name != "adroit_hand"])
 @pytest.mark.parametrize("form", ["relative", "delta"])
 def test_mirroring_goes_before_or_after_a_change_of_form(name, form):
     given = sample(name)
-    same(mirror(convert(given, form)), convert(mirror(given), form))
+    same(mirror_scene(convert(given, form)), convert(mirror_scene(given), form))
 
 
 def test_a_mirrored_box_fits_the_image_turned_over():
     values = [[0.1, 0.2, 0.3, 0.6, 0.5, 0.1, 0.9, 0.4, 1, 0]]
-    out = mirror(Trajectory(values, [0], layout="hand_boxes")).values[0]
+    out = mirror_scene(Trajectory(values, [0], layout="hand_boxes")).values[0]
     np.testing.assert_allclose(out, [0.1, 0.1, 0.5, 0.4, 0.7, 0.2, 0.9, 0.6, 0, 1], **CLOSE)
 
 
@@ -185,12 +185,12 @@ def test_mirrored_fingertips_stay_with_their_wrist():
         motion = to_matrices(rows.values[:, pose : pose + 9].astype(float))
         return np.einsum("tij,tpj->tpi", motion[:, :3, :3], local) + motion[:, None, :3, 3]
 
-    np.testing.assert_allclose(tips(mirror(given), 9, 18), tips(given, 33, 42) * [-1, 1, 1], **CLOSE)
+    np.testing.assert_allclose(tips(mirror_scene(given), 9, 18), tips(given, 33, 42) * [-1, 1, 1], **CLOSE)
 
 
 def test_a_single_right_hand_is_not_mirrored():
     with pytest.raises(InputError, match="makes a left one"):
-        mirror(sample("adroit_hand"))
+        mirror_scene(sample("adroit_hand"))
 
 
 def test_columns_of_rotations_come_back():
@@ -240,4 +240,4 @@ def test_a_row_that_is_no_rotation_is_refused():
 def test_adroit_steps_are_in_the_world():
     given = sample("adroit_hand")
     np.testing.assert_allclose(to_delta(given).values[:, 9:], np.diff(given.values[:, 9:], axis=0), **CLOSE)
-    assert layout("adroit_hand").names[9:12] == ["right_wrist_x", "right_wrist_y", "right_wrist_z"]
+    assert find_layout("adroit_hand").names[9:12] == ["right_wrist_x", "right_wrist_y", "right_wrist_z"]

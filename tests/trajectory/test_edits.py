@@ -15,8 +15,8 @@ CLOSE = {"atol": 1e-5, "rtol": 0}
 
 
 def places(trajectory, body=None):
-    kind = trajectory.kind
-    return trajectory.values[:, kind.place(body or kind.bodies[0])].mean(axis=1)
+    spec = trajectory.spec
+    return trajectory.values[:, spec.place(body or spec.bodies[0])].mean(axis=1)
 
 
 def straight(rows=21, rate=10.0):
@@ -26,7 +26,7 @@ def straight(rows=21, rate=10.0):
 
 
 def zeros(trajectory):
-    return [0.0] * len(trajectory.kind.place(trajectory.kind.bodies[0])[0])
+    return [0.0] * len(trajectory.spec.place(trajectory.spec.bodies[0])[0])
 
 
 EVERY = {
@@ -34,7 +34,7 @@ EVERY = {
     "shift": lambda t: shift(t, [value + 0.2 for value in zeros(t)]),
     "scale": lambda t: scale(t, 2.0),
     "stop": lambda t: stop(t, t.times[5]),
-    "redirect": lambda t: redirect(t, zeros(t), body=t.kind.bodies[0]),
+    "redirect": lambda t: redirect(t, zeros(t), body=t.spec.bodies[0]),
 }
 
 
@@ -54,12 +54,12 @@ def test_every_edit_of_every_layout_keeps_the_start_and_the_times(edit, name):
 def test_a_body_moves_as_a_whole(name):
     given = sample(name)
     made = shift(given, [0.3, 0.1, 0.2][: len(zeros(given))], blend=0.5, body="right")
-    offsets = [made.values[:, point] - given.values[:, point] for point in given.kind.points("right")]
+    offsets = [made.values[:, point] - given.values[:, point] for point in given.spec.points("right")]
     for offset in offsets:
         np.testing.assert_allclose(offset, offsets[0], **CLOSE)
     np.testing.assert_allclose(offsets[0][-1], [0.3, 0.1, 0.2][: offsets[0].shape[1]], **CLOSE)
-    moved = {column for point in given.kind.points("right") for column in point}
-    kept = [column for column in range(given.kind.width) if column not in moved]
+    moved = {column for point in given.spec.points("right") for column in point}
+    kept = [column for column in range(given.spec.width) if column not in moved]
     np.testing.assert_array_equal(made.values[:, kept], given.values[:, kept])
 
 
@@ -114,7 +114,7 @@ def test_stop_holds_orientation_and_one_of_two_hands_and_never_the_camera():
 @pytest.mark.parametrize("name", LAYOUT_NAMES)
 def test_redirect_ends_at_the_point_and_is_smooth(name):
     given = sample(name)
-    body, goal = given.kind.bodies[-1], np.array([0.4, -0.2, 0.7][: len(zeros(given))])
+    body, goal = given.spec.bodies[-1], np.array([0.4, -0.2, 0.7][: len(zeros(given))])
     made = redirect(given, goal, start=given.times[10], body=body)
     np.testing.assert_allclose(places(made, body)[-1], goal, **CLOSE)
     np.testing.assert_array_equal(made.values[:11], given.values[:11])

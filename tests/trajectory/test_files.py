@@ -14,8 +14,8 @@ from trajectory_samples import LAYOUT_NAMES, sample, with_gap
 from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.errors import InputError, TryAgain
 from vgen.trajectory.convert import to_delta
-from vgen.trajectory.files import Source, read_trajectory, write_trajectory
-from vgen.trajectory.layouts import layout
+from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
+from vgen.trajectory.layouts import find_layout
 from vgen.trajectory.parquet import layout_of_feature
 from vgen.trajectory.trajectory import Trajectory
 
@@ -34,7 +34,7 @@ def test_written_and_read(tmp_path, name, suffix):
     for k, given in enumerate([sample(name), to_delta(with_gap(sample(name), 3, 4))]):
         path = tmp_path / f"{k}{suffix}"
         write_trajectory(path, given)
-        same(read_trajectory(Source(path)), given)
+        same(read_trajectory(TrajectoryFile(path)), given)
         same(read_trajectory(str(path)), given)
     assert sorted(file.name for file in tmp_path.iterdir()) == [f"0{suffix}", f"1{suffix}"]  # nothing left aside
 
@@ -44,28 +44,28 @@ def test_json_by_hand(tmp_path):
     path.write_text(
         '{"values": [[0, 0, 0, 1], null], "times": [0, 0.1], "valid": [true, false], "layout": "position4"}'
     )
-    assert read_trajectory(Source(path)).valid.tolist() == [True, False]
+    assert read_trajectory(TrajectoryFile(path)).valid.tolist() == [True, False]
     path.write_text('{"values": [null, [0, 0, 0, 1]], "times": [0, 0.1], "layout": "position4"}')
-    assert read_trajectory(Source(path)).valid.tolist() == [False, True]
+    assert read_trajectory(TrajectoryFile(path)).valid.tolist() == [False, True]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_json_as_other_programs_write_it(tmp_path, encoding):
     (tmp_path / "t.json").write_text(plain(), encoding=encoding)
-    assert len(read_trajectory(Source(tmp_path / "t.json"))) == 3
+    assert len(read_trajectory(TrajectoryFile(tmp_path / "t.json"))) == 3
 
 
 def test_a_text_that_is_too_large_is_not_read(tmp_path):
     with (tmp_path / "t.json").open("wb") as file:
         file.truncate(2**29)  # takes no room on the disk
     with pytest.raises(InputError, match=r"holds 0.5 GiB; a trajectory in .json has at most 0.25 GiB"):
-        read_trajectory(Source(tmp_path / "t.json"))
+        read_trajectory(TrajectoryFile(tmp_path / "t.json"))
 
 
 @pytest.fixture
 def dataset(tmp_path):
     """A LeRobot folder of two episodes with `position4` as state."""
-    names = {"observation.state": layout("position4").names, "action": ["dx", "dy", "dz", "gripper"]}
+    names = {"observation.state": find_layout("position4").names, "action": ["dx", "dy", "dz", "gripper"]}
     writer = LeRobotWriter(tmp_path / "d", 20, names, [])
     for k in range(2):
         state = sample("position4", rows=6, seed=k).values
@@ -75,18 +75,18 @@ def dataset(tmp_path):
 
 
 def test_an_episode_of_a_lerobot_data_set(dataset):
-    given = read_trajectory(Source(dataset, episode=1))
+    given = read_trajectory(TrajectoryFile(dataset, episode=1))
     np.testing.assert_array_equal(given.values, sample("position4", rows=6, seed=1).values)
     np.testing.assert_allclose(given.times, np.arange(6) / 20, atol=1e-7)
     assert (given.layout, given.form) == ("position4", "absolute")  # found by the names of its columns
 
 
 def test_parquet_written_back_keeps_all_other_columns(dataset, tmp_path):
-    source = Source(dataset, episode=1)
+    source = TrajectoryFile(dataset, episode=1)
     given = read_trajectory(source)
     moved = Trajectory(given.values + 1, given.times, layout="position4")
     write_trajectory(tmp_path / "out.parquet", moved, source)
-    same(read_trajectory(Source(tmp_path / "out.parquet")), moved)  # one episode, and its layout in the file
+    same(read_trajectory(TrajectoryFile(tmp_path / "out.parquet")), moved)  # one episode, and its layout in the file
     before, after = pq.read_table(dataset), pq.read_table(tmp_path / "out.parquet")
     assert after.schema.equals(before.schema)
     kept = [name for name in before.column_names if name != "observation.state"]
@@ -238,7 +238,7 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path, name, write, named):
     path = tmp_path / name
     write(path)
     with pytest.raises(InputError) as refused:
-        read_trajectory(Source(path))
+        read_trajectory(TrajectoryFile(path))
     message = str(refused.value)
     assert named in message and str(path) in message and "\n" not in message
 
@@ -274,7 +274,7 @@ def test_bad_columns_are_refused_in_one_line(tmp_path, change, source, named):
     path = tmp_path / "t.parquet"
     pq.write_table(frames(**change), path)
     with pytest.raises(InputError) as refused:
-        read_trajectory(Source(path, **source))
+        read_trajectory(TrajectoryFile(path, **source))
     assert named in str(refused.value) and str(path) in str(refused.value) and "\n" not in str(refused.value)
 
 
@@ -293,7 +293,7 @@ def test_rows_of_any_list_type_in_any_order_where_null_is_not_valid(tmp_path, ki
         }
     )
     pq.write_table(rows, tmp_path / "t.parquet")
-    read = read_trajectory(Source(tmp_path / "t.parquet", layout="position4"))
+    read = read_trajectory(TrajectoryFile(tmp_path / "t.parquet", layout="position4"))
     assert read.values[:, 0].tolist()[:2] == [0, 1] and read.values[3].tolist() == [3.0] * 4
     assert read.valid.tolist() == [True, True, False, True] and np.allclose(read.times, np.arange(4) / 10)
 
@@ -301,10 +301,10 @@ def test_rows_of_any_list_type_in_any_order_where_null_is_not_valid(tmp_path, ki
 def test_no_rows_and_another_layout(tmp_path):
     pq.write_table(frames().slice(0, 0), tmp_path / "t.parquet")
     with pytest.raises(InputError, match="no rows"):
-        read_trajectory(Source(tmp_path / "t.parquet", layout="position4"))
+        read_trajectory(TrajectoryFile(tmp_path / "t.parquet", layout="position4"))
     write_trajectory(tmp_path / "t.npz", sample("position4"))
     with pytest.raises(InputError, match="the layout is position4, not pose7"):
-        read_trajectory(Source(tmp_path / "t.npz", "pose7"))
+        read_trajectory(TrajectoryFile(tmp_path / "t.npz", "pose7"))
 
 
 def test_an_existing_file_is_kept(tmp_path):
@@ -327,7 +327,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_written_is_refused(tmp_path, dataset):
-    one = Source(dataset, episode=0)
+    one = TrajectoryFile(dataset, episode=0)
     for path, given, like, named in [
         (tmp_path / "t.csv", sample("pose7"), None, "formats of trajectories"),
         (tmp_path / "no" / "t.npz", sample("pose7"), None, "No such file or directory"),
@@ -342,7 +342,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, dataset):
 
 
 def test_a_data_set_says_the_layout_of_a_column_by_name_or_by_its_dimensions():
-    names = layout("position4").names
+    names = find_layout("position4").names
     assert layout_of_feature({"names": names}, "state") == "position4"
     assert layout_of_feature({"names": ["a"], "info": {"layout": "adroit_hand"}}, "state") == "adroit_hand"
     for feature in ({}, {"names": ["a"]}, {"names": names, "info": {"layout": "position5"}}):

@@ -9,7 +9,7 @@ from trajectory_samples import LAYOUT_NAMES, sample, six, with_gap
 
 from vgen.errors import InputError
 from vgen.trajectory.convert import convert, to_delta
-from vgen.trajectory.layouts import layout
+from vgen.trajectory.layouts import find_layout
 from vgen.trajectory.statistics import Statistics, network_rows
 from vgen.trajectory.trajectory import Trajectory
 
@@ -87,8 +87,8 @@ def test_what_is_unlike_the_fit_is_told_and_only_quantiles_clamp(method):
     kept = sample("position4")
     fitted = Statistics.fit([kept], method)
     far = Trajectory(kept.values + 99, kept.times, layout="position4")
-    assert fitted.outside(kept) < 0.1
-    assert fitted.outside(far) == 1.0
+    assert fitted.outlier_share(kept) < 0.1
+    assert fitted.outlier_share(far) == 1.0
     assert (np.abs(fitted.normalise(far)).max() == 1.0) == (method == "quantile")
 
 
@@ -153,7 +153,7 @@ def test_a_turn_through_pi_has_no_jump(form):
     fitted = Statistics.fit([convert(recorded, form)])
     assert fitted.spread[3:9].max() < 1.01  # not the half turn that lies between pi and -pi
     back = fitted.restore(fitted.normalise(convert(recorded, form)), convert(recorded, form).times)
-    assert back.kind.width == 7 and back.form == form
+    assert back.spec.width == 7 and back.form == form
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -180,7 +180,7 @@ def test_orientations_are_told_as_the_columns_of_their_matrix_and_come_back():
     back = PLAIN["absolute"].restore(rows, given.times, given.valid)
     apart = Rotation.from_euler("xyz", back.values[given.valid, 3:6]) * turn.inv()
     assert apart.magnitude().max() < 1e-5 and back.valid.tolist() == given.valid.tolist()
-    assert layout("pose7").network.names[3:9] == ["r11", "r21", "r31", "r12", "r22", "r32"]
+    assert find_layout("pose7").network.names[3:9] == ["r11", "r21", "r31", "r12", "r22", "r32"]
 
 
 def test_a_pitch_of_a_right_angle_is_no_matter(recwarn):
@@ -194,7 +194,7 @@ def test_a_pitch_of_a_right_angle_is_no_matter(recwarn):
 @pytest.mark.parametrize("name", [name for name in LAYOUT_NAMES if name != "pose7"])
 def test_layouts_without_euler_angles_are_read_as_they_are(name):
     given = sample(name)
-    centre, spread = np.random.default_rng(0).uniform(0.5, 2, (2, layout(name).width))
+    centre, spread = np.random.default_rng(0).uniform(0.5, 2, (2, find_layout(name).width))
     rows = Statistics(name, "absolute", "mean_std", centre, spread).normalise(given)
     assert np.array_equal(rows, ((given.values.astype(np.float64) - centre) / spread).astype(np.float32))
 

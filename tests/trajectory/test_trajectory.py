@@ -7,8 +7,8 @@ import pytest
 from trajectory_samples import LAYOUT_NAMES, sample
 
 from vgen.errors import InputError
-from vgen.trajectory.layouts import LAYOUTS, MANO, MEDIAPIPE, STEPS, table
-from vgen.trajectory.trajectory import Trajectory, layout
+from vgen.trajectory.layouts import DELTA_MEANING, LAYOUTS, MANO, MEDIAPIPE, table
+from vgen.trajectory.trajectory import Trajectory, find_layout
 
 DOCS = Path(__file__).parents[2] / "docs" / "trajectories.md"
 WIDTHS = {
@@ -94,7 +94,7 @@ def test_rows_are_cut_and_bounds_checked():
 def test_widths_and_column_names():
     assert {name: kind.width for name, kind in LAYOUTS.items()} == WIDTHS
     for name, kind in LAYOUTS.items():
-        assert layout(name) is kind
+        assert find_layout(name) is kind
         assert len(set(kind.names)) == kind.width
         assert all(text for column in kind.columns for text in vars(column).values()), name
         assert kind.rate > 0
@@ -112,18 +112,18 @@ def test_keypoint_orders():
 
 
 def test_hand_pose57_has_the_blocks_of_cosmos():
-    blocks = [(part.owner, len(part.columns)) for part in layout("hand_pose57").parts]
+    blocks = [(part.owner, len(part.columns)) for part in find_layout("hand_pose57").parts]
     assert blocks == [("camera", 9), ("right", 9), ("right", 15), ("left", 9), ("left", 15)]
 
 
 @pytest.mark.parametrize("name", LAYOUT_NAMES)
 def test_places_and_points_cover_what_moves(name):
-    kind = layout(name)
+    kind = find_layout(name)
     moved = sorted(column for body in kind.bodies for point in kind.points(body) for column in point)
     wanted = []
     for part, where in kind.slices():
-        if part.owner != "camera" and part.kind in ("point", "box", "pose"):
-            wanted += list(range(where.start, where.start + (3 if part.kind == "pose" else len(part.columns))))
+        if part.owner != "camera" and part.type in ("point", "box", "pose"):
+            wanted += list(range(where.start, where.start + (3 if part.type == "pose" else len(part.columns))))
     assert moved == wanted
     assert all(kind.place(body)[0] in kind.points(body) for body in kind.bodies)
 
@@ -142,4 +142,4 @@ def test_the_table_names_every_layout_and_counts_every_column():
     spans = [row.split("|")[2].strip() for row in table().splitlines()[2:]]
     ends = [[int(number) for number in span.split("-")] for span in spans]
     assert sum(end[-1] - end[0] + 1 for end in ends) == sum(WIDTHS.values())
-    assert set(STEPS) == {part.kind for kind in LAYOUTS.values() for part in kind.parts}
+    assert set(DELTA_MEANING) == {part.type for kind in LAYOUTS.values() for part in kind.parts}

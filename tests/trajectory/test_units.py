@@ -10,14 +10,14 @@ from ego_models import hand
 from trajectory_samples import sample, with_gap
 
 from vgen.errors import InputError
-from vgen.inference.ego.prepare import prepare
-from vgen.inference.ego.question import Question, Start
-from vgen.inference.ego.settings import Settings
+from vgen.inference.ego.inputs import read_inputs
+from vgen.inference.ego.spec import RolloutSpec, Start
+from vgen.inference.settings import EgoSettings
 from vgen.trajectory.convert import convert
-from vgen.trajectory.files import Source, read_trajectory, write_trajectory
+from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import Trajectory
-from vgen.trajectory.units import check_times, check_values, tell_of_angles
+from vgen.trajectory.units import check_times, check_values, warn_of_degrees
 
 ROOT = Path(__file__).parents[2]
 PRESS, SHOWN = ROOT / "configs/ego/press.json", str(ROOT / "configs/canvas/media/button_0.png")
@@ -25,9 +25,10 @@ CASES = ROOT / "../shared/cases/units"
 NANO = json.loads((ROOT / "vgen/weights/nano/ego/config.json").read_text())
 
 
-def asked(trajectory, start=SHOWN, **question):
+def asked(trajectory, start=SHOWN, **options):
     """How many frames nano would be asked for; it is not loaded."""
-    return prepare(Question(Start(start), trajectory=str(trajectory), text="x", **question), Settings()).frames
+    spec = RolloutSpec(Start(start), trajectory=str(trajectory), text="x", **options)
+    return read_inputs(spec, EgoSettings()).frames
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def ask(tmp_path):
     """The same of the shipped trajectory with other values or times."""
 
     def changed(columns=(), value=None, times=None, **question):
-        press = read_trajectory(Source(PRESS))
+        press = read_trajectory(TrajectoryFile(PRESS))
         values = press.values.copy()
         values[:, list(columns)] = value(values[:, list(columns)]) if value else values[:, list(columns)]
         path = tmp_path / "t.npz"
@@ -163,7 +164,7 @@ def test_every_form_is_held_against_statistics_of_its_own(name, method, form, ca
     check_values(given, statistics)
     assert "in its unit" not in caplog.text
     values = given.values.copy()
-    _, where = next(given.kind.slices())
+    _, where = next(given.spec.slices())
     values[:, where.start : where.start + 3] *= 1e4
     with pytest.raises(InputError, match="the model knows values of"):
         check_values(replace(given, values=values), statistics)
@@ -196,7 +197,7 @@ def test_a_turn_that_a_model_has_not_seen_is_no_unit(caplog):
 
 def test_angles_beyond_a_turn_are_told(caplog):
     given = sample("pose7")
-    tell_of_angles(given)
+    warn_of_degrees(given)
     assert not caplog.text
-    tell_of_angles(replace(given, values=given.values + 6.4))
+    warn_of_degrees(replace(given, values=given.values + 6.4))
     assert "beyond a turn of 6.283 rad; if it is in degrees, convert it (numpy.radians)" in caplog.text

@@ -19,7 +19,7 @@ from vgen.models import STATE, component_folder, installed, resolve
 from vgen.state.model import StateModel
 from vgen.state.predict import futures
 from vgen.trajectory.convert import resample
-from vgen.trajectory.files import Source, read_trajectory
+from vgen.trajectory.files import TrajectoryFile, read_trajectory
 
 SPEC = "configs/canvas/first_last.yaml"
 
@@ -52,7 +52,7 @@ def test_the_hand_goes_where_the_trajectory_says(request):
     """What follows under the true trajectory is like the true frame 16; a hand that is told to stay stays."""
     media = request.config.rootpath / "configs"
     start, truth = (np.asarray(Image.open(media / f"canvas/media/button_{n}.png").convert("RGB")) for n in (0, 16))
-    moves = read_trajectory(Source(media / "ego/press.json")).values[:17]
+    moves = read_trajectory(TrajectoryFile(media / "ego/press.json")).values[:17]
     world = EgoWorld.from_pretrained("nano", "position4", RolloutSettings(advance=16), dtype=torch.float32)
     world.reset(start, "press the button down from above", past=moves[:1], futures=6)
     asked = np.stack([moves[1:], np.repeat(moves[:1], 16, axis=0)]).repeat(3, axis=0)
@@ -70,7 +70,7 @@ def test_it_tells_what_the_hand_will_do(request):
     """The recorded state goes up and on, from where it is; so does the mean of what is drawn, more than staying put."""
     media = request.config.rootpath / "configs"
     start = np.asarray(Image.open(media / "canvas/media/button_0.png").convert("RGB"))
-    moves = read_trajectory(Source(media / "ego/press.json"))
+    moves = read_trajectory(TrajectoryFile(media / "ego/press.json"))
     vae = AutoencoderKLWan.from_pretrained(resolve("nano"), subfolder="vae")
     model = StateModel.from_pretrained(component_folder(resolve("nano"), STATE), WanCodec(vae))
     drawn = futures(model, "position4", start[None], moves.rows(0, 1), generator=torch.Generator().manual_seed(0))

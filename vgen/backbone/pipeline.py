@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from diffusers import AutoencoderKLWan, DiffusionPipeline, SchedulerMixin
@@ -21,7 +24,8 @@ from vgen.backbone.shapes import Strides
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
-from vgen.models import loading, resolve
+from vgen.files import writing
+from vgen.models import EGO, STATE, forget_places, join_own, loading, part_own, resolve
 
 
 class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
@@ -39,6 +43,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
     model_cpu_offload_seq = "text_encoder->transformer->vae"
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
     _interrupt = False
+    _folder: Path | None = None  # that it was opened from
 
     def __init__(
         self,
@@ -90,11 +95,45 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             pipe = super().from_pretrained(folder, transformer=transformer, **kwargs)
             copy(pipe.scheduler).set_timesteps(2)  # which only then reads what its configuration says
         check_components(pipe, str(model))
+        if Path(folder).is_dir():
+            pipe._folder = Path(folder).resolve()
         return pipe
 
+    def save_pretrained(
+        self, folder: str | PathLike[str], *args: Any, parts: Sequence[str] = (EGO, STATE), **kwargs: Any
+    ) -> None:
+        """Writes a Wan folder, as diffusers does, in which nothing tells of places on this machine.
+
+        Args:
+            folder: may exist; files of the same names are replaced.
+            args, kwargs: as in diffusers (`safe_serialization`, `variant`, `max_shard_size`).
+            parts: folders beside the components that go along, where the model was opened from a folder that has
+                them: as they are there, but a front-end that this pipeline holds as it is held.
+
+        Raises:
+            InputError: the folder cannot be written, or it is to be pushed to the hub from here.
+        """
+        if kwargs.pop("push_to_hub", False):
+            raise InputError("push_to_hub=True leaves out parts of the model; upload the saved folder with `hf upload`")
+        with writing(folder, kept="", folder=folder):
+            super().save_pretrained(folder, *args, **kwargs)
+            for part in parts:
+                source, target = Path(self._folder or "", part), Path(folder, part)
+                if self._folder and part not in self.components and source.is_dir() and source != target.resolve():
+                    shutil.copytree(source, target, dirs_exist_ok=True)
+            forget_places(folder)
+
     def to_json_string(self) -> str:
-        """The pipeline's index: it names `WanPipeline`, so that diffusers opens the folder by itself."""
-        return super().to_json_string().replace(f'"{type(self).__name__}"', '"WanPipeline"')
+        """The pipeline's index: it names `WanPipeline`, and keeps apart what that does not know, so that diffusers
+        opens the folder by itself."""
+        index = json.loads(super().to_json_string()) | {"_class_name": "WanPipeline"}
+        own = part_own(index, [key for key in index if key.startswith("default_")])
+        return json.dumps(own, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
+        """What diffusers reads of an index, and what it would pass over."""
+        return super().extract_init_dict(join_own(config_dict), **kwargs)
 
     def load_lora_weights(
         self,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import torch
@@ -22,6 +23,7 @@ from vgen.backbone.rope import Rotation, rotary_embedding
 from vgen.backbone.segments import Places, Segment
 from vgen.backbone.shapes import LatentShape
 from vgen.errors import InputError, unknown_key
+from vgen.models import join_own, part_own
 
 TIMESTEPS = 1000  # Wan counts diffusion time in 0..1000
 ConditionAttention = Literal["joint", "independent"]
@@ -132,6 +134,16 @@ class VideoTransformer(WanTransformer3DModel):
     @staticmethod  # what diffusers reads of a configuration; a stock Wan configuration has one key less
     def _get_init_keys(input_class: type) -> set[str]:
         return WanTransformer3DModel._get_init_keys(input_class) | {"condition_attention"}
+
+    def to_json_string(self) -> str:
+        """Its configuration, of which diffusers' own class passes over what it does not know."""
+        own = part_own(json.loads(super().to_json_string()), ["condition_attention"])
+        return json.dumps(own, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
+        """What diffusers reads of a configuration, and what it would pass over."""
+        return super().extract_init_dict(join_own(config_dict), **kwargs)
 
     @property
     def independent(self) -> bool:

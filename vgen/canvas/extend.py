@@ -102,11 +102,18 @@ def loop(
     yield pipeline(replace(canvas, patches=ends), generator=generator).video[taken : taken + closing]
 
 
-def check_length(canvas: Canvas, total_frames: int, overlap: int = OVERLAP, ends: int = 1) -> None:
+def check_length(
+    canvas: Canvas, total_frames: int, overlap: int = OVERLAP, ends: int = 1, name: str = "total_frames"
+) -> None:
     """Each segment must make at least one frame between those given at one of its ends, or at both in a loop.
+
+    Args:
+        canvas, total_frames, overlap: as of `extend`.
+        ends: how many ends of a segment are given.
+        name: what messages call `total_frames`.
 
     Raises:
         InputError: overlap or total_frames does not fit the canvas.
     """
     checks.whole("overlap", overlap, 1, max(1, (canvas.frames - 1) // ends))
-    checks.whole("total_frames", total_frames, canvas.frames + ends - 1, MAX_TOTAL)
+    checks.whole(name, total_frames, canvas.frames + ends - 1, MAX_TOTAL)

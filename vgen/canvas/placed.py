@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vgen.canvas.spec import Canvas, validate
-from vgen.media.placing import Placed, composite, place_all
+from vgen.media.placing import Placed, composite, frame_rate, place_all
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class PlacedCanvas:
     """What lies on a canvas. `place` makes it; a pipeline takes it in place of the canvas.
 
     Attributes:
-        canvas: What was placed.
+        canvas: What was placed, with the frame rate that its clips have where it says none.
         patches: Every given image or clip on its own, in the order of the canvas's patches, whose index each names.
         conditions: The same, composited: one for each place in time. These are encoded.
     """
@@ -36,5 +36,6 @@ def place(canvas: Canvas, temporal_stride: int = 4, size_multiple: int = 1) -> P
             with the patch.
     """
     validate(canvas, temporal_stride, size_multiple)
+    canvas = canvas if canvas.fps is not None else replace(canvas, fps=frame_rate(canvas.patches))
     patches = tuple(place_all(canvas.patches, canvas, temporal_stride))
     return PlacedCanvas(canvas, patches, tuple(composite(patches)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
@@ -15,13 +15,14 @@ from torch import Tensor
 from vgen.canvas.placed import PlacedCanvas
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.media.placing import Placed, PlacedClip
-from vgen.media.sheet import ACCENT, Tile, draw_sheet, picture_of, spread, tile_size
+from vgen.media.sheet import ACCENT, Tile, draw_sheet, number_runs, picture_of, spread, tile_size
 from vgen.metrics.pixels import psnr
 
 Video = np.ndarray | Mapping[int, np.ndarray]  # uint8 [T, H, W, 3], or some of its frames by index
 
 CHECKERS = (236, 236, 234), (222, 222, 220)
 MOST_FRAMES, MOST_PATCHES = 24, 12
+SECTIONS = ("Given", "Completed")
 
 
 @dataclass(frozen=True)
@@ -95,24 +96,38 @@ def sheet_frames(total: int, placed: PlacedCanvas, most: int = MOST_FRAMES) -> l
     return sorted(given.union(spread(total, min(total, most - len(given)))))
 
 
-def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike) -> None:
+def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike, total: int | None = None) -> str:
     """Draws one PNG: the patches that were given, then frames of the video, those with a patch marked.
 
     Args:
         video: uint8 `[T, H, W, 3]`, of which `sheet_frames` are shown, or the frames to show by index.
         placed: The canvas; its prompt is the line above.
         path: Where the PNG is written.
+        total: Frames of the whole video; those of the canvas, when None.
+
+    Returns:
+        Which given frames and frames of the video are not shown, in words, as the sheet says it too; "" where all are.
     """
+    total = total or placed.canvas.frames
     indices = sheet_frames(len(video), placed) if isinstance(video, np.ndarray) else sorted(video)
     size = tile_size(*video[indices[0]].shape[:2])
-    conditions = [(one.name, *frame) for one in placed.conditions for frame in _key_frames(one)]
-    count = min(len(conditions), MOST_PATCHES)
-    given = [_patch_tile(*conditions[index], size) for index in spread(len(conditions), count)]
-    more = f" ({count} of {len(conditions)})" if count < len(conditions) else ""
-    masks = {frame: mask for one in placed.conditions for frame, _, mask in _frames(one, one.mask)}
-    completed = [_frame_tile(video[index], index, masks, size) for index in indices]
-    sections = [("Given" + more, given), ("Completed", completed)]
-    draw_sheet(placed.canvas.prompt, [section for section in sections if section[1]], size).save(path, format="PNG")
+    given = [(one.name, *frame) for one in placed.conditions for frame in _frames(one, one.mask)]
+    key_frames = [(one.name, *frame) for one in placed.conditions for frame in _key_frames(one)]
+    shown = [key_frames[index] for index in spread(len(key_frames), min(len(key_frames), MOST_PATCHES))]
+    masks = {frame: mask for _, frame, _, mask in given}
+    told = _left_out({each[1] for each in given}, {each[1] for each in shown}), _left_out(range(total), indices)
+    tiles = [_patch_tile(*each, size) for each in shown], [_frame_tile(video[at], at, masks, size) for at in indices]
+    headings = [name + (f" ({left_out})" if left_out else "") for name, left_out in zip(SECTIONS, told, strict=True)]
+    rows = [row for row in zip(headings, tiles, strict=True) if row[1]]
+    draw_sheet(placed.canvas.prompt, rows, size).save(path, format="PNG")
+    named = zip(SECTIONS, told, strict=True)
+    return "; ".join(f"{name.lower()}: {left_out}" for name, left_out in named if left_out)
+
+
+def _left_out(frames: Collection[float], shown: Collection[float]) -> str:
+    """Which frames of some are not shown, in words; "" where all are."""
+    missing = set(frames) - set(shown)
+    return f"{len(frames) - len(missing)} of {len(frames)} frames, without {number_runs(missing)}" if missing else ""
 
 
 def _same_place(one: Placed, other: Placed) -> bool:

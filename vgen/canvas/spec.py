@@ -34,7 +34,7 @@ class Canvas:
         width: Pixels.
         prompt: What the video shows; may be empty.
         negative_prompt: What it should not show.
-        fps: Frames per second of the file that is written.
+        fps: Frames per second of the file that is written; None is that of its clips where they agree, otherwise 15.
         seed: Of the noise.
         patches: Patches at the same frame are composited in this order, later over earlier, into one condition;
             patches at different frames are conditions of their own.
@@ -48,7 +48,7 @@ class Canvas:
     width: int
     prompt: str = ""
     negative_prompt: str = ""
-    fps: float = 15.0
+    fps: float | None = None
     seed: int = 0
     patches: tuple[Patch, ...] = ()
 
@@ -58,13 +58,19 @@ class Canvas:
         checks.whole("width", self.width, 1, MAX_SIDE)
         checks.text("prompt", self.prompt)
         checks.text("negative_prompt", self.negative_prompt)
-        object.__setattr__(self, "fps", checks.real("fps", self.fps, 0.1, 1000))
+        if self.fps is not None:
+            object.__setattr__(self, "fps", checks.real("fps", self.fps, 0.1, 1000))
         checks.whole("seed", self.seed, 0, MAX_SEED)
         if not isinstance(self.patches, list | tuple) or not all(isinstance(p, Patch) for p in self.patches):
             raise InputError(f"patches={checks.show(self.patches)} must be a list of patches")
         object.__setattr__(self, "patches", tuple(self.patches))
         for patch in self.patches:
             self.position(patch)
+
+    @property
+    def files(self) -> list[str | PathLike]:
+        """The files that its patches stand on."""
+        return [file for patch in self.patches for file in patch.files]
 
     def position(self, patch: Patch) -> float:
         """The pixel frame of a patch, 0..frames-1, with a negative one counted from the end.
@@ -111,7 +117,7 @@ class Canvas:
         patches = given.pop("patches", [])
         if not isinstance(patches, list | tuple):
             raise InputError(f"patches={checks.show(patches)} must be a list, each item a line that starts with '-'")
-        patches = tuple(_read_patch(index, patch, base) for index, patch in enumerate(patches))
+        patches = tuple(_read_patch(index, patch, base, (height, width)) for index, patch in enumerate(patches))
         return cls(height=height, width=width, patches=patches, **given)
 
     def to_dict(self, relative_to: str | PathLike | None = None) -> dict[str, Any]:
@@ -122,6 +128,8 @@ class Canvas:
         """
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         size = {"size": f"{plain.pop('height')}x{plain.pop('width')}"}
+        if self.fps is None:
+            plain.pop("fps")
         patches = [patch.to_dict(relative_to) for patch in plain.pop("patches")]
         return {"frames": plain.pop("frames"), **size, **plain, "patches": patches}
 
@@ -156,8 +164,8 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(size[1]), int(size[2])
 
 
-def _read_patch(index: int, patch: object, base: str | PathLike) -> Patch:
+def _read_patch(index: int, patch: object, base: str | PathLike, size: tuple[int, int]) -> Patch:
     try:
-        return parse_patch(patch, base) if isinstance(patch, str) else Patch.from_dict(patch, base)
+        return parse_patch(patch, base, size) if isinstance(patch, str) else Patch.from_dict(patch, base, size)
     except InputError as error:
         raise InputError(f"patches[{index}]: {error}") from error

@@ -5,6 +5,7 @@ Every helper takes a canvas (size, prompt, maybe patches already) and returns on
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -52,22 +53,35 @@ def any_patches(canvas: Canvas, images: Iterable[tuple[Media, float, Box]]) -> C
     return canvas.add(*(Patch(image, frame, box) for image, frame, box in images))
 
 
-def inpainting(canvas: Canvas, video: Media, hole: Box | Media, mode: Mode = "frames") -> Canvas:
-    """Fills a hole in a video.
+def inpainting(
+    canvas: Canvas, video: Media, hole: Box | None = None, mode: Mode = "frames", mask: Media | None = None
+) -> Canvas:
+    """Fills a part of a video: a box, or what a mask leaves open.
 
     Args:
         canvas: As long as the video.
-        video: What is around the hole.
-        hole: A box, or a mask as in `Patch`, in which white is what gets filled: an image, or a clip of as many
-            frames for a hole that moves.
+        video: What is around the part that gets filled.
+        hole: The box that gets filled, (x0, y0, x1, y1) relative to the canvas. (An image of a hole, in which white is
+            filled, is taken too, with a DeprecationWarning: give its negative as `mask`.)
         mode: How the video is encoded, as in `Patch`.
+        mask: As in `Patch`, white is given and black gets filled: an image, or a clip of as many frames for a part that
+            moves.
+
+    Raises:
+        InputError: neither hole nor mask is given, or both are.
     """
-    if isinstance(hole, tuple | list):
+    if (hole is None) == (mask is None):
+        raise InputError("inpainting takes a hole (a box that is filled) or a mask (white is given); give one of them")
+    if hole is None:
+        given = mask
+    elif isinstance(hole, tuple | list):
         given = np.full((canvas.height, canvas.width), 255, np.uint8)
         x0, y0, x1, y1 = checks.box(hole)
         rows = slice(round(y0 * canvas.height), round(y1 * canvas.height))
         given[rows, round(x0 * canvas.width) : round(x1 * canvas.width)] = 0
     else:
+        rule = "an image as hole=, white being filled, goes with the next release; give mask=, in which white is given"
+        warnings.warn(rule, DeprecationWarning, stacklevel=2)
         given = _inverted(hole)
     return canvas.add(Patch(video, mask=given, mode=mode))
 

@@ -28,7 +28,7 @@ from vgen.errors import InputError, Parser
 from vgen.results import check_file
 from vgen.shipped import find
 from vgen.trajectory.edits import parse_edit
-from vgen.trajectory.files import Source, read_trajectory, write_trajectory
+from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 from vgen.trajectory.layouts import table
 from vgen.trajectory.trajectory import Trajectory
 
@@ -46,8 +46,8 @@ def parser() -> Parser:
 def describe(before: Trajectory, after: Trajectory) -> str:
     """How far the edit moved each body."""
     lines = []
-    for body in before.kind.bodies:
-        places = [each.values[:, each.kind.place(body)].mean(axis=1)[each.valid] for each in (before, after)]
+    for body in before.spec.bodies:
+        places = [each.values[:, each.spec.place(body)].mean(axis=1)[each.valid] for each in (before, after)]
         far = np.linalg.norm(places[1] - places[0], axis=1)
         lines.append(f"{body}: moved by at most {far.max():.4g}, at the end by {far[-1]:.4g}")
     return "\n".join(lines)
@@ -67,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     overwrite = options.get("overwrite", False)
     check_file(out, overwrite)
     edits = [parse_edit(text) for text in options["edit"]]
-    source = Source(path, **{name: options[name] for name in ("layout", "episode", "column") if name in options})
+    source = TrajectoryFile(
+        path, **{name: options[name] for name in ("layout", "episode", "column") if name in options}
+    )
     before = after = read_trajectory(source)
     for edit in edits:
         after = edit(after)

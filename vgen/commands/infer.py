@@ -30,7 +30,7 @@ from vgen.errors import Parser
 from vgen.results import VIDEO_RUN, check_folder
 
 if TYPE_CHECKING:
-    from vgen.inference.canvas import Made
+    from vgen.inference.canvas import CanvasResult
 
 CANVAS_OPTIONS = ("frames", "size", "prompt", "negative_prompt", "seed", "fps")
 
@@ -43,7 +43,7 @@ def parser() -> Parser:
     parser.add_argument("--size", metavar="HxW", help="pixels; default: the model's own")
     parser.add_argument("--prompt", help="what the video shows")
     parser.add_argument("--negative-prompt", metavar="PROMPT", help="what it should not show")
-    add_video_options(parser, "1 + 4k; default: the model's own", "15")
+    add_video_options(parser, "1 + 4k; default: the model's own", "that of the clips, or 15")
     parser.add_argument("--extend-to", type=int, metavar="N", help="go on segment by segment to N frames")
     parser.add_argument("--loop", action="store_true", help="with --extend-to: end where the video began")
     add_model_options(parser, "the prompt")
@@ -54,51 +54,52 @@ def parser() -> Parser:
 def read_canvas(options: dict) -> Canvas:
     """The canvas of the spec, with the options over it; without a spec, of the model's own size."""
     given = {name: options[name] for name in CANVAS_OPTIONS if name in options}
-    patches = [read_patch(text) for text in options.get("patch", [])]
     if "spec" in options:
-        return Canvas.from_yaml(options["spec"], **given).add(*patches)
-    if not {"frames", "size"} <= given.keys():
-        from vgen.inference.canvas_settings import Settings
-        from vgen.models import ModelInfo
+        canvas = Canvas.from_yaml(options["spec"], **given)
+    else:
+        if not {"frames", "size"} <= given.keys():
+            from vgen.models import ModelInfo
 
-        info = ModelInfo.read(options.get("model", Settings.model), parts=())
-        given = {"frames": info.frames, "size": f"{info.height}x{info.width}"} | given
-    return Canvas.from_dict(given).add(*patches)
-
-
-def make_anew(options: dict) -> None:
-    """Makes the video that the options ask for."""
-    canvas = read_canvas(options)
-    from vgen.inference.canvas import make  # late, so that a wrong spec is refused at once
-    from vgen.inference.canvas_settings import Settings
-
-    settings = Settings(**{field.name: options[field.name] for field in fields(Settings) if field.name in options})
-    report(make(canvas, settings, options["out"], options.get("overwrite", False)))
+            info = ModelInfo.read(options.get("model", "nano"), parts=())
+            given = {"frames": info.frames, "size": f"{info.height}x{info.width}"} | given
+        canvas = Canvas.from_dict(given)
+    return canvas.add(*(read_patch(text, (canvas.height, canvas.width)) for text in options.get("patch", [])))
 
 
-def make_again(options: dict) -> None:
-    """Makes the video of an earlier run, with nothing changed."""
-    refuse_beside_from(options, "video")
-    import torch
+def run(options: dict) -> None:
+    """Makes the video that the options ask for, or that of an earlier run, and prints what came of it."""
+    earlier, canvas = None, None if "from" in options else read_canvas(options)
+    import torch  # late, as is all that needs it, so that a wrong spec is refused at once
 
-    from vgen.inference.canvas import make
-    from vgen.inference.canvas_record import read_record
+    from vgen.inference.canvas import CANVAS_RUN, run_canvas
+    from vgen.inference.record import read_run
+    from vgen.inference.settings import CanvasSettings
 
-    earlier = read_record(options["from"])
-    torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
-    made = make(earlier.canvas, earlier.settings, options["out"], options.get("overwrite", False))
-    report(made)
-    same = earlier.data.get("frames_sha256") == made.frames_sha256
-    print("the frames are those of the earlier run" if same else "the frames DIFFER from those of the earlier run")
+    if canvas is None:
+        refuse_beside_from(options, "video")
+        earlier = read_run(CANVAS_RUN, options["from"])
+        canvas, settings = earlier.asked, earlier.settings
+        torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
+    else:
+        given = {field.name: options[field.name] for field in fields(CanvasSettings) if field.name in options}
+        settings = CanvasSettings(**given)
+    result = run_canvas(canvas, settings, options["out"], options.get("overwrite", False))
+    report(result, options["out"])
+    if earlier is not None:
+        same = earlier.equals(result)
+        print("the frames are those of the earlier run" if same else "the frames DIFFER from those of the earlier run")
 
 
-def report(made: Made) -> None:
-    """Prints how closely each patch was kept, and the time it took."""
+def report(result: CanvasResult, out: str) -> None:
+    """Prints how closely each patch was kept, the time it took, and where all is."""
     from vgen.canvas.report import format_table
 
-    if made.fidelity:
-        print(format_table(made.fidelity))
-    print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.seconds.items()))
+    if result.fidelity:
+        print(format_table(result.fidelity))
+    print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items()))
+    if result.left_out:
+        print(f"contact_sheet.png shows, of what was {result.left_out}")
+    print(f"wrote {out}/video.mp4 ({result.fps:g} fps), contact_sheet.png and run.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -106,5 +107,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = vars(parser().parse_args(arguments))
     check_folder(options["out"], VIDEO_RUN, options.get("overwrite", False))
-    make_again(options) if "from" in options else make_anew(options)
-    print(f"wrote {options['out']}/video.mp4, contact_sheet.png and run.json")
+    run(options)

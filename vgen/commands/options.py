@@ -83,15 +83,19 @@ def add_trajectory_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--column", help="of a parquet file or an episode; default: observation.state")
 
 
-def read_patch(text: str) -> Patch:
+def read_patch(text: str, size: tuple[int, int] | None = None) -> Patch:
     """A patch of the command line; its files may be those that travel with the package.
+
+    Args:
+        text: as `parse_patch` reads it.
+        size: (height, width) of the canvas in pixels, where it is known.
 
     Raises:
         InputError: the text is no patch.
     """
     from vgen.media.patch import parse_patch
 
-    patch = parse_patch(text)
+    patch = parse_patch(text, size=size)
     return replace(patch, source=find(patch.source), mask=patch.mask and find(patch.mask))
 
 

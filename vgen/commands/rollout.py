@@ -37,13 +37,13 @@ from vgen.commands.options import (
     refuse_beside_from,
 )
 from vgen.errors import InputError, Parser
-from vgen.inference.ego.question import MODES, Question, parse_start
+from vgen.inference.ego.spec import MODES, RolloutSpec, parse_start
 from vgen.results import VIDEO_RUN, check_folder
 from vgen.shipped import find
+from vgen.trajectory.layouts import LAYOUTS
 
 if TYPE_CHECKING:
-    from vgen.inference.ego.answer import Made
-    from vgen.inference.ego.settings import Settings
+    from vgen.inference.ego.generate import RolloutResult
 
 ASKED = ("mode", "text", "frames", "fps", "seed", "trajectory", "at", "layout", "column", "episode")
 
@@ -67,7 +67,7 @@ def parser() -> Parser:
     return parser
 
 
-def read_question(options: dict) -> Question:
+def read_spec(options: dict) -> RolloutSpec:
     """What the options ask."""
     if "start" not in options:
         raise InputError("--start is missing; name an image, a video or an episode as FOLDER:episode=N")
@@ -76,69 +76,71 @@ def read_question(options: dict) -> Question:
     start = parse_start(options["start"])
     if "trajectory" in given:
         given["trajectory"] = find(given["trajectory"])
-    return Question(replace(start, path=find(start.path)), edits=tuple(options.get("edit", [])), goals=goals, **given)
+    edits = tuple(options.get("edit", []))
+    return RolloutSpec(replace(start, path=find(start.path)), edits=edits, goals=goals, **given)
 
 
-def make_anew(options: dict) -> None:
-    """Answers what the options ask."""
-    question = read_question(options)
-    from vgen.inference.ego.settings import Settings  # late, so that a wrong question is refused at once
+def run(options: dict) -> None:
+    """Does what the options ask, or what an earlier run was asked, and prints what came of it."""
+    earlier, spec = None, None if "from" in options else read_spec(options)
+    import torch  # late, as is all that needs it, so that wrong options are refused at once
 
-    given = {field.name: options[field.name] for field in fields(Settings) if field.name in options}
-    if question.mode == "inverse" and (unused := sorted(given.keys() - {"model"})):
-        raise InputError(f"--{unused[0]} is of a video, and mode=inverse makes none; leave it out")
-    settings = Settings(**given)
-    make(question, settings, options)
+    from vgen.inference.ego.run import ROLLOUT_RUN, run_rollout
+    from vgen.inference.record import read_run
+    from vgen.inference.settings import EgoSettings
 
-
-def make_again(options: dict) -> None:
-    """Answers the question of an earlier run, with nothing changed."""
-    refuse_beside_from(options, "run")
-    import torch
-
-    from vgen.inference.ego.record import read_record
-
-    earlier = read_record(options["from"])
-    torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
-    made = make(earlier.question, earlier.settings, options)
-    same = all(earlier.data.get(name) == getattr(made, name) for name in ("frames_sha256", "trajectory_sha256"))
-    print("all is as in the earlier run" if same else "the results DIFFER from those of the earlier run")
-
-
-def make(question: Question, settings: Settings, options: dict) -> Made:
-    """Answers a question, and prints what came of it."""
-    from vgen.inference.ego.make import make
-
-    out = options["out"]
-    made = make(question, settings, out, options.get("overwrite", False))
-    report(made)
-    files = ["contact_sheet.png", "trajectory.npz", "trajectory.json", "run.json"]
-    videos = ["trajectory.mp4"] if made.mode == "inverse" else ["video.mp4", "trajectory.mp4"]
-    print(f"wrote {out}/{', '.join(videos + files[:-1])} and {files[-1]}")
-    return made
-
-
-def report(made: Made) -> None:
-    """Prints what was made, and the time it took."""
-    lasts, what = made.frames / made.rate, f"{made.layout} at {made.rate:g} per second"
-    if made.mode == "inverse":
-        known = {"absolute": "absolute: the start is known", "delta": "steps (delta): the start is not known"}
-        print(f"inverse: {what}; {made.frames} steps, {lasts:.2f} s, {known[made.form]}")
+    if spec is None:
+        refuse_beside_from(options, "run")
+        earlier = read_run(ROLLOUT_RUN, options["from"])
+        spec, settings = earlier.asked, earlier.settings
+        torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
     else:
-        print(f"{made.mode}: {what}; {made.frames} frames of future, {lasts:.2f} s, after the start frame")
-        for turn, text in enumerate(dict.fromkeys(made.texts)):
-            print(f"text{'' if turn == 0 else ', later'}: {text}")
-        took = made.seconds
-        print(
-            f"first frames after {took['first']:.2f} s; {made.frames / took['rollout']:.2f} frames per second, "
-            "decoding included"
-        )
-    print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.seconds.items()))
+        given = {field.name: options[field.name] for field in fields(EgoSettings) if field.name in options}
+        if spec.mode == "inverse" and (unused := sorted(given.keys() - {"model"})):
+            raise InputError(f"--{unused[0]} is of a video, and mode=inverse makes none; leave it out")
+        settings = EgoSettings(**given)
+    result = run_rollout(spec, settings, options["out"], options.get("overwrite", False))
+    report(result, options["out"])
+    if earlier is not None:
+        same = earlier.equals(result)
+        print("all is as in the earlier run" if same else "the results DIFFER from those of the earlier run")
+
+
+def report(result: RolloutResult, out: str) -> None:
+    """Prints what was made, the time it took, and where it is."""
+    lasts, what = result.frames / result.rate, f"{result.layout} at {result.rate:g} per second"
+    if result.text:
+        print(f"text, as given: {result.text}")
+    if result.mode == "inverse":
+        known = {"absolute": "absolute: the start is known", "delta": "steps (delta): the start is not known"}
+        print(f"inverse: {what}; {result.frames} steps, {lasts:.2f} s, {known[result.form]}")
+        print(spread_line(result))
+    else:
+        print(f"{result.mode}: {what}; {result.frames} frames of future, {lasts:.2f} s, after the start frame")
+        for turn, text in enumerate(dict.fromkeys(result.texts)):
+            print(f"text, as the policy wrote it{'' if turn == 0 else ' later'}: {text}")
+        took = result.seconds
+        rate = result.frames / took["rollout"]
+        print(f"first frames after {took['first']:.2f} s; {rate:.2f} frames per second, decoding included")
+    print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items()))
+    videos = ["trajectory.mp4"] if result.mode == "inverse" else ["video.mp4", "trajectory.mp4"]
+    files = [*videos, "contact_sheet.png", "trajectory.npz", "trajectory.json"]
+    print(f"wrote {out}/{', '.join(files)} and run.json")
+
+
+def spread_line(result: RolloutResult) -> str:
+    """How well an explained trajectory is known."""
+    if not any(result.spread.values()):
+        return "how well it is known is open: the model draws one explanation alone"
+    layout = LAYOUTS[result.layout]
+    unit = layout.columns[layout.place(layout.bodies[0])[0][0]].unit
+    parts = ", ".join(f"{body} {far:.2g} {unit}" for body, far in result.spread.items())
+    return f"how well it is known: the end of a drawn path differs by {parts} (standard deviation of the draws)"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answers, as the options say."""
+    """Rolls out, as the options say."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = vars(parser().parse_args(arguments))
     check_folder(options["out"], VIDEO_RUN, options.get("overwrite", False))
-    make_again(options) if "from" in options else make_anew(options)
+    run(options)

@@ -17,7 +17,7 @@ from vgen.backbone.segments import Places, Segment
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.actions import TimedActions
 from vgen.ego.fusion import ActionFusion, ContextSizes
-from vgen.ego.injection import INJECTIONS, Reach, reach_of
+from vgen.ego.injection import INJECTIONS, ActionVisibility, action_visibility
 from vgen.errors import InputError, unknown_key
 from vgen.models import EGO, PartInfo
 
@@ -157,22 +157,22 @@ class BoundActions:
     def __init__(self, ego: EgoAdapter, actions: TimedActions) -> None:
         self.ego, self.actions = ego, actions
         self.prepared = [injection.prepare(actions) for injection in ego.injections]
-        self._last: tuple[Places, Tensor, Reach] | None = None
+        self._last: tuple[Places, Tensor, ActionVisibility] | None = None
 
     def __call__(self, block: int, tokens: Tensor, places: Places) -> Tensor:
         """Tokens [B, L, D] after a block, to tokens of which the targets have felt the actions."""
-        targets, reach = self._reach(places)
+        targets, visibility = self._visibility(places)
         if not len(targets):
             return tokens
-        update = self.ego.injections[block](tokens[:, targets], reach, self.prepared[block])
+        update = self.ego.injections[block](tokens[:, targets], visibility, self.prepared[block])
         return tokens.index_add(1, targets, update.type_as(tokens))
 
-    def _reach(self, places: Places) -> tuple[Tensor, Reach]:
+    def _visibility(self, places: Places) -> tuple[Tensor, ActionVisibility]:
         """Which tokens are targets and what they see: the same for all blocks of a call."""
         if self._last is None or self._last[0] is not places:
             targets = places.target.nonzero().squeeze(1)
             times = self.ego.config.temporal_stride * places.frames
             head_width = self.ego.config.width // self.ego.config.heads
-            reach = reach_of(times, places.frame[targets], places.spot[targets], self.actions, head_width)
-            self._last = (places, targets, reach)
+            visibility = action_visibility(times, places.frame[targets], places.spot[targets], self.actions, head_width)
+            self._last = (places, targets, visibility)
         return self._last[1:]

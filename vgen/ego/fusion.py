@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from vgen.backbone.segments import Segment
 from vgen.ego.actions import TimedActions
-from vgen.ego.attention import SAME_TIME, TimedAttention, rotation_at, seen
-from vgen.ego.waves import waves
+from vgen.ego.fourier import fourier_features
+from vgen.ego.timed_attention import SAME_TIME, TimedAttention, not_later, rotation_at
 
 ACTION_OCTAVES = 3
 ACTION_WIDTH = 2 * (1 + 2 * ACTION_OCTAVES)  # numbers that stand for a column
@@ -100,23 +100,25 @@ class ActionFusion(nn.Module):
         """
         actions = replace(actions, values=torch.where(actions.valid.unsqueeze(-1), actions.values, 0.0))
         both = torch.cat([actions.values, displacement(actions, now)], dim=-1).to(self.null)
-        tokens = self.norm(self.projections[layout](torch.cat([both, waves(both, ACTION_OCTAVES)], dim=-1)))
+        tokens = self.norm(self.projections[layout](torch.cat([both, fourier_features(both, ACTION_OCTAVES)], dim=-1)))
         tokens = tokens + self.feed(tokens)
         if drop is not None:
             tokens = torch.where(drop.view(-1, 1, 1), self.null, tokens)
         if self.context is not None:
-            tokens = tokens + self._look(tokens, actions.arrivals, context)
-            tokens = tokens + self._read(tokens, text.to(self.null))
+            tokens = tokens + self._attend_frames(tokens, actions.arrivals, context)
+            tokens = tokens + self._attend_text(tokens, text.to(self.null))
         return replace(actions, values=tokens * actions.valid.unsqueeze(-1))
 
-    def _look(self, tokens: Tensor, times: Tensor, context: Sequence[Segment]) -> Tensor:
+    def _attend_frames(self, tokens: Tensor, times: Tensor, context: Sequence[Segment]) -> Tensor:
         if not context:
             return torch.zeros_like(tokens)
         visual, when = self._visual(context)
         heads = self.look.keys_values(visual, rotation_at(when, self.look.head_width))
-        return self.look(self.norm_look(tokens), rotation_at(times, self.look.head_width), heads, seen(when, times))
+        return self.look(
+            self.norm_look(tokens), rotation_at(times, self.look.head_width), heads, not_later(when, times)
+        )
 
-    def _read(self, tokens: Tensor, text: Tensor) -> Tensor:
+    def _attend_text(self, tokens: Tensor, text: Tensor) -> Tensor:
         said = text.any(-1).unsqueeze(1).expand(-1, tokens.shape[1], -1)
         return self.read(self.norm_read(tokens), None, self.read.keys_values(text, None), said)
 

@@ -17,15 +17,15 @@ from torch.nn import functional
 from vgen.backbone.attention import KeysValues
 from vgen.backbone.rope import Rotation
 from vgen.ego.actions import TimedActions
-from vgen.ego.attention import TimedAttention, rotation_at, seen
-from vgen.ego.waves import waves
+from vgen.ego.fourier import fourier_features
+from vgen.ego.timed_attention import TimedAttention, not_later, rotation_at
 
-SPOT_OCTAVES = 6  # the shortest wave is an eighth of the image
-SPOT_WIDTH = 2 * 2 * SPOT_OCTAVES
+POSITION_OCTAVES = 6  # the shortest wave is an eighth of the image
+POSITION_WIDTH = 2 * 2 * POSITION_OCTAVES
 
 
 @dataclass(frozen=True)
-class Reach:
+class ActionVisibility:
     """What video tokens see of the actions: the same for all tokens of a latent frame.
 
     Attributes:
@@ -33,7 +33,7 @@ class Reach:
         visible: [B, F, A] bool, which actions a frame sees.
         age: [B, F, A] float32, how many pixel frames before a frame each action arrived.
         rotation: cos and sin of the frames' times.
-        spot: [L, SPOT_WIDTH], where in the image each video token lies.
+        spot: [L, POSITION_WIDTH], where in the image each video token lies.
     """
 
     frame: Tensor
@@ -58,11 +58,15 @@ class Reach:
         return self.visible[:, self.frame]
 
 
-def reach_of(frame_times: Tensor, frame: Tensor, spot: Tensor, actions: TimedActions, head_width: int) -> Reach:
+def action_visibility(
+    frame_times: Tensor, frame: Tensor, spot: Tensor, actions: TimedActions, head_width: int
+) -> ActionVisibility:
     """From the times of latent frames [B, F] in pixel frames, and of each token the frame [L] and the spot [L, 2]."""
-    visible = seen(actions.arrivals, frame_times) & actions.valid.unsqueeze(1)
+    visible = not_later(actions.arrivals, frame_times) & actions.valid.unsqueeze(1)
     age = (frame_times.unsqueeze(2) - actions.arrivals.unsqueeze(1)).clamp(min=0).float()
-    return Reach(frame, visible, age, rotation_at(frame_times, head_width), waves(spot, SPOT_OCTAVES))
+    return ActionVisibility(
+        frame, visible, age, rotation_at(frame_times, head_width), fourier_features(spot, POSITION_OCTAVES)
+    )
 
 
 class Injection(nn.Module, ABC):
@@ -74,13 +78,14 @@ class Injection(nn.Module, ABC):
         """What `forward` needs of the actions, computed once for all denoising steps."""
 
     @abstractmethod
-    def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues | None) -> Tensor:
+    def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: KeysValues | None) -> Tensor:
         """The update of the video tokens [B, L, D], to be added to them."""
 
 
-class SpotGain(nn.Module):
-    """What is read of the actions, times a function of where in the image it is read: [L, SPOT_WIDTH] to gains [L, W],
-    1 at the start.
+class PositionGain(nn.Module):
+    """By what factors to multiply what a video token reads of the actions, from where in the image it lies.
+
+    It maps features of positions [L, POSITION_WIDTH] to gains [L, W], which are 1 at the start.
 
     Whether a hand at (x, y, z) covers a token is a question to both together. The attention's weights cannot answer it:
     they only choose among actions, and neighbouring actions are nearly equal.
@@ -88,7 +93,7 @@ class SpotGain(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.hidden = nn.Linear(SPOT_WIDTH, width)
+        self.hidden = nn.Linear(POSITION_WIDTH, width)
         self.out = nn.Linear(width, width, bias=False)
         nn.init.zeros_(self.out.weight)
 
@@ -97,9 +102,11 @@ class SpotGain(nn.Module):
         return 1 + self.out(functional.silu(self.hidden(spot.type_as(self.hidden.weight))))
 
 
-def _read(attention: TimedAttention, queries: Tensor, reach: Reach, prepared: KeysValues, gain: Tensor) -> Tensor:
+def _read_actions(
+    attention: TimedAttention, queries: Tensor, visibility: ActionVisibility, prepared: KeysValues, gain: Tensor
+) -> Tensor:
     """What the queries of video tokens [B, L, C] learn of the actions that these see."""
-    return attention(queries, reach.token_rotation, prepared, reach.token_visible, reach.token_age, gain)
+    return attention(queries, visibility.token_rotation, prepared, visibility.token_visible, visibility.token_age, gain)
 
 
 class CrossAttention(Injection):
@@ -108,8 +115,8 @@ class CrossAttention(Injection):
     def __init__(self, video_width: int, width: int, heads: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(video_width)
-        self.spot = nn.Linear(SPOT_WIDTH, video_width, bias=False)
-        self.gain = SpotGain(width)
+        self.spot = nn.Linear(POSITION_WIDTH, video_width, bias=False)
+        self.gain = PositionGain(width)
         self.attention = TimedAttention(video_width, width, width, heads, recent=True)
         nn.init.zeros_(self.attention.to_out.weight)
 
@@ -117,10 +124,10 @@ class CrossAttention(Injection):
         """See `Injection`."""
         return self.attention.keys_values(actions.values, rotation_at(actions.arrivals, self.attention.head_width))
 
-    def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
+    def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
-        queries = self.norm(tokens.type_as(self.norm.weight)) + self.spot(reach.spot.type_as(self.spot.weight))
-        return _read(self.attention, queries, reach, prepared, self.gain(reach.spot))
+        queries = self.norm(tokens.type_as(self.norm.weight)) + self.spot(visibility.spot.type_as(self.spot.weight))
+        return _read_actions(self.attention, queries, visibility, prepared, self.gain(visibility.spot))
 
 
 class Modulation(Injection):
@@ -129,8 +136,8 @@ class Modulation(Injection):
     def __init__(self, video_width: int, width: int, heads: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.randn(width))
-        self.spot = nn.Linear(SPOT_WIDTH, width, bias=False)
-        self.gain = SpotGain(width)
+        self.spot = nn.Linear(POSITION_WIDTH, width, bias=False)
+        self.gain = PositionGain(width)
         self.pool = TimedAttention(width, width, width, heads, recent=True)
         self.to_scale_shift = nn.Linear(width, 2 * video_width, bias=False)
         nn.init.zeros_(self.to_scale_shift.weight)
@@ -139,10 +146,10 @@ class Modulation(Injection):
         """See `Injection`."""
         return self.pool.keys_values(actions.values, rotation_at(actions.arrivals, self.pool.head_width))
 
-    def forward(self, tokens: Tensor, reach: Reach, prepared: KeysValues) -> Tensor:
+    def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: KeysValues) -> Tensor:
         """See `Injection`."""
-        query = (self.query + self.spot(reach.spot.type_as(self.query))).expand(len(tokens), -1, -1)
-        pooled = _read(self.pool, query, reach, prepared, self.gain(reach.spot))
+        query = (self.query + self.spot(visibility.spot.type_as(self.query))).expand(len(tokens), -1, -1)
+        pooled = _read_actions(self.pool, query, visibility, prepared, self.gain(visibility.spot))
         scale, shift = self.to_scale_shift(functional.silu(pooled)).chunk(2, dim=-1)
         return self._scaled(tokens.type_as(scale)) * scale + shift
 
@@ -173,7 +180,7 @@ class NoInjection(Injection):
     def prepare(self, actions: TimedActions) -> None:
         """See `Injection`."""
 
-    def forward(self, tokens: Tensor, reach: Reach, prepared: None) -> Tensor:
+    def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: None) -> Tensor:
         """See `Injection`."""
         return torch.zeros_like(tokens)
 

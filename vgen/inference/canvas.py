@@ -3,68 +3,110 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from os import PathLike
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vgen.canvas.extend import check_length
+import numpy as np
+import torch
+
+from vgen.canvas.extend import check_length, extend, loop
 from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.report import Fidelity, contact_sheet, fidelity, given_frames, sheet_frames
 from vgen.canvas.spec import Canvas
-from vgen.inference.canvas_record import describe_run
-from vgen.inference.canvas_settings import Settings, generate
 from vgen.inference.output import write_frames
-from vgen.inference.record import write_record
-from vgen.inference.settings import check_settings, load_pipeline
+from vgen.inference.record import RunKind, RunResult, check_outside, describe_run, write_record
+from vgen.inference.settings import CanvasSettings, check_settings, load_pipeline
 from vgen.models import ModelInfo
 from vgen.results import VIDEO_RUN, results_folder
 
+if TYPE_CHECKING:
+    from vgen.canvas.pipeline import CanvasOutput, CanvasPipeline
+
+CANVAS_RUN = RunKind("canvas", "vgen infer", Canvas, CanvasSettings, lambda canvas: canvas.files)
+
 
 @dataclass(frozen=True)
-class Made:
-    """What came out: how closely each patch was kept, the seconds of each stage, the SHA-256 of all frames' bytes."""
+class CanvasResult(RunResult):
+    """What came out of a completed canvas.
+
+    Attributes:
+        fidelity: how closely each patch was kept.
+        fps: frames per second of the video: the canvas's, or where it says none, its clips'.
+        left_out: what the contact sheet does not show, in words; "" where it shows all.
+    """
 
     fidelity: list[Fidelity]
-    seconds: dict[str, float]
-    frames_sha256: str
+    fps: float
+    left_out: str
 
 
-def check(canvas: Canvas, settings: Settings) -> PlacedCanvas:
-    """Refuses all that can be refused before the model is loaded; returns the canvas, placed.
+def run_canvas(canvas: Canvas, settings: CanvasSettings, out: str | PathLike, overwrite: bool = False) -> CanvasResult:
+    """Completes a canvas into a folder, which is written whole or not at all; memory does not grow with the length.
+
+    An extension that is stopped leaves the frames of its finished segments as a video beside the folder, see
+    `write_frames`.
+
+    Args:
+        canvas: what to complete; all its media are files.
+        settings: how the model is run.
+        out: the folder.
+        overwrite: replaces the results of an earlier run there, see `vgen.results`.
 
     Raises:
-        InputError: the canvas does not fit the model, a file cannot be used, or the machine cannot do it.
+        InputError: the canvas does not fit the model, a file cannot be used, the machine cannot do it, or the folder
+            cannot be written or holds something.
     """
     check_settings(settings)
     info = ModelInfo.read(settings.model, parts=())
-    placed = place(canvas, info.temporal_stride, info.size_multiple)
     if settings.extend_to is not None:
-        check_length(canvas, settings.extend_to, ends=2 if settings.loop else 1)
-    return placed
-
-
-def make(canvas: Canvas, settings: Settings, out: str | PathLike, overwrite: bool = False) -> Made:
-    """Completes a canvas into a folder, which is written whole or not at all; memory does not grow with the length.
-
-    Raises:
-        InputError: as `check`; or the folder cannot be written, or holds something, see `vgen.results`.
-    """
-    placed = check(canvas, settings)
-    total = settings.extend_to or canvas.frames
+        check_length(canvas, settings.extend_to, ends=2 if settings.loop else 1, name="--extend-to")
+    placed = place(canvas, info.temporal_stride, info.size_multiple)
+    fps, total = placed.canvas.fps, settings.extend_to or canvas.frames
     shown = sheet_frames(total, placed)
-    keep = {*shown, *given_frames(placed)}
     with results_folder(out, VIDEO_RUN, overwrite) as folder:
-        run = describe_run(canvas, settings, out)
+        check_outside(CANVAS_RUN, canvas, out)
+        run = describe_run(CANVAS_RUN, canvas, settings, out)
         began, seconds = time.perf_counter(), {}
         from vgen.canvas.pipeline import CanvasPipeline  # late, so that a wrong canvas is refused at once
 
         pipe = load_pipeline(CanvasPipeline, settings)
         seconds["load"] = time.perf_counter() - began
-        frames, digest = write_frames(
-            generate(pipe, placed, settings, seconds), folder / "video.mp4", canvas.fps, keep, total
-        )
+        chunks = generate(pipe, placed, settings, seconds)
+        keep = {*shown, *given_frames(placed)}
+        frames, digest = write_frames(chunks, folder / "video.mp4", fps, keep, total, stopped=out)
         seconds["all"] = time.perf_counter() - began
-        made = Made(fidelity(frames, placed), {stage: round(took, 3) for stage, took in seconds.items()}, digest)
-        contact_sheet({index: frames[index] for index in shown}, placed, folder / "contact_sheet.png")
-        write_record(Path(folder, "run.json"), run | asdict(made))
-    return made
+        kept = {index: frames[index] for index in shown}
+        left_out = contact_sheet(kept, placed, folder / "contact_sheet.png", total)
+        seconds = {stage: round(took, 3) for stage, took in seconds.items()}
+        result = CanvasResult(seconds, digest, fidelity(frames, placed), fps, left_out)
+        write_record(folder / "run.json", run | asdict(result))
+    return result
+
+
+def generate(
+    pipe: CanvasPipeline, placed: PlacedCanvas, settings: CanvasSettings, timings: dict[str, float]
+) -> Iterator[np.ndarray]:
+    """The frames of the whole video, as they come: uint8 `[t, H, W, 3]`, in one piece or segment by segment.
+
+    Args:
+        pipe: As `vgen.inference.settings.load_pipeline` returns it.
+        placed: What to complete; the seed of its canvas makes the noise.
+        settings: Steps, guidance, length.
+        timings: The seconds of each stage are added to it.
+    """
+    canvas = placed.canvas
+
+    def complete(part: Canvas, *, generator: torch.Generator | None = None) -> CanvasOutput:
+        numbers = {"num_inference_steps": settings.steps, "guidance_scale": settings.guidance}
+        output = pipe(placed if part is canvas else part, generator=generator, **numbers)
+        for stage, seconds in output.timings.items():
+            timings[stage] = timings.get(stage, 0.0) + seconds
+        return output
+
+    generator = torch.Generator().manual_seed(canvas.seed)
+    if settings.extend_to is None:
+        return iter([complete(canvas, generator=generator).video])
+    lengthen = loop if settings.loop else extend
+    return lengthen(complete, canvas, settings.extend_to, generator=generator)

@@ -12,6 +12,7 @@ import torch
 
 from vgen import checks
 from vgen.backbone.lora_files import read_lora
+from vgen.canvas.extend import MAX_TOTAL
 from vgen.errors import InputError, unknown_key
 from vgen.models import is_hub_id
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Pipeline = TypeVar("Pipeline", bound=VideoPipeline)
 
 SCHEDULERS = ("euler", "unipc", "dpm++")
+MAX_ADVANCE, MAX_WINDOW = 1024, 256  # frames
 OFFLOADS = ("none", "model", "sequential")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Of each attention kernel, the package that brings it to CUDA devices; None comes with torch and runs anywhere.
@@ -80,6 +82,51 @@ class RunSettings:
             if key not in known:
                 raise unknown_key(key, known, "the settings")
         return cls(**data)
+
+
+@dataclass(frozen=True)
+class CanvasSettings(RunSettings):
+    """All but the canvas that decides on a completed video; what `vgen infer` takes. The guidance is that of the text.
+
+    Attributes:
+        extend_to: frames of the whole video, made segment by segment; None is one pass over the canvas.
+        loop: closes the extended video on its beginning.
+
+    Raises:
+        InputError: a value breaks its rule.
+    """
+
+    extend_to: int | None = None
+    loop: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.extend_to is not None:
+            checks.whole("--extend-to", self.extend_to, 1, MAX_TOTAL)
+        if self.loop and self.extend_to is None:
+            raise InputError("--loop needs --extend-to; or put one image at frames 0 and -1 of the canvas")
+
+
+@dataclass(frozen=True)
+class EgoSettings(RunSettings):
+    """All but what is asked that decides on a rollout; what `vgen rollout` takes. The guidance is that of the actions.
+
+    Attributes:
+        advance: pixel frames per step of the rollout: 1, or a multiple of the codec's temporal stride.
+        window: how many past frames are conditions; as many as the model was trained with, when None.
+
+    Raises:
+        InputError: a value breaks its rule.
+    """
+
+    advance: int = 4
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.whole("advance", self.advance, 1, MAX_ADVANCE)
+        if self.window is not None:
+            checks.whole("window", self.window, 1, MAX_WINDOW)
 
 
 def check_settings(settings: RunSettings) -> None:

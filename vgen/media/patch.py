@@ -13,13 +13,14 @@ import numpy as np
 from PIL import Image
 
 from vgen import checks
-from vgen.errors import InputError
+from vgen.errors import InputError, unknown_key
 
 Mode = Literal["frames", "clip"]
 Fit = Literal["cover", "contain", "stretch"]
 Media = str | PathLike[str] | np.ndarray | Image.Image
 
-PATCH_KEYS = ("source", "frame", "box", "mask", "as", "range", "fit")
+PATCH_OPTIONS = ("box", "mask", "as", "range", "fit")  # behind SOURCE@FRAME
+PATCH_KEYS = ("source", "frame", *PATCH_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,28 @@ class Patch:
             source = "clip" if isinstance(self.source, np.ndarray) and self.source.ndim == 4 else "image"
         return f"{source}@{self.frame:g}"
 
+    @property
+    def files(self) -> list[str | PathLike[str]]:
+        """The files that it stands on."""
+        return [file for file in (self.source, self.mask) if isinstance(file, str | PathLike)]
+
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike[str] = "") -> Patch:
+    def from_dict(
+        cls, data: Mapping[str, Any], base: str | PathLike[str] = "", size: tuple[int, int] | None = None
+    ) -> Patch:
         """A patch from the fields of YAML, in which `mode` is called `as`; relative paths start at `base`.
+
+        Args:
+            data: the fields.
+            base: a folder.
+            size: (height, width) of the canvas in pixels, for the message of a box in pixels.
 
         Raises:
             InputError: a key is unknown, the source is missing, or a value breaks its rule.
         """
+        if isinstance(data, Mapping) and (unknown := [key for key in data if key not in PATCH_KEYS]):
+            known = ", ".join(PATCH_KEYS)
+            raise InputError(f"{unknown_key(checks.show(unknown[0]), PATCH_KEYS, 'a patch')}; its keys are {known}")
         given = checks.known_keys(data, PATCH_KEYS, "a patch")
         if "source" not in given:
             raise InputError("a patch has no source; name the image or clip, such as source: cat.png")
@@ -92,6 +108,8 @@ class Patch:
             given["range"] = _parse_range(given["range"])
         if "as" in given:
             given["mode"] = given.pop("as")
+        if size is not None and "box" in given:
+            checks.box_in_shares(given["box"], size)
         return cls(**given)
 
     def to_dict(self, relative_to: str | PathLike[str] | None = None) -> dict[str, Any]:
@@ -141,11 +159,11 @@ def position_of(patch: Patch, frames: int) -> float:
     return frame
 
 
-def parse_patch(text: str, base: str | PathLike[str] = "") -> Patch:
+def parse_patch(text: str, base: str | PathLike[str] = "", size: tuple[int, int] | None = None) -> Patch:
     """Reads `SOURCE@FRAME[:option=value...]`, such as `dog.png@41:box=0.1,0.2,0.6,0.8` or `clip.mp4@60:mask=m.png`.
 
     The options are `box`, `mask`, `as`, `range` and `fit`, as in `Patch`. The source may hold '@' and ':', since the
-    frame follows the last '@' that a number follows.
+    frame follows the last '@' that a number follows. `size` is (height, width) of the canvas, where it is known.
 
     Raises:
         InputError: the text does not have this form, or a value breaks its rule.
@@ -160,10 +178,13 @@ def parse_patch(text: str, base: str | PathLike[str] = "") -> Patch:
         raise InputError(f"frame={checks.show(frame)} of patch {checks.show(text)} is not a number") from None
     for option in options:
         key, value = option.split("=", 1)
+        if key not in PATCH_OPTIONS:
+            known = ", ".join(PATCH_OPTIONS)
+            raise InputError(f"{checks.show(key)} of patch {checks.show(text)} is no option; known: {known}")
         if key in given:
             raise InputError(f"patch {checks.show(text)} gives {key} twice; keep one")
         given[key] = _parse_box(value) if key == "box" else value
-    return Patch.from_dict(given, base)
+    return Patch.from_dict(given, base, size)
 
 
 def _split_patch(text: str) -> list[str]:

@@ -22,6 +22,8 @@ from vgen.notices import warn_once
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_FPS = 15.0
+SAME_RATE = 0.01  # by which rates may differ, as a share
 GIVEN = 0.5  # box x mask x alpha from which a pixel counts as given
 
 
@@ -67,12 +69,13 @@ Placed = PlacedFrame | PlacedClip
 
 
 class Ground(Protocol):
-    """What patches lie on: a video of so many pixel frames, of a size in pixels, at so many frames per second."""
+    """What patches lie on: a video of so many pixel frames, of a size in pixels, at so many frames per second; None is
+    the rate of whatever lies on it."""
 
     frames: int
     height: int
     width: int
-    fps: float
+    fps: float | None
 
 
 def place_all(patches: Iterable[Patch], ground: Ground, temporal_stride: int = 4) -> list[Placed]:
@@ -86,6 +89,30 @@ def place_all(patches: Iterable[Patch], ground: Ground, temporal_stride: int = 4
         for index, patch in enumerate(patches)
         for placed in load_patch(patch, ground, temporal_stride)
     ]
+
+
+def frame_rate(patches: Iterable[Patch]) -> float:
+    """Frames per second at which the clips among some patches play as they were recorded; 15 where there are none, or
+    where their rates differ, which is logged."""
+    rates = {patch.name: rate for patch in patches if (rate := _own_rate(patch)) is not None}
+    if not rates:
+        return DEFAULT_FPS
+    if max(rates.values()) / min(rates.values()) - 1 <= SAME_RATE:
+        return next(iter(rates.values()))
+    told = ", ".join(f"{name} has {rate:g} fps" for name, rate in rates.items())
+    warn_once(logger, f"the clips differ, {told}: the video has {DEFAULT_FPS:g}; say another with fps")
+    return DEFAULT_FPS
+
+
+def _own_rate(patch: Patch) -> float | None:
+    """Of a clip in a file, of which more than one frame is given, at a steady rate."""
+    if not isinstance(patch.source, str | PathLike) or (patch.range and patch.range[0] == patch.range[1]):
+        return None
+    try:
+        clip = open_clip(patch.source)
+    except InputError:  # which is told when the patch is read
+        return None
+    return clip.info.fps if clip is not None and clip.info.frames > 1 and clip.info.steady else None
 
 
 def load_patch(patch: Patch, canvas: Ground, temporal_stride: int = 4) -> list[Placed]:
@@ -185,9 +212,10 @@ def _warn_of_speed(patch: Patch, canvas: Ground) -> None:
         return
     fps = clip.info.fps
     if not clip.info.steady:
-        how = f"around {fps:.3g} fps: it lies one frame on each of the canvas, evenly, at {canvas.fps:g} fps"
+        at = f"{canvas.fps or DEFAULT_FPS:g} fps"
+        how = f"around {fps:.3g} fps: it lies one frame on each of the canvas, evenly, at {at}"
         warn_once(logger, f"{patch.name} has a variable rate, {how}")
-    elif abs(fps / canvas.fps - 1) > 0.01:
+    elif canvas.fps is not None and abs(fps / canvas.fps - 1) > SAME_RATE:
         how = f"the canvas {canvas.fps:g}: it plays {canvas.fps / fps:.2g} times as fast"
         warn_once(logger, f"{patch.name} has {fps:g} fps, {how}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -31,6 +31,17 @@ def spread(total: int, count: int) -> list[int]:
     return [int(number) for number in np.linspace(0, total - 1, count).round()]
 
 
+def number_runs(numbers: Iterable[float]) -> str:
+    """Numbers in their order as text, runs of whole ones joined: 0-4, 10.5, 12."""
+    runs: list[list[float]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1 and number == int(number):
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(f"{first:g}" if first == last else f"{first:g}-{last:g}" for first, last in runs)
+
+
 def tile_size(height: int, width: int) -> tuple[int, int]:
     """(width, height) of a picture on the sheet."""
     scale = math.sqrt(TILE_AREA / (height * width))
@@ -55,7 +66,7 @@ def draw_sheet(title: str, sections: Sequence[tuple[str, Sequence[Tile]]], size:
     if title:
         draw.text((MARGIN, MARGIN - 4), _shortened(title, _font(20), sheet.width - 2 * MARGIN), INK, _font(20))
     for heading, tiles in sections:
-        draw.text((MARGIN, top), heading, FAINT, _font(16))
+        draw.text((MARGIN, top), _shortened(heading, _font(16), sheet.width - 2 * MARGIN), FAINT, _font(16))
         top += HEADING
         for index, tile in enumerate(tiles):
             row, column = divmod(index, columns)

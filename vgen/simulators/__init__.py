@@ -1,4 +1,25 @@
-"""Recorders: programs that make LeRobot datasets out of simulators."""
+"""Programs that make LeRobot datasets out of simulators: `vgen record SIMULATOR`.
+
+What all simulators share:
+
+- `settings`: what to record, and the list of seeds that follows from it;
+- `recording`: the dataset, made in several processes and resumed where it was broken off;
+- `recorder`: what records one task, and what an episode must bring;
+- `cameras`: the frames of simulated states, by MuJoCo;
+- `counterfactual`: other ways the hand could have gone on from the middle of an episode;
+- `paths`: smooth paths and noise for scripted hands.
+
+Each simulator is a room of its own; `metaworld` is the one to read first. A new one needs three files:
+
+1. `NAME/settings.py`: a subclass of `settings.Recording` that names its tasks, cameras and rate. It imports nothing of
+   the simulator, so that `--help` works without it.
+2. `NAME/environment.py`: `simulate` returns an episode with the simulator's state at every step (float64 [T, S], of
+   `cameras.physics`), and `simulate_branches` a group of counterfactuals. It says which package to install.
+3. `NAME/recorder.py`: a subclass of `recorder.TaskRecorder`, which names the columns and their trajectory layouts and
+   turns a simulated episode into a `RecordedEpisode`, and a function `record(settings)`.
+
+Then add it to SIMULATORS in `vgen/commands/record.py`, and its layout, where that is new, to `vgen.trajectory.layouts`.
+"""
 
 import os
 

@@ -23,8 +23,8 @@ def restore(model: mujoco.MjModel, data: mujoco.MjData, state: np.ndarray) -> No
     mujoco.mj_setState(model, data, state, PHYSICS)  # the solver's starting point, which mj_forward moved
 
 
-class Studio:
-    """Draws frames of one environment.
+class FrameRenderer:
+    """Draws frames of one environment, and tells where its cameras are.
 
     Args:
         model, data: of the environment; drawing leaves `data` in the state that was drawn last.
@@ -52,7 +52,7 @@ class Studio:
         """Free the drawing context."""
         self._renderer.close()
 
-    def film(self, states: np.ndarray, camera: str) -> np.ndarray:
+    def render(self, states: np.ndarray, camera: str) -> np.ndarray:
         """Draw states [T, S] of `physics` from one camera: uint8 [T, size, size, 3]."""
         images = []
         for _ in self._replay(states):
@@ -60,7 +60,7 @@ class Studio:
             images.append(self._renderer.render())
         return np.stack(images)
 
-    def pose(self, states: np.ndarray, camera: str) -> np.ndarray:
+    def camera_pose(self, states: np.ndarray, camera: str) -> np.ndarray:
         """Where a camera is in states [T, S] of `physics`.
 
         Returns:

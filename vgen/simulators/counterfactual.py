@@ -13,7 +13,7 @@ An edit whose hand stays too near to that of another branch tells nothing, and a
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -27,11 +27,22 @@ LEAST_MOVE = 0.12  # metres to the point of a redirected hand
 WANDERING = 0.06  # metres, deviation of each coordinate of a noisy path
 TRIES = 24
 
-Played = TypeVar("Played")  # a dataclass with arrays of T rows and `success`: the first step that succeeds, or None
+
+class SimulatedEpisode(Protocol):
+    """One episode of a simulator: a dataclass with arrays of T rows."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def success(self) -> int | None:
+        """The first step that succeeds, or None."""
+
+
+Episode = TypeVar("Episode", bound=SimulatedEpisode)
 
 
 @dataclass(frozen=True)
-class Scene:
+class Workspace:
     """Where and how fast a hand can go.
 
     low, high: corners [3] of a box that is in view and within reach, metres.
@@ -49,7 +60,7 @@ def branch_point(rng: np.random.Generator, success: int) -> int:
 
 
 def edits(
-    rng: np.random.Generator, path: np.ndarray, grip: np.ndarray, scene: Scene
+    rng: np.random.Generator, path: np.ndarray, grip: np.ndarray, workspace: Workspace
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Other paths from the first point of a path: each kind once, in any order, then redirected and noisy ones.
 
@@ -57,7 +68,7 @@ def edits(
         rng: draws them.
         path: [F, 3], the expert's, in metres; x points right.
         grip: [F], the expert's grip along it.
-        scene: where the hand can go.
+        workspace: where the hand can go.
 
     Yields:
         The kind of the edit, its path [F, 3] and its grip [F].
@@ -71,50 +82,50 @@ def edits(
         elif kind == "stopped":
             yield kind, np.repeat(path[:1], len(path), axis=0), held
         elif kind == "redirected":
-            yield kind, _redirected(rng, path, scene), held
+            yield kind, _redirected(rng, path, workspace), held
         else:
             yield kind, path + wandering(rng, WANDERING, len(path)), grip
 
 
 def branches(
-    expert: Played,
+    expert: Episode,
     others: Iterator[tuple[str, np.ndarray, np.ndarray]],
-    play: Callable[[np.ndarray, np.ndarray], Played],
-    hand: Callable[[Played], np.ndarray],
+    follow: Callable[[np.ndarray, np.ndarray], Episode],
+    hand: Callable[[Episode], np.ndarray],
     count: int,
-) -> list[tuple[str, Played]]:
-    """Play edits until there are `count` branches whose hands keep apart.
+) -> list[tuple[str, Episode]]:
+    """Follow edits until there are `count` branches whose hands keep apart.
 
     Args:
-        expert: branch 0, as it was played.
+        expert: branch 0.
         others: from `edits`.
-        play: plays a path and a grip from the branch point.
-        hand: where the hand of what was played is after the branch point, [F, 3] in metres.
+        follow: simulates a hand that follows a path with a grip, from the branch point.
+        hand: where the hand of an episode is after the branch point, [F, 3] in metres.
         count: branches, the expert's among them.
 
     Returns:
-        Kind and what was played; empty where the tries do not suffice.
+        Kind and episode; empty where the tries do not suffice.
     """
     chosen = [("expert", expert)]
     for kind, path, grip in others:
-        played = play(path, grip)
-        gaps = [np.linalg.norm(hand(played) - hand(other), axis=1).mean() for _, other in chosen]
+        other = follow(path, grip)
+        gaps = [np.linalg.norm(hand(other) - hand(each), axis=1).mean() for _, each in chosen]
         if min(gaps) >= LEAST_GAP:
-            chosen.append((kind, played))
+            chosen.append((kind, other))
         if len(chosen) == count:
             return chosen
     return []
 
 
-def cut(rollout: Played, rows: Sequence[str], start: int, stop: int) -> Played:
-    """Steps `start` to `stop` of a rollout, whose `success` is counted from `start`; `rows` are its arrays [T, ...]."""
-    parts = {name: getattr(rollout, name)[start:stop] for name in rows}
-    inside = rollout.success is not None and start <= rollout.success < stop
-    return replace(rollout, **parts, success=rollout.success - start if inside else None)
+def cut(episode: Episode, rows: Sequence[str], start: int, stop: int) -> Episode:
+    """Steps `start` to `stop` of an episode, whose `success` counts from `start`; `rows` are its arrays [T, ...]."""
+    parts = {name: getattr(episode, name)[start:stop] for name in rows}
+    success = episode.success if episode.success is not None and start <= episode.success < stop else None
+    return replace(episode, **parts, success=None if success is None else success - start)
 
 
-def join(past: Played, ahead: Played, rows: Sequence[str]) -> Played:
-    """A rollout after its past; `rows` are their arrays [T, ...]."""
+def join(past: Episode, ahead: Episode, rows: Sequence[str]) -> Episode:
+    """An episode after its past; `rows` are their arrays [T, ...]."""
     parts = {name: np.concatenate([getattr(past, name), getattr(ahead, name)]) for name in rows}
     success = None if ahead.success is None else ahead.success + len(getattr(past, rows[0]))
     return replace(ahead, **parts, success=success)
@@ -126,12 +137,12 @@ def _mirrored(path: np.ndarray) -> np.ndarray:
     return mirrored
 
 
-def _redirected(rng: np.random.Generator, path: np.ndarray, scene: Scene) -> np.ndarray:
+def _redirected(rng: np.random.Generator, path: np.ndarray, workspace: Workspace) -> np.ndarray:
     """At the least jerk to a random point of the box, and there at rest."""
-    points = rng.uniform(scene.low, scene.high, (64, 3))
+    points = rng.uniform(workspace.low, workspace.high, (64, 3))
     far = np.linalg.norm(points - path[0], axis=1)
     point = points[np.argmax(far >= LEAST_MOVE)]  # the first of them; a box is larger than that
-    speed = scene.speed * rng.uniform(0.5, 1)
+    speed = workspace.speed * rng.uniform(0.5, 1)
     steps = max(1, round(1.9 * np.linalg.norm(point - path[0]) / speed))  # a glide is 15/8 as fast in its middle
     way = np.concatenate([path[:1], glide(path[0], point, steps)])[: len(path)]
     return np.concatenate([way, np.repeat(way[-1:], len(path) - len(way), axis=0)])

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from vgen.errors import InputError, unknown_key
 
@@ -48,7 +48,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Shot:
+class EpisodeSeed:
     """One seed of a task to record: its split, the task's name and the seed."""
 
     split: str
@@ -72,7 +72,7 @@ def check(recording: Recording) -> None:
         if len(set(names)) != len(names):
             raise InputError(f"{', '.join(names)} names one of {where} twice; name each once")
     _check_numbers(recording)
-    if not list(shots(recording)):
+    if not list(episode_seeds(recording)):
         raise InputError("no episode to record: raise the number of seeds, or name more tasks")
 
 
@@ -91,7 +91,7 @@ def _check_numbers(recording: Recording) -> None:
         raise InputError(f"counterfactuals={branches} is not 0 or 2 to {MOST_BRANCHES}; nearest: {nearest}")
 
 
-def shots(recording: Recording) -> Iterator[Shot]:
+def episode_seeds(recording: Recording) -> Iterator[EpisodeSeed]:
     """All seeds to record, in the order of the dataset: split by split, task by task."""
     seen = [task for task in recording.tasks if task not in recording.unseen]
     unseen = [task for task in recording.tasks if task in recording.unseen]
@@ -102,13 +102,12 @@ def shots(recording: Recording) -> Iterator[Shot]:
     ):
         for task in tasks:
             for seed in range(first, first + count):
-                yield Shot(split, task, seed)
+                yield EpisodeSeed(split, task, seed)
 
 
 def add_arguments(parser: argparse.ArgumentParser, kind: type[Recording]) -> None:
     """Give a command the arguments that make a recording: one option per field of `kind`."""
-    count = {"type": int, "metavar": "N"}
-    default = {name: field.default for name, field in kind.__dataclass_fields__.items()}
+    count: dict[str, Any] = {"type": int, "metavar": "N"}
     tasks, cameras = ", ".join(kind.all_tasks), ", ".join(kind.all_cameras)
     tasks = f"default: all {len(kind.all_tasks)}" if len(kind.all_tasks) > 9 else f"default: {tasks}"
     steps = f"longest episode, at {kind.fps} steps/s"
@@ -116,15 +115,15 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[Recording]) -> Non
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a data set at --out, whole, once the new one is complete"
     )
-    parser.add_argument("--tasks", nargs="+", default=list(default["tasks"]), metavar="TASK", help=tasks)
-    parser.add_argument("--train-seeds", **count, default=default["train_seeds"], help="training episodes per task")
-    parser.add_argument("--test-seeds", **count, default=default["test_seeds"], help="test episodes per training task")
+    parser.add_argument("--tasks", nargs="+", default=list(kind.tasks), metavar="TASK", help=tasks)
+    parser.add_argument("--train-seeds", **count, default=kind.train_seeds, help="training episodes per task")
+    parser.add_argument("--test-seeds", **count, default=kind.test_seeds, help="test episodes per training task")
     if kind.unseen:
         about = "episodes per task kept from training"
-        parser.add_argument("--unseen-seeds", **count, default=default["unseen_seeds"], help=about)
-    parser.add_argument("--size", type=int, default=default["size"], help="height and width of the frames in pixels")
-    parser.add_argument("--cameras", nargs="+", default=list(default["cameras"]), metavar="CAMERA", help=cameras)
-    parser.add_argument("--workers", **count, default=default["workers"], help="recording processes: one per core")
-    parser.add_argument("--max-steps", **count, default=default["max_steps"], help=steps)
+        parser.add_argument("--unseen-seeds", **count, default=kind.unseen_seeds, help=about)
+    parser.add_argument("--size", type=int, default=kind.size, help="height and width of the frames in pixels")
+    parser.add_argument("--cameras", nargs="+", default=list(kind.cameras), metavar="CAMERA", help=cameras)
+    parser.add_argument("--workers", **count, default=kind.workers, help="recording processes: one per core")
+    parser.add_argument("--max-steps", **count, default=kind.max_steps, help=steps)
     about = "record each seed as a group of K episodes: one state, then K trajectories (4 is usual; default: 0, none)"
     parser.add_argument("--counterfactuals", type=int, default=0, metavar="K", help=about)

@@ -81,6 +81,18 @@ def inverse_dynamics(
     text: str = "",
     generator: torch.Generator | None = None,
 ) -> Trajectory:
+    """The trajectory that explains a video; see `explanations`, whose mean it is."""
+    return explanations(model, layout, frames, start, text, generator)[0]
+
+
+def explanations(
+    model: StateModel,
+    layout: str,
+    frames: np.ndarray,
+    start: Trajectory | None = None,
+    text: str = "",
+    generator: torch.Generator | None = None,
+) -> tuple[Trajectory, list[Trajectory]]:
     """The trajectory that explains a video, as many steps at a time as in training: the mean of several that are drawn,
     since what has happened is one thing, and a single draw would add its own spread.
 
@@ -93,7 +105,8 @@ def inverse_dynamics(
         generator: of what is drawn where the frames leave it open.
 
     Returns:
-        In absolute form, T rows; in delta form, T - 1 rows, without a start. Times count from the start's, or from 0.
+        The mean, in absolute form, T rows; in delta form, T - 1 rows, without a start. And all that were drawn, in
+        delta form; a model that regresses draws one and the same. Times count from the start's, or from 0.
 
     Raises:
         InputError: fewer than two frames, an unknown layout, or a start that does not fit.
@@ -114,10 +127,11 @@ def inverse_dynamics(
             torch.ones(1, 0, dtype=torch.bool, device=seen.device),
             layout,
         )
-        parts.append(model.draw(states, [text], EXPLANATIONS, generator, count).mean(0))
+        parts.append(model.draw(states, [text], EXPLANATIONS, generator, count))
     now = 0.0 if start is None else start.times[-1]
-    steps = _restored(model, layout, torch.cat(parts, 1), now, rate)
-    return steps if start is None else to_absolute(steps, start)
+    steps = _restored(model, layout, torch.cat([part.mean(0) for part in parts], 1), now, rate)
+    drawn = [_restored(model, layout, each, now, rate) for each in torch.cat(parts, 2)]
+    return steps if start is None else to_absolute(steps, start), drawn
 
 
 def text_limit(model: StateModel) -> TextLimit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.jsonl import read_records
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
-from vgen.models import EGO, STATE, loading, read_config
+from vgen.models import EGO, STATE, forget_places, join_own, loading, read_config
 from vgen.results import MODEL, check_file, check_folder, results_folder
 from vgen.state.model import StateModel
 from vgen.train.logs import read_record
@@ -81,10 +80,9 @@ def _write(
         pipe = CanvasPipeline.from_pretrained(model.folder, dtype=dtype)
     states = _take_parts(pipe, parts, dtype)
     with results_folder(folder, MODEL, overwrite) as aside:
-        pipe.save_pretrained(aside)
+        pipe.save_pretrained(aside, parts=())
         counts = sizes(pipe) | _save_beside(pipe, model.folder / EGO, states, aside, dtype)
-        for config in aside.rglob("*.json"):
-            _forget_place(config)
+        forget_places(aside)
         (aside / "README.md").write_text(card(folder.name, counts, records, report), encoding="utf-8")
 
 
@@ -148,16 +146,9 @@ def _with_lora(folder: Path, base: str, dtype: torch.dtype) -> CanvasPipeline:
     pipe.load_lora_weights(folder)
     pipe.fuse_lora()
     pipe.unload_lora_weights()
-    index = read_config(str(folder), "model_index.json")
+    index = join_own(read_config(str(folder), "model_index.json"))
     pipe.register_to_config(**{key: value for key, value in index.items() if key.startswith("default_")})
     return pipe.to(dtype)
-
-
-def _forget_place(config: Path) -> None:
-    """Removes where a component was loaded from, which diffusers writes into its configuration."""
-    values = json.loads(config.read_text(encoding="utf-8"))
-    if isinstance(values, dict) and values.pop("_name_or_path", None) is not None:
-        config.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def sizes(pipe: CanvasPipeline) -> dict[str, int]:

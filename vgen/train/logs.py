@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
 from itertools import compress
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +23,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vgen.errors import InputError
-from vgen.files import append, write_whole
+from vgen.files import append, package_versions, write_whole
 from vgen.train.checkpoint.folder import Progress
 from vgen.train.config import TrainConfig
 from vgen.train.distributed import Ranks
@@ -240,7 +239,7 @@ def device_name(device: torch.device) -> str:
 
 def versions() -> dict[str, str | None]:
     """Of the packages that a run's numbers hang on."""
-    return {name: _version(name) for name in ("vgen", "torch", "diffusers", "transformers", "deepspeed", "numpy")}
+    return package_versions(("vgen", "torch", "diffusers", "transformers", "deepspeed", "numpy"))
 
 
 def run_record(
@@ -288,10 +287,3 @@ def read_record(run: Path) -> dict[str, Any]:
     if not isinstance(config.get("seed"), int):
         raise InputError(f"{run / 'run.json'} is damaged: its config has no seed")
     return record
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

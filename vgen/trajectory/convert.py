@@ -79,13 +79,13 @@ def to_absolute(trajectory: Trajectory, start: Trajectory | None = None) -> Traj
     first, rows = start.values.astype(np.float64), _filled(trajectory)
     if trajectory.form == "relative":
         wide = np.repeat(first, len(rows), 0)
-        values = _by_part(trajectory, lambda part, where: _take(part, wide[:, where], rows[:, where]))
+        values = _by_part(trajectory, lambda part, where: _apply_step(part, wide[:, where], rows[:, where]))
         return _made(trajectory, values, trajectory.times, trajectory.valid, "absolute")
 
     def walk(part: Part, where: slice) -> np.ndarray:
         path = [first[:, where]]
         for k in range(len(rows)):
-            path.append(_take(part, path[-1], rows[k : k + 1, where]))
+            path.append(_apply_step(part, path[-1], rows[k : k + 1, where]))
         return np.concatenate(path)
 
     valid = np.concatenate([[True], np.logical_and.accumulate(trajectory.valid)])
@@ -140,7 +140,7 @@ def resample(trajectory: Trajectory, times: Sequence[float] | np.ndarray) -> Tra
             f"time {outside[0]:g} s is outside the trajectory, {known[0]:g} to {known[-1]:g} s; nearest: {nearest:g}"
         )
     rows = _filled(trajectory)
-    values = _by_part(trajectory, lambda part, where: _at(part, known, rows[:, where], wanted))
+    values = _by_part(trajectory, lambda part, where: _interpolated(part, known, rows[:, where], wanted))
     after = np.searchsorted(known, wanted)
     before = np.searchsorted(known, wanted, side="right") - 1
     return _made(trajectory, values, wanted, trajectory.valid[before] & trajectory.valid[after], trajectory.form)
@@ -159,7 +159,7 @@ def resample_rate(trajectory: Trajectory, rate: float) -> Trajectory:
     return resample(trajectory, np.minimum(first + np.arange(count) / rate, last))
 
 
-def mirror(trajectory: Trajectory) -> Trajectory:
+def mirror_scene(trajectory: Trajectory) -> Trajectory:
     """The trajectory of the scene turned over left to right: what fits the video with its columns reversed.
 
     x goes to its other side (of the layout's centre, where absolute), orientations and the frames of bodies turn with
@@ -169,14 +169,14 @@ def mirror(trajectory: Trajectory) -> Trajectory:
     Raises:
         InputError: a layout of a single right hand, which would become a left one.
     """
-    kind = trajectory.kind
-    if kind.bodies == ["right"]:
+    spec = trajectory.spec
+    if spec.bodies == ["right"]:
         raise InputError(
-            f"layout {kind.name} holds a right hand, which a mirror makes a left one; there is no layout for it"
+            f"layout {spec.name} holds a right hand, which a mirror makes a left one; there is no layout for it"
         )
-    rows, twice = _filled(trajectory), 2 * kind.centre if trajectory.form == "absolute" else 0.0
+    rows, twice = _filled(trajectory), 2 * spec.centre if trajectory.form == "absolute" else 0.0
     turned = defaultdict(list)
-    for part, where in kind.slices():
+    for part, where in spec.slices():
         turned[part.owner].append(_mirrored(part, rows[:, where], twice))
     swapped = {"left": "right", "right": "left"}
     parts = {owner: iter(turned[swapped.get(owner, owner)]) for owner in list(turned)}
@@ -186,48 +186,48 @@ def mirror(trajectory: Trajectory) -> Trajectory:
 
 def _step(part: Part, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """The steps that lead from the old rows [A, d] of a part to the new ones."""
-    if part.kind in ("point", "box"):
+    if part.type in ("point", "box"):
         return new - old
-    if part.kind == "rotation":
+    if part.type == "rotation":
         return to_columns(to_matrices(new) @ inverse(to_matrices(old)), old.shape[1])
-    if part.kind == "pose":
+    if part.type == "pose":
         return to_columns(inverse(to_matrices(old)) @ to_matrices(new), old.shape[1])
     return new
 
 
-def _take(part: Part, old: np.ndarray, step: np.ndarray) -> np.ndarray:
+def _apply_step(part: Part, old: np.ndarray, step: np.ndarray) -> np.ndarray:
     """The rows [A, d] that steps lead to; undoes `_step`."""
-    if part.kind in ("point", "box"):
+    if part.type in ("point", "box"):
         return old + step
-    if part.kind == "rotation":
+    if part.type == "rotation":
         return to_columns(to_matrices(step) @ to_matrices(old), old.shape[1])
-    if part.kind == "pose":
+    if part.type == "pose":
         return to_columns(to_matrices(old) @ to_matrices(step), old.shape[1])
     return step
 
 
-def _at(part: Part, known: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    if part.kind == "flag":
+def _interpolated(part: Part, known: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    if part.type == "flag":
         return rows[np.searchsorted(known, wanted, side="right") - 1]
     straight = np.stack([np.interp(wanted, known, column) for column in rows.T], axis=1)
-    if part.kind not in ("rotation", "pose") or len(known) == 1:
+    if part.type not in ("rotation", "pose") or len(known) == 1:
         return straight
     matrices = np.tile(np.eye(4), (len(wanted), 1, 1))
     matrices[:, :3, :3] = Slerp(known, Rotation.from_matrix(to_matrices(rows)[:, :3, :3]))(wanted).as_matrix()
     turned = to_columns(matrices, rows.shape[1])
-    if part.kind == "pose":
+    if part.type == "pose":
         turned[:, :3] = straight[:, :3]
     return turned
 
 
 def _mirrored(part: Part, rows: np.ndarray, twice: float) -> np.ndarray:
-    if part.kind == "box":
+    if part.type == "box":
         return np.stack([twice - rows[:, 2], rows[:, 1], twice - rows[:, 0], rows[:, 3]], axis=1)
-    if part.kind == "point":
+    if part.type == "point":
         return np.where(np.arange(rows.shape[1]) % 3 == 0, twice - rows, rows)
-    if part.kind == "local":
+    if part.type == "local":
         return np.where(np.arange(rows.shape[1]) % 3 == 0, -rows, rows)
-    if part.kind in ("rotation", "pose"):
+    if part.type in ("rotation", "pose"):
         turned = REFLECTION @ to_matrices(rows) @ REFLECTION
         turned[:, 0, 3] += twice
         return to_columns(turned, rows.shape[1])
@@ -236,7 +236,7 @@ def _mirrored(part: Part, rows: np.ndarray, twice: float) -> np.ndarray:
 
 def _by_part(trajectory: Trajectory, rule: Callable[[Part, slice], np.ndarray]) -> np.ndarray:
     """The columns that `rule(part, where)` gives for every part, side by side."""
-    return np.concatenate([rule(part, where) for part, where in trajectory.kind.slices()], axis=1)
+    return np.concatenate([rule(part, where) for part, where in trajectory.spec.slices()], axis=1)
 
 
 def _filled(trajectory: Trajectory) -> np.ndarray:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vgen.errors import InputError, unknown_key
-from vgen.trajectory.trajectory import MOMENT, Trajectory
+from vgen.trajectory.trajectory import TIME_TOLERANCE, Trajectory
 
 AXES = {"x": 0, "y": 1, "z": 2}
-LARGEST = 1e6  # of a place or a factor in an edit
+LARGEST_NUMBER = 1e6  # of a place or a factor in an edit
 
 
 def mirror(trajectory: Trajectory, axis: str = "x", start: float | None = None, body: str | None = None) -> Trajectory:
@@ -62,7 +62,7 @@ def shift(
     Raises:
         InputError: not absolute, a wrong vector, or no such body or time.
     """
-    vector, weight = _vector(trajectory, by), _rise(trajectory, start, blend)
+    vector, weight = _vector(trajectory, by), _blend_weights(trajectory, start, blend)
     values = trajectory.values.astype(np.float64)
     for name in _bodies(trajectory, body):
         _move(trajectory, values, name, weight[:, None] * vector)
@@ -80,12 +80,12 @@ def stop(trajectory: Trajectory, at: float, body: str | None = None) -> Trajecto
     Raises:
         InputError: not absolute, no valid row up to then, or no such body or time.
     """
-    bodies, held = _bodies(trajectory, body), _first(trajectory, at)
-    good = np.flatnonzero(trajectory.valid & (trajectory.times <= at + MOMENT))
+    bodies, held = _bodies(trajectory, body), _first_row(trajectory, at)
+    good = np.flatnonzero(trajectory.valid & (trajectory.times <= at + TIME_TOLERANCE))
     if not good.size:
         raise InputError(f"no row up to {at:g} s is valid; there is nothing to hold")
     values = trajectory.values.copy()
-    for part, where in trajectory.kind.slices():
+    for part, where in trajectory.spec.slices():
         if part.owner in bodies:
             values[held:, where] = values[good[-1], where]
     return replace(trajectory, values=values)
@@ -109,7 +109,7 @@ def redirect(
     Raises:
         InputError: not absolute, a wrong point, no valid row, or no such body or time.
     """
-    point, weight, bodies = _vector(trajectory, to), _rise(trajectory, start, blend), _bodies(trajectory, body)
+    point, weight, bodies = _vector(trajectory, to), _blend_weights(trajectory, start, blend), _bodies(trajectory, body)
     if len(bodies) > 1:
         raise InputError(f"layout {trajectory.layout} has the bodies {', '.join(bodies)}; say which goes to the point")
     good = np.flatnonzero(trajectory.valid)
@@ -180,7 +180,7 @@ EDITS: dict[str, tuple[Callable[..., Trajectory], str | None, str, tuple[str, ..
 
 def _displaced(trajectory: Trajectory, factors: np.ndarray, start: float | None, body: str | None) -> Trajectory:
     """Every body's displacement since the start, times a factor per axis."""
-    first = _first(trajectory, start)
+    first = _first_row(trajectory, start)
     values = trajectory.values.astype(np.float64)
     for name in _bodies(trajectory, body):
         places = _places(trajectory, name)
@@ -195,19 +195,19 @@ def _displaced(trajectory: Trajectory, factors: np.ndarray, start: float | None,
 
 def _move(trajectory: Trajectory, values: np.ndarray, body: str, offsets: np.ndarray) -> None:
     """Adds offsets [A, d] to all points of a body, in place."""
-    for columns in trajectory.kind.points(body):
+    for columns in trajectory.spec.points(body):
         values[:, columns] += offsets
 
 
 def _places(trajectory: Trajectory, body: str) -> np.ndarray:
     """Where a body is: float64 [A, d]."""
-    return trajectory.values[:, trajectory.kind.place(body)].astype(np.float64).mean(axis=1)
+    return trajectory.values[:, trajectory.spec.place(body)].astype(np.float64).mean(axis=1)
 
 
-def _rise(trajectory: Trajectory, start: float | None, blend: float | None) -> np.ndarray:
+def _blend_weights(trajectory: Trajectory, start: float | None, blend: float | None) -> np.ndarray:
     """Weights [A] from 0 at the start to 1 after the blend, with no jerk at either end (minimum-jerk polynomial)."""
     times = trajectory.times
-    first = _first(trajectory, start)
+    first = _first_row(trajectory, start)
     begin = times[first] if start is None else start
     good = np.flatnonzero(trajectory.valid)
     if start is not None and good.size and first > good[-1]:
@@ -217,35 +217,35 @@ def _rise(trajectory: Trajectory, start: float | None, blend: float | None) -> n
     elif not (np.isfinite(blend) and blend >= 0):
         raise InputError(f"blend={blend} must be 0 seconds or more")
     if blend <= 0:
-        return (times >= begin - MOMENT).astype(np.float64)
+        return (times >= begin - TIME_TOLERANCE).astype(np.float64)
     s = np.clip((times - begin) / blend, 0, 1)
     return s**3 * (10 - 15 * s + 6 * s**2)
 
 
-def _first(trajectory: Trajectory, start: float | None) -> int:
+def _first_row(trajectory: Trajectory, start: float | None) -> int:
     """The first row at or after a time."""
     if trajectory.form != "absolute":
         raise InputError(f"the trajectory is {trajectory.form}; edits take the absolute form: convert it first")
     first, last = trajectory.times[[0, -1]]
     if start is None:
         return 0
-    if not first - MOMENT <= start <= last + MOMENT:
+    if not first - TIME_TOLERANCE <= start <= last + TIME_TOLERANCE:
         nearest = last if start > last else first
         span = f"{first:.10g} to {last:.10g} s; nearest: {nearest:.10g}"
         raise InputError(f"time {start:.10g} s is outside the trajectory, {span}")
-    return min(int(np.searchsorted(trajectory.times, start - MOMENT)), len(trajectory) - 1)
+    return min(int(np.searchsorted(trajectory.times, start - TIME_TOLERANCE)), len(trajectory) - 1)
 
 
 def _bodies(trajectory: Trajectory, body: str | None) -> list[str]:
-    known = trajectory.kind.bodies
+    known = trajectory.spec.bodies
     if body is not None and body not in known:
         raise unknown_key(body, known, f"the bodies of layout {trajectory.layout}")
     return known if body is None else [body]
 
 
 def _dimensions(trajectory: Trajectory) -> int:
-    kind = trajectory.kind
-    return len(kind.place(kind.bodies[0])[0])
+    spec = trajectory.spec
+    return len(spec.place(spec.bodies[0])[0])
 
 
 def _vector(trajectory: Trajectory, given: Sequence[float]) -> np.ndarray:
@@ -267,14 +267,14 @@ def _value(kind: str, text: str, whole: str) -> object:
     return numbers[0]
 
 
-def _number(text: str, whole: str, largest: float = LARGEST) -> float:
+def _number(text: str, whole: str, largest: float = LARGEST_NUMBER) -> float:
     try:
         return _finite(float(text), whole, largest)
     except ValueError as error:
         raise InputError(f"{whole}: {text!r} must be a number of at most {largest:g} in size") from error
 
 
-def _finite(value: float, what: str, largest: float = LARGEST) -> float:
+def _finite(value: float, what: str, largest: float = LARGEST_NUMBER) -> float:
     if not abs(value) <= largest:
         raise InputError(f"{what}: {value:g} must be a number of at most {largest:g} in size")
     return value

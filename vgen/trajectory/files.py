@@ -31,14 +31,17 @@ from vgen.trajectory.trajectory import LAYOUTS, Trajectory
 KEYS = ("values", "times", "layout", "form", "valid")
 NEEDED = ("values", "times")
 SUFFIXES = (".npz", ".json", ".parquet")
-BROKEN = (
+READ_ERRORS = (
     OSError, EOFError, KeyError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error, TokenError,
 )  # fmt: skip
-LARGEST = {".npz": 2**30, ".json": 2**28}  # bytes of a file, unpacked: a hundred thousand rows of the widest layout
+LARGEST_FILE = {
+    ".npz": 2**30,
+    ".json": 2**28,
+}  # bytes of a file, unpacked: a hundred thousand rows of the widest layout
 
 
 @dataclass(frozen=True)
-class Source:
+class TrajectoryFile:
     """Where a trajectory is.
 
     Attributes:
@@ -54,13 +57,13 @@ class Source:
     column: str = "observation.state"
 
 
-def read_trajectory(source: str | os.PathLike[str] | Source) -> Trajectory:
-    """The trajectory of a file: .npz, .json or .parquet, by its path, or a `Source` where the file does not say enough.
+def read_trajectory(source: str | os.PathLike[str] | TrajectoryFile) -> Trajectory:
+    """The trajectory of a .npz, .json or .parquet file: its path, or a `TrajectoryFile` where it does not say enough.
 
     Raises:
         InputError: a missing, damaged or pickled file, another format, or contents that `Trajectory` refuses.
     """
-    source = source if isinstance(source, Source) else Source(Path(source))
+    source = source if isinstance(source, TrajectoryFile) else TrajectoryFile(Path(source))
     path = source.path
     if path.suffix not in SUFFIXES:
         raise unknown_key(path.suffix or path.name, SUFFIXES, f"the formats of trajectories ({path})")
@@ -70,16 +73,16 @@ def read_trajectory(source: str | os.PathLike[str] | Source) -> Trajectory:
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; it must hold a trajectory")
     if path.suffix == ".parquet":
-        with _named(path):
+        with _with_path(path):
             return read_parquet(path, source.column, source.episode, source.layout)
     _check_size(path, path.stat().st_size)
     kept = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
-    with _named(path):
+    with _with_path(path):
         return _from_keys(kept, source.layout)
 
 
 def write_trajectory(
-    path: str | Path, trajectory: Trajectory, like: Source | None = None, overwrite: bool = False
+    path: str | Path, trajectory: Trajectory, like: TrajectoryFile | None = None, overwrite: bool = False
 ) -> None:
     """Write a trajectory beside its final place, then move it there: no half-written file is ever found.
 
@@ -104,7 +107,7 @@ def write_trajectory(
                 if like is None or like.path.suffix != ".parquet":
                     rule = "a parquet file is written from the one that was read, for its other columns"
                     raise InputError(f"{rule}; write .npz or .json")
-                with _named(like.path):
+                with _with_path(like.path):
                     write_parquet(aside, trajectory, like.path, like.column, like.episode)
             elif path.suffix == ".npz":
                 with aside.open("wb") as file:
@@ -118,7 +121,7 @@ def write_trajectory(
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _with_path(path: Path) -> Iterator[None]:
     """Puts the file's name before what is wrong with its contents."""
     try:
         yield
@@ -136,7 +139,7 @@ def _read_npz(path: Path) -> dict[str, object]:
             return {name: _member(stored, name, path) for name in stored.files}
     except InputError:
         raise
-    except BROKEN as error:
+    except READ_ERRORS as error:
         if "pickle" in str(error):
             raise InputError(
                 f"{path} holds pickled objects, which may run code and are not read; save plain arrays"
@@ -145,7 +148,7 @@ def _read_npz(path: Path) -> dict[str, object]:
 
 
 def _member(stored: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
-    """One array; what its header and the zip say of its size is believed only within `LARGEST`, before room is made."""
+    """One array; before room is made for it, the size that header and zip tell is held against `LARGEST_FILE`."""
     inside = next(info for info in stored.zip.infolist() if info.filename.removesuffix(".npy") == name)
     _check_size(path, inside.file_size)
     with stored.zip.open(inside) as file:
@@ -157,7 +160,7 @@ def _member(stored: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
 
 
 def _check_size(path: Path, size: int) -> None:
-    most = LARGEST[path.suffix]
+    most = LARGEST_FILE[path.suffix]
     if size > most:
         rule = f"a trajectory in {path.suffix} has at most {most / 2**30:g} GiB; cut it, or name another file"
         raise InputError(f"{path} holds {size / 2**30:.3g} GiB; {rule}")

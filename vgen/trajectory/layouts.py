@@ -10,8 +10,8 @@ from itertools import groupby
 
 from vgen.errors import unknown_key
 
-KINDS = ("point", "box", "rotation", "pose", "local", "level", "flag")
-STEPS = {
+PART_TYPES = ("point", "box", "rotation", "pose", "local", "level", "flag")
+DELTA_MEANING = {
     "point": "difference",
     "box": "difference",
     "rotation": "rotation that turns the old into the new, in the outer frame: R' Rᵀ",
@@ -20,7 +20,7 @@ STEPS = {
     "level": "as it is on arrival",
     "flag": "as it is on arrival",
 }
-"""What the `delta` form holds for each kind of part."""
+"""What the `delta` form holds for each type of part."""
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 MEDIAPIPE = ("wrist", *(f"{finger}_{joint}" for finger in FINGERS for joint in range(1, 5)))
@@ -47,24 +47,24 @@ class Part:
     """Neighbouring columns that are converted together.
 
     Attributes:
-        kind: "point" (any number of points of three coordinates), "box" (x0, y0, x1, y1), "rotation" (three Euler
+        type: "point" (any number of points of three coordinates), "box" (x0, y0, x1, y1), "rotation" (three Euler
             angles, or six: the first two columns of the matrix), "pose" (x, y, z and the six), "local" (points in the
             frame of the owner's own pose), "level" (a quantity that is never a difference) or "flag" (0 or 1).
         columns: of this part.
         owner: whose they are: "right", "left", "hand" or "camera".
     """
 
-    kind: str
+    type: str
     columns: tuple[Column, ...]
     owner: str
 
     def __post_init__(self) -> None:
-        assert self.kind in KINDS, f"{self.kind} is not one of {KINDS}"
+        assert self.type in PART_TYPES, f"{self.type} is not one of {PART_TYPES}"
 
     @property
     def euler(self) -> bool:
         """Whether it holds three angles: they jump at ±pi, and two triples of them name one orientation."""
-        return self.kind == "rotation" and len(self.columns) == 3
+        return self.type == "rotation" and len(self.columns) == 3
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,12 @@ class Layout:
         found = []
         for part, where in self.slices():
             columns = list(range(where.start, where.stop))
-            if part.owner != body or part.kind not in ("point", "box", "pose"):
+            if part.owner != body or part.type not in ("point", "box", "pose"):
                 continue
-            if part.kind == "box":
+            if part.type == "box":
                 found += [columns[:2], columns[2:]]
             else:
-                count = 1 if part.kind == "pose" else len(columns) // 3
+                count = 1 if part.type == "pose" else len(columns) // 3
                 found += [columns[3 * i : 3 * i + 3] for i in range(count)]
         return found
 
@@ -181,8 +181,8 @@ def _box(hand: str) -> Part:
     return Part("box", tuple(columns), hand)
 
 
-def _keypoints(hand: str, order: tuple[str, ...], frame: str, kind: str) -> Part:
-    about = f"keypoints of the {hand} hand, {kind} order"
+def _keypoints(hand: str, order: tuple[str, ...], frame: str, convention: str) -> Part:
+    about = f"keypoints of the {hand} hand, {convention} order"
     return Part("point", tuple(c for joint in order for c in _xyz(f"{hand}_{joint}_", about, frame)), hand)
 
 
@@ -207,14 +207,14 @@ def _gripper() -> Part:
     return Part("level", (Column("gripper", "opening of the gripper", "1", "none", OPENING),), "hand")
 
 
-def _both(order: tuple[str, ...], kind: str) -> tuple[Part, ...]:
-    points = [_keypoints(hand, order, CAMERA, kind) for hand in ("left", "right")]
+def _both(order: tuple[str, ...], convention: str) -> tuple[Part, ...]:
+    points = [_keypoints(hand, order, CAMERA, convention) for hand in ("left", "right")]
     return (*points, _flag("left"), _flag("right"))
 
 
 LAYOUTS = {
-    kind.name: kind
-    for kind in (
+    spec.name: spec
+    for spec in (
         Layout(
             "hand_boxes",
             "boxes of both hands in the image (Ego4D)",
@@ -267,7 +267,7 @@ LAYOUTS = {
 """All layouts by name."""
 
 
-def layout(name: str) -> Layout:
+def find_layout(name: str) -> Layout:
     """The layout of that name.
 
     Raises:
@@ -282,18 +282,18 @@ def table() -> str:
     """All layouts as one Markdown table: a row for each run of columns that differ in their names alone."""
     head = ("layout", "columns", "names", "meaning", "unit", "frame of reference", "sign", "in `delta` form")
     rows = [head, ("---",) * len(head)]
-    for kind in LAYOUTS.values():
-        title = f"**`{kind.name}`**, width {kind.width}, {kind.rate:g} rows/s: {kind.about}"
+    for spec in LAYOUTS.values():
+        title = f"**`{spec.name}`**, width {spec.width}, {spec.rate:g} rows/s: {spec.about}"
         start = 0
-        for part in kind.parts:
+        for part in spec.parts:
             runs = groupby(part.columns, lambda c: (c.meaning, c.unit, c.frame, c.sign))
-            if part.kind == "box":  # the units of x and y alternate; the corners belong on one line
+            if part.type == "box":  # the units of x and y alternate; the corners belong on one line
                 runs = [((part.columns[0].meaning, "share of width, height", IMAGE, "x right, y down"), part.columns)]
             for (meaning, unit, frame, sign), run in runs:
                 names = [column.name for column in run]
                 stop = start + len(names) - 1
                 span = f"{start}" if start == stop else f"{start}-{stop}"
-                step = STEPS[part.kind]
+                step = DELTA_MEANING[part.type]
                 rows.append((title, span, _names(names), meaning, unit, frame, sign, step))
                 title, start = "", stop + 1
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"

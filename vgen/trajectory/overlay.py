@@ -73,10 +73,10 @@ class Overlay:
         scale = max(1, math.ceil(SIDE / min(size)))
         self._frame = size[0] * scale, size[1] * scale
         self.trajectory = _from_origin(trajectory)
-        self._flat = len(trajectory.kind.place(trajectory.kind.bodies[0])[0]) == 2
+        self._flat = len(trajectory.spec.place(trajectory.spec.bodies[0])[0]) == 2
         self.on_image = self._flat and trajectory.form == "absolute"
-        self._upright = any(column.frame == CAMERA for column in trajectory.kind.columns)
-        self._paths = {body: _path(self.trajectory, body) for body in trajectory.kind.bodies}
+        self._upright = any(column.frame == CAMERA for column in trajectory.spec.columns)
+        self._paths = {body: _path(self.trajectory, body) for body in trajectory.spec.bodies}
         self._beside = not self.on_image and any(path.known.any() for path in self._paths.values())
         self.size = self._frame[0], self._frame[1] + (self._ground.width if self._beside else 0)
         self.panels_at = self._frame[1] if self._beside else 0
@@ -99,7 +99,7 @@ class Overlay:
         for body, path in self._paths.items():
             _line(draw, [tuple(point) for point in (path.places[path.until(seconds)] * whole).tolist()], path.color, 2)
             if row >= 0 and path.known[row]:
-                corners = self.trajectory.values[row, self.trajectory.kind.place(body)] * whole
+                corners = self.trajectory.values[row, self.trajectory.spec.place(body)] * whole
                 low, high = corners.min(0).tolist(), corners.max(0).tolist()
                 draw.rectangle((*low, *high), outline=path.color, width=3)
 
@@ -128,7 +128,7 @@ class Overlay:
             for panel, points in zip(self._panels, self._views(path, path.until(end)), strict=True):
                 _line(draw, panel.pixels(points), FAINT, 1)
         wide = float(top.span[1, 0] - top.span[0, 0])
-        unit = self.trajectory.kind.columns[self.trajectory.kind.place(self.trajectory.kind.bodies[0])[0][0]].unit
+        unit = self.trajectory.spec.columns[self.trajectory.spec.place(self.trajectory.spec.bodies[0])[0][0]].unit
         across = f"in the image, {wide:.2g} wide" if self._flat else f"from above, {wide:.2g} {unit} wide"
         draw.text((top.box[0], top.box[1] - LETTERS + 1), across, INK, font)
         draw.text((strip.box[0], strip.box[1] - LETTERS + 1), "height over time", INK, font)
@@ -167,21 +167,21 @@ def _from_origin(trajectory: Trajectory) -> Trajectory:
     if trajectory.form == "absolute":
         return trajectory
     row = []
-    for part in trajectory.kind.parts:
+    for part in trajectory.spec.parts:
         count = len(part.columns)
         six = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
-        row += {"rotation": six if count == 6 else [0.0] * count, "pose": [0.0] * 3 + six}.get(part.kind, [0.0] * count)
+        row += {"rotation": six if count == 6 else [0.0] * count, "pose": [0.0] * 3 + six}.get(part.type, [0.0] * count)
     before = trajectory.times[:1] - np.diff(trajectory.times[:2]) if len(trajectory) > 1 else trajectory.times[:1] - 1.0
     start = replace(trajectory, values=[row], times=before, valid=None, form="absolute")
     return to_absolute(trajectory, start)
 
 
 def _path(trajectory: Trajectory, body: str) -> _Path:
-    kind = trajectory.kind
-    places = trajectory.values[:, kind.place(body)].astype(np.float64).mean(axis=1)
+    spec = trajectory.spec
+    places = trajectory.values[:, spec.place(body)].astype(np.float64).mean(axis=1)
     known = trajectory.valid.copy()
-    for part, where in kind.slices():
-        if part.kind == "flag" and part.owner == body:
+    for part, where in spec.slices():
+        if part.type == "flag" and part.owner == body:
             known &= np.nan_to_num(trajectory.values[:, where.start]) > 0.5
     return _Path(places, trajectory.times, known, COLORS.get(body, ACCENT))
 

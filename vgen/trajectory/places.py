@@ -7,8 +7,8 @@ from vgen.trajectory.trajectory import Trajectory
 
 def body_places(trajectory: Trajectory) -> np.ndarray:
     """Where each body is: [A, bodies, 3], or 2 coordinates in an image; units as in the layout."""
-    kind = trajectory.kind
-    places = [np.mean([trajectory.values[:, point] for point in kind.place(body)], axis=0) for body in kind.bodies]
+    spec = trajectory.spec
+    places = [np.mean([trajectory.values[:, point] for point in spec.place(body)], axis=0) for body in spec.bodies]
     return np.stack(places, axis=1).astype(np.float64)
 
 

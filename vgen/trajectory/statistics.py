@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from vgen.errors import InputError, unknown_key
-from vgen.trajectory.layouts import Layout, layout
+from vgen.trajectory.layouts import Layout, find_layout
 from vgen.trajectory.rotations import to_columns, to_matrices
 from vgen.trajectory.trajectory import FORMS, Trajectory
 
 METHODS = ("quantile", "mean_std")
 QUANTILE = 0.01  # and 1 - 0.01: the range that becomes [-1, 1]
-STILL = 1e-6  # a column that spreads less than this is taken for constant
-FAR = 4.0  # deviations from the mean
+CONSTANT = 1e-6  # a column that spreads less than this is taken for constant
+OUTLIER = 4.0  # deviations from the mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,8 @@ class Statistics:
     spread: np.ndarray
 
     def __post_init__(self) -> None:
-        kind = layout(self.layout)
-        width = kind.network.width
+        spec = find_layout(self.layout)
+        width = spec.network.width
         for given, known, where in ((self.form, FORMS, "forms"), (self.method, METHODS, "normalisation methods")):
             if given not in known:
                 raise unknown_key(given, known, f"the {where}")
@@ -56,9 +56,9 @@ class Statistics:
                 array = np.asarray(getattr(self, name), dtype=np.float64)
             except (TypeError, ValueError) as error:
                 raise InputError(f"statistics of {self.layout}: {name} does not hold numbers") from error
-            if array.shape == (kind.width,) != (width,):
+            if array.shape == (spec.width,) != (width,):
                 rule = f"of Euler angles; a model now reads orientations as rot6d, {width} columns: train it anew"
-                raise InputError(f"statistics of {self.layout} hold {kind.width} columns {rule}")
+                raise InputError(f"statistics of {self.layout} hold {spec.width} columns {rule}")
             if array.shape != (width,) or not np.isfinite(array).all():
                 raise InputError(
                     f"statistics of {self.layout}: {name} of shape {list(array.shape)} must be {width} finite numbers"
@@ -86,7 +86,7 @@ class Statistics:
         else:
             low, high = np.quantile(rows, [QUANTILE, 1 - QUANTILE], axis=0)
             centre, spread = (low + high) / 2, (high - low) / 2
-        return cls(*kinds[0], method, centre, np.where(spread < STILL, 1.0, spread))
+        return cls(*kinds[0], method, centre, np.where(spread < CONSTANT, 1.0, spread))
 
     def normalise(self, trajectory: Trajectory) -> np.ndarray:
         """Float32 [A, N], as the network reads them; rows that are not valid are 0.
@@ -97,7 +97,7 @@ class Statistics:
         rows = self._rows(trajectory)
         return (rows.clip(-1, 1) if self.method == "quantile" else rows).astype(np.float32)
 
-    def outside(self, trajectory: Trajectory) -> float:
+    def outlier_share(self, trajectory: Trajectory) -> float:
         """The share of its values that are unlike those of the fit: beyond the quantiles, or more than four standard
         deviations from the mean. A model is hardly at home there.
 
@@ -105,9 +105,9 @@ class Statistics:
             InputError: as `normalise`.
         """
         rows = self._rows(trajectory)[trajectory.valid]
-        return float((np.abs(rows) > (1.0 if self.method == "quantile" else FAR)).mean()) if len(rows) else 0.0
+        return float((np.abs(rows) > (1.0 if self.method == "quantile" else OUTLIER)).mean()) if len(rows) else 0.0
 
-    def farthest(self, trajectory: Trajectory) -> str:
+    def farthest_column(self, trajectory: Trajectory) -> str:
         """Which column is farthest from what it was in the fit, in words.
 
         Raises:
@@ -115,13 +115,13 @@ class Statistics:
         """
         place = int(np.abs(self._rows(trajectory)).max(0).argmax())
         values = network_rows(trajectory)[trajectory.valid, place]
-        low, high = self.span(place)
-        name = trajectory.kind.network.names[place]
+        low, high = self.usual_range(place)
+        name = trajectory.spec.network.names[place]
         return f"{name} is {values.min():.3g} to {values.max():.3g}, and was {low:.3g} to {high:.3g}"
 
-    def span(self, place: int) -> tuple[float, float]:
+    def usual_range(self, place: int) -> tuple[float, float]:
         """Between what values a column of the network mostly was in the fit."""
-        reach = self.spread[place] * (1.0 if self.method == "quantile" else FAR)
+        reach = self.spread[place] * (1.0 if self.method == "quantile" else OUTLIER)
         return float(self.centre[place] - reach), float(self.centre[place] + reach)
 
     def restore(self, rows: np.ndarray, times: np.ndarray, valid: np.ndarray | None = None) -> Trajectory:
@@ -135,7 +135,7 @@ class Statistics:
         if rows.ndim != 2 or rows.shape[1] != len(self.centre):
             raise InputError(f"rows of shape {list(rows.shape)} are not [A, {len(self.centre)}] of {self.layout}")
         known = np.ones(len(rows), bool) if valid is None else np.asarray(valid)
-        values = _recorded(rows * self.spread + self.centre, layout(self.layout), known)
+        values = _recorded(rows * self.spread + self.centre, find_layout(self.layout), known)
         return Trajectory(values, times, valid, self.layout, self.form)
 
     def to_json(self) -> dict[str, object]:
@@ -169,19 +169,19 @@ class Statistics:
 def network_rows(trajectory: Trajectory) -> np.ndarray:
     """The rows as a network reads them, not yet normalised: float64 [A, N]; anything where they are not valid."""
     values = trajectory.values.astype(np.float64)
-    if not any(part.euler for part in trajectory.kind.parts):
+    if not any(part.euler for part in trajectory.spec.parts):
         return values
     values[~trajectory.valid] = 0.0
-    parts = trajectory.kind.slices()
+    parts = trajectory.spec.slices()
     return np.concatenate(
         [to_columns(to_matrices(values[:, where]), 6) if part.euler else values[:, where] for part, where in parts], 1
     )
 
 
-def _recorded(rows: np.ndarray, kind: Layout, valid: np.ndarray) -> np.ndarray:
+def _recorded(rows: np.ndarray, spec: Layout, valid: np.ndarray) -> np.ndarray:
     """The inverse of `network_rows`: [A, D] in the columns of the layout."""
     values = []
-    for part, (_, where) in zip(kind.parts, kind.network.slices(), strict=True):
+    for part, (_, where) in zip(spec.parts, spec.network.slices(), strict=True):
         columns = rows[:, where]
         if part.euler:
             columns = np.full((len(rows), 3), np.nan)

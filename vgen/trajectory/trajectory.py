@@ -11,14 +11,14 @@ import numpy as np
 
 from vgen.checks import show
 from vgen.errors import InputError, unknown_key
-from vgen.trajectory.layouts import LAYOUTS, Column, Layout, layout
+from vgen.trajectory.layouts import LAYOUTS, Column, Layout, find_layout
 
-__all__ = ["FORMS", "LAYOUTS", "MOMENT", "Column", "Layout", "Trajectory", "layout"]
+__all__ = ["FORMS", "LAYOUTS", "TIME_TOLERANCE", "Column", "Layout", "Trajectory", "find_layout"]
 
 FORMS = ("absolute", "relative", "delta")
-TURNS = 8 * np.pi  # four whole turns: what no angle in radians is beyond, and most that are in degrees are
-LATEST = 1e25  # seconds; nanoseconds since 1970 lie far below
-MOMENT = 1e-4  # of a second: what lies no further apart is at one time, since data sets keep times in float32
+LARGEST_ANGLE = 8 * np.pi  # four whole turns: what no angle in radians is beyond, and most that are in degrees are
+LARGEST_TIME = 1e25  # seconds; nanoseconds since 1970 lie far below
+TIME_TOLERANCE = 1e-4  # of a second: what lies no further apart is at one time, since data sets keep times in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +65,9 @@ class Trajectory:
         return len(self.values)
 
     @property
-    def kind(self) -> Layout:
-        """The layout itself."""
-        return layout(self.layout)
+    def spec(self) -> Layout:
+        """The layout of that name: what each column means."""
+        return find_layout(self.layout)
 
     def rows(self, start: int, stop: int) -> "Trajectory":
         """Rows start to stop - 1.
@@ -83,15 +83,15 @@ class Trajectory:
         return replace(self, values=self.values[keep], times=self.times[keep], valid=self.valid[keep])
 
     def _check_width(self) -> None:
-        kind = self.kind
-        if self.values.shape[1] == kind.width:
+        spec = self.spec
+        if self.values.shape[1] == spec.width:
             return
         same = [name for name, other in LAYOUTS.items() if other.width == self.values.shape[1]]
-        hint = f"layouts of that width: {', '.join(same)}" if same else f"they start with {', '.join(kind.names[:4])}"
-        raise InputError(f"values have {self.values.shape[1]} columns; layout {kind.name} has {kind.width}; {hint}")
+        hint = f"layouts of that width: {', '.join(same)}" if same else f"they start with {', '.join(spec.names[:4])}"
+        raise InputError(f"values have {self.values.shape[1]} columns; layout {spec.name} has {spec.width}; {hint}")
 
     def _check_times(self) -> None:
-        lost = np.flatnonzero(~(np.abs(self.times) <= LATEST))
+        lost = np.flatnonzero(~(np.abs(self.times) <= LARGEST_TIME))
         if lost.size:
             raise InputError(f"times[{lost[0]}]={self.times[lost[0]]} must be a finite number of seconds")
         late = np.flatnonzero(np.diff(self.times) <= 0)
@@ -106,14 +106,16 @@ class Trajectory:
         lost = np.argwhere(~np.isfinite(self.values) & self.valid[:, None])
         if lost.size:
             row, column = lost[0]
-            name = self.kind.names[column]
+            name = self.spec.names[column]
             raise InputError(
                 f"values[{row}, {column}] ({name}) is {self.values[row, column]}; make it finite, or valid[{row}] false"
             )
 
     def _check_angles(self) -> None:
-        for part, where in self.kind.slices():
-            far = np.argwhere((np.abs(self.values[:, where]) > TURNS) & self.valid[:, None]) if part.euler else ()
+        for part, where in self.spec.slices():
+            far = (
+                np.argwhere((np.abs(self.values[:, where]) > LARGEST_ANGLE) & self.valid[:, None]) if part.euler else ()
+            )
             if len(far):
                 row, column = far[0]
                 said = f"values[{row}, {where.start + column}] ({part.columns[column].name})"

@@ -1,1 +1,1 @@
-"""Rollouts: from a question to a folder of results."""
+"""Rollouts: from what is asked to a folder of results."""

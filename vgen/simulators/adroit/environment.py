@@ -12,7 +12,7 @@ import numpy as np
 
 from vgen.errors import InputError
 from vgen.simulators.adroit.settings import FPS
-from vgen.simulators.counterfactual import FUTURE, HISTORY, Scene, branch_point, branches, cut, edits, join
+from vgen.simulators.counterfactual import FUTURE, HISTORY, Workspace, branch_point, branches, cut, edits, join
 from vgen.simulators.paths import bursts, glide, wandering
 
 try:
@@ -29,7 +29,7 @@ CAMERAS = {
     "first_person": free_camera((-0.02, 0.05, 0.12), 0.85, 90, -55),
     "third_person": free_camera((0.0, 0.0, 0.1), 1.2, 145, -30),
 }
-ROWS = ("state", "action", "joints", "ball", "physics", "path", "grip")  # of a Rollout
+ROWS = ("state", "action", "joints", "ball", "physics", "path", "grip")  # of an AdroitEpisode
 SUBSTEPS = 10  # of 2 ms per control step
 NOISE_LEVELS = (0.0, 0.05, 0.12)  # of the largest action, one of them per episode
 NOISE_SHARES = np.array([1.0] * 3 + [0.12] * 3 + [1.0] * 2 + [4.0] * 22)  # slides, hinges, wrist, fingers
@@ -37,11 +37,11 @@ TREMOR = 0.2  # metres, deviation of a path from the straight way per noise leve
 ATTEMPTS = 8
 SPEEDS = (0.25, 0.6)  # metres per second, mean over a stretch of the path
 HELD_AT = np.array([0.0, -0.021, 0.003])  # from the ball's centre to the palm's point that holds it best
-SCENE = Scene(np.array([-0.2, -0.2, 0.08]), np.array([0.2, 0.2, 0.3]), 0.016)
+WORKSPACE = Workspace(np.array([-0.2, -0.2, 0.08]), np.array([0.2, 0.2, 0.3]), 0.016)
 
 
 @dataclass(frozen=True)
-class Plan:
+class PalmPath:
     """Where the palm should be and how far the fingers are shut, T steps: path [T, 3] in metres, grip [T], 0 to 1.
 
     steady: [T], 1 where nothing may disturb the hand, 0 elsewhere.
@@ -53,7 +53,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Rollout:
+class AdroitEpisode:
     """One episode of T steps; row k is what was before action k.
 
     state: float32 [T, 72], the hand in the layout `adroit_hand`.
@@ -87,7 +87,7 @@ def make_env() -> tuple[AdroitHandRelocateEnv, Hand]:
     return env, Hand(env.model, env.data, env.dt)
 
 
-def roll_out(env: AdroitHandRelocateEnv, hand: Hand, seed: int, max_steps: int, after: int = 0) -> Rollout | None:
+def simulate(env: AdroitHandRelocateEnv, hand: Hand, seed: int, max_steps: int, after: int = 0) -> AdroitEpisode | None:
     """Simulate the episode of a seed with the scripted policy, and `after` steps more in which the hand rests.
 
     A failed attempt is followed by another with a new layout and less noise; the last ones have none.
@@ -101,47 +101,49 @@ def roll_out(env: AdroitHandRelocateEnv, hand: Hand, seed: int, max_steps: int, 
         noise = level * max(0.0, 1 - 2 * attempt / ATTEMPTS)
         env.reset(seed=int(rng.integers(2**31)))
         hand.settle()
-        plan = _plan(rng, hand.palm(), _ball(env)[:3], _goal(env), noise)
-        if len(plan.path) > max_steps:
+        planned = _plan_path(rng, hand.palm(), _ball(env)[:3], _goal(env), noise)
+        if len(planned.path) > max_steps:
             continue
-        plan = _rested(plan, after)
-        disturbance = _noise(rng, plan, noise)
-        rollout = _play(env, hand, plan, hand.reach(plan.path, hand.joints()), disturbance, noise)
-        if rollout.success is not None and np.linalg.norm(rollout.ball[-1, :3] - rollout.goal) < 0.1:
-            return rollout
+        planned = _rested(planned, after)
+        disturbance = _noise(rng, planned, noise)
+        episode = _follow_path(env, hand, planned, hand.reach(planned.path, hand.joints()), disturbance, noise)
+        if episode.success is not None and np.linalg.norm(episode.ball[-1, :3] - episode.goal) < 0.1:
+            return episode
     return None
 
 
-def roll_out_branches(
+def simulate_branches(
     env: AdroitHandRelocateEnv, hand: Hand, seed: int, max_steps: int, count: int
-) -> list[tuple[str, Rollout]]:
+) -> list[tuple[str, AdroitEpisode]]:
     """Simulate a group: the episode of a seed, and `count` - 1 others that part from it in its middle.
 
     Returns:
-        Kind and rollout of 1 + HISTORY + FUTURE steps; empty where the script fails or the branches do not part.
+        Kind and episode of 1 + HISTORY + FUTURE steps; empty where the script fails or the branches do not part.
     """
-    expert = roll_out(env, hand, seed, max_steps, after=FUTURE)
-    if expert is None:
+    expert = simulate(env, hand, seed, max_steps, after=FUTURE)
+    if expert is None or expert.success is None:
         return []
     rng = np.random.default_rng([zlib.crc32(b"relocate"), seed, count])
     at = branch_point(rng, expert.success)
     past, ahead = cut(expert, ROWS, at - HISTORY, at), cut(expert, ROWS, at, at + 1 + FUTURE)
     start = hand.reach(expert.path[: at + 1], expert.joints[0, :8].astype(np.float64))[-1]
-    others = edits(rng, ahead.path, ahead.grip, SCENE)
+    others = edits(rng, ahead.path, ahead.grip, WORKSPACE)
     chosen = branches(ahead, others, partial(_follow, env, hand, ahead, start), _wrist, count)
-    return [(kind, join(past, rollout, ROWS)) for kind, rollout in chosen]
+    return [(kind, join(past, episode, ROWS)) for kind, episode in chosen]
 
 
-def _plan(rng: np.random.Generator, palm: np.ndarray, ball: np.ndarray, goal: np.ndarray, level: float) -> Plan:
+def _plan_path(
+    rng: np.random.Generator, palm: np.ndarray, ball: np.ndarray, goal: np.ndarray, level: float
+) -> PalmPath:
     """Draw a way to do it: over the ball, down, shut the fingers, up, and to the goal, with detours and pauses."""
     speed, at = rng.uniform(*SPEEDS), ball + HELD_AT
-    detour = [rng.uniform(SCENE.low, SCENE.high)] if rng.random() < 0.4 else []
+    detour = [rng.uniform(WORKSPACE.low, WORKSPACE.high)] if rng.random() < 0.4 else []
     above = at + rng.uniform((-0.03, -0.03, 0.06), (0.03, 0.03, 0.14))
     lifted = at + rng.uniform((-0.03, -0.03, 0.05), (0.03, 0.03, 0.12))
-    carried = [rng.uniform(SCENE.low, SCENE.high)] if rng.random() < 0.3 else []
+    carried = [rng.uniform(WORKSPACE.low, WORKSPACE.high)] if rng.random() < 0.3 else []
     path, grip, steady = [palm[None]], [np.zeros(1)], [np.zeros(1)]
 
-    def go(to: np.ndarray, shut: float, calm: float, least: int) -> None:
+    def move(to: np.ndarray, shut: float, calm: float, least: int) -> None:
         distance = np.linalg.norm(to - path[-1][-1])
         steps = max(least, round(distance / (speed * rng.uniform(0.8, 1.25)) * FPS))
         path.append(glide(path[-1][-1], to, steps))
@@ -150,50 +152,50 @@ def _plan(rng: np.random.Generator, palm: np.ndarray, ball: np.ndarray, goal: np
 
     def pause(chance: float) -> None:
         if rng.random() < chance:
-            go(path[-1][-1], grip[-1][-1], steady[-1][-1], int(rng.integers(4, 20)))
+            move(path[-1][-1], grip[-1][-1], steady[-1][-1], int(rng.integers(4, 20)))
 
     for point in (*detour, above):
-        go(point, 0.0, 0.0, 8)
+        move(point, 0.0, 0.0, 8)
         pause(0.2)
-    go(at, 0.0, 1.0, 10)
-    go(at, 1.0, 1.0, int(rng.integers(10, 18)))
-    go(lifted, 1.0, 1.0, 12)
+    move(at, 0.0, 1.0, 10)
+    move(at, 1.0, 1.0, int(rng.integers(10, 18)))
+    move(lifted, 1.0, 1.0, 12)
     for point in (*carried, goal + HELD_AT):
         pause(0.2)
-        go(point, 1.0, 0.0, 8)
-    go(path[-1][-1], 1.0, 0.0, 8)
-    plan = Plan(np.concatenate(path), np.concatenate(grip), np.concatenate(steady))
-    return _trembling(rng, plan, level)
+        move(point, 1.0, 0.0, 8)
+    move(path[-1][-1], 1.0, 0.0, 8)
+    planned = PalmPath(np.concatenate(path), np.concatenate(grip), np.concatenate(steady))
+    return _trembling(rng, planned, level)
 
 
-def _trembling(rng: np.random.Generator, plan: Plan, level: float) -> Plan:
-    """A slow tremor of the palm, in proportion to the noise level, gone at both ends and where the plan is steady."""
-    steps = len(plan.path)
+def _trembling(rng: np.random.Generator, planned: PalmPath, level: float) -> PalmPath:
+    """A slow tremor of the palm, in proportion to the noise level, gone at both ends and where it must be steady."""
+    steps = len(planned.path)
     ends = np.minimum(np.arange(steps), np.arange(steps)[::-1]) / 16
-    calm = np.convolve(plan.steady, np.ones(31) / 16, mode="same")
+    calm = np.convolve(planned.steady, np.ones(31) / 16, mode="same")
     share = np.minimum(ends, 1 - calm).clip(0, 1)
-    return replace(plan, path=plan.path + wandering(rng, TREMOR * level, steps) * share[:, None])
+    return replace(planned, path=planned.path + wandering(rng, TREMOR * level, steps) * share[:, None])
 
 
-def _noise(rng: np.random.Generator, plan: Plan, level: float) -> np.ndarray:
+def _noise(rng: np.random.Generator, planned: PalmPath, level: float) -> np.ndarray:
     """Noise of the actions [T, 30]; the fingers are left alone while they hold."""
-    noise = bursts(rng, level, len(plan.path), 30) * NOISE_SHARES * (1 - plan.steady[:, None])
-    noise[:, 8:] *= (plan.grip == 0)[:, None]
+    noise = bursts(rng, level, len(planned.path), 30) * NOISE_SHARES * (1 - planned.steady[:, None])
+    noise[:, 8:] *= (planned.grip == 0)[:, None]
     return noise
 
 
-def _rested(plan: Plan, steps: int) -> Plan:
-    """A plan with further steps at its end, in which the hand stays."""
-    return Plan(*(np.concatenate([part, np.repeat(part[-1:], steps, axis=0)]) for part in vars(plan).values()))
+def _rested(planned: PalmPath, steps: int) -> PalmPath:
+    """The same path with further steps at its end, in which the hand stays."""
+    return PalmPath(*(np.concatenate([part, np.repeat(part[-1:], steps, axis=0)]) for part in vars(planned).values()))
 
 
-def _play(
-    env: AdroitHandRelocateEnv, hand: Hand, plan: Plan, joints: np.ndarray, noise: np.ndarray, level: float
-) -> Rollout:
-    """Follow the joints [T, 8] of a plan from the simulator's present state."""
+def _follow_path(
+    env: AdroitHandRelocateEnv, hand: Hand, planned: PalmPath, joints: np.ndarray, noise: np.ndarray, level: float
+) -> AdroitEpisode:
+    """Follow the joints [T, 8] of a path from the simulator's present state."""
     joints = np.concatenate([joints, joints[-1:], joints[-1:]])
     rows, success = [], None
-    for k, grip in enumerate(plan.grip):
+    for k, grip in enumerate(planned.grip):
         before = physics(env.model, env.data)
         hand.settle()
         action = np.clip(hand.action(joints[k : k + 3], grip) + noise[k], -1, 1).astype(np.float32)
@@ -203,16 +205,16 @@ def _play(
             success = k
     state, action, qpos, ball, states = (np.stack(column) for column in zip(*rows, strict=True))
     qpos, ball = qpos.astype(np.float32), ball.astype(np.float32)
-    return Rollout(state, action, qpos, ball, states, plan.path, plan.grip, _goal(env), level, success)
+    return AdroitEpisode(state, action, qpos, ball, states, planned.path, planned.grip, _goal(env), level, success)
 
 
 def _follow(
-    env: AdroitHandRelocateEnv, hand: Hand, expert: Rollout, start: np.ndarray, path: np.ndarray, grip: np.ndarray
-) -> Rollout:
+    env: AdroitHandRelocateEnv, hand: Hand, expert: AdroitEpisode, start: np.ndarray, path: np.ndarray, grip: np.ndarray
+) -> AdroitEpisode:
     """Lead the palm along a path [F, 3] with a grip [F], from the first state of `expert`."""
     restore(env.model, env.data, expert.physics[0])
-    plan = Plan(path, grip, np.ones(len(path)))
-    return _play(env, hand, plan, hand.reach(path, start), np.zeros((len(path), 30)), expert.noise)
+    planned = PalmPath(path, grip, np.ones(len(path)))
+    return _follow_path(env, hand, planned, hand.reach(path, start), np.zeros((len(path), 30)), expert.noise)
 
 
 def _ball(env: AdroitHandRelocateEnv) -> np.ndarray:
@@ -224,5 +226,5 @@ def _goal(env: AdroitHandRelocateEnv) -> np.ndarray:
     return env.data.site_xpos[env.target_obj_site_id].copy()
 
 
-def _wrist(rollout: Rollout) -> np.ndarray:
-    return rollout.state[:, :3]
+def _wrist(episode: AdroitEpisode) -> np.ndarray:
+    return episode.state[:, :3]

@@ -14,12 +14,11 @@ from typing import ClassVar
 import numpy as np
 
 from vgen.simulators import recording
-from vgen.simulators.adroit.environment import CAMERAS, Rollout, make_env, roll_out, roll_out_branches
+from vgen.simulators.adroit.environment import CAMERAS, AdroitEpisode, make_env, simulate, simulate_branches
 from vgen.simulators.adroit.hand import LAYOUT, LAYOUT_NAMES
 from vgen.simulators.adroit.settings import AdroitRecording, relocation
-from vgen.simulators.cameras import Studio
-from vgen.simulators.recording import Take
-from vgen.simulators.stage import FilmedStage
+from vgen.simulators.cameras import FrameRenderer
+from vgen.simulators.recorder import RecordedEpisode, TaskRecorder
 
 ACTUATORS = ["ARTx", "ARTy", "ARTz", "ARRx", "ARRy", "ARRz", "WRJ1", "WRJ0"]
 ACTUATORS += [f"{finger}J{i}" for finger in ("FF", "MF", "RF") for i in (3, 2, 1, 0)]
@@ -27,8 +26,8 @@ ACTUATORS += [f"{finger}J{i}" for finger in ("LF", "TH") for i in (4, 3, 2, 1, 0
 POSE_NAMES = ["x", "y", "z", "qw", "qx", "qy", "qz"]
 
 
-class AdroitStage(FilmedStage[Rollout]):
-    """Adroit's relocation and its cameras; a `vgen.simulators.recording.Stage`."""
+class AdroitRecorder(TaskRecorder[AdroitEpisode]):
+    """Adroit's relocation and its cameras."""
 
     names: ClassVar[Mapping[str, Sequence[str]]] = {
         "observation.state": LAYOUT_NAMES,
@@ -42,26 +41,26 @@ class AdroitStage(FilmedStage[Rollout]):
 
     def __init__(self, task: str, size: int) -> None:
         self._env, self._hand = make_env()
-        super().__init__(task, Studio(self._env.model, self._env.data, size, CAMERAS))
+        self._task, self._renderer = task, FrameRenderer(self._env.model, self._env.data, size, CAMERAS)
 
-    def _roll_out(self, seed: int, max_steps: int) -> Rollout | None:
-        return roll_out(self._env, self._hand, seed, max_steps)
+    def _simulate(self, seed: int, max_steps: int) -> AdroitEpisode | None:
+        return simulate(self._env, self._hand, seed, max_steps)
 
-    def _branches(self, seed: int, max_steps: int, count: int) -> Sequence[tuple[str, Rollout]]:
-        return roll_out_branches(self._env, self._hand, seed, max_steps, count)
+    def _simulate_branches(self, seed: int, max_steps: int, count: int) -> Sequence[tuple[str, AdroitEpisode]]:
+        return simulate_branches(self._env, self._hand, seed, max_steps, count)
 
-    def _take(self, rollout: Rollout, seed: int, **group: object) -> Take:
+    def _recorded(self, episode: AdroitEpisode, seed: int, **group: object) -> RecordedEpisode:
         columns = {
-            "observation.state": rollout.state,
-            "action": rollout.action,
-            "observation.joints": rollout.joints,
-            "observation.object_pose": rollout.ball,
-            "observation.camera_pose": self._studio.pose(rollout.physics, "first_person"),
+            "observation.state": episode.state,
+            "action": episode.action,
+            "observation.joints": episode.joints,
+            "observation.object_pose": episode.ball,
+            "observation.camera_pose": self._renderer.camera_pose(episode.physics, "first_person"),
         }
-        extra = {"env": self._task, "seed": seed, "success": rollout.success is not None, "noise": rollout.noise}
-        extra["goal"] = rollout.goal.tolist()
-        sentence = relocation(self._start(), rollout.goal)
-        return Take(columns, rollout.physics, sentence, extra | group)
+        extra = {"env": self._task, "seed": seed, "success": episode.success is not None, "noise": episode.noise}
+        extra["goal"] = episode.goal.tolist()
+        sentence = relocation(self._start(), episode.goal)
+        return RecordedEpisode(columns, episode.physics, sentence, extra | group)
 
     def _start(self) -> np.ndarray:
         """Where the ball lies when an episode begins."""
@@ -70,4 +69,4 @@ class AdroitStage(FilmedStage[Rollout]):
 
 def record(settings: AdroitRecording) -> Path:
     """Record an Adroit dataset; see `vgen.simulators.recording.record`."""
-    return recording.record(settings, AdroitStage)
+    return recording.record(settings, AdroitRecorder)

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from vgen.errors import InputError
-from vgen.simulators.counterfactual import FUTURE, HISTORY, Scene, branch_point, branches, cut, edits, join
+from vgen.simulators.counterfactual import FUTURE, HISTORY, Workspace, branch_point, branches, cut, edits, join
 from vgen.simulators.metaworld.settings import FPS
 from vgen.simulators.paths import bursts
 
@@ -31,9 +31,9 @@ POSE_NAMES = ["x", "y", "z", "qw", "qx", "qy", "qz"]
 NOISE_LEVELS = (0.0, 0.15, 0.4)  # of the largest action, one of them per episode
 ATTEMPTS = 8
 STEPS_AFTER_SUCCESS = 6
-ROWS = ("state", "action", "physics", "mocap")  # of a Rollout
+ROWS = ("state", "action", "physics", "mocap")  # of a MetaworldEpisode
 STEP = 0.01  # metres that the control body moves in a step under an action of 1
-SCENE = Scene(np.array([-0.25, 0.45, 0.08]), np.array([0.25, 0.75, 0.3]), STEP)
+WORKSPACE = Workspace(np.array([-0.25, 0.45, 0.08]), np.array([0.25, 0.75, 0.3]), STEP)
 
 CAMERAS = {
     "first_person": free_camera((0.0, 0.65, 0.1), 0.85, 90, -42),
@@ -43,7 +43,7 @@ CAMERAS = {
 
 
 @dataclass(frozen=True)
-class Rollout:
+class MetaworldEpisode:
     """One episode of T steps; row k is what was before action k.
 
     state: float32 [T, 4], hand position x, y, z in metres in the world frame and gripper opening (0 shut, 1 open).
@@ -74,9 +74,9 @@ def make_env(task: str) -> SawyerXYZEnv:
     return env
 
 
-def roll_out(
+def simulate(
     env: SawyerXYZEnv, task: str, seed: int, max_steps: int, after: int = STEPS_AFTER_SUCCESS
-) -> Rollout | None:
+) -> MetaworldEpisode | None:
     """Simulate the episode of (task, seed) with its noisy expert until `after` steps after success.
 
     A failed attempt is followed by another with a new layout and less noise; the last ones have none.
@@ -89,29 +89,31 @@ def roll_out(
     for attempt in range(ATTEMPTS):
         noise = level * max(0.0, 1 - 2 * attempt / ATTEMPTS)
         env.seed(int(rng.integers(2**31)))
-        rollout = _attempt(env, ENV_POLICY_MAP[task](), _noise(rng, noise, max_steps), noise, after)
-        if rollout is not None:
-            return rollout
+        episode = _attempt(env, ENV_POLICY_MAP[task](), _noise(rng, noise, max_steps), noise, after)
+        if episode is not None:
+            return episode
     return None
 
 
-def roll_out_branches(env: SawyerXYZEnv, task: str, seed: int, max_steps: int, count: int) -> list[tuple[str, Rollout]]:
+def simulate_branches(
+    env: SawyerXYZEnv, task: str, seed: int, max_steps: int, count: int
+) -> list[tuple[str, MetaworldEpisode]]:
     """Simulate a group: the episode of (task, seed), and `count` - 1 others that part from it in its middle.
 
     Returns:
-        Kind and rollout of 1 + HISTORY + FUTURE steps; empty where the expert fails or the branches do not part.
+        Kind and episode of 1 + HISTORY + FUTURE steps; empty where the expert fails or the branches do not part.
     """
-    expert = roll_out(env, task, seed, max_steps + FUTURE, after=FUTURE)
-    if expert is None:
+    expert = simulate(env, task, seed, max_steps + FUTURE, after=FUTURE)
+    if expert is None or expert.success is None:
         return []
     rng = np.random.default_rng([zlib.crc32(task.encode()), seed, count])
     at = min(branch_point(rng, expert.success), len(expert.action) - FUTURE - 1)
     if at < HISTORY:
         return []
     past, ahead = cut(expert, ROWS, at - HISTORY, at), cut(expert, ROWS, at, at + 1 + FUTURE)
-    others = edits(rng, ahead.mocap, ahead.action[:, 3], SCENE)
+    others = edits(rng, ahead.mocap, ahead.action[:, 3], WORKSPACE)
     chosen = branches(ahead, others, partial(_follow, env, ahead, at), _hand, count)
-    return [(kind, join(past, rollout, ROWS)) for kind, rollout in chosen]
+    return [(kind, join(past, episode, ROWS)) for kind, episode in chosen]
 
 
 def _noise(rng: np.random.Generator, level: float, steps: int) -> np.ndarray:
@@ -119,7 +121,7 @@ def _noise(rng: np.random.Generator, level: float, steps: int) -> np.ndarray:
     return np.pad(bursts(rng, level, steps, 3), ((0, 0), (0, 1)))
 
 
-def _attempt(env: SawyerXYZEnv, expert: Policy, noise: np.ndarray, level: float, after: int) -> Rollout | None:
+def _attempt(env: SawyerXYZEnv, expert: Policy, noise: np.ndarray, level: float, after: int) -> MetaworldEpisode | None:
     observation, _ = env.reset()
     rows, success = [], None
     for k, disturbance in enumerate(noise):
@@ -136,7 +138,9 @@ def _attempt(env: SawyerXYZEnv, expert: Policy, noise: np.ndarray, level: float,
     return None if success is None else _stack(rows, level, success)
 
 
-def _follow(env: SawyerXYZEnv, expert: Rollout, at: int, path: np.ndarray, grip: np.ndarray) -> Rollout:
+def _follow(
+    env: SawyerXYZEnv, expert: MetaworldEpisode, at: int, path: np.ndarray, grip: np.ndarray
+) -> MetaworldEpisode:
     """Lead the control body along a path [F, 3] with a grip [F], from the first state of `expert`, its step `at`."""
     restore(env.model, env.data, expert.physics[0])
     env.curr_path_length = at
@@ -155,10 +159,10 @@ def _row(env: SawyerXYZEnv, observation: np.ndarray, action: np.ndarray) -> tupl
     return observation[:4], action, physics(env.model, env.data), env.data.mocap_pos[0].copy()
 
 
-def _stack(rows: list[tuple[np.ndarray, ...]], level: float, success: int | None) -> Rollout:
+def _stack(rows: list[tuple[np.ndarray, ...]], level: float, success: int | None) -> MetaworldEpisode:
     state, action, states, mocap = (np.stack(column) for column in zip(*rows, strict=True))
-    return Rollout(state.astype(np.float32), action, states, mocap, level, success)
+    return MetaworldEpisode(state.astype(np.float32), action, states, mocap, level, success)
 
 
-def _hand(rollout: Rollout) -> np.ndarray:
-    return rollout.state[:, :3]
+def _hand(episode: MetaworldEpisode) -> np.ndarray:
+    return episode.state[:, :3]

@@ -13,25 +13,24 @@ from pathlib import Path
 from typing import ClassVar
 
 from vgen.simulators import recording
-from vgen.simulators.cameras import Studio
+from vgen.simulators.cameras import FrameRenderer
 from vgen.simulators.metaworld.environment import (
     ACTION_NAMES,
     CAMERAS,
     POSE_NAMES,
     STATE_NAMES,
-    Rollout,
+    MetaworldEpisode,
     make_env,
-    roll_out,
-    roll_out_branches,
+    simulate,
+    simulate_branches,
 )
 from vgen.simulators.metaworld.settings import MetaworldRecording
 from vgen.simulators.metaworld.tasks import SENTENCES
-from vgen.simulators.recording import Take
-from vgen.simulators.stage import FilmedStage
+from vgen.simulators.recorder import RecordedEpisode, TaskRecorder
 
 
-class MetaworldStage(FilmedStage[Rollout]):
-    """One Meta-World task and its cameras; a `vgen.simulators.recording.Stage`."""
+class MetaworldRecorder(TaskRecorder[MetaworldEpisode]):
+    """One Meta-World task and its cameras."""
 
     names: ClassVar[Mapping[str, Sequence[str]]] = {
         "observation.state": STATE_NAMES,
@@ -43,21 +42,21 @@ class MetaworldStage(FilmedStage[Rollout]):
 
     def __init__(self, task: str, size: int) -> None:
         self._env = make_env(task)
-        super().__init__(task, Studio(self._env.model, self._env.data, size, CAMERAS))
+        self._task, self._renderer = task, FrameRenderer(self._env.model, self._env.data, size, CAMERAS)
 
-    def _roll_out(self, seed: int, max_steps: int) -> Rollout | None:
-        return roll_out(self._env, self._task, seed, max_steps)
+    def _simulate(self, seed: int, max_steps: int) -> MetaworldEpisode | None:
+        return simulate(self._env, self._task, seed, max_steps)
 
-    def _branches(self, seed: int, max_steps: int, count: int) -> Sequence[tuple[str, Rollout]]:
-        return roll_out_branches(self._env, self._task, seed, max_steps, count)
+    def _simulate_branches(self, seed: int, max_steps: int, count: int) -> Sequence[tuple[str, MetaworldEpisode]]:
+        return simulate_branches(self._env, self._task, seed, max_steps, count)
 
-    def _take(self, rollout: Rollout, seed: int, **group: object) -> Take:
-        pose = self._studio.pose(rollout.physics, "first_person")
-        columns = {"observation.state": rollout.state, "action": rollout.action, "observation.camera_pose": pose}
-        extra = {"env": self._task, "seed": seed, "success": rollout.success is not None, "noise": rollout.noise}
-        return Take(columns, rollout.physics, SENTENCES[self._task], extra | group)
+    def _recorded(self, episode: MetaworldEpisode, seed: int, **group: object) -> RecordedEpisode:
+        pose = self._renderer.camera_pose(episode.physics, "first_person")
+        columns = {"observation.state": episode.state, "action": episode.action, "observation.camera_pose": pose}
+        extra = {"env": self._task, "seed": seed, "success": episode.success is not None, "noise": episode.noise}
+        return RecordedEpisode(columns, episode.physics, SENTENCES[self._task], extra | group)
 
 
 def record(settings: MetaworldRecording) -> Path:
     """Record a Meta-World dataset; see `vgen.simulators.recording.record`."""
-    return recording.record(settings, MetaworldStage)
+    return recording.record(settings, MetaworldRecorder)

@@ -22,7 +22,7 @@ from vgen.data.opening import TrainingData, open_data
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
-from vgen.models import EGO, resolve
+from vgen.models import EGO, forget_places, resolve
 from vgen.train.batch import Batch
 from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.building import blank, on_paper
@@ -31,7 +31,7 @@ from vgen.train.objectives.denoiser import Noise, by_noise, even_times, interpol
 from vgen.train.objectives.ego_data import BodyClips, EgoBatch, EgoBodyConfig, EgoTarget, FrameChoice
 from vgen.train.objectives.outline import BodyOutline, Outline, Tokens
 from vgen.train.objectives.video import VideoObjective
-from vgen.trajectory.layouts import layout
+from vgen.trajectory.layouts import find_layout
 from vgen.trajectory.statistics import Statistics
 
 NOISY = 0.5  # diffusion times from here on; of the five steps of a rollout, three are there
@@ -98,7 +98,7 @@ class EgoObjective(VideoObjective):
     def _front_end(self) -> EgoAdapter:
         """That of the pretrained folder, or a new one; it knows the layouts of all bodies."""
         config = self.config
-        widths = {body.layout: layout(body.layout).network.width for body in config.bodies}
+        widths = {body.layout: find_layout(body.layout).network.width for body in config.bodies}
         folder = Path(resolve(config.pretrained)) / EGO
         if not folder.is_dir():
             stride = self.denoiser.strides.temporal
@@ -258,6 +258,7 @@ class EgoObjective(VideoObjective):
         """As in the base class, and the front-end beside it."""
         super().export(folder)
         self.ego.save_pretrained(folder / EGO)
+        forget_places(folder / EGO)
 
 
 def moving_weight(latent: Tensor, present: Tensor, extra: float) -> Tensor:

@@ -24,7 +24,7 @@ from vgen.train.objectives.bodies import BodyConfig, body_shares
 from vgen.train.objectives.building import frozen_codec
 from vgen.train.objectives.state_data import StateBatch, StateBody, WindowChoice
 from vgen.train.objectives.state_scores import Future, Scores, spread
-from vgen.trajectory.trajectory import layout
+from vgen.trajectory.trajectory import find_layout
 
 POLICY, INVERSE = "policy", "inverse_dynamics"
 TIMES = ("states", "history", "horizon", "inverse_horizon", "text_tokens")  # sizes that a trained model can change
@@ -77,7 +77,7 @@ class StateObjective(Objective):
         super().__init__()
         self.config, self.seed = config, seed
         self._shares = body_shares(config.bodies)
-        widths = {body.layout: layout(body.layout).network.width for body in config.bodies}
+        widths = {body.layout: find_layout(body.layout).network.width for body in config.bodies}
         torch.manual_seed(seed)
         self.codec = None if config.codec is None else frozen_codec(config.codec)
         self.model = self._begin(widths) if config.pretrained is None else self._adopt(widths)

@@ -16,6 +16,7 @@ from vgen.canvas.placed import place
 from vgen.canvas.report import contact_sheet
 from vgen.canvas.spec import Canvas
 from vgen.media.writing import write_video
+from vgen.models import forget_places
 from vgen.train.lora import save_lora
 from vgen.train.objectives.base import Objective
 from vgen.train.objectives.canvases import CanvasConfig, Canvases
@@ -87,6 +88,7 @@ class VideoObjective(Objective):
         else:
             self.denoiser.save_components(folder)
         self.pipeline().save_config(folder)
+        forget_places(folder)
 
     def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Canvas:
         """As in the base class: a canvas."""

@@ -14,7 +14,7 @@ from vgen.errors import InputError, unknown_key
 from vgen.media.patch import Patch
 from vgen.models import EGO, STATE
 from vgen.trajectory.edits import parse_edit
-from vgen.trajectory.files import Source
+from vgen.trajectory.files import TrajectoryFile
 
 MODES = ("forward", "policy", "inverse")
 MAX_FRAMES = 100_000
@@ -91,7 +91,7 @@ def parse_start(text: str) -> Start:
 
 
 @dataclass(frozen=True)
-class Question:
+class RolloutSpec:
     """What a rollout is asked.
 
     Attributes:
@@ -155,11 +155,11 @@ class Question:
         return {"forward": (EGO,), "policy": (EGO, STATE), "inverse": (STATE,)}[self.mode]
 
     @property
-    def source(self) -> Source | None:
+    def source(self) -> TrajectoryFile | None:
         """Where the trajectory is; None where the episode has it."""
         if self.trajectory is None:
             return None
-        return Source(Path(self.trajectory), self.layout, self.episode, self.column)
+        return TrajectoryFile(Path(self.trajectory), self.layout, self.episode, self.column)
 
     def to_dict(self, relative_to: str | PathLike) -> dict[str, Any]:
         """The inverse of `from_dict`; paths relative to a folder."""
@@ -170,8 +170,8 @@ class Question:
         return given | {"edits": list(self.edits), "goals": [goal.to_dict(relative_to) for goal in self.goals]}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike) -> Question:
-        """A question from what `to_dict` made; relative paths start at `base`.
+    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike) -> RolloutSpec:
+        """A rollout from what `to_dict` made; relative paths start at `base`.
 
         Raises:
             InputError: a key is unknown, or a value breaks its rule.

@@ -1,16 +1,15 @@
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-import vgen.models
 from vgen.errors import InputError
-from vgen.models import component_folder, fingerprint, read_config, resolve
+from vgen.models import component_folder, fingerprint, folders, read_config, resolve
 
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path, monkeypatch):
     (tmp_path / "package/nano").mkdir(parents=True)
     (tmp_path / "package/nano/model_index.json").touch()
-    monkeypatch.setattr(vgen.models, "INSTALLED", tmp_path / "package")
+    monkeypatch.setattr(folders, "INSTALLED", tmp_path / "package")
     monkeypatch.chdir(tmp_path)
 
 
@@ -47,7 +46,7 @@ def test_a_hub_that_cannot_be_reached_is_said_in_one_line(monkeypatch):
         raise LocalEntryNotFoundError("a paragraph")
 
     for name in ("hf_hub_download", "snapshot_download"):
-        monkeypatch.setattr(vgen.models, name, lost)
+        monkeypatch.setattr(folders, name, lost)
     for ask in (read_config, component_folder):
         with pytest.raises(InputError, match=r"'models/wan': cannot get .*: it is no folder here, and the hub"):
             ask("models/wan", "vae")

@@ -2,10 +2,10 @@
 
 import torch
 
-from vgen.ego.waves import waves
+from vgen.ego.fourier import fourier_features
 
 
 def test_waves_are_sines_and_cosines_of_doubled_frequencies():
-    made = waves(torch.tensor([[0.5, 1.0]]), 2)
+    made = fourier_features(torch.tensor([[0.5, 1.0]]), 2)
     angles = torch.tensor([0.25, 0.5, 0.5, 1.0]) * torch.pi  # both octaves of the first number, then of the second
     torch.testing.assert_close(made, torch.cat([angles.sin(), angles.cos()])[None])

@@ -7,22 +7,23 @@ import torch
 from vgen.canvas.placed import place
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
-from vgen.inference.canvas_settings import Settings, generate
+from vgen.inference.canvas import generate
+from vgen.inference.settings import CanvasSettings
 
 
 @pytest.mark.parametrize(
     "values, message",
     [
         ({"extend_to": 0}, "extend-to=0"),
-        ({"loop": True}, "loop=True needs extend-to"),
+        ({"loop": True}, "--loop needs --extend-to"),
         ({"steps": 0}, "steps=0 must lie in 1 to 1000; nearest: 1"),
     ],
 )
 def test_settings_are_checked(values, message):
     with pytest.raises(InputError, match=message):
-        Settings(**values)
+        CanvasSettings(**values)
     with pytest.raises(InputError, match=message):
-        Settings.from_dict(values)
+        CanvasSettings.from_dict(values)
 
 
 def test_generate_hands_settings_on_and_adds_up_the_seconds():
@@ -34,13 +35,13 @@ def test_generate_hands_settings_on_and_adds_up_the_seconds():
         return SimpleNamespace(video=noise.numpy(), timings={"denoise": 1.0})
 
     canvas, timings = Canvas(17, 4, 4, seed=3), {"load": 2.0}
-    video = np.concatenate(list(generate(pipe, place(canvas), Settings(steps=5, guidance=2), timings)))
+    video = np.concatenate(list(generate(pipe, place(canvas), CanvasSettings(steps=5, guidance=2), timings)))
     assert video.shape == (17, 4, 4, 3) and timings == {"load": 2.0, "denoise": 1.0}
     assert {name: calls[0][name] for name in ("num_inference_steps", "guidance_scale")} == {
         "num_inference_steps": 5,
         "guidance_scale": 2,
     }
-    long = np.concatenate(list(generate(pipe, place(canvas), Settings(extend_to=40), timings)))
+    long = np.concatenate(list(generate(pipe, place(canvas), CanvasSettings(extend_to=40), timings)))
     assert len(long) == 40 and np.array_equal(long[:17], video) and timings["denoise"] == 4.0
-    closed = np.concatenate(list(generate(pipe, place(canvas), Settings(extend_to=40, loop=True), {})))
+    closed = np.concatenate(list(generate(pipe, place(canvas), CanvasSettings(extend_to=40, loop=True), {})))
     assert len(closed) == 40 and not np.array_equal(closed[-5:], long[-5:])

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from vgen.errors import InputError
-from vgen.inference.ego.question import Question, Start, parse_start
+from vgen.inference.ego.spec import RolloutSpec, Start, parse_start
 from vgen.media.patch import Patch
 
 
@@ -26,7 +26,7 @@ def test_a_start_in_text(text, start):
 
 def test_a_question_comes_back_from_another_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    asked = Question(
+    asked = RolloutSpec(
         parse_start("data/d:episode=3:frame=16:split=test"),
         text="open it",
         frames=8,
@@ -40,7 +40,7 @@ def test_a_question_comes_back_from_another_folder(tmp_path, monkeypatch):
     )
     written = asked.to_dict(tmp_path / "runs/first")
     assert written["start"]["path"] == "../../data/d" and written["trajectory"] == "../../hand.npz"
-    again = Question.from_dict(written, "runs/first")
+    again = RolloutSpec.from_dict(written, "runs/first")
     assert Path(again.start.path).resolve() == tmp_path / "data/d"
     assert os.path.normpath(again.goals[0].mask) == "mask.png"
     assert again.to_dict(tmp_path / "runs/first") == written
@@ -63,4 +63,4 @@ def test_a_question_comes_back_from_another_folder(tmp_path, monkeypatch):
 def test_a_record_that_was_edited_is_checked_like_any_input(change, message):
     data = {"start": {"path": "a.png"}, "trajectory": "hand.npz"} | change
     with pytest.raises(InputError, match=message):
-        Question.from_dict(data, "")
+        RolloutSpec.from_dict(data, "")

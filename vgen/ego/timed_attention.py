@@ -18,7 +18,7 @@ from vgen.backbone.rope import Rotation
 SAME_TIME = 1e-6  # pixel frames: N·(τ/N) may miss τ by less
 
 
-def seen(times: Tensor, present: Tensor) -> Tensor:
+def not_later(times: Tensor, present: Tensor) -> Tensor:
     """Causality: what stands at `times` [B, K] is seen from `present` [B, Q] where its time is not later, [B, Q, K]."""
     return times.unsqueeze(1) <= present.unsqueeze(2) + SAME_TIME
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vgen.errors import InputError
-from vgen.inference.ego.question import MAX_FRAMES
+from vgen.inference.ego.spec import MAX_FRAMES
 from vgen.trajectory.convert import convert, resample, to_absolute
 from vgen.trajectory.edits import parse_edit
-from vgen.trajectory.files import Source, read_trajectory
+from vgen.trajectory.files import TrajectoryFile, read_trajectory
 from vgen.trajectory.statistics import Statistics, network_rows
-from vgen.trajectory.trajectory import MOMENT, Trajectory
-from vgen.trajectory.units import tell_of_angles
+from vgen.trajectory.trajectory import TIME_TOLERANCE, Trajectory
+from vgen.trajectory.units import warn_of_degrees
 
 logger = logging.getLogger(__name__)
 
@@ -29,22 +29,22 @@ UNASKED = 1000  # frames of a rollout that does not say how many
 
 
 @dataclass(frozen=True, eq=False)
-class Drive:
-    """What drives a rollout.
+class RolloutActions:
+    """What a rollout follows.
 
     Attributes:
         past: rows in the model's form that arrived until the start frame; None where nothing is known.
-        actions: rows in the model's form, the first of which arrives at frame 1.
-        used: rows 0 and on in absolute form, on the clock of the rollout; of a model that takes deltas and was given
-            them without a start, the deltas.
+        future: rows in the model's form, the first of which arrives at frame 1.
+        trajectory: rows 0 and on in absolute form, on the clock of the rollout; of a model that takes deltas and was
+            given them without a start, the deltas.
     """
 
     past: Trajectory | None
-    actions: Trajectory
-    used: Trajectory
+    future: Trajectory
+    trajectory: Trajectory
 
 
-def read_known(source: Source, at: float | None, start: Trajectory | None, last: bool = False) -> Trajectory:
+def read_known(source: TrajectoryFile, at: float | None, start: Trajectory | None, last: bool = False) -> Trajectory:
     """The trajectory of a file on the clock of a rollout.
 
     Args:
@@ -60,17 +60,17 @@ def read_known(source: Source, at: float | None, start: Trajectory | None, last:
         InputError: the file cannot be used, or `at` is not in it.
     """
     given = read_trajectory(source)
-    tell_of_angles(given)
+    warn_of_degrees(given)
     first, end = _begin(given), float(given.times[-1])
     now = at if at is not None else end if last else first
-    if not first - MOMENT <= now <= end + MOMENT:
+    if not first - TIME_TOLERANCE <= now <= end + TIME_TOLERANCE:
         nearest = first if now < first else end
         span = f"{first:.10g} to {end:.10g} s; nearest: {nearest:.10g}"
         raise InputError(f"at={now:.10g} s is outside {source.path}, {span}")
     moved = replace(given, times=given.times - now)
     if given.form == "absolute" or start is None or not start.valid.all():
         return moved
-    if now > first + MOMENT:
+    if now > first + TIME_TOLERANCE:
         raise InputError(f"at={now:g} lies within {source.path}, which is {given.form}; convert it to absolute form")
     if start.layout != given.layout:
         raise InputError(f"{source.path} has layout {given.layout}; the state at the start frame has {start.layout}")
@@ -79,24 +79,28 @@ def read_known(source: Source, at: float | None, start: Trajectory | None, last:
 
 def state_at_start(known: Trajectory | None) -> Trajectory | None:
     """The state at the start frame: one absolute row at time 0; None where it is not known."""
-    if known is None or known.form != "absolute" or not known.times[0] - MOMENT <= 0 <= known.times[-1] + MOMENT:
+    if (
+        known is None
+        or known.form != "absolute"
+        or not known.times[0] - TIME_TOLERANCE <= 0 <= known.times[-1] + TIME_TOLERANCE
+    ):
         return None
     row = _sampled(known, np.zeros(1))
     return row if row.valid.all() else None
 
 
-def enough(known: Trajectory, rate: float) -> int:
+def frames_driven(known: Trajectory, rate: float) -> int:
     """How many frames of future a trajectory drives."""
     return int(known.times[-1] * rate + NEARLY)
 
 
-def check_frames(frames: int | None, known: Trajectory, rate: float) -> int:
+def choose_frames(frames: int | None, known: Trajectory, rate: float) -> int:
     """How many frames of future there will be: those asked for, or all that the trajectory is enough for.
 
     Raises:
         InputError: it is not enough for them, or for any; or nobody asked for as many as it is enough for.
     """
-    most = enough(known, rate)
+    most = frames_driven(known, rate)
     lasts = f"the trajectory lasts {max(0.0, known.times[-1]):.4g} s from the start frame on, enough for {most} frames"
     if most < 1:
         raise InputError(f"{lasts} at {rate:g} per second; give a longer one")
@@ -144,38 +148,38 @@ def future_of(known: Trajectory, rate: float, frames: int, edits: Sequence[str] 
 
 def past_of(known: Trajectory | None, rate: float, most: int) -> Trajectory | None:
     """Up to so many rows at a rate before the start frame, oldest first, without the start itself; None for none."""
-    if known is None or known.form != "absolute" or known.times[0] > MOMENT:
+    if known is None or known.form != "absolute" or known.times[0] > TIME_TOLERANCE:
         return None
     count = min(most, int(-known.times[0] * rate + NEARLY))
     return _sampled(known, np.arange(-count, 0) / rate) if count > 0 else None
 
 
-class Led:
-    """What has led up to the present frame, row by row, and what leads on.
+class HandHistory:
+    """The path of the hand up to the present, which grows row by row.
 
     Args:
         rows: absolute, at the model's rate, the last of them the present state.
         form: in which actions enter the model.
 
     Attributes:
-        rows: all that was told of.
+        rows: all so far.
     """
 
     def __init__(self, rows: Trajectory, form: str) -> None:
         self.rows, self.form = rows, form
 
-    def arrived(self) -> Trajectory | None:
+    def past_actions(self) -> Trajectory | None:
         """What has arrived, in the model's form; None where that is nothing: a single row has no step."""
         return None if self.form == "delta" and len(self.rows) < 2 else convert(self.rows, self.form)
 
-    def go_on(self, newer: Trajectory) -> Trajectory:
-        """The actions, in the model's form, that lead through the rows that follow."""
+    def extend(self, newer: Trajectory) -> Trajectory:
+        """Adds the rows that follow, and returns the actions, in the model's form, that lead through them."""
         self.rows = joined(self.rows, newer)
         actions = convert(self.rows, self.form)
         return actions.rows(len(actions) - len(newer), len(actions))
 
 
-def drive_by(future: Trajectory, past: Trajectory | None, form: str) -> Drive:
+def actions_of(future: Trajectory, past: Trajectory | None, form: str) -> RolloutActions:
     """The actions of a rollout.
 
     Args:
@@ -184,11 +188,11 @@ def drive_by(future: Trajectory, past: Trajectory | None, form: str) -> Drive:
         form: in which they enter the model.
     """
     start = future.rows(0, 1)
-    led = Led(start if past is None else joined(past, start), form)
-    return Drive(led.arrived(), led.go_on(future.rows(1, len(future))), future)
+    hand = HandHistory(start if past is None else joined(past, start), form)
+    return RolloutActions(hand.past_actions(), hand.extend(future.rows(1, len(future))), future)
 
 
-def drive_by_steps(steps: Trajectory, form: str, rate: float, frames: int) -> Drive:
+def actions_of_steps(steps: Trajectory, form: str, rate: float, frames: int) -> RolloutActions:
     """The actions of a rollout from steps whose start is not known, for a model that takes steps at just their rate.
 
     Raises:
@@ -201,7 +205,7 @@ def drive_by_steps(steps: Trajectory, form: str, rate: float, frames: int) -> Dr
     if np.abs(gaps - 1).max() > 0.01:
         raise InputError(f"the trajectory is delta at other times than the model's {rate:g} rows per second; {rule}")
     used = steps.rows(0, frames)
-    return Drive(None, used, used)
+    return RolloutActions(None, used, used)
 
 
 def joined(earlier: Trajectory, later: Trajectory) -> Trajectory:
@@ -212,7 +216,7 @@ def joined(earlier: Trajectory, later: Trajectory) -> Trajectory:
     return replace(later, **parts)
 
 
-def tell_of_gap(future: Trajectory, seen: Trajectory | None, statistics: Statistics) -> None:
+def warn_of_gap(future: Trajectory, seen: Trajectory | None, statistics: Statistics) -> None:
     """Logs where a trajectory does not begin at the state that is known of the start frame."""
     if seen is None or seen.layout != future.layout or statistics.form != "absolute" or not future.valid[0]:
         return
@@ -220,7 +224,7 @@ def tell_of_gap(future: Trajectory, seen: Trajectory | None, statistics: Statist
     apart = np.abs(given - known) / (2 * statistics.spread)
     place = int(apart.argmax())
     if apart[place] > APART:
-        column = future.kind.network.names[place]
+        column = future.spec.network.names[place]
         rule = "if it is on the clock of the whole episode, say with --at where the start frame lies"
         logger.warning(
             "the trajectory begins at %s=%.3g, the hand is at %.3g; %s", column, given[place], known[place], rule
@@ -231,7 +235,7 @@ def _begin(given: Trajectory) -> float:
     """When the first frame is: of steps, one step before the first arrival."""
     if given.form != "delta":
         return float(given.times[0])
-    step = np.median(np.diff(given.times)) if len(given) > 1 else 1 / given.kind.rate
+    step = np.median(np.diff(given.times)) if len(given) > 1 else 1 / given.spec.rate
     return float(given.times[0] - step)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vgen.ego.attention import TimedAttention, rotation_at, seen
+from vgen.ego.timed_attention import TimedAttention, not_later, rotation_at
 
 HEAD = 6
 
@@ -49,7 +49,7 @@ def test_it_is_the_loops(recent):
     queries, context = torch.randn(1, 4, 5), torch.randn(1, 6, 7)
     when = torch.tensor([[0.0, 2.5, 4.0, 40.0]]).double()
     times = torch.tensor([[1.0, 2.0, 2.5, 3.0, 9.0, -3.0]]).double()
-    sees = seen(times, when)
+    sees = not_later(times, when)
     assert sees[0].sum(1).tolist() == [1, 4, 5, 6]
     heads = attention.keys_values(context, rotation_at(times, HEAD))
     age = when.unsqueeze(2) - times.unsqueeze(1)
@@ -73,11 +73,11 @@ def test_only_differences_of_time_count():
 
     def run(shift):
         heads = attention.keys_values(context, rotation_at(times + shift, HEAD))
-        return attention(queries, rotation_at(when + shift, HEAD), heads, seen(times, when))
+        return attention(queries, rotation_at(when + shift, HEAD), heads, not_later(times, when))
 
     torch.testing.assert_close(run(1000.0), run(0.0), atol=1e-5, rtol=1e-5)
     assert (
-        run(0.0) - attention(queries, None, attention.keys_values(context, None), seen(times, when))
+        run(0.0) - attention(queries, None, attention.keys_values(context, None), not_later(times, when))
     ).abs().max() > 1e-3
 
 
@@ -95,5 +95,5 @@ def test_a_query_that_sees_nothing_gets_zero_and_finite_gradients():
 def test_the_same_time_is_seen_though_rounding_stands_between():
     stride = 3
     frames = torch.arange(1, 200).double()
-    assert seen(frames[:, None], stride * (frames[:, None] / stride)).all()
-    assert not seen(frames[:, None] + 0.001, frames[:, None]).any()
+    assert not_later(frames[:, None], stride * (frames[:, None] / stride)).all()
+    assert not not_later(frames[:, None] + 0.001, frames[:, None]).any()

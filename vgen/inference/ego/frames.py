@@ -1,4 +1,4 @@
-"""The frames of a rollout as they come, led by a trajectory or by a policy that goes on in turns."""
+"""The frames of a rollout as they come under a trajectory, or under a policy that goes on in turns."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import numpy as np
 import torch
 
 from vgen.ego.world import EgoWorld
-from vgen.inference.ego.drive import Drive, Led, joined, prolonged, whole_steps
-from vgen.inference.ego.prepare import Scene
+from vgen.inference.ego.inputs import Context
+from vgen.inference.ego.trajectories import HandHistory, RolloutActions, joined, prolonged, whole_steps
 from vgen.state.model import StateModel
 from vgen.state.predict import policy
 from vgen.trajectory.convert import resample
 from vgen.trajectory.trajectory import Trajectory
 
 
-def follow(world: EgoWorld, scene: Scene, drive: Drive) -> Iterator[np.ndarray]:
+def follow(world: EgoWorld, context: Context, actions: RolloutActions) -> Iterator[np.ndarray]:
     """The video under given actions: uint8 [advance, H, W, 3] at a time. Where they end within a step, the last one is
     repeated up to its end.
 
     Args:
         world: reset here.
-        scene: what it begins with.
-        drive: in the world's form and at its rate.
+        context: what it begins with.
+        actions: in the world's form and at its rate.
     """
-    world.reset(scene.history, scene.text, drive.past, scene.goals, seed=scene.seed)
+    world.reset(context.history, context.text, actions.past, context.goals, seed=context.seed)
     advance = world.settings.advance
-    actions = prolonged(drive.actions, whole_steps(len(drive.actions), advance))
-    for first in range(0, len(actions), advance):
-        yield world.step(actions.rows(first, first + advance))
+    rows = prolonged(actions.future, whole_steps(len(actions.future), advance))
+    for first in range(0, len(rows), advance):
+        yield world.step(rows.rows(first, first + advance))
 
 
 class Policy:
@@ -40,32 +40,34 @@ class Policy:
     Args:
         model: Stage I.
         world: reset when it is played.
-        scene: what it begins with.
+        context: what it begins with.
         past: absolute, at any rate, on the clock of the rollout, the state at the start frame last.
-        led: the same at the world's rate, as far back as the world reads it.
+        hand: the same at the world's rate, as far back as the world reads it.
 
     Attributes:
-        led: all rows so far.
+        hand: all rows so far.
         texts: of the action, one for each turn.
         seconds: that predictions took.
     """
 
-    def __init__(self, model: StateModel, world: EgoWorld, scene: Scene, past: Trajectory, led: Led) -> None:
-        self.model, self.world, self.scene, self.led = model, world, scene, led
+    def __init__(
+        self, model: StateModel, world: EgoWorld, context: Context, past: Trajectory, hand: HandHistory
+    ) -> None:
+        self.model, self.world, self.context, self.hand = model, world, context, hand
         self.texts: list[str] = []
         self.seconds = 0.0
         self._past = past
         self._rate = model.rate(world.layout)
-        self._generator = torch.Generator().manual_seed(scene.seed)
+        self._generator = torch.Generator().manual_seed(context.seed)
 
     def play(self, frames: int) -> Iterator[np.ndarray]:
         """The frames that follow, a multiple of the advance: uint8 [advance, H, W, 3] at a time."""
-        world, scene = self.world, self.scene
-        arrived, seen, made = self.led.arrived(), scene.history, 0
+        world, context = self.world, self.context
+        arrived, seen, made = self.hand.past_actions(), context.history, 0
         while made < frames:
             actions = self._predict(seen, frames - made)
             if not made:  # the video follows from the text that is given, or from what was just told
-                world.reset(scene.history, scene.text or self.texts[0], arrived, scene.goals, seed=scene.seed)
+                world.reset(context.history, context.text or self.texts[0], arrived, context.goals, seed=context.seed)
             for first in range(0, len(actions), world.settings.advance):
                 chunk = world.step(actions.rows(first, first + world.settings.advance))
                 seen = np.concatenate([seen, chunk])[-self._reach() :]
@@ -76,7 +78,7 @@ class Policy:
         """The actions of one turn, at most so many, in the world's form."""
         began, advance, rate = time.perf_counter(), self.world.settings.advance, self.world.rate
         count = max(self.model.config.horizon, int(np.ceil(advance / rate * self._rate - 1e-6)))
-        text, layout = self.scene.text, self.world.layout
+        text, layout = self.context.text, self.world.layout
         future, written = policy(self.model, layout, self._look(seen), self._past, text, count, self._generator)
         made = min(most, int(count / self._rate * rate + 1e-6) // advance * advance)
         now = self._past.times[-1]
@@ -84,7 +86,7 @@ class Policy:
         rows = replace(resample(future, times.clip(max=future.times[-1])), times=times)
         self.texts.append(written)
         self._past = self._latest(joined(self._past, rows))
-        actions = self.led.go_on(rows)
+        actions = self.hand.extend(rows)
         self.seconds += time.perf_counter() - began
         return actions
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
-from vgen.inference.ego.question import Start
+from vgen.inference.ego.spec import Start
 from vgen.media.clock import frames_shown
 from vgen.media.placing import fit_image
 from vgen.media.source import open_clip, read_media
@@ -26,7 +26,7 @@ AT_ONCE = 32  # frames read before they are resized: they may be far larger than
 
 
 @dataclass(frozen=True)
-class View:
+class Observation:
     """An image, a video or an episode, seen from one of its frames.
 
     Attributes:
@@ -63,7 +63,7 @@ class View:
         """Frames first..last of a video at a rate whose frame 0 is the present one, each the one that is shown then.
 
         Returns:
-            uint8 [last - first + 1, H, W, 3] of the view's size; the sides of others are cut as little as may be.
+            uint8 [last - first + 1, H, W, 3] of the model's size; the sides of others are cut as little as may be.
         """
         return self.at(np.arange(first, last + 1) / rate)
 
@@ -79,8 +79,10 @@ class View:
         return np.asarray(fit_image(Image.fromarray(pixels), self.size[::-1], "cover"))
 
 
-def open_view(start: Start, size: tuple[int, int], layout: str | None, column: str, needed: bool = True) -> View:
-    """Opens what a question starts from.
+def open_observation(
+    start: Start, size: tuple[int, int], layout: str | None, column: str, needed: bool = True
+) -> Observation:
+    """Opens what a rollout starts from.
 
     Args:
         start: see there.
@@ -91,17 +93,21 @@ def open_view(start: Start, size: tuple[int, int], layout: str | None, column: s
     Raises:
         InputError: a file, data set, episode, frame or camera that is not there or cannot be read.
     """
-    view = _open_file(start, size) if start.episode is None else _open_episode(start, size, layout, column, needed)
-    if not 0 <= view.frame < len(view.times):
-        raise InputError(f"frame={view.frame} is not in {view.name}; it has frames 0 to {len(view.times) - 1}")
-    return replace(view, cut=_tell_of_size(view))
+    if start.episode is None:
+        observation = _open_file(start, size)
+    else:
+        observation = _open_episode(start, size, layout, column, needed)
+    if not 0 <= observation.frame < len(observation.times):
+        last = len(observation.times) - 1
+        raise InputError(f"frame={observation.frame} is not in {observation.name}; it has frames 0 to {last}")
+    return replace(observation, cut=_warn_of_size(observation))
 
 
 def start_files(start: Start) -> list[Path]:
     """The files that a start stands on.
 
     Raises:
-        InputError: as `open_view`, of what is not there.
+        InputError: as `open_observation`, of what is not there.
     """
     if start.episode is None:
         return [Path(start.path)]
@@ -110,18 +116,18 @@ def start_files(start: Start) -> list[Path]:
     return list(dict.fromkeys([index, dataset.data_file(start.episode), dataset.frame_file(start.episode, camera)]))
 
 
-def _open_file(start: Start, size: tuple[int, int]) -> View:
+def _open_file(start: Start, size: tuple[int, int]) -> Observation:
     clip = open_clip(start.path)
     if clip is not None:
         frame = clip.info.frames - 1 if start.frame is None else start.frame
         if 0 <= frame < clip.info.frames:
-            _check_whole(start, clip.read([frame], alpha=True))
-        return View(start.name, clip.read, clip.shown, frame, clip.times, size)
+            _refuse_transparent(start, clip.read([frame], alpha=True))
+        return Observation(start.name, clip.read, clip.shown, frame, clip.times, size)
     if start.frame:
         raise InputError(f"{start.name} is an image and has no frame {start.frame}; leave out @{start.frame}")
     pixels = read_media(start.path)
-    _check_whole(start, pixels)
-    return View(
+    _refuse_transparent(start, pixels)
+    return Observation(
         start.name,
         lambda numbers: pixels[numbers, ..., :3],
         lambda seconds: np.zeros(len(seconds), np.int64),
@@ -131,7 +137,7 @@ def _open_file(start: Start, size: tuple[int, int]) -> View:
     )
 
 
-def _check_whole(start: Start, pixels: np.ndarray) -> None:
+def _refuse_transparent(start: Start, pixels: np.ndarray) -> None:
     """Refuses a start that is transparent somewhere: what lies under it was never meant to be seen."""
     if pixels.shape[-1] == 4 and (pixels[..., 3] < 255).any():
         share = (pixels[..., 3] < 255).mean()
@@ -140,7 +146,7 @@ def _check_whole(start: Start, pixels: np.ndarray) -> None:
         )
 
 
-def _open_episode(start: Start, size: tuple[int, int], layout: str | None, column: str, needed: bool) -> View:
+def _open_episode(start: Start, size: tuple[int, int], layout: str | None, column: str, needed: bool) -> Observation:
     dataset, camera = _open_dataset(start)
     _, length, text = dataset.summary(start.episode)
     frame, recorded = start.frame or 0, None
@@ -151,7 +157,7 @@ def _open_episode(start: Start, size: tuple[int, int], layout: str | None, colum
         if needed:
             raise
     times = np.arange(length) / dataset.fps
-    return View(
+    return Observation(
         start.name,
         lambda numbers: dataset.frames(start.episode, camera, numbers),
         lambda seconds: frames_shown(times, 0.0, seconds),
@@ -175,12 +181,12 @@ def _open_dataset(start: Start) -> tuple[LeRobotDataset, str]:
     return dataset, camera
 
 
-def _tell_of_size(view: View) -> bool:
+def _warn_of_size(observation: Observation) -> bool:
     """Logs that frames are resized; returns whether they are cut."""
-    height, width = view.read([view.frame])[0].shape[:2]
-    cut = height * view.size[1] != width * view.size[0]
-    if (height, width) != view.size:
+    height, width = observation.read([observation.frame])[0].shape[:2]
+    cut = height * observation.size[1] != width * observation.size[0]
+    if (height, width) != observation.size:
         how = ", and cut to keep its aspect ratio" if cut else ""
-        given, made = f"{height}x{width}", "{}x{}".format(*view.size)
-        logger.warning("%s is of %s; it is resized to the model's %s%s", view.name, given, made, how)
+        given, made = f"{height}x{width}", "{}x{}".format(*observation.size)
+        logger.warning("%s is of %s; it is resized to the model's %s%s", observation.name, given, made, how)
     return cut

@@ -1,0 +1,266 @@
+"""From what a rollout is asked to all that a model needs for it; what can be refused is refused here, before it is
+loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vgen.backbone.shapes import check_advance
+from vgen.errors import InputError
+from vgen.inference.ego.observation import Observation, open_observation
+from vgen.inference.ego.spec import STATE_COLUMN, RolloutSpec
+from vgen.inference.ego.trajectories import (
+    HandHistory,
+    RolloutActions,
+    actions_of,
+    actions_of_steps,
+    choose_frames,
+    future_of,
+    joined,
+    past_of,
+    read_known,
+    state_at_start,
+    warn_of_gap,
+)
+from vgen.inference.settings import EgoSettings, check_settings
+from vgen.media.pixels import to_uint8
+from vgen.media.placing import PlacedFrame, composite, place_all
+from vgen.models import ModelInfo
+from vgen.trajectory.statistics import Statistics
+from vgen.trajectory.trajectory import LAYOUTS, TIME_TOLERANCE, Trajectory
+from vgen.trajectory.units import check_times, check_values
+
+MOST_STEPS = 10_000  # of a video that is explained: its frames are held in memory
+
+Goal = tuple[np.ndarray, np.ndarray, float]  # as `EgoWorld.reset` takes it
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a rollout begins with.
+
+    Attributes:
+        history: uint8 [K, H, W, 3] at the world's rate, the start frame last.
+        text: what is done.
+        goals: known images ahead.
+        seed: of all noise.
+    """
+
+    history: np.ndarray
+    text: str
+    goals: Sequence[Goal]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a rollout names, read and checked.
+
+    Attributes:
+        observation: what is seen.
+        layout: of the trajectory.
+        rate: frames, or of `inverse` steps, per second.
+        frames: of the future, or of `inverse` steps.
+        context: what a rollout begins with; its history of `inverse` is empty.
+        actions: of `forward`.
+        past: of `policy`, the absolute trajectory up to the start frame, at its own rate.
+        hand: of `policy`, the same at the rate of the video, as far back as the front-end reads it.
+        start: of `inverse`, one absolute row, the state at the start frame; None where it is not known.
+        truth: what the frames that are recorded after the start frame show.
+    """
+
+    observation: Observation
+    layout: str
+    rate: float
+    frames: int
+    context: Context
+    actions: RolloutActions | None = None
+    past: Trajectory | None = None
+    hand: HandHistory | None = None
+    start: Trajectory | None = None
+    truth: str = ""
+
+
+@dataclass(frozen=True)
+class _Future:
+    """The video that goals are patches of, the start frame included."""
+
+    frames: int
+    height: int
+    width: int
+    fps: float
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """What all modes read from: what is asked, how a model is run, what it says of itself, and what is seen."""
+
+    spec: RolloutSpec
+    settings: EgoSettings
+    info: ModelInfo
+    observation: Observation
+
+    def statistics(self, layout: str) -> Statistics:
+        return Statistics.from_json(self.info.statistics_of(layout))
+
+    @property
+    def window(self) -> int:
+        """How many past frames are conditions."""
+        return self.settings.window or self.info.ego.history
+
+    @property
+    def reach(self) -> int:
+        """How many rows before the start frame a rollout reads."""
+        return self.window * self.info.temporal_stride
+
+    @property
+    def text(self) -> str:
+        return self.observation.text if self.spec.text is None else self.spec.text
+
+    def context(self, frames: int, rate: float, sight: float = 0.0) -> Context:
+        """What a rollout begins with; its history goes back as far as the window, or some seconds, if further."""
+        spacing = min(self.settings.advance, self.info.temporal_stride)
+        most = max((self.window - 1) * spacing, int(np.ceil(sight * rate - 1e-6))) + 1
+        history = self.observation.frames(1 - self.observation.back(rate, most), 0, rate)
+        return Context(history, self.text, self.goals(frames, rate), self.spec.seed)
+
+    def goals(self, frames: int, rate: float) -> Sequence[Goal]:
+        """Every goal as an image, a mask and a frame."""
+        future = _Future(frames + 1, *self.observation.size, rate)
+        placed = composite(place_all(self.spec.goals, future, self.info.temporal_stride))
+        for goal in placed:
+            if not isinstance(goal, PlacedFrame):
+                rule = "as=clip is for a canvas; a rollout takes it frame by frame, as=frames"
+                raise InputError(f"goal {goal.name}: {rule}")
+            if goal.frame == 0:
+                raise InputError(f"goal {goal.name} lies at frame 0, which is the start frame; nearest: 1")
+        pixels = [to_uint8(goal.pixels).permute(1, 2, 0).contiguous().numpy() for goal in placed]
+        return [(image, goal.mask[0].numpy(), goal.frame) for image, goal in zip(pixels, placed, strict=True)]
+
+    def known(self, last: bool) -> Trajectory | None:
+        """The absolute trajectory of which the start frame is a part: that of the file, or of the episode."""
+        recorded = self.observation.recorded
+        if self.spec.source is None:
+            return recorded
+        known = read_known(self.spec.source, self.spec.at, state_at_start(recorded), last)
+        if known.form != "absolute":
+            raise InputError(f"{self.spec.trajectory} is {known.form}; where the hand is takes an absolute trajectory")
+        return known
+
+    def past(self, known: Trajectory, layout: str, rate: float) -> Trajectory | None:
+        """What led to the start frame: of the trajectory itself, otherwise of the episode."""
+        past, recorded = past_of(known, rate, self.reach), self.observation.recorded
+        if past is None and recorded is not None and recorded.layout == layout:
+            past = past_of(recorded, rate, self.reach)
+        return past
+
+
+def read_inputs(spec: RolloutSpec, settings: EgoSettings) -> Inputs:
+    """Reads and checks all that a rollout names.
+
+    Raises:
+        InputError: a file cannot be used, the model cannot do what is asked, or the machine cannot.
+    """
+    check_settings(settings)
+    info = ModelInfo.read(settings.model, spec.parts)
+    check_advance(settings.advance, info.temporal_stride)
+    begin, given = spec.start, spec.source is not None
+    if spec.mode == "inverse" and begin.frame is None:
+        begin = replace(begin, frame=0)
+    own = (None, STATE_COLUMN) if given else (spec.layout, spec.column)
+    observation = open_observation(begin, (info.height, info.width), *own, needed=not given)
+    reader = _Reader(spec, settings, info, observation)
+    if spec.mode == "forward":
+        inputs = _forward(reader)
+    elif spec.mode == "policy":
+        inputs = _policy(reader)
+    else:
+        inputs = _inverse(reader)
+    check_uncut(observation, inputs.layout)
+    return inputs
+
+
+def _forward(reader: _Reader) -> Inputs:
+    spec, observation, known = reader.spec, reader.observation, reader.observation.recorded
+    if spec.source is not None:
+        known = read_known(spec.source, spec.at, state_at_start(observation.recorded))
+    layout = reader.info.choose_layout(known.layout)
+    rate, statistics = reader.info.ego.rate(layout), reader.statistics(layout)
+    if spec.source is not None:
+        check_times(known, rate)
+    frames = choose_frames(spec.frames, known, rate)
+    context = reader.context(frames, rate)
+    truth = "Truth" if spec.source is None and not spec.edits else "Recorded, under another trajectory"
+    if known.form != "absolute":
+        if spec.edits:
+            raise InputError(f"edit={spec.edits[0]}: the trajectory is {known.form}; give it in absolute form")
+        actions = actions_of_steps(known, statistics.form, rate, frames)
+        check_values(actions.future, statistics)
+    else:
+        future = future_of(known, rate, frames, spec.edits)
+        check_values(future, statistics)
+        warn_of_gap(future, state_at_start(observation.recorded), statistics)
+        actions = actions_of(future, reader.past(known, layout, rate), statistics.form)
+    return Inputs(observation, layout, rate, frames, context, actions, truth=truth)
+
+
+def _policy(reader: _Reader) -> Inputs:
+    spec, info = reader.spec, reader.info
+    known = reader.known(last=True)
+    start = state_at_start(known)
+    if start is None:
+        raise InputError(
+            "mode=policy does not know where the hand is at the start frame, and the video follows its path; "
+            "give --trajectory FILE (absolute, its last row the present), or start from an episode"
+        )
+    layout = info.choose_layout(known.layout)
+    rate, statistics = info.ego.rate(layout), reader.statistics(layout)
+    if spec.source is not None:
+        check_times(known, info.state.rate(layout))
+    check_values(known.rows(0, int((known.times <= TIME_TOLERANCE).sum())), statistics)
+    frames = spec.frames or max(1, int(info.state.horizon / info.state.rate(layout) * rate + 1e-6))
+    sight = (info.state.states - 1) / info.state.rate(layout)  # seconds between the frames that a policy looks at
+    earlier = int((known.times < -TIME_TOLERANCE).sum())
+    past = joined(known.rows(0, earlier), start) if earlier else start
+    before = past_of(known, rate, reader.reach)
+    hand = HandHistory(start if before is None else joined(before, start), statistics.form)
+    context = reader.context(frames, rate, sight)
+    return Inputs(reader.observation, layout, rate, frames, context, past=past, hand=hand, truth="Recorded")
+
+
+def _inverse(reader: _Reader) -> Inputs:
+    spec, observation = reader.spec, reader.observation
+    known = reader.known(last=False)
+    layout = reader.info.choose_layout(known.layout if known is not None else spec.layout)
+    rate = reader.info.state.rate(layout)
+    most = observation.ahead(rate)
+    if most < 1:
+        rule = f"has no two frames {1 / rate:.3g} s apart from frame {observation.frame} on; give a longer video"
+        raise InputError(f"{observation.name} {rule}")
+    frames = spec.frames or most
+    if frames > most:
+        raise InputError(f"frames={frames} is more than {observation.name} has at {rate:g} per second; nearest: {most}")
+    if frames > MOST_STEPS:
+        rule = f"{MOST_STEPS} are explained at once; say how many with --frames, and from where with CLIP@FRAME"
+        raise InputError(f"{observation.name} has {frames} steps and no more than {rule}")
+    start = state_at_start(known)
+    if spec.source is not None and start is not None:
+        check_values(start, reader.statistics(layout))
+    context = Context(np.zeros((0, *observation.size, 3), np.uint8), reader.text, (), spec.seed)
+    return Inputs(observation, layout, rate, frames, context, start=start)
+
+
+def check_uncut(observation: Observation, layout: str) -> None:
+    """Refuses places that are told as shares of images which the model sees but a part of.
+
+    Raises:
+        InputError: the layout is in shares of images, and the frames are cut.
+    """
+    kind = LAYOUTS[layout]
+    if observation.cut and len(kind.place(kind.bodies[0])[0]) == 2:
+        ratio = "{1}:{0}".format(*observation.size)
+        rule = f"{layout} is in shares of whole images; give a start of the aspect ratio {ratio}"
+        raise InputError(f"{observation.name} would be cut to the shape of the model's frames, and {rule}")

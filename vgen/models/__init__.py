@@ -1,0 +1,39 @@
+"""Models: where they are, and what they say of themselves without being loaded."""
+
+from vgen.models.folders import (
+    EGO,
+    MISSING,
+    STATE,
+    check_part,
+    component_folder,
+    fingerprint,
+    forget_places,
+    installed,
+    is_hub_id,
+    join_own,
+    loading,
+    part_own,
+    read_config,
+    resolve,
+)
+from vgen.models.info import ModelInfo, PartInfo, rate_of
+
+__all__ = [
+    "EGO",
+    "MISSING",
+    "STATE",
+    "ModelInfo",
+    "PartInfo",
+    "check_part",
+    "component_folder",
+    "fingerprint",
+    "forget_places",
+    "installed",
+    "is_hub_id",
+    "join_own",
+    "loading",
+    "part_own",
+    "rate_of",
+    "read_config",
+    "resolve",
+]
