@@ -31,6 +31,7 @@ def parser() -> Parser:
     parser.add_argument("recipe", help="a YAML file, as in configs/train")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace the recipe's")
     parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)  # given by the deepspeed launcher
+    parser.add_argument("--launch", help=argparse.SUPPRESS)  # by which launch/train_multinode.sh knows its own ranks
     ends = parser.add_mutually_exclusive_group()
     ends.add_argument("--dry-run", action="store_true", help="print the plan of the run and stop")
     ends.add_argument("--prepare", action="store_true", help="encode clips and captions, on all nodes, and stop")
