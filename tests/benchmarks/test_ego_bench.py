@@ -142,7 +142,7 @@ def test_sections_can_be_chosen(monkeypatch, tmp_path, folder, data):
     ("options", "message"),
     [
         (["--sections", "forwards"], "'forwards' is not in the sections; nearest: 'forward'"),
-        (["--clips", 0], "clips=0 must be 1 or more"),
+        (["--clips", 0], "--clips 0 must be 1 or more; nearest: 1"),
         (["--advance", 3, "--clips", 1], "advance=3 is neither 1 nor a multiple of 4; nearest: 4"),
         (["--bodies", "adroit", "--adroit", "nowhere"], "nowhere is not there; record it with"),
         (["--bodies", "adroit", "--adroit", "{}/data", "--adroit-counterfactuals", "{}/data_cf"], "knows: position4"),

@@ -24,7 +24,7 @@ from vgen.errors import InputError
 
 @dataclass(frozen=True)
 class RolloutSettings:
-    """How a rollout goes on.
+    """The settings of a rollout.
 
     Attributes:
         advance: pixel frames per step: 1, or a multiple of the codec's temporal stride.
