@@ -49,10 +49,11 @@ from vgen.backbone.precision import autocast
 from vgen.data.cache.frames import EpisodeFrames, FrameCache
 from vgen.errors import InputError, exit_on_input_error
 from vgen.models import resolve
+from vgen.train.batch import Batch
 from vgen.train.config import TrainConfig, config_dict, load_config
-from vgen.train.distributed import Ranks, start, to_device
+from vgen.train.distributed import Ranks, start
 from vgen.train.loop import Trainer, training_mode
-from vgen.train.objectives import Batch, Objective, objective_class
+from vgen.train.objectives import Objective, objective_class
 from vgen.train.optimizer import build_optimizer, learning_rate_factor
 from vgen.train.preparation import prepare
 
@@ -125,7 +126,7 @@ class TimedTrainer(Trainer):
 
 def size(objective: Objective, batch: Batch) -> int:
     """Tokens of a batch, or samples for an objective that counts no tokens."""
-    return objective.tokens(batch) or len(next(v for v in batch.values() if isinstance(v, torch.Tensor)))
+    return objective.tokens(batch) or len(batch.names())
 
 
 def build(config: TrainConfig, ranks: Ranks) -> Objective:
@@ -170,7 +171,7 @@ def plain_turn(config: TrainConfig, ranks: Ranks, first: int, last: int) -> Turn
     batches = prepared(objective, config, ranks)
     while not clock.over:
         for _ in range(config.accumulation):
-            batch = to_device(next(batches), ranks.device)
+            batch = next(batches).to(ranks.device)
             with autocast(ranks.device.type, config.precision == "bf16"):
                 loss, _ = model(batch)
             (loss.mean() / config.accumulation).backward()
