@@ -45,7 +45,8 @@ class ActionVisibility:
     @property
     def token_rotation(self) -> Rotation:
         """cos and sin of the times of all video tokens."""
-        return tuple(table[:, self.frame] for table in self.rotation)
+        cos, sin = self.rotation
+        return cos[:, self.frame], sin[:, self.frame]
 
     @property
     def token_age(self) -> Tensor:
@@ -180,7 +181,7 @@ class NoInjection(Injection):
     def prepare(self, actions: TimedActions) -> None:
         """See `Injection`."""
 
-    def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: None) -> Tensor:
+    def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: KeysValues | None) -> Tensor:
         """See `Injection`."""
         return torch.zeros_like(tokens)
 

@@ -121,7 +121,7 @@ class EgoPipeline(VideoPipeline):
                 self.transformer(segments, text, adapter=adapter, cache=cache)[0].float()
                 for adapter in ((actions, without) if guidance != 1 else (actions,))
             ]
-            return outputs[0] if len(outputs) == 1 else guided(*outputs, guidance)
+            return outputs[0] if len(outputs) == 1 else guided(outputs[0], outputs[1], guidance)
 
         noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
         return self.denoise(noise, velocity, steps)

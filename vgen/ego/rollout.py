@@ -80,8 +80,8 @@ class Rollout:
         self.pipe, self.layout, self.settings, self.generator = pipe, layout, settings, generator
         self.stride = pipe.temporal_stride
         _check(settings, self.stride)
-        check_size(*frames.shape[-2:], pipe.size_multiple)
-        self.size = tuple(frames.shape[-2:])
+        self.size = frames.shape[-2], frames.shape[-1]
+        check_size(*self.size, pipe.size_multiple)
         self.text = pipe.embed(texts)
         self.goals = [goal for goal in goals if goal.t.max() > 0]
         self.now = 0

@@ -87,7 +87,8 @@ class TimedAttention(nn.Module):
         if self.slopes is not None:
             fading = self.slopes.view(-1, 1, 1) * age.unsqueeze(1).type_as(self.slopes)
             mask = torch.where(mask, -fading, -torch.inf).type_as(query)
-        update = functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value)), mask)
+        query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+        update = functional.scaled_dot_product_attention(query, key, value, mask)
         update = rearrange(update, "b h q d -> b q (h d)") * sees
         return self.to_out(update if gain is None else update * gain)
 

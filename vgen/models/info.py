@@ -60,13 +60,17 @@ class PartInfo:
         for name, kept in (("rates", rates), ("statistics", statistics)):
             if not isinstance(kept, Mapping):
                 raise InputError(f"{where}: {name}={checks.show(kept)} is no mapping of layouts; it is damaged")
+        horizon, states = (
+            checks.whole(f"{where}: {name}", config.get(name, 0), 0, 10**6) for name in ("horizon", "states")
+        )
         return cls(
             part,
             config["layouts"],
             {name: checks.real(f"{where}: rate of {name}", rate, 1e-3, 1e5) for name, rate in rates.items()},
             statistics,
             checks.whole(f"{where}: history", config.get("history", 4), 1, 10**6),
-            *(checks.whole(f"{where}: {name}", config.get(name, 0), 0, 10**6) for name in ("horizon", "states")),
+            horizon,
+            states,
             checks.real(f"{where}: guidance", config.get("guidance", 1.0)),
             bool(config.get("anchor", False)),
         )
@@ -145,9 +149,9 @@ class ModelInfo:
             parts = [part for part in (EGO, STATE) if Path(folder, part, "config.json").is_file()]
         for part in parts:
             check_part(name, folder, part)
-        components = (read_config(folder, f"{component}/config.json") for component in ("vae", "transformer"))
+        codec, transformer = (read_config(folder, f"{each}/config.json") for each in ("vae", "transformer"))
         configs = {part: read_config(folder, f"{part}/config.json") for part in parts}
-        return cls._of_configs(name, read_config(folder, "model_index.json"), *components, configs)
+        return cls._of_configs(name, read_config(folder, "model_index.json"), codec, transformer, configs)
 
     @classmethod
     def of(cls, pipe: VideoPipeline) -> Self:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from vgen.data.lerobot.dataset import CAMERA_PREFIX
+from vgen.data.lerobot.meta import CAMERA_PREFIX
 from vgen.data.lerobot.writer import LeRobotWriter, disk_errors
 from vgen.errors import InputError
 from vgen.media.writing import CRF, write_video
@@ -130,7 +130,8 @@ def _record_seed(job: _Job, seed: EpisodeSeed, recorder: TaskRecorder[Any]) -> N
         for camera in recording.cameras:
             crf = LOSSLESS if recording.counterfactuals else CRF
             write_video(place / f"{camera}.mp4", recorder.render(episode, camera), recording.fps, crf)
-        np.savez(place / "columns.npz", **episode.columns)
+        columns: dict[str, Any] = dict(episode.columns)
+        np.savez(place / "columns.npz", **columns)
         (place / DESCRIPTION).write_text(json.dumps({"sentence": episode.sentence, "extra": dict(episode.extra)}))
     aside.rename(folder)
 
