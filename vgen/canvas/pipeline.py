@@ -75,8 +75,8 @@ class CanvasPipeline(VideoPipeline):
             "callback_on_step_end": callback_on_step_end,
             "attention_kwargs": attention_kwargs,
         }
-        several = isinstance(canvas, Sequence)
-        canvases = list(canvas) if isinstance(canvas, Sequence) else [canvas]
+        several = isinstance(canvas, list | tuple)
+        canvases: list[Any] = list(canvas) if isinstance(canvas, list | tuple) else [canvas]
         outputs: list[CanvasOutput] = []
         for each, own in zip(canvases, _generators(generator, len(canvases)), strict=True):
             outputs.append(self._complete(each, own, **options))
