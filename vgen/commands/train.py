@@ -47,12 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
     from vgen.train.config import load_config
+    from vgen.train.requirements import check_data, check_results
 
     config = load_config(options.recipe, options.overrides)
+    check_results(config, options.recipe)
     if options.dry_run:
         if first:
             print_plan(config, options.gpus)
         return
+    check_data(config, options.recipe)
     from vgen.train.distributed import end_rank  # late, so that a wrong recipe is refused at once
     from vgen.train.loop import train
     from vgen.train.stop import Stop
@@ -72,10 +75,10 @@ def print_plan(config: TrainConfig, gpus: int | None) -> None:
     """
     import torch
 
-    from vgen.train.dry_run import make_plan, report
+    from vgen.train.dry_run import dry_run, report
 
     ranks = int(os.environ.get("WORLD_SIZE", "0")) or torch.cuda.device_count() or 1
-    plan = make_plan(config, ranks if gpus is None else gpus)
-    for line in report(plan, config):
+    run = dry_run(config, ranks if gpus is None else gpus)
+    for line in report(run, config):
         print(line)
-    plan.check_data()
+    run.check_data()

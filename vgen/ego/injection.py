@@ -66,24 +66,33 @@ class ActionVisibility:
 
     @property
     def token_rotation(self) -> Rotation:
-        """cos and sin of the times of all video tokens."""
-        return tuple(table[:, self.frame] for table in self.rotation)
+        """The cosines and sines of the times of all video tokens."""
+        cos, sin = self.rotation
+        return cos[:, self.frame], sin[:, self.frame]
 
     @property
     def token_age(self) -> Tensor:
-        """[B, L, A], how long ago each action arrived for each video token."""
+        """For each video token, how many pixel frames ago each action arrived: [B, L, A]."""
         return self.age[:, self.frame]
 
     @property
     def token_visible(self) -> Tensor:
-        """[B, L, A] bool, which actions a video token sees."""
+        """Which actions each video token sees: bool [B, L, A]."""
         return self.visible[:, self.frame]
 
 
 def action_visibility(
     frame_times: Tensor, frame: Tensor, spot: Tensor, actions: TimedActions, head_width: int
 ) -> ActionVisibility:
-    """From the times of latent frames [B, F] in pixel frames, and of each token the frame [L] and the spot [L, 2]."""
+    """What the video tokens see of some actions.
+
+    Args:
+        frame_times: [B, F], where the latent frames lie, in pixel frames.
+        frame: [L], of each video token its latent frame.
+        spot: [L, 2], of each video token its position in the image, as `Places.spot` of the backbone.
+        actions: fused.
+        head_width: channels of an attention head.
+    """
     visible = not_later(actions.arrivals, frame_times) & actions.valid.unsqueeze(1)
     age = (frame_times.unsqueeze(2) - actions.arrivals.unsqueeze(1)).clamp(min=0).float()
     return ActionVisibility(
@@ -123,7 +132,7 @@ class PositionGain(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, spot: Tensor) -> Tensor:
-        """See the class."""
+        """The gains [L, W] of positions [L, POSITION_WIDTH]."""
         return 1 + self.out(functional.silu(self.hidden(spot.type_as(self.hidden.weight))))
 
 
@@ -135,7 +144,7 @@ def _read_actions(
 
 
 class CrossAttention(Injection):
-    """Each video token asks the actions it sees: the paper's way."""
+    """Cross-attention from each video token to the actions that it sees: the paper's way."""
 
     def __init__(self, video_width: int, width: int, heads: int) -> None:
         super().__init__()
@@ -156,7 +165,10 @@ class CrossAttention(Injection):
 
 
 class Modulation(Injection):
-    """A query of a token's time and spot alone pools the actions that it sees; its scale and shift come of that."""
+    """Scale and shift of each video token, from the actions that it sees.
+
+    They are pooled by an attention whose query knows the time and the position of the token alone.
+    """
 
     def __init__(self, video_width: int, width: int, heads: int) -> None:
         super().__init__()
@@ -183,21 +195,21 @@ class Modulation(Injection):
 
 
 class AdaLN(Modulation):
-    """x + norm(x)·scale + shift."""
+    """Adaptive layer norm: x becomes x + norm(x)·scale + shift."""
 
     def _scaled(self, tokens: Tensor) -> Tensor:
         return functional.layer_norm(tokens, tokens.shape[-1:])
 
 
 class FiLM(Modulation):
-    """x·(1 + scale) + shift."""
+    """Feature-wise linear modulation: x becomes x·(1 + scale) + shift."""
 
     def _scaled(self, tokens: Tensor) -> Tensor:
         return tokens
 
 
 class NoInjection(Injection):
-    """The video never hears of the actions: what the others are measured against."""
+    """No injection: the video never learns of the actions. The others are measured against it."""
 
     def __init__(self, video_width: int, width: int, heads: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Conversions of trajectories: between forms, to other times, to model actions, and the scene turned over.
 
-Every kind of part of a layout has one rule for the step from a row to another, and one for taking a step; all forms
+Every type of part of a layout has one rule for the step from a row to another, and one for taking a step; all forms
 follow from the two. Points are subtracted. Rotations compose, seen from outside. Poses compose, each step seen from
 the pose before it, as in Cosmos 3. Levels, flags and points in a body's own frame stay as they are on arrival.
 """

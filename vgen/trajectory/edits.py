@@ -252,11 +252,11 @@ def _vector(trajectory: Trajectory, given: Sequence[float]) -> np.ndarray:
     return vector
 
 
-def _value(kind: str, text: str, whole: str) -> object:
-    if kind == "axis":
+def _value(name: str, text: str, whole: str) -> object:
+    if name == "axis":
         return text
     numbers = [_number(part, whole) for part in text.split(",")]
-    if kind != "factor":
+    if name != "factor":
         return numbers
     if len(numbers) > 1:
         raise InputError(f"{whole}: a factor is one number")

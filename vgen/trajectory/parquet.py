@@ -69,8 +69,8 @@ def layout_of_feature(feature: Mapping[str, Any], column: str) -> str:
     """
     info = feature.get("info")
     said = info.get("layout") if isinstance(info, dict) else None
-    for name, kind in LAYOUTS.items():
-        if name == said or (said is None and kind.names == feature.get("names")):
+    for name, spec in LAYOUTS.items():
+        if name == said or (said is None and spec.names == feature.get("names")):
             return name
     raise InputError(f"its data set does not say the layout of {column}; give one (--layout): {', '.join(LAYOUTS)}")
 

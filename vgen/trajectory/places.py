@@ -1,4 +1,4 @@
-"""Where hands are, and where they would be if they went on by themselves."""
+"""Where bodies are, and where they would be if they went on at a constant velocity."""
 
 import numpy as np
 

@@ -43,7 +43,7 @@ def to_columns(matrices: np.ndarray, width: int) -> np.ndarray:
 
 
 def inverse(matrices: np.ndarray) -> np.ndarray:
-    """The inverses of rigid motions [A, 4, 4]."""
+    """The inverse of each of the rigid motions [A, 4, 4]."""
     turned = np.swapaxes(matrices[:, :3, :3], 1, 2)
     result = np.tile(np.eye(4), (len(matrices), 1, 1))
     result[:, :3, :3] = turned
