@@ -19,14 +19,15 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench_common.report import check_counts, plain_args, versions, write_json
+from bench_common.options import add_model_options, add_out, check_counts, check_free, make_parser
+from bench_common.report import plain_args, publish, versions
 from canvas_suite import alignment
 from canvas_suite.clips import ClipPlace, choose_from, load
 from canvas_suite.evaluation import ClipBatch, Evaluation, evaluate
 from canvas_suite.report import table
 from canvas_suite.sampler import Sampler
 from canvas_suite.sheets import ContactSheets
-from canvas_suite.tasks import REGION_FRAME_STEP, Layout
+from canvas_suite.tasks import REGION_FRAME_STEP, ClipShape
 from torch import Tensor
 
 from vgen.backbone.codec import WanCodec
@@ -67,9 +68,7 @@ def read_clips(args: argparse.Namespace) -> ClipSet:
     if args.frames <= max(alignment.PEAK_FRAMES):
         raise InputError(f"frames={args.frames} is too short to measure alignment; the shortest is 13")
     if not args.data.exists():
-        raise InputError(
-            f"{args.data} is not there; record it with: python tools/record_metaworld.py --out {args.data}"
-        )
+        raise InputError(f"{args.data} is not there; record it with: vgen record metaworld --out {args.data}")
     dataset = LeRobotDataset(args.data, args.split)
     frames = args.frames + alignment.EXTRA_FRAMES
     span = (frames - 1) * args.stride + 1
@@ -80,11 +79,11 @@ def read_clips(args: argparse.Namespace) -> ClipSet:
     return ClipSet(places, videos, dataset.fps / args.stride)
 
 
-def measure_alignment(sampler: Sampler, clips: ClipSet, layout: Layout, count: int, seed: int) -> dict:
+def measure_alignment(sampler: Sampler, clips: ClipSet, shape: ClipShape, count: int, seed: int) -> dict:
     """Both alignment sections, on the `count` clips that move most."""
-    chosen = alignment.most_moving(clips.videos[:, :, : layout.length], count)
+    chosen = alignment.most_moving(clips.videos[:, :, : shape.length], count)
     prompts = [clips.places[number].task for number in chosen]
-    inputs = (sampler, clips.videos[chosen], prompts, layout, [seed + number for number in chosen])
+    inputs = (sampler, clips.videos[chosen], prompts, shape, [seed + number for number in chosen])
     peak, slope = alignment.peak_section(*inputs), alignment.slope_section(*inputs)
     return {"clips": len(chosen), "clip_numbers": chosen, "peak": peak, "slope": slope}
 
@@ -99,13 +98,13 @@ def run(args: argparse.Namespace) -> dict:
     steps = args.steps or info.steps
     guidance = info.guidance if args.guidance is None else args.guidance
     sampler = Sampler(pipe, WanCodec(pipe.vae), steps, guidance, args.batch, args.bf16)
-    layout = Layout(args.frames, *clips.videos.shape[-2:], pipe.temporal_stride)
+    shape = ClipShape(args.frames, *clips.videos.shape[-2:], pipe.temporal_stride)
 
     starts = range(0, len(clips.places), args.batch)
     batches = [clips.batch(slice(start, start + args.batch), args.frames, args.seed) for start in starts]
     sheets = ContactSheets(args.contact_sheets, SHEET_CLIPS) if args.contact_sheets else _unseen
-    evaluation = evaluate(sampler, batches, layout, args.seed, sheets)
-    aligned = measure_alignment(sampler, clips, layout, args.alignment_clips, args.seed)
+    evaluation = evaluate(sampler, batches, shape, args.seed, sheets)
+    aligned = measure_alignment(sampler, clips, shape, args.alignment_clips, args.seed)
     settings = {**plain_args(args), "steps": steps, "guidance": guidance, "fps": clips.fps}
     return _results(settings, clips, evaluation, aligned, time.perf_counter() - began)
 
@@ -140,22 +139,14 @@ def _unseen(*_: object) -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="nano", help="nano, a diffusers folder or a hub id (default: nano)")
+    parser = make_parser(__doc__)
+    add_model_options(parser, "nano, a diffusers folder or a hub id", "clips of the data", "over the text")
     parser.add_argument("--data", type=Path, default=Path("data/metaworld"), help="LeRobot v3 folder")
-    parser.add_argument("--split", default="test", help="a split of the folder (default: test)")
-    parser.add_argument("--camera", default="first_person")
-    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--camera", default="first_person", help="of the data (default: first_person)")
     parser.add_argument("--frames", type=int, default=17, help="of a clip, 1 + 4k, 13 or more (default: 17)")
     parser.add_argument("--stride", type=int, default=1, help="recorded frames per frame, as the model was trained")
-    parser.add_argument("--steps", type=int, help="default: the model's own")
-    parser.add_argument("--guidance", type=float, help="default: the model's own")
-    parser.add_argument("--batch", type=int, default=16, help="clips at once; changes the speed and nothing else")
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16: about twice as fast")
-    parser.add_argument("--seed", type=int, default=0, help="of masks and noise")
-    parser.add_argument("--alignment-clips", type=int, default=16)
-    parser.add_argument("--out", type=Path, help="JSON file for all results, clip by clip")
-    parser.add_argument("--contact-sheets", type=Path, metavar="DIR", help="folder for a few pictures of results")
+    parser.add_argument("--alignment-clips", type=int, default=16, help="clips that alignment is measured on")
+    add_out(parser)
     return parser.parse_args()
 
 
@@ -163,10 +154,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     args = parse_args()
     check_counts(args, "clips", "stride", "batch", "alignment_clips")
+    check_free(args)
     results = run(args)
-    if args.out:
-        write_json(results, args.out)
-    print(table(results))
+    publish(results, table(results), args.out)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ systems, which needs root; what cannot be set up is named as skipped.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import random
@@ -36,7 +35,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from itertools import groupby, product
 from pathlib import Path
 
@@ -44,19 +42,22 @@ os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLI
 
 import peft  # noqa: F401 (here and below: what each life would else import anew)
 import torch
-from crash_suite.bench import Bench, Case
+from bench_common.options import make_parser
+from bench_common.report import versions, write_json
+from crash_suite.bench import CrashBench, CrashCase
 from crash_suite.damage import damage
 from crash_suite.disks import disk, readonly
 from crash_suite.kills import crash
 from crash_suite.stops import signals, two
 from tqdm import tqdm
 
-from vgen.errors import InputError, Parser, exit_on_input_error
+from vgen.errors import InputError, exit_on_input_error
 
-MATRIX: dict[str, Callable[[Bench], None]] = {
+MATRIX: dict[str, Callable[[CrashBench], None]] = {
     "disk": disk, "readonly": readonly, "damage": damage, "two": two, "signals": signals,
 }  # fmt: skip
 SECTIONS = ("kills", *MATRIX)
+RESULTS = "crash_test.json"
 WIDTH = 110  # letters of a cell of the table
 
 
@@ -66,7 +67,7 @@ def numbers(text: str) -> list[int]:
 
 
 def parse() -> argparse.Namespace:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--sections", default="kills", help="of " + ", ".join(SECTIONS) + "; or all")
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--ranks", type=numbers, default=[1], metavar="N,N", help="processes of a run")
@@ -74,7 +75,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of the run; default: 80 for every kill, and 20 for all else")
     parser.add_argument("--quick", action="store_true", help="a few cases of each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the damages")
-    parser.add_argument("--out", type=Path, default=Path("outputs/crash_test"), help="is emptied first")
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs/crash_test"), metavar="DIR", help="of all that is made"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier test has left there")
     args = parser.parse_args()
     args.sections = list(SECTIONS) if args.sections == "all" else args.sections.split(",")
     for section in args.sections:
@@ -82,28 +86,45 @@ def parse() -> argparse.Namespace:
             raise InputError(f"--sections {section} is none of {', '.join(SECTIONS)}")
     if not set(args.zero) <= set(range(4)):
         raise InputError(f"--zero {','.join(map(str, args.zero))} is no ZeRO stage; there are 0, 1, 2, 3")
+    make_room(args.out, args.overwrite)
     return args
 
 
-def run_matrix(folder: Path, args: argparse.Namespace, ranks: int, zero: int) -> list[Case]:
+def make_room(folder: Path, overwrite: bool) -> None:
+    """An empty folder for the test.
+
+    Raises:
+        InputError: it holds something that is not to be, or must not be, replaced.
+    """
+    held = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    strange = [name for name in held if name != RESULTS and not name.startswith("ranks-")]
+    if strange:
+        raise InputError(f"{folder} holds {strange[0]}, which is of no crash test; name another folder")
+    if held and not overwrite:
+        raise InputError(f"{folder} holds a crash test already; name another folder, or replace it with --overwrite")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def run_matrix(folder: Path, args: argparse.Namespace, ranks: int, zero: int) -> list[CrashCase]:
     """The sections but for `kills`, of runs on so many ranks."""
     wanted = [section for section in MATRIX if section in args.sections]
     if not wanted:
         return []
-    bench = Bench(folder, ranks, zero, args.steps or 20, random.Random(args.seed), args.quick)
+    bench = CrashBench(folder, ranks, zero, args.steps or 20, random.Random(args.seed), args.quick)
     for section in tqdm(wanted, f"ranks {ranks}, ZeRO {zero}", disable=None):
         MATRIX[section](bench)
     return bench.cases
 
 
-def matrix_lines(cases: Sequence[Case]) -> Iterator[str]:
+def matrix_lines(cases: Sequence[CrashCase]) -> Iterator[str]:
     """A table of what was tried and what came of it. Cases that came to the same are one line."""
     for (kind, ranks, zero), group in groupby(cases, lambda case: (case.kind, case.ranks, case.zero)):
         mine = list(group)
         broken, skipped = sum(bool(case.faults) for case in mine), sum(bool(case.skipped) for case in mine)
         yield ""
         yield f"{kind}, ranks {ranks}, ZeRO {zero}: {len(mine) - skipped} cases, {broken} at fault, {skipped} skipped"
-        rows: dict[tuple, list[Case]] = {}
+        rows: dict[tuple, list[CrashCase]] = {}
         for case in mine:
             rows.setdefault((_general(case.what), case.code, _general(case.line), case.outcome), []).append(case)
         for (_, code, line, outcome), alike in rows.items():
@@ -135,8 +156,6 @@ def main() -> None:
     torch.set_num_threads(1)  # and
     tqdm.monitor_interval = 0  # no thread: a fork copies none
     folder, began = args.out.resolve(), time.monotonic()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     kills, cases = [], []
     for ranks, zero in product(args.ranks, args.zero):
         place = folder / f"ranks-{ranks}-zero-{zero}"
@@ -154,14 +173,14 @@ def main() -> None:
         "cases": [asdict(case) for case in cases],
         "minutes": round((time.monotonic() - began) / 60, 1),
         "machine": platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "deepspeed", "diffusers")},
+        "versions": versions(("torch", "deepspeed", "diffusers")),
     }
-    (folder / "crash_test.json").write_text(json.dumps(result, indent=2) + "\n")
+    write_json(result, folder / RESULTS)
     if cases:
         tried = sum(not case.skipped for case in cases)
         about = f"{tried} cases, {len(broken)} at fault, {len(cases) - tried} skipped"
         print(f"\nin all        {about}, {result['minutes']} minutes")
-    print(f"written to    {folder / 'crash_test.json'}")
+    print(f"written to    {folder / RESULTS}")
     sys.exit(bool(broken) or any(each["differences"] for each in kills))
 
 

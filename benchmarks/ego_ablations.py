@@ -11,21 +11,21 @@ says so.
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_common.report import number, write_json
+from bench_common.options import add_out, check_free, make_parser
+from bench_common.report import number, publish
 
-from vgen.errors import InputError, Parser, exit_on_input_error, unknown_key
+from vgen.errors import InputError, exit_on_input_error, unknown_key
 
 METRICS = ("loss", "displacement", "text_accuracy")  # parts of the names of what is shown
 OWN = ("run",)  # of every run its own, and so no difference
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A run: its name in the table, how far it got, its last validation, and its configuration as dotted keys (None: it
     is not over)."""
 
@@ -36,7 +36,7 @@ class Run:
     config: dict[str, object] | None
 
 
-def read_run(text: str) -> Run:
+def read_run(text: str) -> TrainingRun:
     """A run from NAME=FOLDER, or from FOLDER, whose last part is then the name.
 
     Raises:
@@ -55,7 +55,7 @@ def read_run(text: str) -> Run:
     about = json.loads((path / "run.json").read_text()) if (path / "run.json").exists() else {}
     trained = [record for record in records if record["kind"] == "train"]
     last = trained[-1] if trained else {}
-    return Run(
+    return TrainingRun(
         name or path.name,
         about.get("steps", validations[-1]["step"]),
         about.get("train_minutes", last.get("minutes", 0.0)),
@@ -75,16 +75,16 @@ def flat(config: object, prefix: str = "") -> dict[str, object]:
     return {key: value for part in parts for key, value in part.items()}
 
 
-def differences(runs: list[Run]) -> list[dict[str, object]]:
-    """Of each run the values of the keys in which the runs differ; "-" for a key that it lacks. Empty for a run that is
-    not over."""
+def differences(runs: list[TrainingRun]) -> list[dict[str, object]]:
+    """Finds for each run the values of the keys in which the runs differ: "-" for a key that it lacks, and nothing
+    for a run that is not over."""
     known = [run.config for run in runs if run.config is not None]
     keys = dict.fromkeys(key for config in known for key in config if key not in OWN)
     differing = [key for key in keys if any(config.get(key, "-") != known[0].get(key, "-") for config in known)]
     return [{} if run.config is None else {key: run.config.get(key, "-") for key in differing} for run in runs]
 
 
-def choose_metrics(runs: list[Run], wanted: str | None) -> list[str]:
+def choose_metrics(runs: list[TrainingRun], wanted: str | None) -> list[str]:
     """Names of metrics, separated by commas; None: all that some run has.
 
     Raises:
@@ -98,7 +98,7 @@ def choose_metrics(runs: list[Run], wanted: str | None) -> list[str]:
     return names
 
 
-def table(runs: list[Run], metrics: list[str]) -> str:
+def table(runs: list[TrainingRun], metrics: list[str]) -> str:
     """A Markdown table, and a line where the steps are not equal."""
     head = ["run", "steps", "minutes", *metrics, "differs in"]
     lines = [_line(head), _line(["---"] * len(head))]
@@ -117,20 +117,19 @@ def _line(cells: list[str]) -> str:
 
 
 def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = make_parser(__doc__)
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER", help="run folders of tools/train.py")
     parser.add_argument("--metrics", metavar="NAME,...", help="the columns (default: all)")
-    parser.add_argument("--out", type=Path, help="JSON file")
+    add_out(parser)
     args = parser.parse_args()
+    check_free(args)
     runs = [read_run(text) for text in args.runs]
     metrics = choose_metrics(runs, args.metrics)
-    if args.out:
-        rows = [
-            {"name": run.name, "steps": run.steps, "minutes": run.minutes, "metrics": run.metrics, "differs": own}
-            for run, own in zip(runs, differences(runs), strict=True)
-        ]
-        write_json({"runs": rows}, args.out)
-    print(table(runs, metrics))
+    rows = [
+        {"name": run.name, "steps": run.steps, "minutes": run.minutes, "metrics": run.metrics, "differs": own}
+        for run, own in zip(runs, differences(runs), strict=True)
+    ]
+    publish({"runs": rows}, table(runs, metrics), args.out)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from bench_common.report import check_counts, plain_args, versions, write_json
+from bench_common.options import add_model_options, add_out, check_counts, check_free, make_parser
+from bench_common.report import plain_args, publish, versions
 from ego_suite import latency, stage_one
-from ego_suite.bodies import Body, all_bodies, choose_bodies
+from ego_suite.bodies import RecordedBody, all_bodies, choose_bodies
 from ego_suite.cases import HORIZONS, START, read_cases, read_groups
 from ego_suite.counterfactual import Obedience
 from ego_suite.forward import ForwardScores
@@ -35,14 +36,14 @@ from ego_suite.play import Watcher, play_cases, play_groups
 from ego_suite.report import table
 from ego_suite.roller import Roller
 from ego_suite.sheets import ForwardSheets, FutureSheets
-from ego_suite.tracker import Tracker, load_tracker
+from ego_suite.tracker import HandTracker, load_tracker
 from ego_suite.tracking import Tracking
 
 from vgen.backbone.shapes import check_advance
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
-from vgen.errors import InputError, Parser, exit_on_input_error, unknown_key
+from vgen.errors import InputError, exit_on_input_error, unknown_key
 from vgen.metrics import MOVING_THRESHOLD, PSNR_CAP
 from vgen.models import ModelInfo
 from vgen.state.model import StateModel
@@ -55,7 +56,7 @@ ADVANCE = 16
 
 
 @dataclass(frozen=True)
-class Bench:
+class EgoBench:
     """The model under test, and what is asked of it."""
 
     args: argparse.Namespace
@@ -63,7 +64,7 @@ class Bench:
     roller: Roller
     state: StateModel | None
 
-    def body(self, body: Body) -> dict:
+    def body(self, body: RecordedBody) -> dict:
         """All sections of one body but the latency."""
         args, sections = self.args, self.sections
         tracked = "tracker" in sections
@@ -80,7 +81,7 @@ class Bench:
         stage = stage_one.measure(self.state, body, args.split, args.clips, sections, args.seed)
         return results | stage
 
-    def _forward(self, body: Body, tracker: Tracker | None) -> tuple[ForwardScores, Tracking | None]:
+    def _forward(self, body: RecordedBody, tracker: HandTracker | None) -> tuple[ForwardScores, Tracking | None]:
         args = self.args
         cases = read_cases(body, args.split, args.clips, self.roller.settings.advance, args.seed)
         scores, tracking, watchers = ForwardScores(), tracker and Tracking(tracker), []
@@ -89,7 +90,7 @@ class Bench:
         play_cases(self.roller, cases, args.batch, [scores, *_present(tracking), *watchers])
         return scores, tracking
 
-    def _counterfactual(self, body: Body, tracker: Tracker | None) -> tuple[Obedience, Tracking | None]:
+    def _counterfactual(self, body: RecordedBody, tracker: HandTracker | None) -> tuple[Obedience, Tracking | None]:
         args, count = self.args, max(1, self.args.clips // BRANCHES)
         groups = read_groups(body, args.split, count, self.roller.settings.advance, args.seed)
         scores, tracking, watchers = Obedience(), tracker and Tracking(tracker), []
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> dict:
     if "latency" in sections:
         (case,) = read_cases(bodies[0], args.split, 1, roller.settings.advance, args.seed)
         results["latency"] = latency.measure(roller, case)
-    bench = Bench(args, sections, roller, state)
+    bench = EgoBench(args, sections, roller, state)
     results["bodies"] = {body.name: bench.body(body) for body in bodies}
     return _described(args, roller, results, time.perf_counter() - began)
 
@@ -140,7 +141,7 @@ def choose_sections(names: str) -> set[str]:
     return set(names.split(","))
 
 
-def load_roller(args: argparse.Namespace, bodies: Sequence[Body]) -> Roller:
+def load_roller(args: argparse.Namespace, bodies: Sequence[RecordedBody]) -> Roller:
     """The model, checked against the bodies whose videos it is to make.
 
     Raises:
@@ -188,29 +189,20 @@ def _described(args: argparse.Namespace, roller: Roller, results: dict, seconds:
 
 
 def parse_args() -> argparse.Namespace:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = Parser(description=__doc__, formatter_class=raw, allow_abbrev=False)
-    parser.add_argument("--model", default="nano", help="nano or a folder with an ego/ (default: nano)")
+    parser = make_parser(__doc__)
+    add_model_options(parser, "nano or a folder with an ego/", "episodes of each body", "over the actions")
     data = Path("data")
     parser.add_argument("--metaworld", type=Path, default=data / "metaworld", help="LeRobot v3 folder")
     parser.add_argument("--metaworld-counterfactuals", type=Path, default=data / "metaworld_cf", metavar="DIR")
     parser.add_argument("--adroit", type=Path, default=data / "adroit", help="LeRobot v3 folder")
     parser.add_argument("--adroit-counterfactuals", type=Path, default=data / "adroit_cf", metavar="DIR")
     parser.add_argument("--bodies", help="metaworld,adroit (default: those that have the split)")
-    parser.add_argument("--split", default="test", help="test or unseen; train to choose settings on (default: test)")
-    parser.add_argument("--clips", type=int, default=64, help="of each body (default: 64)")
     parser.add_argument("--sections", default=",".join(SECTIONS), help=f"default: {','.join(SECTIONS)}")
     parser.add_argument("--advance", type=int, help="frames per step (default: 16, or the model's length less 1)")
     parser.add_argument("--window", type=int, help="past frames that are conditions (default: the model's own)")
-    parser.add_argument("--steps", type=int, help="of denoising (default: the model's own)")
-    parser.add_argument("--guidance", type=float, help="over the actions; 1 is none (default: the model's own)")
-    parser.add_argument("--batch", type=int, default=16, help="rollouts at once; changes the speed and nothing else")
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16: about twice as fast")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--cache", type=Path, default=data / "cache", help="where trackers are kept")
     parser.add_argument("--tracker-seconds", type=float, default=120, help="of a tracker's training (default: 120)")
-    parser.add_argument("--out", type=Path, help="JSON file for all results, case by case")
-    parser.add_argument("--contact-sheets", type=Path, metavar="DIR", help="folder for a few pictures of results")
+    add_out(parser)
     return parser.parse_args()
 
 
@@ -218,10 +210,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     args = parse_args()
     check_counts(args, "clips", "batch", "advance", "steps", "window")
+    check_free(args)
     results = run(args)
-    if args.out:
-        write_json(results, args.out)
-    print(table(results))
+    publish(results, table(results), args.out)
 
 
 if __name__ == "__main__":

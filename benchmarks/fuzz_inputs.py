@@ -31,24 +31,25 @@ os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLI
 
 import peft  # noqa: F401 (here and below: what the children would else import one by one)
 import torch
-from fuzz_suite.cases import Case, make_case
+from bench_common.options import check_counts, make_parser
+from fuzz_suite.cases import FuzzCase, make_case
 from fuzz_suite.child import Child, load_commands
 from fuzz_suite.seeds import Seeds, make_seeds
 from fuzz_suite.traps import Bait
 from fuzz_suite.verdict import Verdict, judge, snapshot
 from tqdm import tqdm
 
-from vgen.errors import InputError, Parser, exit_on_input_error
+from vgen.errors import InputError, exit_on_input_error
 
 SECONDS = 60.0  # that a command may take
 POLL = 0.01
 
 
 @dataclass(frozen=True)
-class Result:
+class FuzzResult:
     """A case and what is to be said of it."""
 
-    case: Case
+    case: FuzzCase
     verdict: Verdict
     folder: Path
 
@@ -74,7 +75,7 @@ class Fuzzer:
         if outcome.code != 0:
             raise InputError(f"{command} fails on valid inputs: {' '.join(outcome.errors.split())[-500:]}")
 
-    def results(self, numbers: Sequence[int], workers: int) -> Iterator[Result]:
+    def results(self, numbers: Sequence[int], workers: int) -> Iterator[FuzzResult]:
         """The results of cases, as they come."""
         waiting, running = list(reversed(numbers)), []
         while waiting or running:
@@ -107,15 +108,15 @@ class _Running:
         self._outcome = self._child.poll()
         return self._outcome is not None
 
-    def result(self) -> Result:
+    def result(self) -> FuzzResult:
         """What came of it."""
         taken = self._bait.taken()
         self._bait.close()
         verdict = judge(self.case, self._outcome, self.folder, self._before, taken)
-        return Result(self.case, verdict, self.folder)
+        return FuzzResult(self.case, verdict, self.folder)
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[FuzzResult]) -> str:
     """Counts by kind, as text."""
     counts = Counter((result.case.kind, result.verdict.name) for result in results)
     lines = [f"{'kind':12}{'cases':>8}{'ended well':>12}{'refused':>10}{'findings':>10}"]
@@ -126,7 +127,7 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def told(result: Result, seed: int) -> str:
+def told(result: FuzzResult, seed: int) -> str:
     """A finding, and how to repeat it."""
     case = result.case
     command = f"{case.setup.command} {' '.join(case.setup.options)}"
@@ -138,16 +139,14 @@ def told(result: Result, seed: int) -> str:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--count", type=int, default=500, help="cases (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all choices (default: %(default)s)")
     parser.add_argument("--only", type=int, action="append", metavar="CASE", help="this one alone; may be repeated")
     parser.add_argument("--workers", type=int, default=1, help="cases at a time (default: %(default)s)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="new folder for the inputs of findings, or of --only")
     args = parser.parse_args()
-    for name in ("count", "workers"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name} {getattr(args, name)} must be 1 or more; nearest: 1")
+    check_counts(args, "count", "workers")
     if args.keep and args.keep.exists():
         raise InputError(f"--keep {args.keep} exists; name a new folder")
     return args

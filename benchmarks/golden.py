@@ -13,7 +13,6 @@ that a value differs; the values of another machine or of another torch may diff
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -23,9 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from bench_common.options import add_out, check_free, make_parser
 
 from vgen.data.lerobot.writer import LeRobotWriter
-from vgen.errors import Parser, exit_on_input_error
+from vgen.errors import exit_on_input_error
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES, RATE, SIDE = 40, 20, 128
@@ -162,11 +162,12 @@ def differences(before: dict, after: dict) -> list[str]:
 
 
 def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = make_parser(__doc__)
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose commands are run; default: this one")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
+    add_out(parser)
     parser.add_argument("--against", type=Path, help="JSON file of an earlier run, to compare with")
     args = parser.parse_args()
+    check_free(args)
     say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
     with tempfile.TemporaryDirectory(prefix="golden-") as folder:
         work = Path(folder)

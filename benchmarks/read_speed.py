@@ -34,11 +34,11 @@ from pathlib import Path
 import av
 import numpy as np
 from bench_common.numbered import number_of, picture
+from bench_common.options import check_counts, make_parser
 from bench_common.priority import usual_priority
-from bench_common.report import check_counts
 from PIL import Image
 
-from vgen.errors import InputError, Parser, exit_on_input_error
+from vgen.errors import InputError, exit_on_input_error
 from vgen.media.fast import gives_the_same
 from vgen.media.index import make_index
 from vgen.media.video import VIDEO_SUFFIXES, VideoFile
@@ -87,7 +87,7 @@ QUICK = ("h264_g8_b0", "h264_g60_b3", "hevc_open")
 
 
 @dataclass
-class Result:
+class ReaderResult:
     """What one reader did with one file: frames per second of each round, and how many frames were right."""
 
     clips: list[float] = field(default_factory=list)
@@ -210,9 +210,9 @@ def _small(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(image, dtype=np.float32)
 
 
-def measure(path: Path, frames: int, truth: Truth, rounds: int) -> dict[str, Result]:
+def measure(path: Path, frames: int, truth: Truth, rounds: int) -> dict[str, ReaderResult]:
     """All readers on one file, in turns; chance orders those of a round."""
-    results, readers = {name: Result() for name in READERS}, {}
+    results, readers = {name: ReaderResult() for name in READERS}, {}
     for name, opener in READERS.items():
         with _failures(results[name]):
             readers[name] = opener(path)
@@ -231,7 +231,7 @@ def measure(path: Path, frames: int, truth: Truth, rounds: int) -> dict[str, Res
 
 
 @contextmanager
-def _failures(result: Result) -> Iterator[None]:
+def _failures(result: ReaderResult) -> Iterator[None]:
     """Whatever a reader raises is its result."""
     try:
         yield
@@ -239,7 +239,7 @@ def _failures(result: Result) -> Iterator[None]:
         result.failure = (str(error).rpartition("Check failed: ")[2].strip().splitlines() or [type(error).__name__])[-1]
 
 
-def _speed(read: Reader, parts: Sequence[range], truth: Truth, result: Result) -> float:
+def _speed(read: Reader, parts: Sequence[range], truth: Truth, result: ReaderResult) -> float:
     """Frames per second; what is right is counted while the clock stands."""
     seconds = 0.0
     for numbers in parts:
@@ -268,7 +268,7 @@ def _grow(path: Path, found: Connection) -> None:
 
 
 def _peak() -> int:
-    """Of this process's memory, in kB: what getrusage says begins with the memory of the parent."""
+    """The peak of this process's memory, in kB: what getrusage says begins with the memory of the parent."""
     return next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
 
 
@@ -288,7 +288,7 @@ def ratio(own: list[float], other: list[float]) -> float:
     return statistics.median(one / two for one, two in zip(own, other, strict=True))
 
 
-def rows(name: str, results: dict[str, Result], seconds: float) -> list[str]:
+def rows(name: str, results: dict[str, ReaderResult], seconds: float) -> list[str]:
     """The lines of the table for one file."""
     lines, decord = [], results["decord"]
     for reader, result in results.items():
@@ -318,7 +318,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     Raises:
         InputError: an option that makes no sense.
     """
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--videos", type=Path, metavar="FOLDER", help="measure the videos there; they are only read")
     parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="WxH", help="of films (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each reader (default: %(default)s)")

@@ -34,12 +34,13 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from bench_common.options import add_out, check_counts, check_free, make_parser
+from bench_common.report import publish, versions
 from diffusers.training_utils import EMAModel
 from omegaconf import OmegaConf
 from torch.nn.parallel import DistributedDataParallel
@@ -48,10 +49,11 @@ from vgen.backbone.precision import autocast
 from vgen.data.cache.frames import EpisodeFrames, FrameCache
 from vgen.errors import InputError, exit_on_input_error
 from vgen.models import resolve
+from vgen.train.batch import Batch
 from vgen.train.config import TrainConfig, config_dict, load_config
-from vgen.train.distributed import Ranks, start, to_device
+from vgen.train.distributed import Ranks, start
 from vgen.train.loop import Trainer, training_mode
-from vgen.train.objectives import Batch, Objective, objective_class
+from vgen.train.objectives import Objective, objective_class
 from vgen.train.optimizer import build_optimizer, learning_rate_factor
 from vgen.train.preparation import prepare
 
@@ -124,7 +126,7 @@ class TimedTrainer(Trainer):
 
 def size(objective: Objective, batch: Batch) -> int:
     """Tokens of a batch, or samples for an objective that counts no tokens."""
-    return objective.tokens(batch) or len(next(v for v in batch.values() if isinstance(v, torch.Tensor)))
+    return objective.tokens(batch) or len(batch.names())
 
 
 def build(config: TrainConfig, ranks: Ranks) -> Objective:
@@ -169,7 +171,7 @@ def plain_turn(config: TrainConfig, ranks: Ranks, first: int, last: int) -> Turn
     batches = prepared(objective, config, ranks)
     while not clock.over:
         for _ in range(config.accumulation):
-            batch = to_device(next(batches), ranks.device)
+            batch = next(batches).to(ranks.device)
             with autocast(ranks.device.type, config.precision == "bf16"):
                 loss, _ = model(batch)
             (loss.mean() / config.accumulation).backward()
@@ -304,18 +306,18 @@ def report(results: dict[str, Any]) -> str:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace the recipe's")
     parser.add_argument("--recipe", type=Path, help="a YAML file, as in configs/train; default: nano on noise")
     parser.add_argument("--steps", type=int, default=25, help="of each turn (default: %(default)s)")
     parser.add_argument("--warmup", type=int, default=5, help="steps that do not count (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each loop (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="write the results to this JSON file")
+    add_out(parser)
     args = parser.parse_intermixed_args(argv)
     if args.warmup < 1 or args.steps < 2 * args.warmup + 1:
         raise InputError(f"--warmup {args.warmup} of --steps {args.steps} leaves too little; use --warmup 1 --steps 3")
-    if args.repeats < 1:
-        raise InputError(f"--repeats {args.repeats} measures nothing; the smallest is 1")
+    check_counts(args, "repeats")
+    check_free(args)
     return args
 
 
@@ -332,13 +334,9 @@ def main(argv: list[str] | None = None) -> None:
     if not ranks.first:
         return
     about = {"ranks": ranks.world, "device": str(ranks.device), "machine": platform.machine()}
-    about |= {package: version(package) for package in PACKAGES}
     shape = {"steps": args.steps, "warmup": args.warmup, "repeats": args.repeats}
-    if args.out:
-        record = {**results, "settings": shape, "recipe": config_dict(config), "about": about}
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
-    print(report(results))
+    record = {**results, "settings": shape, "recipe": config_dict(config), "about": about | versions(PACKAGES)}
+    publish(record, report(results), args.out)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ the same way. Takes three minutes.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -28,9 +27,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path, PurePath
 
+from bench_common.options import make_parser
 from golden import PRESS, ROOT, SETTINGS, recipes, write_data
 
-from vgen.errors import Parser, exit_on_input_error
+from vgen.errors import exit_on_input_error
 
 FLOOR = {f"vgen/{name}.py" for name in ("errors", "checks", "files", "notices", "models", "results", "moved")}
 FLOOR_ROOMS = {"media", "metrics", "weights"}
@@ -101,7 +101,7 @@ def returns(walk: Sequence[tuple[str, list[str]]]) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = make_parser(__doc__)
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose commands are followed; default: this one")
     parser.add_argument("--stays", action="store_true", help="print each stay, too: its file and functions")
     args = parser.parse_args()

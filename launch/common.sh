@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the launch scripts. Goes to the repository root; there, `ensure_venv EXTRA...` makes .venv and keeps it in
-# step with setup.cfg. Settings, all optional:
-#   PYTHON            the interpreter that .venv is made with
+# step with setup.cfg, and `training RECIPE ...` prepares what each rank needs. Settings, all optional:
+#   PYTHON            the interpreter that .venv is made with; of the ranks, where it is not .venv's
 #   VGEN_TORCH_INDEX  the package index that torch comes from, such as https://download.pytorch.org/whl/cu128
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -13,6 +13,22 @@ INSTALL_LOG=.venv/install.log
 fail() {
     echo "error: $*" >&2
     exit 1
+}
+
+# refuse MESSAGE: what was given cannot be used; as the commands say it.
+refuse() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+# training SCRIPT [RECIPE ...]: refuses a call without a recipe; PYTHON then runs the ranks, and they find vgen.
+training() {
+    (($# > 1)) || refuse "no recipe; use $1 configs/train/RECIPE.yaml [key=value ...]"
+    if [[ -z ${PYTHON:-} ]]; then
+        PYTHON=python
+        [[ ! -x $VENV_PYTHON ]] || PYTHON=$VENV_PYTHON
+    fi
+    export PYTHON OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 }
 
 # supported PYTHON: true where it runs and vgen supports its version (python_requires of setup.cfg).
@@ -62,7 +78,7 @@ pip_install() {
 ensure_venv() {
     local extra state stale=""
     supported "$VENV_PYTHON" || make_venv
-    state="$PWD $TORCH $(cksum setup.cfg)"
+    state="$PWD $TORCH $(cksum setup.cfg setup.py | cksum)"
     for extra in base "$@"; do
         [[ $(cat ".venv/$extra.installed" 2>/dev/null) == "$state" ]] || stale=yes
     done

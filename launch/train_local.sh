@@ -4,14 +4,11 @@
 # The same command goes on from the newest checkpoint. SIGTERM or Ctrl-C writes a checkpoint and ends with status 0; a
 # second Ctrl-C ends at once with status 130, without one.
 set -euo pipefail
-if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 501)); then
-    echo "error: bash $BASH_VERSION is too old for launch/train_local.sh; use 5.1 or newer, or python tools/train.py" >&2
-    exit 2
-fi
-cd "$(dirname "$0")/.."
-PYTHON=${PYTHON:-python}
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) ||
+    refuse "bash $BASH_VERSION is too old for launch/train_local.sh; use 5.1 or newer, or python tools/train.py"
+training launch/train_local.sh "$@"
 ranks=${RANKS:-$("$PYTHON" -c 'import os, torch; print(torch.cuda.device_count() or os.cpu_count())')}
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$PWD"
 export WORLD_SIZE=$ranks MASTER_ADDR=127.0.0.1
 MASTER_PORT=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 export MASTER_PORT

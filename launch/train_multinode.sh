@@ -8,17 +8,12 @@
 # and ends all nodes; a second Ctrl-C ends them at once, without one.
 # Settings, all optional: HOSTFILE (launch/hostfile), MASTER_ADDR (the first host), MASTER_PORT (29500), PYTHON (python)
 set -euo pipefail
-cd "$(dirname "$0")/.."
-PYTHON=${PYTHON:-python}
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+training launch/train_multinode.sh "$@"
 hostfile=${HOSTFILE:-launch/hostfile}
-fail() {
-    echo "error: $*" >&2
-    exit 2
-}
-(($#)) || fail "no recipe; use launch/train_multinode.sh configs/train/RECIPE.yaml [key=value ...]"
-[[ -r $hostfile ]] || fail "$hostfile is missing; copy launch/hostfile.example to it and name your nodes"
+[[ -r $hostfile ]] || refuse "$hostfile is missing; copy launch/hostfile.example to it and name your nodes"
 mapfile -t hosts < <(awk '!/^[[:space:]]*#/ && NF { print $1 }' "$hostfile")
-((${#hosts[@]})) || fail "$hostfile names no node"
+((${#hosts[@]})) || refuse "$hostfile names no node"
 
 options=(--hostfile "$hostfile" --master_addr "${MASTER_ADDR:-${hosts[0]}}" --master_port "${MASTER_PORT:-29500}")
 if [[ -n ${NODE_RANK:-} ]]; then
@@ -26,13 +21,13 @@ if [[ -n ${NODE_RANK:-} ]]; then
 elif ((${#hosts[@]} == 1)); then
     options+=(--no_ssh_check) # the launcher starts the ranks itself
 fi
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 set -m # the launcher gets its own process group: on a signal it would give the ranks 30 seconds, too few for a checkpoint
-"$PYTHON" -m deepspeed.launcher.runner "${options[@]}" tools/train.py "$@" &
+launch=$(uname -n)-$$-$RANDOM # tells the ranks of this launch from all others, also where ssh has started them
+"$PYTHON" -m deepspeed.launcher.runner "${options[@]}" tools/train.py "--launch=$launch" "$@" &
 launcher=$!
 # One rank that is told to stop is enough: all then write the checkpoint and end, also on other nodes.
-ranks="tools/train.py --local_rank=[0-9]+ $1"
+ranks="tools/train.py --local_rank=[0-9]+ --launch=$launch "
 trap 'pkill -TERM -u "$(id -u)" -f "$ranks" || true' TERM
 trap 'pkill -INT -u "$(id -u)" -f "$ranks" || true' INT
 

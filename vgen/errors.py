@@ -108,7 +108,7 @@ def exit_on_input_error(main: Callable[[], object]) -> None:
             _with_names_in_one_line(main)
     except (InputError, RunStopped) as error:
         if os.environ.get("RANK", "0") != "0":  # rank 0 mostly says the same, and its launcher then ends this one first
-            time.sleep(3)
+            time.sleep(10)
         sys.stderr.write(f"error: {_printable(str(error))}\n")
         codes = {InputError: 2, TryAgain: os.EX_TEMPFAIL, RunStopped: 1}
         sys.exit(next(code for kind, code in codes.items() if isinstance(error, kind)))

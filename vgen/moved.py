@@ -93,6 +93,7 @@ _ROOMS: dict[str, dict[str, str]] = {
     },
     "data.videos": {name: f"data.{name}" for name in ("captions", "folders", "tables")},
     "train": {"dry_run": "train.plan", "logs": "train.record"},
+    "train.objectives": {"conditions": "train.objectives.plans"},
     "train.checkpoint": {name: f"train.{name}" for name in ("lock", "manifest", "resume", "unpickling")},
 }
 MOVED = {

@@ -22,7 +22,7 @@ def folder(name: str) -> Path:
     raise InputError(f"this vgen has no {name}: it is neither a wheel nor a checkout; install it with pip install vgen")
 
 
-def find(path: str | PathLike) -> str:
+def find(path: str | PathLike[str]) -> str:
     """A path as it is given; but that of the package where it lies below configs/ and nothing is there.
 
     So the commands of the documentation work in any folder, and what a user has in the working directory goes first.

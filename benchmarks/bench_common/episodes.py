@@ -10,7 +10,7 @@ from vgen.data.lerobot.dataset import LeRobotDataset
 
 
 @dataclass(frozen=True)
-class EpisodeInfo:
+class SplitEpisode:
     """An episode's number in its split, its frames and its sentence."""
 
     number: int
@@ -18,12 +18,12 @@ class EpisodeInfo:
     task: str
 
 
-def episode_infos(dataset: LeRobotDataset) -> list[EpisodeInfo]:
+def episode_infos(dataset: LeRobotDataset) -> list[SplitEpisode]:
     """All episodes of a data set's split."""
-    return [EpisodeInfo(number, *dataset.summary(number)[1:]) for number in range(len(dataset))]
+    return [SplitEpisode(number, *dataset.summary(number)[1:]) for number in range(len(dataset))]
 
 
-def by_turn(episodes: Sequence[EpisodeInfo]) -> list[EpisodeInfo]:
+def by_turn(episodes: Sequence[SplitEpisode]) -> list[SplitEpisode]:
     """Episodes taking turns by task: the first of every task, then the second of every task, ..."""
     seen: dict[str, int] = defaultdict(int)
     turns = []

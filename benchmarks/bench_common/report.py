@@ -6,10 +6,11 @@ import argparse
 import json
 import math
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from vgen.errors import InputError
+from vgen.files import write_whole, writing
 
 PACKAGES = ("torch", "diffusers", "transformers", "torchmetrics", "numpy")
 
@@ -18,27 +19,24 @@ def write_json(results: dict, path: Path) -> None:
     """Writes results; nan, where a metric is not defined, becomes null.
 
     Raises:
-        OSError: The path cannot be written.
+        InputError: the path must not be written.
+        TryAgain: the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_plain(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    with writing(path, kept=""):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(_plain(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def check_counts(args: argparse.Namespace, *names: str) -> None:
-    """Refuses options below 1; those that were not given are None.
-
-    Raises:
-        InputError: it names the first.
-    """
-    for name in names:
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise InputError(f"{name}={value} must be 1 or more")
+def publish(results: dict, table: str, out: Path | None) -> None:
+    """Keeps the results as JSON, where a file is named, and prints their table."""
+    if out:
+        write_json(results, out)
+    print(table)
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that make the numbers."""
-    return {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """The versions of Python and of the packages that make the numbers."""
+    return {"python": platform.python_version()} | {package: version(package) for package in packages}
 
 
 def plain_args(args: argparse.Namespace) -> dict:
@@ -63,5 +61,5 @@ def _plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, float):
-        return None if math.isnan(value) else round(value, 4)
+        return None if math.isnan(value) else float(f"{value:.6g}")
     return value

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from canvas_suite.sampler import Sampler
-from canvas_suite.tasks import Given, Layout, give, whole_frames
+from canvas_suite.tasks import ClipShape, Given, give, whole_frames
 from vgen.metrics import curve_centroid, curve_peak, least_squares_slope, moving_pixels, psnr_curve
 
 PEAK_FRAMES = range(4, 12)
@@ -35,17 +35,19 @@ def most_moving(videos: Tensor, count: int) -> list[int]:
     return share.argsort(descending=True, stable=True)[:count].tolist()
 
 
-def peak_section(sampler: Sampler, clips: Tensor, prompts: Sequence[str], layout: Layout, seeds: Sequence[int]) -> dict:
+def peak_section(
+    sampler: Sampler, clips: Tensor, prompts: Sequence[str], shape: ClipShape, seeds: Sequence[int]
+) -> dict:
     """Question 1. Clips are `[B, 3, T + EXTRA_FRAMES, H, W]`; only their first T frames matter here."""
-    truth = clips[:, :, : layout.length]
+    truth = clips[:, :, : shape.length]
     codec = sampler.reconstruct_video(truth)
     peaks: dict[str, list[Tensor]] = {"model": [], "codec": []}
     for frame in tqdm(PEAK_FRAMES, desc="alignment: peak", leave=False):
-        given = give(truth, [whole_frames([frame], layout)] * len(truth))
-        for method, video in {"model": sampler.complete(given, prompts, layout.length, seeds), "codec": codec}.items():
+        given = give(truth, [whole_frames([frame], shape)] * len(truth))
+        for method, video in {"model": sampler.complete(given, prompts, shape.length, seeds), "codec": codec}.items():
             peaks[method].append(curve_peak(psnr_curve(video, truth[:, :, frame])))
     wanted = torch.tensor(PEAK_FRAMES)[:, None]
-    return {method: _peak_summary(torch.stack(found).cpu(), wanted, layout.stride) for method, found in peaks.items()}
+    return {method: _peak_summary(torch.stack(found).cpu(), wanted, shape.stride) for method, found in peaks.items()}
 
 
 def _peak_summary(peak: Tensor, wanted: Tensor, stride: int) -> dict:
@@ -60,16 +62,16 @@ def _peak_summary(peak: Tensor, wanted: Tensor, stride: int) -> dict:
 
 
 def slope_section(
-    sampler: Sampler, clips: Tensor, prompts: Sequence[str], layout: Layout, seeds: Sequence[int]
+    sampler: Sampler, clips: Tensor, prompts: Sequence[str], shape: ClipShape, seeds: Sequence[int]
 ) -> dict:
     """Question 2. Clips are `[B, 3, T + EXTRA_FRAMES, H, W]`; the image is their frame `SLOPE_FRAMES[-1]`."""
     image = clips[:, :, SLOPE_FRAMES[-1]]
     centroids: dict[str, list[Tensor]] = {"model": [], "codec": [], "truth": []}
     for frame in tqdm(SLOPE_FRAMES, desc="alignment: slope", leave=False):
         start = SLOPE_FRAMES[-1] - frame
-        window = clips[:, :, start : start + layout.length]
+        window = clips[:, :, start : start + shape.length]
         videos = {
-            "model": sampler.complete(_at(image, frame), prompts, layout.length, seeds),
+            "model": sampler.complete(_at(image, frame), prompts, shape.length, seeds),
             "codec": sampler.reconstruct_video(window),
             "truth": window,
         }

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from bench_common.episodes import EpisodeInfo, by_turn, episode_infos
+from bench_common.episodes import SplitEpisode, by_turn, episode_infos
 from torch import Tensor
 
 from vgen.data.lerobot.dataset import LeRobotDataset
@@ -27,7 +27,7 @@ class ClipPlace:
     task: str
 
 
-def choose(episodes: Sequence[EpisodeInfo], count: int, span: int) -> list[ClipPlace]:
+def choose(episodes: Sequence[SplitEpisode], count: int, span: int) -> list[ClipPlace]:
     """Up to `count` clips of `span` recorded frames, by the rule above; fewer where there are fewer.
 
     Episodes shorter than `span` give none; no clip is chosen twice.

@@ -9,8 +9,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from canvas_suite.sampler import Sampler
-from canvas_suite.scores import Scores
-from canvas_suite.tasks import TASKS, Given, Layout, give, select
+from canvas_suite.scores import TaskScores
+from canvas_suite.tasks import TASKS, ClipShape, Given, give, select
 from vgen.metrics import copy_nearest, extend_edges, linear_blend
 
 
@@ -35,15 +35,15 @@ class ClipBatch:
 class Evaluation:
     """Scores by task, and those of the codec's own reconstructions in video mode and in image mode."""
 
-    codec: Scores = field(default_factory=Scores)
-    tasks: dict[str, Scores] = field(default_factory=lambda: {task: Scores() for task in TASKS})
+    codec: TaskScores = field(default_factory=TaskScores)
+    tasks: dict[str, TaskScores] = field(default_factory=lambda: {task: TaskScores() for task in TASKS})
 
 
 Watcher = Callable[[str, ClipBatch, Given, dict[str, Tensor]], None]
 """Called with the task, the clips, what was given of them, and the videos by method."""
 
 
-def evaluate(sampler: Sampler, batches: Sequence[ClipBatch], layout: Layout, seed: int, watch: Watcher) -> Evaluation:
+def evaluate(sampler: Sampler, batches: Sequence[ClipBatch], shape: ClipShape, seed: int, watch: Watcher) -> Evaluation:
     """Scores all batches in all tasks, and shows each result to `watch`."""
     evaluation = Evaluation()
     with tqdm(total=len(batches) * len(TASKS), desc="tasks") as progress:
@@ -55,19 +55,19 @@ def evaluate(sampler: Sampler, batches: Sequence[ClipBatch], layout: Layout, see
             for mode, video in codec.items():
                 evaluation.codec.whole(mode, video, batch.truth)
             for task, scores in evaluation.tasks.items():
-                given = give(batch.truth, [select(task, layout, (seed, *key)) for key in batch.keys])
-                videos = _complete(sampler, batch, given, layout)
+                given = give(batch.truth, [select(task, shape, (seed, *key)) for key in batch.keys])
+                videos = _complete(sampler, batch, given, shape)
                 _score(scores, videos, codec, batch.truth, given)
                 watch(task, batch, given, videos)
                 progress.update()
     return evaluation
 
 
-def _complete(sampler: Sampler, batch: ClipBatch, given: Given, layout: Layout) -> dict[str, Tensor]:
+def _complete(sampler: Sampler, batch: ClipBatch, given: Given, shape: ClipShape) -> dict[str, Tensor]:
     """The model's videos and those of the baselines; "edges" only where some pixel is given in no frame."""
-    known = (given.pixels, given.masks, given.frames, layout.length)
+    known = (given.pixels, given.masks, given.frames, shape.length)
     videos = {
-        "model": sampler.complete(given, batch.prompts, layout.length, batch.seeds),
+        "model": sampler.complete(given, batch.prompts, shape.length, batch.seeds),
         "copy": copy_nearest(*known),
         "blend": linear_blend(*known),
     }
@@ -75,7 +75,9 @@ def _complete(sampler: Sampler, batch: ClipBatch, given: Given, layout: Layout) 
     return videos if anywhere.all() else videos | {"edges": extend_edges(videos["blend"], anywhere)}
 
 
-def _score(scores: Scores, videos: dict[str, Tensor], codec: dict[str, Tensor], truth: Tensor, given: Given) -> None:
+def _score(
+    scores: TaskScores, videos: dict[str, Tensor], codec: dict[str, Tensor], truth: Tensor, given: Given
+) -> None:
     for method, video in videos.items():
         scores.whole(method, video, truth)
     scores.fidelity("model", videos["model"], truth, given)

@@ -7,16 +7,16 @@ from collections import defaultdict
 from torch import Tensor
 
 from canvas_suite.tasks import Given
-from vgen.metrics import Average, SampleMetric, moving_psnr, psnr, ssim
+from vgen.metrics import SampleMean, SampleMetric, moving_psnr, psnr, ssim
 
 METRICS: dict[str, SampleMetric] = {"psnr": psnr, "psnr_moving": moving_psnr, "ssim": ssim}
 
 
-class Scores:
+class TaskScores:
     """Averages by method and metric, filled batch by batch."""
 
     def __init__(self) -> None:
-        self._averages: dict[str, dict[str, Average]] = defaultdict(dict)
+        self._averages: dict[str, dict[str, SampleMean]] = defaultdict(dict)
 
     def whole(self, method: str, prediction: Tensor, truth: Tensor) -> None:
         """Scores videos `[B, 3, T, H, W]` by every one of `METRICS`."""
@@ -35,5 +35,5 @@ class Scores:
         """method -> metric -> one value per clip, in the order of the clips."""
         return {method: {name: a.values for name, a in row.items()} for method, row in self._averages.items()}
 
-    def _average(self, method: str, name: str, metric: SampleMetric) -> Average:
-        return self._averages[method].setdefault(name, Average(metric))
+    def _average(self, method: str, name: str, metric: SampleMetric) -> SampleMean:
+        return self._averages[method].setdefault(name, SampleMean(metric))

@@ -36,7 +36,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ClipShape:
     """Size of a clip, and the codec's temporal stride N, between whose latents patches should land."""
 
     length: int
@@ -57,72 +57,72 @@ def give(truth: Tensor, selections: list[Selection]) -> Given:
     return Given(truth.transpose(1, 2)[sample, frames], masks, frames)
 
 
-def select(task: str, layout: Layout, seed: tuple[int, ...]) -> Selection:
+def select(task: str, shape: ClipShape, seed: tuple[int, ...]) -> Selection:
     """What `task` gives of one clip: always the same for the same seed, whatever the other clips are."""
-    return TASKS[task](layout, np.random.default_rng([*seed, list(TASKS).index(task)]))
+    return TASKS[task](shape, np.random.default_rng([*seed, list(TASKS).index(task)]))
 
 
-def whole_frames(frames: list[int], layout: Layout) -> Selection:
+def whole_frames(frames: list[int], shape: ClipShape) -> Selection:
     """Every pixel of some frames."""
-    return frames, np.ones((len(frames), layout.height, layout.width), dtype=np.float32)
+    return frames, np.ones((len(frames), shape.height, shape.width), dtype=np.float32)
 
 
-def _image_to_video(layout: Layout, rng: np.random.Generator) -> Selection:
-    return whole_frames([0], layout)
+def _image_to_video(shape: ClipShape, rng: np.random.Generator) -> Selection:
+    return whole_frames([0], shape)
 
 
-def _first_last(layout: Layout, rng: np.random.Generator) -> Selection:
-    return whole_frames([0, layout.length - 1], layout)
+def _first_last(shape: ClipShape, rng: np.random.Generator) -> Selection:
+    return whole_frames([0, shape.length - 1], shape)
 
 
-def _first_middle_last(layout: Layout, rng: np.random.Generator) -> Selection:
-    return whole_frames([0, layout.length // 2, layout.length - 1], layout)
+def _first_middle_last(shape: ClipShape, rng: np.random.Generator) -> Selection:
+    return whole_frames([0, shape.length // 2, shape.length - 1], shape)
 
 
-def _one_patch(layout: Layout, rng: np.random.Generator) -> Selection:
-    between_latents = [frame for frame in range(layout.length) if frame % layout.stride]
-    return [int(rng.choice(between_latents))], _crop(layout, rng)[None]
+def _one_patch(shape: ClipShape, rng: np.random.Generator) -> Selection:
+    between_latents = [frame for frame in range(shape.length) if frame % shape.stride]
+    return [int(rng.choice(between_latents))], _crop(shape, rng)[None]
 
 
-def _three_patches(layout: Layout, rng: np.random.Generator) -> Selection:
-    frames = sorted(rng.choice(layout.length, size=3, replace=False).tolist())
-    return frames, np.stack([_crop(layout, rng) for _ in frames])
+def _three_patches(shape: ClipShape, rng: np.random.Generator) -> Selection:
+    frames = sorted(rng.choice(shape.length, size=3, replace=False).tolist())
+    return frames, np.stack([_crop(shape, rng) for _ in frames])
 
 
-def _inpainting(layout: Layout, rng: np.random.Generator) -> Selection:
-    height, width = (round(size * rng.uniform(0.2, 0.5)) for size in (layout.height, layout.width))
+def _inpainting(shape: ClipShape, rng: np.random.Generator) -> Selection:
+    height, width = (round(size * rng.uniform(0.2, 0.5)) for size in (shape.height, shape.width))
     # An interior hole: at least one given pixel on every side.
-    top, left = rng.integers(1, layout.height - height), rng.integers(1, layout.width - width)
-    return _through_time(1 - _box(layout, top, left, height, width), layout)
+    top, left = rng.integers(1, shape.height - height), rng.integers(1, shape.width - width)
+    return _through_time(1 - _box(shape, top, left, height, width), shape)
 
 
-def _outpainting(layout: Layout, rng: np.random.Generator) -> Selection:
+def _outpainting(shape: ClipShape, rng: np.random.Generator) -> Selection:
     side = (1 - rng.uniform(0.6, 0.9)) ** 0.5
-    return _through_time(_place(layout, rng, round(layout.height * side), round(layout.width * side)), layout)
+    return _through_time(_place(shape, rng, round(shape.height * side), round(shape.width * side)), shape)
 
 
-def _through_time(mask: np.ndarray, layout: Layout) -> Selection:
-    frames = list(range(0, layout.length, REGION_FRAME_STEP))
+def _through_time(mask: np.ndarray, shape: ClipShape) -> Selection:
+    frames = list(range(0, shape.length, REGION_FRAME_STEP))
     return frames, np.repeat(mask[None], len(frames), axis=0)
 
 
-def _crop(layout: Layout, rng: np.random.Generator) -> np.ndarray:
-    height, width = (round(size * rng.uniform(0.2, 0.6)) for size in (layout.height, layout.width))
-    return _place(layout, rng, height, width)
+def _crop(shape: ClipShape, rng: np.random.Generator) -> np.ndarray:
+    height, width = (round(size * rng.uniform(0.2, 0.6)) for size in (shape.height, shape.width))
+    return _place(shape, rng, height, width)
 
 
-def _place(layout: Layout, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    top, left = rng.integers(layout.height - height + 1), rng.integers(layout.width - width + 1)
-    return _box(layout, top, left, height, width)
+def _place(shape: ClipShape, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    top, left = rng.integers(shape.height - height + 1), rng.integers(shape.width - width + 1)
+    return _box(shape, top, left, height, width)
 
 
-def _box(layout: Layout, top: int, left: int, height: int, width: int) -> np.ndarray:
-    mask = np.zeros((layout.height, layout.width), dtype=np.float32)
+def _box(shape: ClipShape, top: int, left: int, height: int, width: int) -> np.ndarray:
+    mask = np.zeros((shape.height, shape.width), dtype=np.float32)
     mask[top : top + height, left : left + width] = 1
     return mask
 
 
-TASKS: dict[str, Callable[[Layout, np.random.Generator], Selection]] = {
+TASKS: dict[str, Callable[[ClipShape, np.random.Generator], Selection]] = {
     "image to video": _image_to_video,
     "first, last": _first_last,
     "first, middle, last": _first_middle_last,

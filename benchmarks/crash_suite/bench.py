@@ -21,7 +21,7 @@ SECONDS = 300.0  # that a command may take on one rank
 
 
 @dataclass
-class Case:
+class CrashCase:
     """What was done to a command and what came of it.
 
     Attributes:
@@ -43,7 +43,7 @@ class Case:
 
     @property
     def outcome(self) -> str:
-        """In one word or several."""
+        """The outcome in one word or several."""
         return f"skipped: {self.skipped}" if self.skipped else "; ".join(self.faults) or "the same bits in the end"
 
 
@@ -60,7 +60,7 @@ class Place:
 
     @property
     def cache(self) -> Path:
-        """Of encoded clips and captions."""
+        """The folder of encoded clips and captions."""
         return self.folder / "cache"
 
     def exists(self, pattern: str) -> bool:
@@ -80,7 +80,7 @@ MOMENTS = {
 }
 
 
-class Bench:
+class CrashBench:
     """Runs of one recipe on so many ranks.
 
     Args:
@@ -92,7 +92,7 @@ class Bench:
 
     def __init__(self, folder: Path, ranks: int, zero: int, steps: int, chance: random.Random, quick: bool) -> None:
         self.folder, self.ranks, self.zero, self.chance, self.quick = folder, ranks, zero, chance, quick
-        self.cases: list[Case] = []
+        self.cases: list[CrashCase] = []
         self._numbers = itertools.count(1)
         begun = folder / "begun"
         begun.mkdir(parents=True)
@@ -157,10 +157,10 @@ class Bench:
 
     def note(
         self, kind: str, what: str, end: End, codes: Collection[int], place: Place | None = None, *options: str
-    ) -> Case:
+    ) -> CrashCase:
         """Notes what came of a case. The run at a place must then end as the unbroken one: where it has not come to
         its end by itself, it is started again first."""
-        case = Case(kind, what, end.code, end.line, list(end.faults), "", self.ranks, self.zero)
+        case = CrashCase(kind, what, end.code, end.line, list(end.faults), "", self.ranks, self.zero)
         if wrong := [code for code in end.codes if code not in codes]:
             case.faults.append(f"exit code {wrong[0]}")
         if any(end.codes) and not end.line and not any(code < 0 for code in end.codes):
@@ -185,7 +185,7 @@ class Bench:
 
     def skip(self, kind: str, what: str, why: str) -> None:
         """Notes what could not be tried."""
-        self.cases.append(Case(kind, what, skipped=why, ranks=self.ranks, zero=self.zero))
+        self.cases.append(CrashCase(kind, what, skipped=why, ranks=self.ranks, zero=self.zero))
 
     def few(self, all_of_them: Sequence, count: int) -> list:
         """All, or where it is to be quick so many, by chance."""

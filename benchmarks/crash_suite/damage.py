@@ -8,10 +8,10 @@ import shutil
 
 from tqdm import tqdm
 
-from crash_suite.bench import REFUSED, WELL, Bench, Place
+from crash_suite.bench import REFUSED, WELL, CrashBench, Place
 
 
-def damage(bench: Bench) -> None:
+def damage(bench: CrashBench) -> None:
     """Damages one file after another of a run that was killed half-way. The run ends as the unbroken one, or is refused
     in one line, and ends so once the file is whole again."""
     half = bench.stopped_half_way()

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from crash_suite.bench import REFUSED, WELL, Bench, Place
+from crash_suite.bench import REFUSED, WELL, CrashBench, Place
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ROOMY = ("size=256m", "nr_inodes=100000")
@@ -87,7 +87,7 @@ class Filling:
                     self.levels[limit].append(level)
 
 
-def disk(bench: Bench) -> None:
+def disk(bench: CrashBench) -> None:
     """A run on a disk that is full sooner or later: of each size that it had grown to when another write began, and of
     each number of files. It goes on, start after start, as it is given more room, and must end as the unbroken one."""
     try:
@@ -107,13 +107,13 @@ def disk(bench: Bench) -> None:
 
 
 def _steps(levels: Sequence[int], count: int) -> list[int]:
-    """So many of some levels, the first and the last among them."""
+    """Chooses so many of some levels, the first and the last among them."""
     if len(levels) <= count:
         return list(levels)
     return sorted({levels[round(place * (len(levels) - 1) / (count - 1))] for place in range(count)})
 
 
-def _climb(bench: Bench, place: Place, folder: Path, filling: Filling, limit: str, levels: Sequence[int]) -> None:
+def _climb(bench: CrashBench, place: Place, folder: Path, filling: Filling, limit: str, levels: Sequence[int]) -> None:
     unit = "bytes" if limit == "size" else "files"
     for level in levels:
         room = max(level - PAGE, PAGE) if limit == "size" else max(level - 1, 2)
@@ -132,7 +132,7 @@ def _parts(place: Place) -> list[str]:
     return [path.name for path in place.folder.rglob("*.part")]
 
 
-def _other_commands(bench: Bench, folder: Path) -> None:
+def _other_commands(bench: CrashBench, folder: Path) -> None:
     """`train --dry-run`, `train --prepare` and `export` where a disk is full."""
     run, cache = folder / "run", folder / "cache"
     own = [str(bench.recipe), f"run={run}", f"objective.latents={cache}"]
@@ -155,7 +155,7 @@ def _other_commands(bench: Bench, folder: Path) -> None:
                 shutil.rmtree(each, ignore_errors=True)
 
 
-def readonly(bench: Bench) -> None:
+def readonly(bench: CrashBench) -> None:
     """Folders that are read-only from a moment on, or from the start; then they are not, and the run goes on."""
     try:
         for part, moment in bench.few([*_MOMENTS], 2):
@@ -183,7 +183,7 @@ _MOMENTS = (
 )  # fmt: skip
 
 
-def _turn_read_only(bench: Bench, part: str, moment: str) -> None:
+def _turn_read_only(bench: CrashBench, part: str, moment: str) -> None:
     what = f"{part} turns read-only while {moment}"
     with bench.held("turned", moment) as held:
         if held is None:

@@ -30,7 +30,7 @@ class Kill:
     in_save: bool
 
 
-class Run:
+class KilledRun:
     """A run of a recipe that lives again and again."""
 
     def __init__(self, recipe: Path, folder: Path, ranks: int) -> None:
@@ -65,7 +65,7 @@ class Run:
         return json.loads(lines[-1])["step"] if lines else 0
 
 
-def kill_once(run: Run, life: Life, aim: str, chance: random.Random, steps: int, start_up: float) -> Kill | None:
+def kill_once(run: KilledRun, life: Life, aim: str, chance: random.Random, steps: int, start_up: float) -> Kill | None:
     """Kills a life at a moment of the kind `aim`; None where the run ended before.
 
     Args:
@@ -87,7 +87,7 @@ def kill_once(run: Run, life: Life, aim: str, chance: random.Random, steps: int,
     return Kill(aim, run.last_step(), run.saves(life))
 
 
-def _reached(run: Run, life: Life, step: int) -> bool:
+def _reached(run: KilledRun, life: Life, step: int) -> bool:
     """Whether a life has written to the log, which it does when it begins to train, and come to a step."""
     return changed(run.folder / "log.jsonl") >= life.began and run.last_step() >= step
 
@@ -97,7 +97,7 @@ def crash(folder: Path, count: int, steps: int, ranks: int, zero: int, seed: int
     chance, began = random.Random(seed), time.monotonic()
     folder.mkdir(parents=True)
     recipe = write_recipe(folder, steps, zero)
-    whole, broken = (Run(recipe, folder / name, ranks) for name in ("whole", "broken"))
+    whole, broken = (KilledRun(recipe, folder / name, ranks) for name in ("whole", "broken"))
     begin = whole.finish()
     start_up = (whole.folder / "tensorboard").stat().st_ctime - begin
     losses = dict(read_losses(whole.folder))

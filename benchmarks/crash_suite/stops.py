@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import signal
 
-from crash_suite.bench import AIMS, MOMENTS, REFUSED, WELL, Bench
+from crash_suite.bench import AIMS, MOMENTS, REFUSED, WELL, CrashBench
 from crash_suite.life import End, Life
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def signals(bench: Bench) -> None:
+def signals(bench: CrashBench) -> None:
     """SIGINT and SIGTERM to all ranks at each moment of a run, and while `export` writes."""
     for moment in bench.few(list(MOMENTS), 2):
         for number in SIGNALS:
@@ -36,7 +36,7 @@ def told(life: Life, number: signal.Signals) -> End:
     return life.end()
 
 
-def _stop_export(bench: Bench) -> None:
+def _stop_export(bench: CrashBench) -> None:
     """`export` makes a model of a checkpoint; stopped at it, it leaves nothing, and is started again."""
     wanted, out = bench.folder / "exported", bench.folder / "exports" / "model"
     shutil.rmtree(wanted, ignore_errors=True)
@@ -65,7 +65,7 @@ def _stop_export(bench: Bench) -> None:
             case.faults.append(f"the next start: {again.code} {again.line}")
 
 
-def two(bench: Bench) -> None:
+def two(bench: CrashBench) -> None:
     """Two runs at once: in one folder, from a moment of the first on and from the start; and with one cache."""
     for moment in bench.few(["encoding", "training", "saving"], 1):
         with bench.held("twice", moment) as held:
@@ -88,7 +88,7 @@ def two(bench: Bench) -> None:
     _dead(bench)
 
 
-def _one_cache(bench: Bench) -> None:
+def _one_cache(bench: CrashBench) -> None:
     """Two runs that prepare the same cache together."""
     place, other = bench.place("shared"), bench.place("other")
     with bench.start(place) as first, bench.start(other, f"objective.latents={place.cache}") as second:
@@ -96,7 +96,7 @@ def _one_cache(bench: Bench) -> None:
         bench.note("two", "two runs with one empty cache: the second", second.end(), WELL, other)
 
 
-def _dead(bench: Bench) -> None:
+def _dead(bench: CrashBench) -> None:
     """A lock that a killed run has left is taken over."""
     what = "a run whose lock a killed one has left"
     with bench.held("dead", "training") as held:

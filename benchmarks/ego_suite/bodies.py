@@ -12,7 +12,7 @@ SPLITS = {"metaworld": ("test", "unseen", "train"), "adroit": ("test", "train")}
 
 
 @dataclass(frozen=True)
-class Body:
+class RecordedBody:
     """One body.
 
     Attributes:
@@ -34,18 +34,18 @@ class Body:
     column: str = "observation.state"
 
 
-def all_bodies(metaworld: Path, metaworld_cf: Path, adroit: Path, adroit_cf: Path) -> list[Body]:
+def all_bodies(metaworld: Path, metaworld_cf: Path, adroit: Path, adroit_cf: Path) -> list[RecordedBody]:
     """Both bodies of the benchmark, each with its two folders."""
     groups = "--counterfactuals 4 --train-seeds 0 --test-seeds 1"
-    tools = {name: f"python tools/record_{name}.py" for name in SPLITS}
+    tools = {name: f"vgen record {name}" for name in SPLITS}
     commands = {name: (tool, f"{tool} {groups}") for name, tool in tools.items()}
     return [
-        Body("metaworld", metaworld, metaworld_cf, "position4", commands["metaworld"]),
-        Body("adroit", adroit, adroit_cf, "adroit_hand", commands["adroit"]),
+        RecordedBody("metaworld", metaworld, metaworld_cf, "position4", commands["metaworld"]),
+        RecordedBody("adroit", adroit, adroit_cf, "adroit_hand", commands["adroit"]),
     ]
 
 
-def choose_bodies(bodies: Sequence[Body], names: str | None, split: str, groups: bool) -> list[Body]:
+def choose_bodies(bodies: Sequence[RecordedBody], names: str | None, split: str, groups: bool) -> list[RecordedBody]:
     """The bodies of a run: the named ones (separated by commas), or all that have the split.
 
     Args:
@@ -68,7 +68,7 @@ def choose_bodies(bodies: Sequence[Body], names: str | None, split: str, groups:
     return [known[name] for name in chosen]
 
 
-def _check_folders(body: Body, groups: bool, others: Sequence[str]) -> None:
+def _check_folders(body: RecordedBody, groups: bool, others: Sequence[str]) -> None:
     needed = ((body.data, body.record[0]), (body.counterfactuals, body.record[1]))
     for folder, command in needed[: 1 + groups]:
         if not folder.exists():

@@ -17,7 +17,7 @@ import torch
 from bench_common.episodes import by_turn, episode_infos
 from torch import Tensor
 
-from ego_suite.bodies import Body
+from ego_suite.bodies import RecordedBody
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
@@ -29,7 +29,7 @@ HORIZONS = (1, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
-class Case:
+class EgoCase:
     """A recording from its first frame to the end of a rollout.
 
     Attributes:
@@ -52,7 +52,7 @@ class Case:
 
     @property
     def horizons(self) -> list[int]:
-        """Those that it reaches."""
+        """The horizons that the case reaches."""
         return [horizon for horizon in HORIZONS if horizon <= self.reach]
 
 
@@ -61,7 +61,7 @@ def made_frames(reach: int, advance: int) -> int:
     return math.ceil(reach / advance) * advance
 
 
-def read_cases(body: Body, split: str, count: int, advance: int, seed: int) -> list[Case]:
+def read_cases(body: RecordedBody, split: str, count: int, advance: int, seed: int) -> list[EgoCase]:
     """Up to `count` episodes of a split, those that take the first turns.
 
     Raises:
@@ -74,7 +74,7 @@ def read_cases(body: Body, split: str, count: int, advance: int, seed: int) -> l
     return [_case(body, dataset, n, advance, seed + place) for place, n in enumerate(numbers[:count])]
 
 
-def read_groups(body: Body, split: str, count: int, advance: int, seed: int) -> list[list[Case]]:
+def read_groups(body: RecordedBody, split: str, count: int, advance: int, seed: int) -> list[list[EgoCase]]:
     """Up to `count` groups; the cases of a group share their history, their sentence and their noise.
 
     Raises:
@@ -97,19 +97,19 @@ def read_groups(body: Body, split: str, count: int, advance: int, seed: int) -> 
     ]
 
 
-def batches(cases: Sequence[Case], size: int) -> Iterator[list[Case]]:
+def batches(cases: Sequence[EgoCase], size: int) -> Iterator[list[EgoCase]]:
     """Cases in batches of one reach; their order within a reach stays."""
     for reach in sorted({case.reach for case in cases}, reverse=True):
         alike = [case for case in cases if case.reach == reach]
         yield from (alike[start : start + size] for start in range(0, len(alike), size))
 
 
-def truth_of(cases: Sequence[Case]) -> Tensor:
+def truth_of(cases: Sequence[EgoCase]) -> Tensor:
     """What happened, from frame START on: [B, 3, 1 + reach, H, W] in [-1, 1]."""
     return torch.stack([to_unit(case.video[:, START:]) for case in cases])
 
 
-def _how(body: Body) -> str:
+def _how(body: RecordedBody) -> str:
     return f"record them with: {body.record[1]} --out {body.counterfactuals}"
 
 
@@ -118,12 +118,12 @@ def _reach(length: int, advance: int) -> int:
     return max((h for h in HORIZONS if START + 1 + made_frames(h, advance) <= length), default=0)
 
 
-def _case(body: Body, dataset: LeRobotDataset, number: int, advance: int, seed: int) -> Case:
+def _case(body: RecordedBody, dataset: LeRobotDataset, number: int, advance: int, seed: int) -> EgoCase:
     index, length, text = dataset.summary(number)
     reach = _reach(length, advance)
     frames = dataset.frames(number, body.camera, np.arange(START + 1 + reach))
     trajectory = recorded_trajectory(dataset, number, body.column, body.layout)
-    return Case(
+    return EgoCase(
         f"episode {index}",
         text,
         str(dataset.episode(number).extra.get("trajectory", "")),

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import torch
 
-from ego_suite.cases import Case
+from ego_suite.cases import EgoCase
 from ego_suite.roller import Roller
 from vgen.ego.actions import TimedActions
 
@@ -23,7 +23,7 @@ ADVANCES = (1, 4, 16)
 HORIZONS = (8, 200)
 
 
-def measure(roller: Roller, case: Case) -> dict:
+def measure(roller: Roller, case: EgoCase) -> dict:
     """{"device", "threads", "condition_attention", "advances": advance -> {"first_frame_s", "fps", "memory_gb",
     "fps_ratio"}}, by horizon; after one step that nobody times."""
     pipe = roller.pipe
@@ -39,11 +39,11 @@ def measure(roller: Roller, case: Case) -> dict:
 
 
 def device_name(device: torch.device) -> str:
-    """What is computed on."""
+    """The name of the device that computes."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
 
 
-def _of(roller: Roller, case: Case, advance: int) -> dict:
+def _of(roller: Roller, case: EgoCase, advance: int) -> dict:
     first, ends, memory = _play(roller, case, advance, HORIZONS[-1])
     fps = {horizon: _speed(ends, horizon) for horizon in HORIZONS}
     return {
@@ -55,7 +55,9 @@ def _of(roller: Roller, case: Case, advance: int) -> dict:
 
 
 @torch.inference_mode()
-def _play(roller: Roller, case: Case, advance: int, horizon: int) -> tuple[float, list[tuple[int, int, float]], dict]:
+def _play(
+    roller: Roller, case: EgoCase, advance: int, horizon: int
+) -> tuple[float, list[tuple[int, int, float]], dict]:
     """The time until the first frames, (first frame, last frame, seconds) of every step, and the memory in GB."""
     steps, memory, began = [], {}, time.perf_counter()
     with roller.precision():

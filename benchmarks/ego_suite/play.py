@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from tqdm import tqdm
 
-from ego_suite.cases import HORIZONS, Case, batches, truth_of
+from ego_suite.cases import HORIZONS, EgoCase, batches, truth_of
 from ego_suite.roller import Roller
 
 METHODS = ("model", "none", "copy", "codec")
@@ -29,7 +29,7 @@ class Played:
         videos: of the same shape, by the name of the method; of `codec` only the frames at the horizons are rebuilt.
     """
 
-    cases: Sequence[Case]
+    cases: Sequence[EgoCase]
     truth: Tensor
     videos: dict[str, Tensor]
 
@@ -37,7 +37,7 @@ class Played:
 Watcher = Callable[[Played], None]
 
 
-def play_cases(roller: Roller, cases: Sequence[Case], batch: int, watchers: Sequence[Watcher]) -> None:
+def play_cases(roller: Roller, cases: Sequence[EgoCase], batch: int, watchers: Sequence[Watcher]) -> None:
     """Plays single episodes by every method, and shows each batch to all watchers."""
     with tqdm(total=len(cases), desc="episodes") as progress:
         for part in batches(cases, batch):
@@ -50,7 +50,7 @@ def play_cases(roller: Roller, cases: Sequence[Case], batch: int, watchers: Sequ
             progress.update(len(part))
 
 
-def play_groups(roller: Roller, groups: Sequence[Sequence[Case]], batch: int, watchers: Sequence[Watcher]) -> None:
+def play_groups(roller: Roller, groups: Sequence[Sequence[EgoCase]], batch: int, watchers: Sequence[Watcher]) -> None:
     """Plays groups, each as one batch of its own for the watchers; without actions a group has one future alone."""
     with tqdm(total=len(groups), desc="groups") as progress:
         for reach in sorted({group[0].reach for group in groups}, reverse=True):

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ego_suite.cases import START, Case, made_frames
+from ego_suite.cases import START, EgoCase, made_frames
 from vgen.backbone.precision import autocast
 from vgen.ego.actions import TimedActions, timed_actions
 from vgen.ego.pipeline import EgoPipeline
@@ -32,7 +32,7 @@ class Roller:
         self.precision = partial(autocast, pipe.transformer.device.type, bf16)
 
     @torch.inference_mode()
-    def roll(self, cases: Sequence[Case], blind: bool = False) -> Tensor:
+    def roll(self, cases: Sequence[EgoCase], blind: bool = False) -> Tensor:
         """Videos [B, 3, 1 + reach, H, W] in [-1, 1]: the recorded frame START, and what the model makes of the rest.
 
         Every case draws its noise from its own seed, so a result does not depend on the batch it came in.
@@ -50,7 +50,7 @@ class Roller:
         start = torch.stack([to_unit(case.video[:, START : START + 1]) for case in cases])
         return torch.cat([start, video[:, :, :reach]], dim=2)
 
-    def begin(self, cases: Sequence[Case], settings: RolloutSettings) -> tuple[Rollout, TimedActions]:
+    def begin(self, cases: Sequence[EgoCase], settings: RolloutSettings) -> tuple[Rollout, TimedActions]:
         """A rollout at frame START of some cases, and the actions that lead on."""
         layout = cases[0].trajectory.layout
         statistics = Statistics.from_json(self.pipe.ego.info.statistics_of(layout))

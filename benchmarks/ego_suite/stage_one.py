@@ -26,7 +26,7 @@ import torch
 from bench_common.episodes import by_turn, episode_infos
 from tqdm import tqdm
 
-from ego_suite.bodies import Body
+from ego_suite.bodies import RecordedBody
 from ego_suite.cases import HORIZONS, START
 from ego_suite.forward import mean
 from vgen.backbone.codec import Codec
@@ -46,7 +46,7 @@ SAMPLES = 8
 
 
 @dataclass(frozen=True)
-class Episode:
+class StateEpisode:
     """An episode at the model's rate: T rows of its absolute trajectory, and their frames uint8 [T, H, W, 3]."""
 
     trajectory: Trajectory
@@ -65,7 +65,7 @@ def load_state(model: str, codec: Codec) -> StateModel | None:
     return StateModel.from_pretrained(folder, codec) if folder.is_dir() else None
 
 
-def read_episodes(body: Body, dataset: LeRobotDataset, count: int, rate: float) -> Iterator[Episode]:
+def read_episodes(body: RecordedBody, dataset: LeRobotDataset, count: int, rate: float) -> Iterator[StateEpisode]:
     """Episodes that take the first turns, at some rate.
 
     Raises:
@@ -76,7 +76,7 @@ def read_episodes(body: Body, dataset: LeRobotDataset, count: int, rate: float) 
         rows = rows[rows < info.length]
         whole = recorded_trajectory(dataset, info.number, body.column, body.layout)
         taken = replace(whole, values=whole.values[rows], times=whole.times[rows], valid=whole.valid[rows])
-        yield Episode(taken, dataset.frames(info.number, body.camera, rows), info.task, info.number)
+        yield StateEpisode(taken, dataset.frames(info.number, body.camera, rows), info.task, info.number)
 
 
 class PolicyScores:
@@ -90,7 +90,7 @@ class PolicyScores:
         self._right: list[float] = []
         self._asked: Counter[str] = Counter()
 
-    def add(self, episode: Episode, present: int) -> None:
+    def add(self, episode: StateEpisode, present: int) -> None:
         """Asks the model at one frame of an episode."""
         model, layout, truth = self._model, self._layout, episode.trajectory
         if not truth.valid[present]:
@@ -153,7 +153,7 @@ class InverseScores:
         self._model, self._layout, self._seed = model, layout, seed
         self._values: dict[str, list[float]] = defaultdict(list)
 
-    def add(self, episode: Episode, start: int, stop: int) -> None:
+    def add(self, episode: StateEpisode, start: int, stop: int) -> None:
         """Explains frames start to stop - 1."""
         truth = episode.trajectory.rows(start, stop)
         if not truth.valid.all():
@@ -174,7 +174,9 @@ class InverseScores:
         return {"n": len(self._values["step"])} | {name: mean(values) for name, values in self._values.items()}
 
 
-def measure(model: StateModel | None, body: Body, split: str, count: int, sections: set[str], seed: int) -> dict:
+def measure(
+    model: StateModel | None, body: RecordedBody, split: str, count: int, sections: set[str], seed: int
+) -> dict:
     """The sections "policy" and "inverse" that are asked for, of one body; or why there are none.
 
     Raises:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ego_suite.bodies import Body
+from ego_suite.bodies import RecordedBody
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
@@ -31,7 +31,7 @@ FRAMES = 8000  # decoding them takes about as long as the training
 BATCH, RATE = 64, 2e-3
 
 
-class Tracker(nn.Module):
+class HandTracker(nn.Module):
     """Frames [B, 3, H, W] in [-1, 1] to positions [B, 3]; `centre` and `spread` are those of the trained positions."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ def small(frames: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(frames, SIDE)
 
 
-def load_tracker(body: Body, cache: Path, seconds: float, seed: int) -> Tracker:
+def load_tracker(body: RecordedBody, cache: Path, seconds: float, seed: int) -> HandTracker:
     """The tracker of a body's data set: from the cache, or trained now and kept there.
 
     Raises:
@@ -70,7 +70,7 @@ def load_tracker(body: Body, cache: Path, seconds: float, seed: int) -> Tracker:
     dataset = LeRobotDataset(body.data, "train")
     size = dataset.info.get("total_frames", len(dataset))
     file = cache / f"tracker-{body.data.name}-{body.camera}-{size}-{seconds:g}s-{seed}.safetensors"
-    tracker = Tracker()
+    tracker = HandTracker()
     if file.exists():
         try:
             tracker.load_state_dict(load_file(file))
@@ -83,7 +83,7 @@ def load_tracker(body: Body, cache: Path, seconds: float, seed: int) -> Tracker:
     return tracker.eval()
 
 
-def read_frames(body: Body, dataset: LeRobotDataset, seed: int) -> tuple[Tensor, Tensor]:
+def read_frames(body: RecordedBody, dataset: LeRobotDataset, seed: int) -> tuple[Tensor, Tensor]:
     """Frames drawn from all episodes alike: uint8 [N, 3, SIDE, SIDE], and the positions [N, 3] in them.
 
     Raises:
@@ -101,7 +101,7 @@ def read_frames(body: Body, dataset: LeRobotDataset, seed: int) -> tuple[Tensor,
     return torch.cat(frames), torch.from_numpy(np.concatenate(positions)).float()
 
 
-def train(tracker: Tracker, frames: Tensor, positions: Tensor, seconds: float, seed: int) -> None:
+def train(tracker: HandTracker, frames: Tensor, positions: Tensor, seconds: float, seed: int) -> None:
     """Trains for a fixed time; the learning rate falls to nothing by its end."""
     torch.manual_seed(seed)
     tracker.centre, tracker.spread = positions.mean(0), positions.std(0, correction=0).clamp(min=1e-6)

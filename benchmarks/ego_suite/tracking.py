@@ -16,7 +16,7 @@ import torch
 from ego_suite.cases import START
 from ego_suite.forward import mean
 from ego_suite.play import Played
-from ego_suite.tracker import Tracker
+from ego_suite.tracker import HandTracker
 from vgen.trajectory.places import body_places
 
 HORIZONS = (8, 16, 32, 64)
@@ -25,7 +25,7 @@ HORIZONS = (8, 16, 32, 64)
 class Tracking:
     """A watcher that locates the end effector in every method's frames."""
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: HandTracker) -> None:
         self._tracker = tracker
         self._errors: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._moved: dict[int, list[float]] = defaultdict(list)

@@ -61,7 +61,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Case:
+class FuzzCase:
     """A command that is ready to be run in its folder; `how` says what was damaged, `refused` that it must be."""
 
     number: int
@@ -71,7 +71,7 @@ class Case:
     refused: bool = False
 
 
-def make_case(seed: int, number: int, seeds: Seeds, folder: Path, run: Command, bait: Bait) -> Case:
+def make_case(seed: int, number: int, seeds: Seeds, folder: Path, run: Command, bait: Bait) -> FuzzCase:
     """A case in a new folder; the same from the same seed and number."""
     chance = Random(f"{seed} {number}")
     (folder / "in").mkdir(parents=True)
@@ -80,14 +80,14 @@ def make_case(seed: int, number: int, seeds: Seeds, folder: Path, run: Command, 
         command, options = trap.make(folder, seeds, bait)
         made = MADE.get(command, ()) if "--out" in options else ()
         works = WORKS if command == "train" else ()
-        return Case(number, "trap", trap.name, Setup(command, tuple(options), [], made, works), trap.refused)
+        return FuzzCase(number, "trap", trap.name, Setup(command, tuple(options), [], made, works), trap.refused)
     kind = chance.choices(list(KINDS), [weight for weight, _ in KINDS.values()])[0]
     setup = KINDS[kind][1](chance, seeds, folder, run)
     how = _damaged(setup.targets, chance, seeds, folder)
     if len(setup.targets) == 1 and chance.random() < 0.08:
         setup = _renamed(setup, chance, folder)
         how += f", named {setup.targets[0].name!r}"
-    return Case(number, kind, how, setup)
+    return FuzzCase(number, kind, how, setup)
 
 
 def _damaged(targets: Sequence[Path], chance: Random, seeds: Seeds, folder: Path) -> str:

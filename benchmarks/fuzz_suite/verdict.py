@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz_suite.cases import Case
+from fuzz_suite.cases import FuzzCase
 from fuzz_suite.child import Outcome
 
 LONGEST = 2000  # characters of a message
@@ -25,7 +25,7 @@ class Verdict:
     said: str
 
 
-def judge(case: Case, outcome: Outcome, folder: Path, before: dict[str, str], taken: list[str]) -> Verdict:
+def judge(case: FuzzCase, outcome: Outcome, folder: Path, before: dict[str, str], taken: list[str]) -> Verdict:
     """Holds the end of a case against what it must be.
 
     Args:
@@ -79,7 +79,7 @@ def _not_one_line(errors: str) -> list[str]:
     return []
 
 
-def _incomplete(case: Case, folder: Path) -> list[str]:
+def _incomplete(case: FuzzCase, folder: Path) -> list[str]:
     """Results that are missing or empty after a good end."""
     faults = [f"{name} is missing" for name in case.setup.made if not (folder / name).is_file()]
     for name in case.setup.made:
@@ -94,6 +94,6 @@ def _incomplete(case: Case, folder: Path) -> list[str]:
     return faults
 
 
-def _left(case: Case, folder: Path) -> list[str]:
+def _left(case: FuzzCase, folder: Path) -> list[str]:
     """What lies about after a command was refused."""
     return [f"left {path.name}" for path in sorted(folder.iterdir()) if path.name not in ("in", *case.setup.works)]

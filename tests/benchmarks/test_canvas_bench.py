@@ -1,5 +1,6 @@
 import json
 import sys
+from types import SimpleNamespace
 
 import canvas_bench
 import numpy as np
@@ -24,7 +25,6 @@ class FakePipe:
             scale_factor_spatial=2, latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
         ).eval()  # fmt: skip
         self.temporal_stride, self.device = 2, torch.device("cpu")
-        self.config = type("Config", (), {"default_steps": 3, "default_guidance": 1.5})
         self.calls = []
 
     def set_progress_bar_config(self, disable):
@@ -54,6 +54,7 @@ def data(tmp_path):
 def run_main(monkeypatch, *arguments):
     pipe = FakePipe()
     monkeypatch.setattr(canvas_bench.CanvasPipeline, "from_pretrained", lambda model: pipe)
+    monkeypatch.setattr(canvas_bench.ModelInfo, "of", lambda pipe: SimpleNamespace(steps=3, guidance=1.5))
     monkeypatch.setattr(sys, "argv", ["canvas_bench.py", *map(str, arguments)])
     canvas_bench.main()
     return pipe
@@ -107,10 +108,10 @@ def test_bfloat16_changes_what_the_codec_computes_a_little(monkeypatch, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data", "nowhere"], "nowhere is not there; record it with: python tools/record_metaworld.py --out nowhere"),
+        (["--data", "nowhere"], "nowhere is not there; record it with: vgen record metaworld --out nowhere"),
         (["--frames", 9], "frames=9 is too short to measure alignment; the shortest is 13"),
         (["--stride", 5, "--frames", 13], "no episode of split 'test' has the 76 frames that frames=13 need"),
-        (["--clips", 0], "clips=0 must be 1 or more"),
+        (["--clips", 0], "--clips 0 must be 1 or more; nearest: 1"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_one_line(monkeypatch, data, options, message):

@@ -1,10 +1,10 @@
-from bench_common.episodes import EpisodeInfo
+from bench_common.episodes import SplitEpisode
 from canvas_suite.clips import choose
 
 
 def episodes():
     tasks = ["push", "push", "push", "reach", "reach", "door"]
-    return [EpisodeInfo(number, 40 + number, task) for number, task in enumerate(tasks)]
+    return [SplitEpisode(number, 40 + number, task) for number, task in enumerate(tasks)]
 
 
 def test_episodes_take_turns_by_task_and_give_their_middle():

@@ -6,14 +6,14 @@ from bench_common.report import write_json
 from canvas_bench_fakes import SIZE, BarSampler, BlendSampler, bar_clips
 from canvas_suite.evaluation import ClipBatch, evaluate
 from canvas_suite.report import table
-from canvas_suite.scores import Scores
+from canvas_suite.scores import TaskScores
 from canvas_suite.sheets import ContactSheets
-from canvas_suite.tasks import TASKS, Layout
+from canvas_suite.tasks import TASKS, ClipShape
 from PIL import Image
 
 from vgen.metrics import PSNR_CAP, psnr
 
-LAYOUT = Layout(length=17, height=16, width=SIZE, stride=4)
+SHAPE = ClipShape(length=17, height=16, width=SIZE, stride=4)
 
 
 def batch(first=0, count=2):
@@ -26,10 +26,10 @@ def nobody(*_):
 
 
 def test_a_perfect_model_beats_every_baseline_and_a_bad_one_none():
-    good = evaluate(BarSampler(), [batch()], LAYOUT, 0, nobody).tasks["image to video"].means()
+    good = evaluate(BarSampler(), [batch()], SHAPE, 0, nobody).tasks["image to video"].means()
     assert good["model"]["psnr"] > 60 > good["copy"]["psnr"]
     assert good["model"]["psnr_given"] > 60
-    bad = evaluate(BlendSampler(), [batch()], LAYOUT, 0, nobody)
+    bad = evaluate(BlendSampler(), [batch()], SHAPE, 0, nobody)
     for scores in bad.tasks.values():
         means = scores.means()
         assert means["model"]["psnr"] < means["blend"]["psnr"]
@@ -39,8 +39,8 @@ def test_a_perfect_model_beats_every_baseline_and_a_bad_one_none():
 
 
 def test_scores_do_not_depend_on_how_clips_are_batched():
-    together = evaluate(BlendSampler(), [batch(0, 3)], LAYOUT, 0, nobody)
-    apart = evaluate(BlendSampler(), [batch(0, 1), batch(1, 1), batch(2, 1)], LAYOUT, 0, nobody)
+    together = evaluate(BlendSampler(), [batch(0, 3)], SHAPE, 0, nobody)
+    apart = evaluate(BlendSampler(), [batch(0, 1), batch(1, 1), batch(2, 1)], SHAPE, 0, nobody)
     for task in TASKS:
         one, other = (run.tasks[task].per_clip()["model"] for run in (together, apart))
         assert len(one["psnr"]) == 3
@@ -51,12 +51,12 @@ def test_scores_do_not_depend_on_how_clips_are_batched():
 def test_fidelity_looks_at_the_given_pixels_alone():
     shown = {}
     evaluate(
-        BlendSampler(), [batch()], LAYOUT, 0, lambda task, clips, given, videos: shown.update({task: (given, videos)})
+        BlendSampler(), [batch()], SHAPE, 0, lambda task, clips, given, videos: shown.update({task: (given, videos)})
     )
     given, videos = shown["one patch"]
     truth = bar_clips(2, 17)
     spoiled = torch.where(given.region(17) > 0, truth, 1.0)
-    scores = Scores()
+    scores = TaskScores()
     scores.fidelity("model", spoiled, truth, given)
     assert scores.means()["model"]["psnr_given"] == PSNR_CAP
     assert psnr(spoiled, truth).max() < 20
@@ -64,7 +64,7 @@ def test_fidelity_looks_at_the_given_pixels_alone():
 
 
 def results(sampler):
-    evaluation = evaluate(sampler, [batch()], LAYOUT, 0, nobody)
+    evaluation = evaluate(sampler, [batch()], SHAPE, 0, nobody)
     alignment = {"exact": 0.5, "exact_by_remainder": [1.0, 0.5, 0.25, 0.25], "mean_distance": 0.6}
     slope = {"slope": 0.9}
     return {
@@ -88,13 +88,13 @@ def test_the_table_marks_where_the_model_wins():
 
 
 def test_json_holds_null_where_a_metric_is_not_defined(tmp_path):
-    write_json({"a": [float("nan"), 1.23456], "b": {"c": (1, "x")}}, tmp_path / "new" / "out.json")
-    assert json.loads((tmp_path / "new" / "out.json").read_text()) == {"a": [None, 1.2346], "b": {"c": [1, "x"]}}
+    write_json({"a": [float("nan"), 1.23456789], "b": {"c": (1, "x")}}, tmp_path / "new" / "out.json")
+    assert json.loads((tmp_path / "new" / "out.json").read_text()) == {"a": [None, 1.23457], "b": {"c": [1, "x"]}}
 
 
 def test_contact_sheets_show_the_first_clips_in_every_task(tmp_path):
     sheets = ContactSheets(tmp_path / "sheets", clips=3)
-    evaluate(BarSampler(), [batch(0), batch(2)], LAYOUT, 0, sheets)
+    evaluate(BarSampler(), [batch(0), batch(2)], SHAPE, 0, sheets)
     files = sorted(path.name for path in (tmp_path / "sheets").iterdir())
     assert len(files) == 3 * len(TASKS) and "0-first-middle-last.png" in files
     with Image.open(tmp_path / "sheets" / "0-image-to-video.png") as sheet:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import crash_test
 import pytest
-from crash_suite.bench import Bench, Case, Place
+from crash_suite.bench import CrashBench, CrashCase, Place
 from crash_suite.compare import differences, read_losses
 from crash_suite.damage import cut, flip, general, kinds
 from crash_suite.disks import CannotMount, Filling, read_only, resize, small_disk
@@ -39,7 +39,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(tmp_path):
     ],
 )
 def test_what_is_at_fault_with_a_case(runs, end, again, faults):
-    bench = Bench.__new__(Bench)
+    bench = CrashBench.__new__(CrashBench)
     bench.ranks, bench.zero, bench.cases, bench.finish = 1, 0, [], lambda place: again
     broken, whole = (SimpleNamespace(run=run, folder=run) for run in runs)
     bench.whole = whole
@@ -131,10 +131,10 @@ def test_disks_are_full_and_read_only(tmp_path):
 
 def test_cases_that_came_to_the_same_are_one_line_of_the_table():
     cases = [
-        Case("disk", "room for 1 bytes", "75", "error: /a/b/run cannot be written: full"),
-        Case("disk", "room for 2 bytes", "75", "error: /a/c/run cannot be written: full"),
-        Case("disk", "room for 3 bytes", "1", "", ["a traceback: KeyError"]),
-        Case("disk", "another", skipped="not root"),
+        CrashCase("disk", "room for 1 bytes", "75", "error: /a/b/run cannot be written: full"),
+        CrashCase("disk", "room for 2 bytes", "75", "error: /a/c/run cannot be written: full"),
+        CrashCase("disk", "room for 3 bytes", "1", "", ["a traceback: KeyError"]),
+        CrashCase("disk", "another", skipped="not root"),
     ]
     lines = list(crash_test.matrix_lines(cases))
     assert lines[1] == "disk, ranks 1, ZeRO 0: 3 cases, 1 at fault, 1 skipped"

@@ -2,9 +2,8 @@
 
 import itertools
 import json
-import subprocess
+import runpy
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import ego_bench
@@ -142,7 +141,7 @@ def test_sections_can_be_chosen(monkeypatch, tmp_path, folder, data):
     ("options", "message"),
     [
         (["--sections", "forwards"], "'forwards' is not in the sections; nearest: 'forward'"),
-        (["--clips", 0], "clips=0 must be 1 or more"),
+        (["--clips", 0], "--clips 0 must be 1 or more; nearest: 1"),
         (["--advance", 3, "--clips", 1], "advance=3 is neither 1 nor a multiple of 4; nearest: 4"),
         (["--bodies", "adroit", "--adroit", "nowhere"], "nowhere is not there; record it with"),
         (["--bodies", "adroit", "--adroit", "{}/data", "--adroit-counterfactuals", "{}/data_cf"], "knows: position4"),
@@ -161,8 +160,10 @@ def test_a_model_trained_at_another_rate_is_refused(monkeypatch, roller, folder,
         run_main(monkeypatch, folder, data, "--clips", 1)
 
 
-def test_the_command_ends_with_two_on_bad_input(tmp_path):
-    command = [sys.executable, ego_bench.__file__, "--metaworld", str(tmp_path / "nowhere"), "--bodies", "metaworld"]
-    root = Path(ego_bench.__file__).parents[1]
-    done = subprocess.run(command, env={"PYTHONPATH": str(root), "PATH": ""}, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "nowhere is not there" in done.stderr
+def test_the_command_ends_with_two_on_bad_input(monkeypatch, capsys, tmp_path):
+    options = ["--metaworld", str(tmp_path / "nowhere"), "--bodies", "metaworld"]
+    monkeypatch.setattr(sys, "argv", [ego_bench.__file__, *options])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(ego_bench.__file__, run_name="__main__")
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.count("\n") == 1 and "nowhere is not there" in said

@@ -12,7 +12,7 @@ from ego_suite.cases import START, truth_of
 from ego_suite.counterfactual import Obedience, differing_pixels, distances
 from ego_suite.forward import ForwardScores
 from ego_suite.sheets import ForwardSheets, FutureSheets
-from ego_suite.tracker import Tracker, load_tracker
+from ego_suite.tracker import HandTracker, load_tracker
 from ego_suite.tracking import Tracking
 from PIL import Image
 
@@ -148,7 +148,7 @@ def test_a_tracker_learns_where_the_square_is_and_is_kept(tmp_path, short_traini
 
 
 def test_a_frame_of_any_size_is_seen():
-    assert Tracker().locate(torch.zeros(2, 3, 48, 96)).shape == (2, 3)
+    assert HandTracker().locate(torch.zeros(2, 3, 48, 96)).shape == (2, 3)
 
 
 def test_sheets_show_the_first_few(tmp_path):

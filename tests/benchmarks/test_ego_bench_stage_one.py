@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ego_bench_fakes import FPS, model_folder, paint, positions, record, state_model
 from ego_suite import stage_one
-from ego_suite.stage_one import Episode, InverseScores, PolicyScores, load_state, measure
+from ego_suite.stage_one import InverseScores, PolicyScores, StateEpisode, load_state, measure
 
 from vgen.trajectory.trajectory import Trajectory
 
@@ -18,7 +18,7 @@ def folder(tiny_model, tmp_path_factory):
 
 def episode(length=60, velocity=0.2):
     rows = positions(length, velocity, until=1)
-    return Episode(Trajectory(rows, np.arange(length) / FPS, None, "position4"), paint(rows), "slide", 3)
+    return StateEpisode(Trajectory(rows, np.arange(length) / FPS, None, "position4"), paint(rows), "slide", 3)
 
 
 def shifted(truth, present, count, off):
@@ -63,7 +63,7 @@ def test_a_policy_is_scored_at_the_times_it_covers(folder, monkeypatch):
 def test_boxes_have_an_overlap(folder, monkeypatch):
     rows = np.tile(np.array([0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8, 1, 1]), (30, 1))
     truth = Trajectory(rows, np.arange(30) / FPS, None, "hand_boxes")
-    known = Episode(truth, np.zeros((30, 32, 32, 3), np.uint8), "wave", 0)
+    known = StateEpisode(truth, np.zeros((30, 32, 32, 3), np.uint8), "wave", 0)
     moved = rows + np.array([0.1, 0, 0.1, 0, 0, 0, 0, 0, 0, 0])
     futures = [Trajectory(moved, truth.times, None, "hand_boxes")] * 8
     monkeypatch.setattr(stage_one, "futures", lambda *_: futures)

@@ -14,7 +14,7 @@ import fuzz_inputs
 import numpy as np
 import pytest
 from fuzz_suite import cases, child, damage, structure
-from fuzz_suite.cases import Case, Setup
+from fuzz_suite.cases import FuzzCase, Setup
 from fuzz_suite.child import Child
 from fuzz_suite.media import picture, write_images
 from fuzz_suite.seeds import Seeds, write_data, write_hands, write_spec
@@ -48,7 +48,7 @@ def finish(tmp_path):
         one = Child(main, "infer", ["--out", "out"], folder, seconds)
         while (outcome := one.poll()) is None:
             time.sleep(0.005)
-        case = Case(0, "kind", "how", Setup("infer", (), [], made), refused)
+        case = FuzzCase(0, "kind", "how", Setup("infer", (), [], made), refused)
         return judge(case, outcome, folder, before, []), outcome
 
     return run
@@ -252,9 +252,9 @@ def test_it_runs_and_says_what_was_found():
 def test_findings_are_counted_and_told():
     results = []
     for number, name in enumerate(("ok", "refused", "refused", "finding")):
-        case = Case(number, "image" if number else "spec", "how", Setup("infer", ("--out", "out"), []))
+        case = FuzzCase(number, "image" if number else "spec", "how", Setup("infer", ("--out", "out"), []))
         faults = ["a traceback"] if name == "finding" else []
-        results.append(fuzz_inputs.Result(case, Verdict(name, faults, "KeyError"), Path()))
+        results.append(fuzz_inputs.FuzzResult(case, Verdict(name, faults, "KeyError"), Path()))
     lines = [line.split() for line in fuzz_inputs.table(results).splitlines()[1:]]
     assert lines == [["image", "3", "0", "2", "1"], ["spec", "1", "1", "0", "0"], ["all", "4", "1", "2", "1"]]
     said = fuzz_inputs.told(results[3], 7)

@@ -74,7 +74,7 @@ def test_memory_is_measured_in_a_process_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--rounds", "0"], "rounds=0 must be 1 or more"),
+        (["--rounds", "0"], "--rounds 0 must be 1 or more"),
         (["--rounds", "x"], "invalid int"),
         (["--sizes", "big"], "--sizes big is not WIDTHxHEIGHT"),
         (["--sizes", "32x32"], "of 64 or more"),

@@ -176,7 +176,7 @@ def latents(objective):
     """By the name of the video, its latent."""
     return {
         clips._clips.episode(number).name: clips._latents[0][row]
-        for clips in (objective.train_clips, objective.held_clips)
+        for clips in (objective.canvases.train_clips, objective.canvases.held_clips)
         for number, row in zip(clips._numbers[0], clips._rows[0], strict=True)
     }
 
@@ -245,8 +245,10 @@ def test_a_latent_that_is_not_finite_is_a_bad_clip_with_its_name(config, start, 
 
     monkeypatch.setattr(WanCodec, "encode_video", overflowing)
     objective, _ = start()
-    assert sorted(objective.data.bad.found.values()) == ["its latent is not finite, from frame 0 on"] * 2
-    assert "left out: " in caplog.text and len(objective.train_clips) + len(objective.held_clips) == 10
+    assert sorted(objective.canvases.data.bad.found.values()) == ["its latent is not finite, from frame 0 on"] * 2
+    assert (
+        "left out: " in caplog.text and len(objective.canvases.train_clips) + len(objective.canvases.held_clips) == 10
+    )
     lines = (tmp_path / "run" / "bad_data.jsonl").read_text().splitlines()
     assert {json.loads(line)["reason"] for line in lines} == {"its latent is not finite, from frame 0 on"}
     assert all(np.isfinite(latent).all() for latent in latents(objective).values())

@@ -2,8 +2,13 @@
 
 import pytest
 import torch
+from documented import run_example
 
+from vgen.backbone.segments import condition, target
+from vgen.backbone.transformer import VideoTransformer
+from vgen.ego import injection
 from vgen.ego.actions import TimedActions
+from vgen.ego.adapter import EgoAdapter
 from vgen.ego.injection import INJECTIONS, action_visibility
 
 VIDEO, WIDTH, HEADS = 20, 16, 2
@@ -143,3 +148,43 @@ def test_of_a_single_action_another_spot_makes_something_else(name, tokens, acti
     torch.nn.init.zeros_(module.gain.out.weight)
     before, after = (update(module, tokens, one, spot=spot) for spot in same)
     torch.testing.assert_close(before, after)
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """The injection of the module's docstring, added as it says."""
+    monkeypatch.setattr(injection, "INJECTIONS", INJECTIONS.copy())
+    return run_example(injection)["INJECTIONS"]["gate"]
+
+
+def test_the_documented_injection_keeps_the_three_rules(gate, tokens, actions):
+    assert not update(gate(VIDEO, WIDTH, HEADS), tokens, actions).any()
+    module = gate(VIDEO, WIDTH, HEADS)
+    torch.nn.init.normal_(module.out.weight)
+    got = update(module, tokens, actions)
+    for row in range(2):
+        for place, frame in enumerate(FRAME):
+            seen = actions.values[row, actions.arrivals[row] <= FRAME_TIMES[row, frame]]
+            wanted = module.out(seen).mean(0) if len(seen) else torch.zeros(VIDEO)
+            torch.testing.assert_close(got[row, place], wanted)
+    assert not got[0, FRAME == 0].any() and got[0, FRAME == 1].any()  # nothing has arrived at frame 0
+
+
+def test_the_documented_injection_drives_a_backbone_and_travels_in_a_folder(gate, monkeypatch, tmp_path):
+    monkeypatch.setitem(INJECTIONS, "gate", gate)
+    sizes = {"num_attention_heads": 2, "attention_head_dim": 24, "in_channels": 4, "out_channels": 4, "num_layers": 2}
+    backbone = VideoTransformer(**sizes, text_dim=24, freq_dim=32, ffn_dim=64).eval()
+    choices = {"injection": "gate", "width": 16, "heads": 2}
+    ego = EgoAdapter.for_backbone(backbone, 4, {"pose": 7}, {"pose": {"kind": "any"}}, **choices)
+    for module in ego.injections:
+        torch.nn.init.normal_(module.out.weight)
+    ego.save_pretrained(tmp_path)
+    text, given = torch.randn(1, 3, 24), condition(torch.randn(1, 4, 1, 4, 4), torch.zeros(1, 1).double())
+    noisy = target(torch.randn(1, 4, 1, 4, 4), torch.tensor([0.5]))
+    arrivals, valid = torch.arange(1.0, 5.0)[None].double(), torch.ones(1, 4, dtype=torch.bool)
+    videos = []
+    for adapter in (ego, EgoAdapter.from_pretrained(tmp_path)):
+        told = TimedActions(torch.ones(1, 4, 7), arrivals - 4, valid)
+        bound = adapter.bind(told, "pose", [given], text)
+        videos.append(backbone([given, noisy], text, adapter=bound)[0])
+    assert torch.equal(*videos) and not torch.equal(videos[0], backbone([given, noisy], text)[0])

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
-from ego_suite.bodies import Body
-from ego_suite.cases import START, Case, truth_of
+from ego_suite.bodies import RecordedBody
+from ego_suite.cases import START, EgoCase, truth_of
 from ego_suite.play import Played
 
 from vgen.backbone.codec import WanCodec
@@ -44,7 +44,7 @@ def paint(rows):
 def case(velocity=0.3, reach=64, name="episode 0", kind="", seed=0):
     rows = positions(START + 1 + reach, velocity)
     trajectory = Trajectory(rows, np.arange(len(rows)) / FPS, None, LAYOUT)
-    return Case(name, "slide", kind, torch.from_numpy(paint(rows)).permute(3, 0, 1, 2), trajectory, reach, seed)
+    return EgoCase(name, "slide", kind, torch.from_numpy(paint(rows)).permute(3, 0, 1, 2), trajectory, reach, seed)
 
 
 def group(reach=64):
@@ -72,7 +72,7 @@ def record(folder):
             about = {"group": name, "branch": branch, "trajectory": kind, "branch_frame": START}
             writer.add_episode({"observation.state": rows, "action": rows}, {CAMERA: paint(rows)}, "slide", about)
     writer.finish({"test": (0, 8)})
-    return Body("metaworld", folder / "data", folder / "data_cf", LAYOUT, ("record.py", "record.py --groups"))
+    return RecordedBody("metaworld", folder / "data", folder / "data_cf", LAYOUT, ("record.py", "record.py --groups"))
 
 
 def model_folder(tiny_model, folder):

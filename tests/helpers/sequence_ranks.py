@@ -10,6 +10,7 @@ import torch
 
 from vgen.backbone.segments import condition, target
 from vgen.backbone.transformer import VideoTransformer
+from vgen.train.batch import Batch
 from vgen.train.objectives import OBJECTIVES, Objective
 
 TINY = {"attention_head_dim": 12, "in_channels": 4, "out_channels": 4, "text_dim": 8, "freq_dim": 16, "ffn_dim": 32}
@@ -19,6 +20,14 @@ TINY = {"attention_head_dim": 12, "in_channels": 4, "out_channels": 4, "text_dim
 class VideoConfig:
     name: str = "video"
     recompute: bool = False  # activations
+
+
+@dataclass(frozen=True)
+class VideoBatch(Batch):
+    step: int
+    latent: torch.Tensor
+    given: torch.Tensor
+    text: torch.Tensor
 
 
 class VideoObjective(Objective):
@@ -41,16 +50,16 @@ class VideoObjective(Objective):
         generator = torch.Generator().manual_seed(step * parts + part)
         given = (2, 4, 1, 2, 6) if step % 2 else (2, 4, 2, 4, 6)  # 3 tokens or 12, beside 18: an odd sum, an even one
         shapes = {"latent": (2, 4, 3, 4, 6), "given": given, "text": (2, 5, 8)}
-        return {"step": step, **{k: torch.randn(s, generator=generator) for k, s in shapes.items()}}
+        return VideoBatch(step, **{k: torch.randn(s, generator=generator) for k, s in shapes.items()})
 
     def forward(self, batch):
-        if batch["step"] == self.stop_at:
+        if batch.step == self.stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        latent, noise, time = batch["latent"], torch.randn_like(batch["latent"]), torch.rand(2)
+        latent, noise, time = batch.latent, torch.randn_like(batch.latent), torch.rand(2)
         share = time.view(-1, 1, 1, 1, 1)
-        given = condition(batch["given"], torch.full(batch["given"].shape[:3:2], 0.5, dtype=torch.float64))
+        given = condition(batch.given, torch.full(batch.given.shape[:3:2], 0.5, dtype=torch.float64))
         noisy = target((1 - share) * latent + share * noise, time)
-        (velocity,) = self.transformer([given, noisy], batch["text"])
+        (velocity,) = self.transformer([given, noisy], batch.text)
         return (velocity - (noise - latent)).square().flatten(1).mean(1), {}
 
     def export(self, folder):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vgen.train.batch import Batch
 from vgen.train.checkpoint.manifest import MANIFEST, hash_file, walk, write_manifest
 from vgen.train.objectives import Objective
 
@@ -27,6 +28,12 @@ class ToyConfig:
     frozen: bool = False  # of the first block
 
 
+@dataclass(frozen=True)
+class ToyBatch(Batch):
+    x: torch.Tensor  # [B, 6]
+    step: int
+
+
 class ToyObjective(Objective):
     Config = ToyConfig
 
@@ -41,18 +48,18 @@ class ToyObjective(Objective):
     def batch(self, step, part, parts, progress):
         draw = np.random.default_rng((self.seed, step, part))
         x = torch.from_numpy(draw.standard_normal((self.config.batch_size, 6), dtype=np.float32))
-        return {"x": x, "step": step}
+        return ToyBatch(x, step)
 
     def tokens(self, batch):
-        return 2 * len(batch["x"])
+        return 2 * len(batch.x)
 
     def forward(self, batch):
-        if batch["step"] == self.config.crash_at:
+        if batch.step == self.config.crash_at:
             raise KeyboardInterrupt
-        if batch["step"] == self.config.stop_at:
+        if batch.step == self.config.stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        loss = self.error(batch["x"], 0.1 * torch.randn(len(batch["x"]), 3))
-        if self.config.poison_at <= batch["step"] < self.config.poison_at + self.config.poison_steps:
+        loss = self.error(batch.x, 0.1 * torch.randn(len(batch.x), 3))
+        if self.config.poison_at <= batch.step < self.config.poison_at + self.config.poison_steps:
             loss = loss * float(self.config.poison)
         return loss, {"loss/low": loss[:1], "loss/none": loss[:0]}
 
@@ -79,7 +86,7 @@ def reseal(checkpoint):
 
 
 def weights(run):
-    """What a toy run has exported."""
+    """The weights that a toy run has exported."""
     return torch.load(run / "model" / "toy.pt")
 
 

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio
 
-from vgen.metrics import PSNR_CAP, Average, moving_pixels, psnr, psnr_curve, ssim
+from vgen.metrics import PSNR_CAP, SampleMean, moving_pixels, psnr, psnr_curve, ssim
 
 
 def videos(batch=2, frames=3, size=24, noise=0.3, seed=0):
@@ -118,7 +118,7 @@ def test_average_runs_over_batches_and_leaves_out_undefined_samples():
     prediction, truth = videos(batch=3)
     mask = torch.ones(3, 1, 1, 24, 24)
     mask[1] = 0
-    average = Average(psnr)
+    average = SampleMean(psnr)
     assert math.isnan(average.compute())
     average.update(prediction[:2], truth[:2], mask=mask[:2])
     average.update(prediction[2:], truth[2:], mask=mask[2:])

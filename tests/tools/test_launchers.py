@@ -36,6 +36,20 @@ for ((tick = 0; tick < TICKS; tick++)); do sleep 0.1; done
 """
 
 
+LAUNCHER = """#!/usr/bin/env bash
+# Stands in for DeepSpeed's launcher, and for the two ranks that it starts.
+if [[ $1 == -m ]]; then
+    while [[ $1 != tools/train.py ]]; do shift; done
+    for rank in 0 1; do "$0" -u tools/train.py --local_rank=$rank "${@:2}" & done
+    wait
+else
+    trap 'echo saved >>"$FAKE/rank${3#*=}"; exit 0' TERM
+    echo "$*" >"$FAKE/rank${3#*=}"
+    for ((tick = 0; tick < 600; tick++)); do sleep 0.05; done
+fi
+"""
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_the_syntax_of_every_script(script):
     subprocess.run(["bash", "-n", str(script)], check=True)
@@ -118,3 +132,30 @@ def test_two_local_ranks_refuse_a_wrong_recipe_in_one_line():
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if "warn" not in line.lower()]
     assert line.startswith("error: precision=fp7 is not known")
+
+
+def test_a_multinode_run_stops_its_own_ranks_and_no_others(tmp_path):
+    (tmp_path / "hosts").write_text("node-a slots=2\n")
+    runs, ranks = {}, {}
+    for name in ("first", "second"):
+        own = tmp_path / name
+        own.mkdir()
+        (own / "python").write_text(LAUNCHER)
+        (own / "python").chmod(0o755)
+        ranks[name] = [own / f"rank{rank}" for rank in (0, 1)]
+        places = {"FAKE": own, "PYTHON": own / "python", "HOSTFILE": tmp_path / "hosts"}
+        environment = os.environ | {name: str(place) for name, place in places.items()}
+        command = ["bash", str(ROOT / "launch/train_multinode.sh"), "recipe.yaml", "steps=3"]
+        runs[name] = subprocess.Popen(command, env=environment)
+    deadline = time.monotonic() + 20
+    while not all(rank.exists() and rank.read_text() for pair in ranks.values() for rank in pair):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    runs["first"].send_signal(signal.SIGTERM)
+    assert runs["first"].wait(20) == 0
+    assert all(rank.read_text().endswith("recipe.yaml steps=3\nsaved\n") for rank in ranks["first"])
+    time.sleep(0.2)
+    assert runs["second"].poll() is None and not any("saved" in rank.read_text() for rank in ranks["second"])
+    runs["second"].send_signal(signal.SIGTERM)
+    assert runs["second"].wait(20) == 0
+    assert all("saved" in rank.read_text() for rank in ranks["second"])

@@ -14,8 +14,9 @@ from vgen.data.opening import DataConfig
 from vgen.errors import InputError
 from vgen.train.config import load_config
 from vgen.train.loop import train
-from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, interpolate
-from vgen.train.objectives.plans import Plan, PlanConfig
+from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
+from vgen.train.objectives.conditions import ConditionDraw, ConditionsConfig
+from vgen.train.objectives.denoiser import Noise, interpolate
 
 
 @pytest.fixture
@@ -53,59 +54,61 @@ def objective(config):
 def test_batches_are_repeatable_and_of_one_plan_on_every_rank(objective):
     for index in range(12):
         first, again, other = (objective.batch(index, rank, 2, 0.0) for rank in (0, 0, 1))
-        assert first.keys() == again.keys() == other.keys() and first["frames"].shape == other["frames"].shape
-        assert all(torch.equal(first[key], again[key]) for key in first if torch.is_tensor(first[key]))
-        assert first["text"] == again["text"]
+        assert first.given.frames.shape == other.given.frames.shape and first.text == again.text
+        for name in ("pixels", "masks", "frames"):
+            assert torch.equal(getattr(first.given, name), getattr(again.given, name))
+        assert torch.equal(first.latent, again.latent)
 
 
 def test_an_epoch_shows_every_clip_once(objective):
-    clips = [clip for step in range(6) for clip in objective.train_clips.deal(step, 0, 1)[1]]
+    clips = [clip for step in range(6) for clip in objective.canvases.train_clips.deal(step, 0, 1)[1]]
     assert sorted(clips[:6]) == sorted(clips[6:]) == list(range(6)) and clips[:6] != clips[6:]
 
 
 def test_given_pixels_are_those_of_the_clip_at_its_frames(objective):
     rows = [0, 4]
-    plan, rng = Plan("frames", 2), np.random.default_rng(0)
-    batch = objective._batch(objective.train_clips, 0, rows, plan, rng)
+    canvases, rng = objective.canvases, np.random.default_rng(0)
+    given = canvases.of_clips(canvases.train_clips, 0, rows, ConditionDraw("frames", 2), rng).given
     for sample, row in enumerate(rows):
-        clip = objective.data.train.pixels(objective.data.train.spread(6)[row])
-        for pixels, frame in zip(batch["pixels"][sample], batch["frames"][sample], strict=True):
+        clip = canvases.data.train.pixels(canvases.data.train.spread(6)[row])
+        for pixels, frame in zip(given.pixels[sample], given.frames[sample], strict=True):
             assert np.array_equal(pixels.permute(1, 2, 0), clip[frame])
 
 
 def test_the_loss_is_the_flow_matching_formula_on_the_target_alone(objective):
-    batch = next(b for b in (objective.batch(i, 0, 1, 0.0) for i in range(50)) if "pixels" in b)
-    latent, time = batch["latent"].float(), torch.tensor([0.25, 0.75])
+    batch = next(b for b in (objective.batch(i, 0, 1, 0.0) for i in range(50)) if b.given.frames.shape[1])
+    latent, time = batch.latent.float(), torch.tensor([0.25, 0.75])
     noise = torch.randn_like(latent)
-    got = objective.eval().velocity_loss(batch, time, noise)
+    got = objective.eval().canvases.loss(batch, Noise(noise, time))
 
-    pixels = (batch["pixels"].float() / 127.5 - 1) * batch["masks"]
+    pixels = (batch.given.pixels.float() / 127.5 - 1) * batch.given.masks
     vae = objective.vae
     given = [vae.encode(pixels[:, k].unsqueeze(2)).latent_dist.mode() for k in range(pixels.shape[1])]
-    conditions = condition(torch.cat(given, dim=2), batch["frames"].double() / 4)
+    conditions = condition(torch.cat(given, dim=2), batch.given.frames.double() / 4)
     noisy = torch.stack([(1 - s) * z + s * e for s, z, e in zip(time, latent, noise, strict=True)])
-    (velocity,) = objective.transformer([conditions, target(noisy, time)], objective._text(batch["text"]))
+    (velocity,) = objective.transformer([conditions, target(noisy, time)], objective.denoiser.text(batch.text))
     expected = [((v - (e - z)) ** 2).mean() for v, e, z in zip(velocity, noise, latent, strict=True)]
     torch.testing.assert_close(got, torch.stack(expected), atol=1e-4, rtol=1e-4)
 
 
 def test_a_clip_is_a_condition_of_a_quarter_of_the_tokens_at_its_true_times(objective):
     rows, rng = [0, 4], np.random.default_rng(0)
-    batch = objective._batch(objective.train_clips, 0, rows, Plan("clip", 5), rng)
-    (segment,) = objective._conditions(batch)
-    pixels = batch["pixels"].float().transpose(1, 2) / 127.5 - 1
+    canvases = objective.canvases
+    batch = canvases.of_clips(canvases.train_clips, 0, rows, ConditionDraw("clip", 5), rng)
+    (segment,) = batch.given.conditions(objective.denoiser.codec)
+    pixels = batch.given.pixels.float().transpose(1, 2) / 127.5 - 1
     torch.testing.assert_close(segment.latent, objective.vae.encode(pixels).latent_dist.mode(), atol=1e-5, rtol=1e-4)
-    starts = batch["frames"][:, :1].double()
+    starts = batch.given.frames[:, :1].double()
     torch.testing.assert_close(segment.t.double(), torch.cat([starts, starts + 4], dim=1) / 4)
-    assert objective.velocity_loss(batch, torch.tensor([0.2, 0.9]), torch.randn(2, 4, 3, 2, 2)).shape == (2,)
+    assert canvases.loss(batch, Noise(torch.randn(2, 4, 3, 2, 2), torch.tensor([0.2, 0.9]))).shape == (2,)
 
 
 def test_tokens_are_counted_as_the_backbone_sees_them(objective):
     seen = []
     objective.transformer.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[:2].numel()))
-    for plan in (Plan("text", 0), Plan("frames", 2), Plan("clip", 9)):
-        clips, rng = objective.train_clips, np.random.default_rng(0)
-        batch = objective._batch(clips, *clips.deal(0, 0, 1), plan, rng)
+    for draw in (ConditionDraw("text", 0), ConditionDraw("frames", 2), ConditionDraw("clip", 9)):
+        clips, rng = objective.canvases.train_clips, np.random.default_rng(0)
+        batch = objective.canvases.of_clips(clips, *clips.deal(0, 0, 1), draw, rng)
         objective(batch)
         assert objective.tokens(batch) == seen[-1]
     assert len(set(seen)) == 3
@@ -121,7 +124,7 @@ def test_sentences_are_dropped_for_guidance(config):
     config.text_dropout = 0.5
     objective = CanvasObjective(config, seed=3)
     objective.prepare()
-    texts = [text for index in range(60) for text in objective.batch(index, 0, 1, 0.0)["text"]]
+    texts = [text for index in range(60) for text in objective.batch(index, 0, 1, 0.0).text]
     assert 0.35 < np.mean([text == "" for text in texts]) < 0.65
 
 
@@ -161,7 +164,9 @@ def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp
         assert torch.equal(objective.transformer.state_dict()[key], value)
     assert not list(objective.text_encoder.parameters())  # it answers from a cache
     expected = pipe.embed(["episode 1", ""])
-    torch.testing.assert_close(objective._text(["episode 1", ""]), expected, atol=0.02, rtol=0.02)  # in bfloat16
+    torch.testing.assert_close(
+        objective.denoiser.text(["episode 1", ""]), expected, atol=0.02, rtol=0.02
+    )  # in bfloat16
     objective.export(tmp_path / "again")
     copy = CanvasPipeline.from_pretrained(tmp_path / "again")
     assert torch.equal(copy.embed(["episode 1"]), expected[:1])
@@ -179,7 +184,7 @@ def test_captions_that_are_cut_off_are_told_in_one_line(config, pretrained, tmp_
         caplog.clear()
     objective = CanvasObjective(dataclasses.replace(config, text_length=8), seed=0)
     objective.prepare()
-    objective._text(["episode 1"])
+    objective.denoiser.text(["episode 1"])
     (line,) = (record.getMessage() for record in caplog.records if "cut off" in record.getMessage())
     assert "4 of 4 captions have more than the 8 tokens" in line and line.endswith('this is cut off: "0"')
 
@@ -195,11 +200,11 @@ def test_a_step_has_one_bucket_on_all_ranks_and_however_it_is_shared_out(config,
     config.frames, config.clips, config.batch = [5, 9], None, 1
     objective = CanvasObjective(config, seed=3)
     objective.prepare()
-    assert [str(bucket) for bucket in objective.train_clips.buckets] == ["16x32x5", "16x32x9"]
-    shapes = [{objective.batch(step, part, 4, 0.0)["latent"].shape for part in range(4)} for step in range(20)]
+    assert [str(bucket) for bucket in objective.canvases.train_clips.buckets] == ["16x32x5", "16x32x9"]
+    shapes = [{objective.batch(step, part, 4, 0.0).latent.shape for part in range(4)} for step in range(20)]
     assert all(len(shape) == 1 for shape in shapes) and len(set.union(*shapes)) == 2
     assert np.isfinite(objective.validate(0, 1)["loss"])
-    pipe = objective._pipeline()
+    pipe = objective.pipeline()
     assert (pipe.config.default_height, pipe.config.default_width) == (16, 32)
 
 
@@ -209,7 +214,7 @@ def test_a_step_has_one_bucket_on_all_ranks_and_however_it_is_shared_out(config,
         ({"codec": None}, "give one of the two"),
         ({"codec": "nowhere"}, "objective.codec=nowhere"),
         ({"frames": 8}, "nearest: 5, 9"),
-        ({"conditions": PlanConfig(clip_frames=[5, 6])}, "clip_frames: frames=6 is not 1 .* nearest: 5, 9"),
+        ({"conditions": ConditionsConfig(clip_frames=[5, 6])}, "clip_frames: frames=6 is not 1 .* nearest: 5, 9"),
         ({"attention": "flush"}, "objective.attention=flush cannot run here"),
     ],
 )
@@ -219,11 +224,11 @@ def test_what_does_not_fit_is_refused(config, change, words):
 
 
 def test_only_text_needs_no_pixels(config):
-    config.conditions = PlanConfig(frames=0, patches=0, region=0, clip=0, text=1)
+    config.conditions = ConditionsConfig(frames=0, patches=0, region=0, clip=0, text=1)
     objective = CanvasObjective(config, seed=3)
     objective.prepare()
     batch = objective.batch(0, 0, 1, 0.0)
-    assert "pixels" not in batch and objective(batch)[0].shape == (2,)
+    assert not batch.given.conditions(objective.denoiser.codec) and objective(batch)[0].shape == (2,)
 
 
 def test_blocks_are_compiled_when_asked_where_there_is_a_compiler(config, monkeypatch):

@@ -37,26 +37,26 @@ def objective(config):
 
 
 def test_images_come_first_then_both(objective):
-    lengths = [objective.batch(index, 0, 1, 0.1)["video"].shape[2] for index in range(20)]
+    lengths = [objective.batch(index, 0, 1, 0.1).video.shape[2] for index in range(20)]
     assert set(lengths) == {1}
-    shapes = {tuple(objective.batch(index, 0, 1, 0.9)["video"].shape) for index in range(20)}
+    shapes = {tuple(objective.batch(index, 0, 1, 0.9).video.shape) for index in range(20)}
     assert shapes == {(2, 3, 1, 16, 16), (1, 3, 5, 16, 16)}
 
 
 def test_batches_differ_by_rank_in_content_alone(objective):
     for index in range(10):
-        first, second = (objective.batch(index, rank, 2, 0.9)["video"] for rank in (0, 1))
+        first, second = (objective.batch(index, rank, 2, 0.9).video for rank in (0, 1))
         assert first.shape == second.shape
         assert not torch.equal(first, second)
-        assert torch.equal(first, objective.batch(index, 0, 2, 0.9)["video"])
+        assert torch.equal(first, objective.batch(index, 0, 2, 0.9).video)
 
 
 @pytest.mark.parametrize(("mode", "frames"), [("image", 1), ("video", 5)])
 def test_loss_is_per_sample_and_reaches_the_weights(objective, mode, frames):
     batches = (objective.batch(index, 0, 1, 1.0) for index in range(20))
-    batch = next(batch for batch in batches if batch["video"].shape[2] == frames)
+    batch = next(batch for batch in batches if batch.video.shape[2] == frames)
     loss, metrics = objective(batch)
-    assert loss.shape == batch["video"].shape[:1]
+    assert loss.shape == batch.video.shape[:1]
     assert set(metrics) == {f"psnr/{mode}", f"kl/{mode}"}
     loss.mean().backward()
     assert objective.vae.encoder.conv_in.weight.grad.abs().sum() > 0
@@ -105,7 +105,7 @@ def test_batches_come_from_all_data_sets_and_each_is_validated(config, tmp_path)
     config.more_data = [frame_cache(tmp_path / "dark", top=20)]
     objective = CodecObjective(config, seed=3)
     objective.prepare()
-    brightest = [objective.batch(index, 0, 1, 0.9)["video"].max().item() for index in range(40)]
+    brightest = [objective.batch(index, 0, 1, 0.9).video.max().item() for index in range(40)]
     assert 8 < sum(value < 20 for value in brightest) < 32
     assert set(objective.validate(0, 1)) == {"psnr/video", "psnr/image", "psnr/video/dark", "psnr/image/dark"}
 

@@ -19,10 +19,10 @@ from vgen.data.buckets import Bucket
 from vgen.errors import InputError
 from vgen.media.writing import write_video
 from vgen.train.config import load_config
-from vgen.train.dry_run import activations, make_plan, model_states, offload_of, parameters, report
+from vgen.train.dry_run import activations, dry_run, model_states, offload_of, parameters, report
 from vgen.train.loop import train
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
-from vgen.train.objectives.outline import Outline, canvas_outline
+from vgen.train.objectives.outline import Outline
 
 WAN_14B = {"num_attention_heads": 40, "attention_head_dim": 128, "num_layers": 40, "ffn_dim": 13824}
 
@@ -126,19 +126,19 @@ def data(tmp_path, videos):
 def test_a_plan_agrees_with_the_run_that_it_plans(wan, videos, tmp_path):
     path = recipe(tmp_path, pretrained=str(wan), data=data(tmp_path, videos), frames=[5, 13], batch=2)
     config = load_config(path, [f"objective.latents={tmp_path / 'cache'}", "objective.latent_workers=1"])
-    plan = make_plan(config, 4)
+    plan = dry_run(config, 4)
     assert [(line.bucket, line.clips) for line in plan.buckets] == [(Bucket(32, 64, 13), 5), (Bucket(64, 32, 13), 1)]
     assert plan.clips_per_step == 2 * 2 * 4 and plan.steps_per_epoch == 6 / 16
     assert plan.drops == {"too short for 5 frames": 1, "smaller than its size 32x64": 1} and plan.videos == 9
 
     objective = CanvasObjective(config.objective, 0)
     objective.prepare()
-    assert objective.train_clips.buckets == [line.bucket for line in plan.buckets]
-    assert objective.train_clips.counts == [line.clips for line in plan.buckets]
-    assert plan.outline.parts.keys() == {"transformer", "codec"}
+    assert objective.canvases.train_clips.buckets == [line.bucket for line in plan.buckets]
+    assert objective.canvases.train_clips.counts == [line.clips for line in plan.buckets]
+    assert plan.outline.parts.keys() == {"transformer", "vae"}
     assert parameters(plan.outline.parts["transformer"]) == parameters(objective.transformer)
-    assert parameters(plan.outline.parts["codec"]) == parameters(objective.vae)
-    latent = objective.batch(0, 0, 1, 0.0)["latent"]
+    assert parameters(plan.outline.parts["vae"]) == parameters(objective.vae)
+    latent = objective.batch(0, 0, 1, 0.0).latent
     line = next(line for line in plan.buckets if line.bucket.size == tuple(8 * side for side in latent.shape[-2:]))
     assert line.tokens.target == math.prod(latent.shape[2:]) // 4
     text = "\n".join(report(plan, config))
@@ -147,7 +147,7 @@ def test_a_plan_agrees_with_the_run_that_it_plans(wan, videos, tmp_path):
 
 def test_a_lora_trains_little_and_a_missing_data_set_is_no_stop(wan, tmp_path):
     absent = data(tmp_path, tmp_path / "absent")
-    plan = make_plan(load_config(recipe(tmp_path, pretrained=str(wan), data=absent, lora={"rank": 2})), 1)
+    plan = dry_run(load_config(recipe(tmp_path, pretrained=str(wan), data=absent, lora={"rank": 2})), 1)
     trained, frozen = parameters(plan.outline.parts["transformer"])
     assert 0 < trained < frozen and "is no folder" in plan.problem
     assert [line.bucket.size for line in plan.buckets] == [(32, 64), (64, 32)]
@@ -157,7 +157,9 @@ def test_wan_14b_is_planned_without_its_weights(wan, tmp_path):
     settings = json.loads((wan / "transformer" / "config.json").read_text())
     settings |= WAN_14B | {"in_channels": 16, "out_channels": 16, "text_dim": 4096, "freq_dim": 256}
     (wan / "transformer" / "config.json").write_text(json.dumps(settings))
-    outline = canvas_outline(CanvasConfig(pretrained=str(wan), frames=77, activation_checkpointing=True, batch=1))
+    with torch.device("meta"):
+        settings = CanvasConfig(pretrained=str(wan), frames=77, activation_checkpointing=True, batch=1)
+        outline = CanvasObjective(settings, 0).outline()
     trained, _ = parameters(outline.parts["transformer"])
     assert trained == pytest.approx(14.29e9, rel=1e-3)
     assert all(p.is_meta for part in outline.parts.values() for p in part.parameters())
@@ -175,7 +177,7 @@ def test_offload_is_read_from_the_deepspeed_json(tmp_path, wan):
     Path(config.deepspeed).write_text(json.dumps({"zero_optimization": zero | {"offload_param": {"device": "cpu"}}}))
     assert offload_of(config) == "all"
     with pytest.raises(InputError, match=r"gpus=3 is not a multiple of sequence_parallel_size=2; nearest: 4"):
-        make_plan(load_config(recipe(tmp_path, pretrained=str(wan)), ["sequence_parallel_size=2"]), 3)
+        dry_run(load_config(recipe(tmp_path, pretrained=str(wan)), ["sequence_parallel_size=2"]), 3)
 
 
 def command(monkeypatch, path, *arguments):

@@ -14,12 +14,13 @@ from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.train.config import load_config
-from vgen.train.dry_run import make_plan, parameters, report
+from vgen.train.dry_run import dry_run, parameters, report
 from vgen.train.export import export
 from vgen.train.loop import train
-from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, even_times
+from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
+from vgen.train.objectives.denoiser import even_times
 from vgen.train.objectives.ego import EgoConfig, EgoObjective, moving_weight
-from vgen.train.objectives.ego_data import EgoBodyConfig, Question
+from vgen.train.objectives.ego_data import EgoBodyConfig, FrameChoice
 from vgen.trajectory.statistics import Statistics
 
 T = 14  # frames of an episode
@@ -73,79 +74,81 @@ def prepared(config):
 IDENTITY = Statistics("position4", "absolute", "mean_std", np.zeros(4), np.ones(4))
 
 
-def ask(objective, start, question, form="absolute"):
+def ask(objective, start, choice, form="absolute"):
     """The batch of one clip that starts at a frame of the first episode, its actions not normalised."""
     body = objective.bodies[0]
-    body.encode([body.clips.number(0, start)], objective.codec_folder, objective.config.latents, 1, None, 1, 0)
-    return body.batch(0, [0], question, dataclasses.replace(IDENTITY, form=form))
+    body.encode([body.clips.number(0, start)], objective.denoiser.codec_folder, objective.config.latents, 1, None, 1, 0)
+    return body.batch(0, [0], choice, dataclasses.replace(IDENTITY, form=form))
 
 
 @pytest.mark.parametrize("start", [0, 3, 5])
 def test_actions_arrive_with_the_frames_that_they_lead_to(objective, start):
-    batch = ask(objective, start, Question(2, 4, 2, None))
-    (rows,), (arrivals,) = batch["actions"], batch["arrivals"]
-    assert arrivals.tolist() == list(range(-16, 9)) and batch["valid"].all()
+    batch = ask(objective, start, FrameChoice(2, 4, 2, None))
+    (rows,), (arrivals,) = batch.actions.values, batch.actions.arrivals
+    assert arrivals.tolist() == list(range(-16, 9)) and batch.actions.valid.all()
     assert rows[:, 0].tolist() == [max(0, start + arrival) for arrival in arrivals]  # stands still before it begins
 
 
 def test_steps_arrive_with_the_frames_that_they_lead_to(config):
     config.bodies[0].form = "delta"
-    batch = ask(prepared(config), 3, Question(1, 4, 1, None), "delta")
-    assert batch["arrivals"][0].tolist() == list(range(-15, 9))
-    assert batch["actions"][0, :, 0].tolist() == [float(arrival > -3) for arrival in batch["arrivals"][0]]
+    batch = ask(prepared(config), 3, FrameChoice(1, 4, 1, None), "delta")
+    assert batch.actions.arrivals[0].tolist() == list(range(-15, 9))
+    assert batch.actions.values[0, :, 0].tolist() == [float(arrival > -3) for arrival in batch.actions.arrivals[0]]
 
 
 def test_known_frames_lie_before_the_clip_and_targets_in_it(objective):
-    batch = ask(objective, 5, Question(3, 4, 2, 8))
-    assert batch["frames"].tolist() == [[0, -4, -8, 8]] and batch["t"].tolist() == [[1.0, 2.0]]
-    shown = batch["pixels"][0, :, 0, 0, 0].float() / 15
+    batch = ask(objective, 5, FrameChoice(3, 4, 2, 8))
+    assert batch.frames.tolist() == [[0, -4, -8, 8]] and batch.chunks.t.tolist() == [[1.0, 2.0]]
+    shown = batch.known[0, :, 0, 0, 0].float() / 15
     torch.testing.assert_close(shown, torch.tensor([1.0, 0, 13]), atol=0.3, rtol=0)
     clip = to_unit(torch.from_numpy(objective.bodies[0].clips.pixels(5))).permute(3, 0, 1, 2)
-    whole = objective.codec.encode_video(clip[None])
-    torch.testing.assert_close(batch["latent"].float(), whole[:, :, 1:], atol=2e-2, rtol=0)  # kept in half precision
-    seen, goal = objective._conditions(batch)
+    whole = objective.denoiser.codec.encode_video(clip[None])
+    torch.testing.assert_close(
+        batch.chunks.latent.float(), whole[:, :, 1:], atol=2e-2, rtol=0
+    )  # kept in half precision
+    seen, goal = objective.conditions(batch)
     assert seen.t.tolist() == [[0, -1, -2]] and goal.t.tolist() == [[2]] and not seen.time.any()
-    alone = objective.codec.encode_image(clip[None, :, 0])
+    alone = objective.denoiser.codec.encode_image(clip[None, :, 0])
     torch.testing.assert_close(seen.latent[:, :, :1], alone, atol=2e-2, rtol=0)
 
 
 def test_what_was_seen_is_noised_by_as_much_as_the_model_is_told_and_a_goal_is_not(objective):
-    batch = ask(objective, 5, Question(2, 4, 2, 8))
-    seen, goal = objective._conditions(batch)
-    noisy, same = objective._conditions(batch | {"noise": torch.tensor([0.2])})
+    batch = ask(objective, 5, FrameChoice(2, 4, 2, 8))
+    seen, goal = objective.conditions(batch)
+    noisy, same = objective.conditions(dataclasses.replace(batch, noise=torch.tensor([0.2])))
     assert torch.equal(same.latent, goal.latent) and not same.time.any()
     torch.testing.assert_close(noisy.time, torch.tensor([0.2]))
     noise = (noisy.latent - 0.8 * seen.latent) / 0.2
     assert noise.std().item() == pytest.approx(1, abs=0.2) and noise.mean().item() == pytest.approx(0, abs=0.2)
-    assert torch.equal(objective._conditions(batch | {"noise": torch.zeros(1)})[0].latent, seen.latent)
+    assert torch.equal(objective.conditions(dataclasses.replace(batch, noise=torch.zeros(1)))[0].latent, seen.latent)
 
 
 def test_an_anchor_is_given_beside_the_history_and_stays_clean(config):
     config.anchor, config.anchor_reach, config.history, config.goal = 1.0, 20, 2, 1.0
     objective = prepared(config)
-    asked = [objective._question(np.random.default_rng(seed)) for seed in range(60)]
-    assert all(-20 <= question.anchor <= -question.spacing * question.history for question in asked)
-    assert min(question.anchor for question in asked) < -15 and objective.ego.config.anchor
-    batch = ask(objective, 5, Question(2, 4, 2, 8, -5)) | {"noise": torch.tensor([0.2])}
-    assert batch["frames"].tolist() == [[0, -4, -5, 8]] and batch["history"] == 2
-    history, given = objective._conditions(batch)
+    asked = [objective.choose_frames(np.random.default_rng(seed)) for seed in range(60)]
+    assert all(-20 <= choice.anchor <= -choice.spacing * choice.history for choice in asked)
+    assert min(choice.anchor for choice in asked) < -15 and objective.ego.config.anchor
+    batch = dataclasses.replace(ask(objective, 5, FrameChoice(2, 4, 2, 8, -5)), noise=torch.tensor([0.2]))
+    assert batch.frames.tolist() == [[0, -4, -5, 8]] and batch.history == 2
+    history, given = objective.conditions(batch)
     assert history.t.tolist() == [[0, -1]] and given.t.tolist() == [[-1.25, 2]]
     assert history.time.all() and not given.time.any()
     first = to_unit(torch.from_numpy(objective.bodies[0].clips.pixels(0, [0]))).permute(0, 3, 1, 2)
-    torch.testing.assert_close(given.latent[:, :, :1], objective.codec.encode_image(first), atol=2e-2, rtol=0)
+    torch.testing.assert_close(given.latent[:, :, :1], objective.denoiser.codec.encode_image(first), atol=2e-2, rtol=0)
 
 
 def test_noise_of_what_was_seen_stays_below_its_share(objective):
-    noise = torch.cat([objective.batch(step, 0, 1, 0.0)["ego"]["noise"] for step in range(20)])
+    noise = torch.cat([objective.batch(step, 0, 1, 0.0).ego.noise for step in range(20)])
     assert len(noise) == 60 and 0 <= noise.min() < 0.05 and 0.15 < noise.max() <= 0.2
 
 
 def test_a_single_frame_is_the_next_one_encoded_alone(objective):
-    batch = ask(objective, 5, Question(2, 1, 0, None))
-    assert batch["frames"].tolist() == [[0, -1]] and batch["latent"].shape[2] == 0
-    asked = objective._with_target(batch)
+    batch = ask(objective, 5, FrameChoice(2, 1, 0, None))
+    assert batch.frames.tolist() == [[0, -1]] and batch.chunks.latent.shape[2] == 0
+    asked = batch.target(objective.denoiser.codec)
     image = to_unit(torch.from_numpy(objective.bodies[0].clips.pixels(5, [1]))).permute(0, 3, 1, 2)
-    assert torch.equal(asked["latent"], objective.codec.encode_image(image)) and asked["t"].tolist() == [[0.25]]
+    assert torch.equal(asked.latent, objective.denoiser.codec.encode_image(image)) and asked.t.tolist() == [[0.25]]
 
 
 def test_what_moves_weighs_more_and_the_mean_stays():
@@ -163,17 +166,17 @@ def test_what_moves_weighs_more_and_the_mean_stays():
 def test_whole_clips_are_asked_for_as_often_as_the_config_says(config):
     config.whole, config.single = 1.0, 0.0
     objective = prepared(config)
-    assert {objective.batch(step, 0, 1, 0.0)["ego"]["t"].shape[1] for step in range(8)} == {2}
+    assert {objective.batch(step, 0, 1, 0.0).ego.chunks.t.shape[1] for step in range(8)} == {2}
 
 
 def test_one_question_for_all_ranks_and_the_same_again(objective):
     kinds = set()
     for step in range(24):
-        first, again, other = (objective.batch(step, part, 2, 0.0)["ego"] for part in (0, 0, 1))
-        assert first["frames"].tolist() == again["frames"].tolist() and first["t"].equal(other["t"])
-        assert torch.equal(first["pixels"], again["pixels"]) and torch.equal(first["drop"], again["drop"])
-        assert len(first["text"]) == 3
-        kinds.add((first["t"].shape[1], first["frames"].shape[1]))
+        first, again, other = (objective.batch(step, part, 2, 0.0).ego for part in (0, 0, 1))
+        assert first.frames.tolist() == again.frames.tolist() and first.chunks.t.equal(other.chunks.t)
+        assert torch.equal(first.known, again.known) and torch.equal(first.drop, again.drop)
+        assert len(first.text) == 3
+        kinds.add((first.chunks.t.shape[1], first.frames.shape[1]))
     assert {chunks for chunks, _ in kinds} == {0, 1, 2} and {known for _, known in kinds} >= {1, 2, 3, 4}
 
 
@@ -183,7 +186,7 @@ def test_an_untrained_front_end_leaves_the_canvas_as_it_was(config, objective):
     canvas.prepare()
     batch = objective.batch(4, 0, 1, 0.0)
     torch.manual_seed(0)
-    alone, _ = canvas(batch["canvas"])
+    alone, _ = canvas(batch.canvas)
     torch.manual_seed(0)
     both, metrics = objective(batch)
     assert torch.equal(both[:2], alone) and len(both) == 5
@@ -194,7 +197,7 @@ def test_the_loss_teaches_backbone_and_front_end(objective):
     with torch.no_grad():
         for parameter in objective.ego.injections.parameters():
             parameter.normal_(std=0.1)
-    step = next(n for n in range(20) if not objective.batch(n, 0, 1, 0.0)["ego"]["drop"].all())
+    step = next(n for n in range(20) if not objective.batch(n, 0, 1, 0.0).ego.drop.all())
     objective(objective.batch(step, 0, 1, 0.0))[0].mean().backward()
     for part in (objective.transformer.blocks, objective.ego.injections, objective.ego.fuse.projections):
         assert any(p.grad is not None and p.grad.abs().max() > 0 for p in part.parameters())
@@ -214,7 +217,7 @@ def test_held_out_losses_are_told_with_actions_and_without(objective):
 
 
 def test_the_noisier_half_is_told_apart(objective, monkeypatch):
-    monkeypatch.setattr(objective, "_fixed_loss", lambda batch, seed: even_times(len(batch["text"])))
+    monkeypatch.setattr(objective, "loss", lambda batch, target, noise: noise.time)
     batches = [len(clips) for body in objective.held_bodies for _, clips in body.encoded.shares(0, 1)]
     noisy = [time for count in batches for time in even_times(count).tolist() if time >= 0.5]
     results = objective.validate(0, 1)
@@ -278,18 +281,18 @@ def test_a_plan_agrees_with_the_run_that_it_plans(config, tmp_path):
     keys = {"steps": 2, "run": str(tmp_path / "run"), "objective": dataclasses.asdict(config)}
     OmegaConf.save(OmegaConf.create(keys), path)
     planned = load_config(path)
-    plan, objective = make_plan(planned, 1), prepared(config)
+    plan, objective = dry_run(planned, 1), prepared(config)
     assert parameters(plan.outline.parts["ego"]) == parameters(objective.ego)
     for body, real in zip(plan.bodies, objective.bodies, strict=True):
         assert [line.clips for line in body.buckets] == real.encoded.counts and body.videos == 4
     assert [body.outline.share for body in plan.bodies] == [0.25, 0.75]
     (line,) = plan.bodies[0].buckets
-    latents = objective._ask(objective.bodies[0], 0, [0], Question(4, 4, 2, 8))
-    area = latents["latent"][0, 0, 0].numel() // 4
+    batch = objective.bodies[0].batch(0, [0], FrameChoice(4, 4, 2, 8), objective.statistics["position4"])
+    area = batch.present[0, 0].numel() // 4
     assert (line.tokens.target, line.tokens.most_given) == (2 * area, 5 * area)
-    assert latents["latent"].shape[2] == 2 and latents["frames"].shape[1] == 5
+    assert batch.chunks.latent.shape[2] == 2 and batch.frames.shape[1] == 5
     planned.objective.anchor = 0.5
-    assert make_plan(planned, 1).bodies[0].buckets[0].tokens.most_given == 6 * area
+    assert dry_run(planned, 1).bodies[0].buckets[0].tokens.most_given == 6 * area
     text = "\n".join(report(plan, planned))
     assert "position4 of hands, 75% of the batches of 3, beside the canvas's: 4 episodes" in text
     assert "  16x32x9: 3 clips, 4 tokens" in text and " and 3 x " in text
@@ -302,7 +305,7 @@ def test_a_body_that_is_not_there_is_no_stop_of_a_plan(config, tmp_path):
     OmegaConf.save(
         OmegaConf.create({"steps": 2, "run": str(tmp_path / "run"), "objective": dataclasses.asdict(config)}), path
     )
-    plan = make_plan(load_config(path), 1)
+    plan = dry_run(load_config(path), 1)
     assert "absent" in plan.bodies[0].problem and plan.bodies[0].buckets[0].clips is None
     assert "position4 of absent, 100% of the batches of 3, beside the canvas's: cannot be counted" in "\n".join(
         report(plan, load_config(path))
@@ -345,8 +348,8 @@ def test_states_that_are_not_finite_are_told_left_out_or_refused(config, tmp_pat
     assert {body.clips.episode(n).name for n in body.clips.windows()} == {"episode 0", "episode 3"}
     assert "left out: episode 1 (no row of observation.state is finite)" in caplog.text
     assert "2 of 28 rows are not finite, so nothing is learned from them; the first are in episode 0" in caplog.text
-    batch = objective.bodies[0].batch(0, [0, 1], Question(1, 1, 2, None), IDENTITY)
-    assert batch["actions"].isfinite().all() and not batch["valid"].all()
+    batch = objective.bodies[0].batch(0, [0, 1], FrameChoice(1, 1, 2, None), IDENTITY)
+    assert batch.actions.values.isfinite().all() and not batch.actions.valid.all()
     save_gaps(tmp_path / "all", [slice(None)] * 4)
     data.dataset = str(tmp_path / "all")
     refused = (

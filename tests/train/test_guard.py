@@ -1,13 +1,15 @@
 import json
+from dataclasses import dataclass
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy_objective import ToyConfig, ToyObjective, same, weights
+from toy_objective import ToyBatch, ToyConfig, ToyObjective, same, weights
 
+from vgen.ego.actions import TimedActions
 from vgen.errors import RunStopped
-from vgen.train.guard import ENOUGH, clips_of, is_spike, not_finite, save_bad_batch
+from vgen.train.batch import Batch
+from vgen.train.guard import ENOUGH, is_spike, not_finite, save_bad_batch
 
 
 def test_a_spike_is_many_medians_and_needs_some_history():
@@ -46,7 +48,7 @@ def test_a_run_of_skipped_steps_stops_and_leaves_its_batch(run, tmp_path):
     ]
     for part in (0, 1):
         expected = ToyObjective(ToyConfig(), 0).batch(6, part, 2, 0.0)
-        assert torch.equal(load_file(folder / f"part-00{part}.safetensors")["x"], expected["x"])
+        assert torch.equal(load_file(folder / f"part-00{part}.safetensors")["x"], expected.x)
         about = json.loads((folder / f"part-00{part}.json").read_text())
         assert (about["step"], about["part"], about["batch"]) == (7, part, {"step": 6, "x": {"tensor": "x"}})
     # fewer go by
@@ -55,52 +57,67 @@ def test_a_run_of_skipped_steps_stops_and_leaves_its_batch(run, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_names_its_clips(run, monkeypatch, caplog):
-    plain = ToyObjective.batch
+    @dataclass(frozen=True)
+    class Named(ToyBatch):
+        clips: tuple[str, ...] = tuple(f"clip {number}" for number in range(4))
 
-    def named(self, *place):
-        return plain(self, *place) | {"clips": [f"clip {number}" for number in range(4)]}
+    plain = ToyObjective.batch
+    monkeypatch.setattr(ToyObjective, "batch", lambda self, *place: Named(**vars(plain(self, *place))))
 
     def broken(self, x, noise):
         loss = (self.head(self.blocks[1](self.blocks[0](x))) - noise).square().mean(1)
         return loss * torch.tensor([1.0, float("nan"), 1.0, float("inf")])[: len(x)]
 
-    monkeypatch.setattr(ToyObjective, "batch", named)
     monkeypatch.setattr(ToyObjective, "error", broken)
     with pytest.raises(RunStopped, match=r"loss is not finite of clip 1, clip 3\)"):
         run(max_skipped=1)
     assert "step 1 skipped: its gradient's norm is nan; the loss is not finite of clip 1, clip 3" in caplog.text
 
 
+@dataclass(frozen=True)
+class Clips(Batch):
+    clips: list[str]
+    latent: torch.Tensor | None = None
+    text: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Pair(Batch):
+    canvas: Clips
+    ego: Clips
+    step: int = 3
+
+
 def test_clips_of_nested_batches_are_told_apart():
-    batch = {"canvas": {"clips": ["a", "b"]}, "ego": {"clips": ["c"], "layout": "x"}, "step": 3}
-    assert clips_of(batch) == ["a", "b", "c"]
+    batch = Pair(Clips(["a", "b"]), Clips(["c"]))
+    assert batch.names() == ["a", "b", "c"]
     assert not_finite(batch, torch.tensor([0.0, 1.0, float("nan")])) == ["c"]
     assert not_finite(batch, torch.tensor(float("inf"))) == ["a", "b", "c"]
-    assert not_finite({"x": torch.ones(1)}, torch.tensor([float("nan")])) == []
+    assert not_finite(ToyBatch(torch.ones(1), 0), torch.tensor([float("nan")])) == []
+
+
+def test_a_batch_goes_to_a_device_with_all_that_it_holds():
+    actions = TimedActions(torch.zeros(1, 2, 3), torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool))
+    batch = Pair(Clips(["a"], torch.ones(2)), Clips(["b"], actions, ["push"])).to("meta")
+    assert batch.canvas.latent.is_meta and batch.ego.latent.arrivals.is_meta and batch.ego.latent.valid.is_meta
+    assert (batch.ego.text, batch.names(), batch.step) == (["push"], ["a", "b"], 3)
 
 
 def test_a_nested_batch_is_saved_whole(tmp_path):
     shared = torch.arange(6.0).view(2, 3)
-    batch = {
-        "canvas": {"latent": shared, "text": ["", "a"], "as_clip": None},
-        "ego": {"latent": shared.T, "list": [shared[0], {"deep": np.arange(3)}, "word"], "drop": torch.tensor([True])},
-        "names": np.array(["one", "two"]),
-    }
+    actions = TimedActions(torch.rand(1, 2, 3), torch.rand(1, 2), torch.ones(1, 2, dtype=torch.bool))
+    batch = Pair(Clips(["a"], shared, ["", "word"]), Clips(["b"], actions))
     save_bad_batch(tmp_path, {3: batch}, {"step": 7})
     tensors = load_file(tmp_path / "part-003.safetensors")
     about = json.loads((tmp_path / "part-003.json").read_text())
 
     def restored(value):
-        if isinstance(value, dict):
-            whole = {key: restored(item) for key, item in value.items()}
-            return tensors[value["tensor"]] if value.keys() == {"tensor"} else whole
-        return [restored(item) for item in value] if isinstance(value, list) else value
+        if not isinstance(value, dict):
+            return value
+        return tensors[value["tensor"]] if value.keys() == {"tensor"} else {k: restored(v) for k, v in value.items()}
 
     back = restored(about["batch"])
-    assert back["canvas"]["text"] == ["", "a"]
-    assert back["canvas"]["as_clip"] is None
-    assert torch.equal(back["ego"]["latent"], shared.T)
-    assert torch.equal(back["ego"]["list"][1]["deep"], torch.arange(3))
-    assert back["ego"]["list"][2] == "word"
-    assert back["names"] == ["one", "two"]
-    assert set(tensors) == {"canvas/latent", "ego/latent", "ego/list/0", "ego/list/1/deep", "ego/drop"}
+    assert back["canvas"]["text"] == ["", "word"] and back["ego"]["clips"] == ["b"] and back["step"] == 3
+    assert torch.equal(back["canvas"]["latent"], shared) and back["ego"]["text"] is None
+    assert all(torch.equal(back["ego"]["latent"][name], value) for name, value in vars(actions).items())
+    assert set(tensors) == {"canvas/latent", *(f"ego/latent/{name}" for name in vars(actions))}

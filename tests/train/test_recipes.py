@@ -17,7 +17,7 @@ from vgen.errors import InputError
 from vgen.media.writing import write_video
 from vgen.train.config import load_config
 from vgen.train.loop import train
-from vgen.train.objectives.plans import Plan, draw_given, draw_plan
+from vgen.train.objectives.conditions import ConditionDraw, draw_conditions, draw_given
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(path for path in ROOT.glob("configs/train/*.yaml") if path.name != "wan_base.yaml")
@@ -44,8 +44,8 @@ def test_wan_is_trained_as_in_the_paper(path):
     assert (config.optimizer.name, config.optimizer.weight_decay) == ("adamw", 0.0)
     assert config.optimizer.lr == (1e-4 if objective.lora.rank else 5e-5)
     rng = np.random.default_rng(0)
-    assert {draw_plan(objective.conditions, 77, rng) for _ in range(50)} == {Plan("patches", 20)}
-    places, masks = draw_given(Plan("patches", 20), objective.conditions, 77, (48, 84), rng)
+    assert {draw_conditions(objective.conditions, 77, rng) for _ in range(50)} == {ConditionDraw("patches", 20)}
+    places, masks = draw_given(ConditionDraw("patches", 20), objective.conditions, 77, (48, 84), rng)
     assert len(set(places)) == 20 and all(0.03 < mask.mean() <= 1 for mask in masks)
 
 

@@ -114,7 +114,11 @@ def two(config, root):
 
 def ask(objective, numbers, question, mute=False):
     body = objective.bodies[0]
-    return objective._ask(body, body.trained, numbers, question, mute)
+    return body.trained.batch(numbers, objective.choose_window(question), mute)
+
+
+def tensors(batch):
+    return [value for value in vars(batch).values() if torch.is_tensor(value)]
 
 
 def batch_of(objective, question, number):
@@ -124,7 +128,7 @@ def batch_of(objective, question, number):
 @pytest.mark.parametrize("present", [0, 1, 5, 9])
 def test_a_policy_is_told_of_the_past_and_asked_for_what_follows(objective, root, present):
     batch = batch_of(objective, "policy", 10 + present)  # of the second trained episode: each has 10 windows
-    assert batch["next"].shape[1] == 4
+    assert batch.next.shape[1] == 4
     place = [0, 2, 3, 5][1]  # two of six episodes are held out, evenly spread: 1 and 4
     dataset = LeRobotDataset(root / "hands")
     state = dataset.episode(place).columns["observation.state"]
@@ -136,49 +140,51 @@ def test_a_policy_is_told_of_the_past_and_asked_for_what_follows(objective, root
         for i, time in enumerate(times):
             step = present + time - 1  # leads from frame present + time - 1 to the next one
             there = 0 <= step < T - 1
-            assert batch[f"{name}_valid"][0, i].item() == (there or name == "next")  # which after the end is to rest
+            assert getattr(batch, f"{name}_valid")[0, i].item() == (
+                there or name == "next"
+            )  # which after the end is to rest
             if there or name == "next":
-                assert np.allclose(batch[name][0, i], moves[step] if there else rest, atol=1e-5)
+                assert np.allclose(getattr(batch, name)[0, i], moves[step] if there else rest, atol=1e-5)
     codec = WanCodec(AutoencoderKLWan.from_pretrained(root / "vae").eval())
     frames = dataset.frames(place, "main")
     for i, time in enumerate([-1, 0]):
-        assert batch["frames_valid"][0, i].item() == (present + time >= 0)
+        assert batch.frames_valid[0, i].item() == (present + time >= 0)
         picture = to_unit(torch.from_numpy(frames[max(0, present + time)]).permute(2, 0, 1)[None])
         with torch.autocast("cpu", torch.bfloat16):  # as the cache does
             seen = codec.encode_image(picture)[0, :, 0]
-        assert torch.allclose(batch["latents"][0, i].float(), seen, atol=0.02)
-    assert batch["prompt"] == batch["text"] == [dataset.episode(place).task]
+        assert torch.allclose(batch.frames[0, i].float(), seen, atol=0.02)
+    assert batch.prompt == batch.text == [dataset.episode(place).task]
 
 
 def test_inverse_dynamics_sees_the_frames_and_is_told_of_no_action(objective):
     batch = batch_of(objective, "inverse_dynamics", 7)
-    assert batch["frame_times"].tolist() == [0, 1, 2, 3, 4]
-    assert batch["frames_valid"].tolist() == [[True, True, True, True, False]]
-    assert batch["past"].shape == (1, 0, 4)
-    assert batch["next_valid"].tolist() == [[True, True, True]]
-    assert torch.equal(batch["latents"][0, 3], batch["latents"][0, 4])  # the last frame stands in
+    assert batch.frame_times.tolist() == [0, 1, 2, 3, 4]
+    assert batch.frames_valid.tolist() == [[True, True, True, True, False]]
+    assert batch.past.shape == (1, 0, 4)
+    assert batch.next_valid.tolist() == [[True, True, True]]
+    assert torch.equal(batch.frames[0, 3], batch.frames[0, 4])  # the last frame stands in
 
 
 def test_batches_are_repeatable_and_ask_one_question_on_every_rank(objective):
     questions, mute = set(), set()
     for step in range(20):
         first, again, other = (objective.batch(step, rank, 2, 0.0) for rank in (0, 0, 1))
-        assert all(torch.equal(first[key], again[key]) for key in first if torch.is_tensor(first[key]))
-        assert first["prompt"] == again["prompt"]
-        assert first["past"].shape == other["past"].shape and not torch.equal(first["next"], other["next"])
-        questions.add(first["past"].shape[1])
-        assert first["prompt"] in ([""] * 4, first["text"])
-        mute.add(first["prompt"][0] == "")
+        assert all(torch.equal(*pair) for pair in zip(tensors(first), tensors(again), strict=True))
+        assert first.prompt == again.prompt
+        assert first.past.shape == other.past.shape and not torch.equal(first.next, other.next)
+        questions.add(first.past.shape[1])
+        assert first.prompt in ([""] * 4, first.text)
+        mute.add(first.prompt[0] == "")
     assert (questions, mute) == ({0, 3}, {True, False})
 
 
 def test_bodies_take_turns_each_with_its_own_layout_rate_and_statistics(two):
     seen = [two.batch(step, rank, 2, 0.0) for step in range(60) for rank in (0, 1)]
-    names = [batch["layout"] for batch in seen]
+    names = [batch.layout for batch in seen]
     assert names[::2] == names[1::2] and 0.5 < np.mean([name == "pose7" for name in names]) < 0.85  # 2 of 3
     widths = {"position4": 4, "pose7": 10}  # as the network reads them
     for batch in seen[:20]:
-        assert batch["next"].shape[-1] == batch["past"].shape[-1] == widths[batch["layout"]]
+        assert batch.next.shape[-1] == batch.past.shape[-1] == widths[batch.layout]
         loss, _ = two(batch)
         assert loss.shape == (4,) and loss.isfinite().all()
     assert two.model.config.layouts == widths and two.model.config.rates == {"position4": 10, "pose7": 10}
@@ -197,9 +203,9 @@ def test_inverse_dynamics_may_look_less_far_than_a_policy(config):
     objective = StateObjective(config, seed=3)
     objective.prepare()
     assert objective.model.config.inverse_steps == 2
-    assert batch_of(objective, "inverse_dynamics", 0)["frame_times"].tolist() == [0, 1, 2]
-    assert batch_of(objective, "inverse_dynamics", 0)["next"].shape == (1, 2, 4)
-    assert batch_of(objective, "policy", 0)["next"].shape == (1, 4, 4)
+    assert batch_of(objective, "inverse_dynamics", 0).frame_times.tolist() == [0, 1, 2]
+    assert batch_of(objective, "inverse_dynamics", 0).next.shape == (1, 2, 4)
+    assert batch_of(objective, "policy", 0).next.shape == (1, 4, 4)
 
 
 def test_the_loss_is_per_sample_and_reaches_all_but_the_codec(objective):
@@ -287,7 +293,7 @@ def test_a_clip_tower_sees_pixels(config, root):
     objective = StateObjective(config, seed=3)
     objective.prepare()
     batch = ask(objective, [0, 5], "policy", True)
-    assert batch["pixels"].shape == (2, 2, 3, 16, 16) and batch["pixels"].dtype == torch.uint8
+    assert batch.frames.shape == (2, 2, 3, 16, 16) and batch.frames.dtype == torch.uint8
     loss, _ = objective(batch)
     assert loss.isfinite().all()
     assert objective.tokens(batch) == 2 * (2 * 4 + 3 + 4)

@@ -8,12 +8,10 @@ from trajectory_samples import LAYOUT_NAMES, sample, six, with_gap
 from vgen.errors import InputError
 from vgen.trajectory.convert import (
     convert,
-    frame_numbers,
     mirror_scene,
     resample,
     resample_rate,
     to_absolute,
-    to_actions,
     to_delta,
     to_relative,
 )
@@ -99,16 +97,6 @@ def test_alignment_action_k_leads_from_frame_k_to_frame_k_plus_1():
     steps = to_delta(given)
     assert np.flatnonzero(steps.values[:, 0]).tolist() == [2]
     np.testing.assert_allclose(steps.times, given.times[1:])
-    np.testing.assert_allclose(frame_numbers(to_actions(steps), 25, 10.0), [1, 2, 3, 4, 5], atol=1e-9)
-    assert frame_numbers(steps, 25, 10.0)[2] == pytest.approx(3)
-
-
-@pytest.mark.parametrize("form", ["absolute", "relative", "delta"])
-def test_every_form_gives_as_many_actions_with_the_same_arrivals(form):
-    given = sample("pose7", rows=9)
-    actions = to_actions(convert(given, form))
-    assert len(actions) == 8
-    np.testing.assert_array_equal(actions.times, given.times[1:])
 
 
 def test_a_step_is_valid_where_both_its_frames_are():
@@ -221,7 +209,6 @@ def test_columns_of_rotations_come_back():
         (lambda t: resample(t, [float("nan")]), "time nan"),
         (lambda t: resample(t, [2.2, 2.1]), "does not come after"),
         (lambda t: resample_rate(t, 0), "rate=0"),
-        (lambda t: to_actions(t.rows(0, 1)), "rows 1 to 0"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_in_one_line(call, named):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vgen.canvas.spec import Canvas
 from vgen.commands.options import (
@@ -51,7 +51,7 @@ def parser() -> Parser:
     return parser
 
 
-def read_canvas(options: dict) -> Canvas:
+def read_canvas(options: dict[str, Any]) -> Canvas:
     """The canvas of the spec, with the options over it; without a spec, of the model's own size."""
     given = {name: options[name] for name in CANVAS_OPTIONS if name in options}
     if "spec" in options:
@@ -66,7 +66,7 @@ def read_canvas(options: dict) -> Canvas:
     return canvas.add(*(read_patch(text, (canvas.height, canvas.width)) for text in options.get("patch", [])))
 
 
-def run(options: dict) -> None:
+def run(options: dict[str, Any]) -> None:
     """Makes the video that the options ask for, or that of an earlier run, and prints what came of it."""
     earlier, canvas = None, None if "from" in options else read_canvas(options)
     import torch  # late, as is all that needs it, so that a wrong spec is refused at once

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vgen.errors import InputError, Parser
 from vgen.shipped import find
@@ -96,10 +96,11 @@ def read_patch(text: str, size: tuple[int, int] | None = None) -> Patch:
     from vgen.media.patch import parse_patch
 
     patch = parse_patch(text, size=size)
-    return replace(patch, source=find(patch.source), mask=patch.mask and find(patch.mask))
+    paths = {"source": patch.source, "mask": patch.mask}
+    return replace(patch, **{name: find(path) for name, path in paths.items() if isinstance(path, str)})
 
 
-def refuse_beside_from(options: dict, what: str) -> None:
+def refuse_beside_from(options: dict[str, Any], what: str) -> None:
     """Refuses options beside `--from`, which makes an earlier run again as it was.
 
     Args:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vgen.commands.options import (
     add_model_options,
@@ -67,7 +67,7 @@ def parser() -> Parser:
     return parser
 
 
-def read_spec(options: dict) -> RolloutSpec:
+def read_spec(options: dict[str, Any]) -> RolloutSpec:
     """What the options ask."""
     if "start" not in options:
         raise InputError("--start is missing; name an image, a video or an episode as FOLDER:episode=N")
@@ -80,7 +80,7 @@ def read_spec(options: dict) -> RolloutSpec:
     return RolloutSpec(replace(start, path=find(start.path)), edits=edits, goals=goals, **given)
 
 
-def run(options: dict) -> None:
+def run(options: dict[str, Any]) -> None:
     """Does what the options ask, or what an earlier run was asked, and prints what came of it."""
     earlier, spec = None, None if "from" in options else read_spec(options)
     import torch  # late, as is all that needs it, so that wrong options are refused at once

@@ -31,6 +31,7 @@ def parser() -> Parser:
     parser.add_argument("recipe", help="a YAML file, as in configs/train")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace the recipe's")
     parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)  # given by the deepspeed launcher
+    parser.add_argument("--launch", help=argparse.SUPPRESS)  # by which launch/train_multinode.sh knows its own ranks
     ends = parser.add_mutually_exclusive_group()
     ends.add_argument("--dry-run", action="store_true", help="print the plan of the run and stop")
     ends.add_argument("--prepare", action="store_true", help="encode clips and captions, on all nodes, and stop")
@@ -46,12 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
     from vgen.train.config import load_config
+    from vgen.train.requirements import check_data, check_results
 
     config = load_config(options.recipe, options.overrides)
+    check_results(config, options.recipe)
     if options.dry_run:
         if first:
             print_plan(config, options.gpus)
         return
+    check_data(config, options.recipe)
     from vgen.train.distributed import end_rank  # late, so that a wrong recipe is refused at once
     from vgen.train.loop import train
     from vgen.train.stop import Stop
@@ -71,10 +75,10 @@ def print_plan(config: TrainConfig, gpus: int | None) -> None:
     """
     import torch
 
-    from vgen.train.dry_run import make_plan, report
+    from vgen.train.dry_run import dry_run, report
 
     ranks = int(os.environ.get("WORLD_SIZE", "0")) or torch.cuda.device_count() or 1
-    plan = make_plan(config, ranks if gpus is None else gpus)
-    for line in report(plan, config):
+    run = dry_run(config, ranks if gpus is None else gpus)
+    for line in report(run, config):
         print(line)
-    plan.check_data()
+    run.check_data()

@@ -6,8 +6,8 @@ Wan folder that any diffusers program opens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self, cast
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -17,16 +17,16 @@ from vgen.backbone.segments import Places, Segment
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.actions import TimedActions
 from vgen.ego.fusion import ActionFusion, ContextSizes
-from vgen.ego.injection import INJECTIONS, ActionVisibility, action_visibility
+from vgen.ego.injection import INJECTIONS, ActionVisibility, Injection, action_visibility
 from vgen.errors import InputError, unknown_key
 from vgen.models import EGO, PartInfo
 
 
 class EgoAdapter(ModelMixin, ConfigMixin):
-    """Lets the video feel a trajectory: `bind` gives the backbone's adapter for one call.
+    """The weights that let a video follow a trajectory; `bind` gives the backbone's adapter for one call.
 
-    Only targets feel it. What a condition shows has happened, whatever the actions; so what is remembered of it does
-    not depend on them, and a goal ahead in time tells no earlier frame of later actions.
+    Only target tokens follow it. What a condition shows has happened, whatever the actions; so what is remembered of it
+    does not depend on them, and a goal ahead in time tells no earlier frame of later actions.
 
     Args:
         layouts: number of columns of each layout as the network reads it (`Layout.network`), by name.
@@ -117,7 +117,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
 
     @property
     def info(self) -> PartInfo:
-        """What it knows of trajectories."""
+        """What the front-end knows of trajectories: layouts, rates, statistics and defaults."""
         return PartInfo.from_config(EGO, self.config)
 
     def bind(
@@ -152,15 +152,15 @@ class EgoAdapter(ModelMixin, ConfigMixin):
 
 
 class BoundActions:
-    """A `BlockAdapter` of the backbone: actions that are ready to enter."""
+    """Actions that are fused and prepared for every block: a `BlockAdapter` of the backbone."""
 
     def __init__(self, ego: EgoAdapter, actions: TimedActions) -> None:
         self.ego, self.actions = ego, actions
-        self.prepared = [injection.prepare(actions) for injection in ego.injections]
+        self.prepared = [injection.prepare(actions) for injection in cast(Iterable[Injection], ego.injections)]
         self._last: tuple[Places, Tensor, ActionVisibility] | None = None
 
     def __call__(self, block: int, tokens: Tensor, places: Places) -> Tensor:
-        """Tokens [B, L, D] after a block, to tokens of which the targets have felt the actions."""
+        """Adds to the target tokens what they read of the actions; tokens are [B, L, D], as they leave a block."""
         targets, visibility = self._visibility(places)
         if not len(targets):
             return tokens
@@ -168,7 +168,7 @@ class BoundActions:
         return tokens.index_add(1, targets, update.type_as(tokens))
 
     def _visibility(self, places: Places) -> tuple[Tensor, ActionVisibility]:
-        """Which tokens are targets and what they see: the same for all blocks of a call."""
+        """Which tokens are targets, and what they see of the actions; it is the same for all blocks of a call."""
         if self._last is None or self._last[0] is not places:
             targets = places.target.nonzero().squeeze(1)
             times = self.ego.config.temporal_stride * places.frames

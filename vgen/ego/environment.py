@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ try:
     import gymnasium
 except ImportError as error:
     raise InputError("gymnasium is not installed; run: pip install gymnasium") from error
+
+RENDER_MODES = ["rgb_array"]
 
 
 class EgoEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -35,8 +37,6 @@ class EgoEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
         InputError: frames that cannot be used, or another render mode.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
-
     def __init__(
         self,
         world: EgoWorld,
@@ -45,10 +45,9 @@ class EgoEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
         past: Array | Trajectory | None = None,
         render_mode: str | None = None,
     ) -> None:
-        modes = self.metadata["render_modes"]
-        if render_mode is not None and render_mode not in modes:
-            raise unknown_key(render_mode, modes, "the render modes")
-        self.metadata = {**self.metadata, "render_fps": world.rate}
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise unknown_key(render_mode, RENDER_MODES, "the render modes")
+        self.metadata = {"render_modes": RENDER_MODES, "render_fps": world.rate}
         self.render_mode = render_mode
         self._world, self._given = world, (as_frames(frames).copy(), text, past)
         self._latest = self._given[0][-1]

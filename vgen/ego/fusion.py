@@ -26,7 +26,7 @@ ACTION_WIDTH = 2 * (1 + 2 * ACTION_OCTAVES)  # numbers that stand for a column
 
 @dataclass(frozen=True)
 class ContextSizes:
-    """What the actions read.
+    """The sizes of what the actions read.
 
     Attributes:
         channels: of the latents.
@@ -45,8 +45,8 @@ class ActionFusion(nn.Module):
     """Actions of any known layout to fused tokens of width W.
 
     Each layout has one linear projection of its own, chosen by name; everything else is shared. What is projected is an
-    action, and how it differs from the one that led to the present: where the hand goes, as well as where it is; both
-    as they are and as waves.
+    action, and its difference from the one that led to the present: where the hand is, and where it goes. Both enter
+    as they are and as Fourier features.
 
     What is read is added, and nothing is normalised after that: what all actions have in common, such as the scene,
     would otherwise grow until it drowned what they differ in.
@@ -76,7 +76,7 @@ class ActionFusion(nn.Module):
                 nn.init.zeros_(attention.to_out.weight)
 
     def add_layout(self, name: str, columns: int) -> None:
-        """A projection for one more layout."""
+        """Adds a projection for one more layout of so many columns."""
         self.projections[name] = nn.Linear(ACTION_WIDTH * columns, self.width).to(self.null)
 
     def forward(

@@ -1,14 +1,34 @@
 """Injection: how the fused actions enter the video tokens after a block of the backbone. Which way is a choice.
 
-All are causal: a token of latent time t feels the actions whose time is at most N·t. All start at zero, so that an
-untrained front-end changes nothing, and give exactly zero to a token that sees no action. All know where in the image a
-token lies, which self-attention, whose positions are relative, tells only by the way.
+To add one, write a class and name it in `INJECTIONS`; `objective.adapter.injection=gate` then trains it, and a model
+folder that names it loads it. This one adds to each video token the mean of the actions that it sees:
+
+    class Gate(Injection):
+        def __init__(self, video_width: int, width: int, heads: int) -> None:
+            super().__init__()
+            self.out = nn.Linear(width, video_width, bias=False)
+            nn.init.zeros_(self.out.weight)  # untrained, it changes nothing
+
+        def prepare(self, actions: TimedActions) -> Tensor:
+            return self.out(actions.values)  # [B, A, D], once for all denoising steps
+
+        def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: Tensor) -> Tensor:
+            share = visibility.token_visible.type_as(prepared)  # [B, L, A]
+            return share @ prepared / share.sum(2, keepdim=True).clamp(min=1)
+
+    INJECTIONS["gate"] = Gate
+
+Three rules, which tests/ego/test_injection.py holds every entry to: an injection is causal (a token of latent time t
+feels the actions that arrive at N·t or before, `ActionVisibility` says which); it starts at zero, so that an untrained
+front-end changes nothing; and it gives exactly zero to a token that sees no action. Those here also know where in the
+image a token lies, which self-attention, whose positions are relative, hardly tells.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +46,9 @@ POSITION_WIDTH = 2 * 2 * POSITION_OCTAVES
 
 @dataclass(frozen=True)
 class ActionVisibility:
-    """What video tokens see of the actions: the same for all tokens of a latent frame.
+    """What the video tokens see of the actions, and where these tokens lie in the image.
+
+    What is seen is the same for all tokens of a latent frame.
 
     Attributes:
         frame: [L], of each video token its latent frame.
@@ -44,24 +66,33 @@ class ActionVisibility:
 
     @property
     def token_rotation(self) -> Rotation:
-        """cos and sin of the times of all video tokens."""
-        return tuple(table[:, self.frame] for table in self.rotation)
+        """The cosines and sines of the times of all video tokens."""
+        cos, sin = self.rotation
+        return cos[:, self.frame], sin[:, self.frame]
 
     @property
     def token_age(self) -> Tensor:
-        """[B, L, A], how long ago each action arrived for each video token."""
+        """For each video token, how many pixel frames ago each action arrived: [B, L, A]."""
         return self.age[:, self.frame]
 
     @property
     def token_visible(self) -> Tensor:
-        """[B, L, A] bool, which actions a video token sees."""
+        """Which actions each video token sees: bool [B, L, A]."""
         return self.visible[:, self.frame]
 
 
 def action_visibility(
     frame_times: Tensor, frame: Tensor, spot: Tensor, actions: TimedActions, head_width: int
 ) -> ActionVisibility:
-    """From the times of latent frames [B, F] in pixel frames, and of each token the frame [L] and the spot [L, 2]."""
+    """What the video tokens see of some actions.
+
+    Args:
+        frame_times: [B, F], where the latent frames lie, in pixel frames.
+        frame: [L], of each video token its latent frame.
+        spot: [L, 2], of each video token its position in the image, as `Places.spot` of the backbone.
+        actions: fused.
+        head_width: channels of an attention head.
+    """
     visible = not_later(actions.arrivals, frame_times) & actions.valid.unsqueeze(1)
     age = (frame_times.unsqueeze(2) - actions.arrivals.unsqueeze(1)).clamp(min=0).float()
     return ActionVisibility(
@@ -70,15 +101,18 @@ def action_visibility(
 
 
 class Injection(nn.Module, ABC):
-    """One module for each block of the backbone. All are made with the same three numbers: channels of the video
-    tokens, channels W of the fused actions (and of the heads together), and attention heads."""
+    """What a way of injection is: a module for each block of the backbone.
+
+    Each is made with three numbers: channels D of the video tokens, channels W of the fused actions, which are also
+    those of all attention heads together, and the number of heads.
+    """
 
     @abstractmethod
-    def prepare(self, actions: TimedActions) -> KeysValues | None:
-        """What `forward` needs of the actions, computed once for all denoising steps."""
+    def prepare(self, actions: TimedActions) -> Any:
+        """What `forward` needs of the fused actions, computed once for all denoising steps."""
 
     @abstractmethod
-    def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: KeysValues | None) -> Tensor:
+    def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: Any) -> Tensor:
         """The update of the video tokens [B, L, D], to be added to them."""
 
 
@@ -98,7 +132,7 @@ class PositionGain(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, spot: Tensor) -> Tensor:
-        """See the class."""
+        """The gains [L, W] of positions [L, POSITION_WIDTH]."""
         return 1 + self.out(functional.silu(self.hidden(spot.type_as(self.hidden.weight))))
 
 
@@ -110,7 +144,7 @@ def _read_actions(
 
 
 class CrossAttention(Injection):
-    """Each video token asks the actions it sees: the paper's way."""
+    """Cross-attention from each video token to the actions that it sees: the paper's way."""
 
     def __init__(self, video_width: int, width: int, heads: int) -> None:
         super().__init__()
@@ -131,7 +165,10 @@ class CrossAttention(Injection):
 
 
 class Modulation(Injection):
-    """A query of a token's time and spot alone pools the actions that it sees; its scale and shift come of that."""
+    """Scale and shift of each video token, from the actions that it sees.
+
+    They are pooled by an attention whose query knows the time and the position of the token alone.
+    """
 
     def __init__(self, video_width: int, width: int, heads: int) -> None:
         super().__init__()
@@ -158,21 +195,21 @@ class Modulation(Injection):
 
 
 class AdaLN(Modulation):
-    """x + norm(x)·scale + shift."""
+    """Adaptive layer norm: x becomes x + norm(x)·scale + shift."""
 
     def _scaled(self, tokens: Tensor) -> Tensor:
         return functional.layer_norm(tokens, tokens.shape[-1:])
 
 
 class FiLM(Modulation):
-    """x·(1 + scale) + shift."""
+    """Feature-wise linear modulation: x becomes x·(1 + scale) + shift."""
 
     def _scaled(self, tokens: Tensor) -> Tensor:
         return tokens
 
 
 class NoInjection(Injection):
-    """The video never hears of the actions: what the others are measured against."""
+    """No injection: the video never learns of the actions. The others are measured against it."""
 
     def __init__(self, video_width: int, width: int, heads: int) -> None:
         super().__init__()

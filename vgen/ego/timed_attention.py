@@ -19,7 +19,7 @@ SAME_TIME = 1e-6  # pixel frames: N·(τ/N) may miss τ by less
 
 
 def not_later(times: Tensor, present: Tensor) -> Tensor:
-    """Causality: what stands at `times` [B, K] is seen from `present` [B, Q] where its time is not later, [B, Q, K]."""
+    """Which of `times` [B, K] are not later than each of `present` [B, Q]: bool [B, Q, K], the causal mask."""
     return times.unsqueeze(1) <= present.unsqueeze(2) + SAME_TIME
 
 
@@ -57,7 +57,7 @@ class TimedAttention(nn.Module):
         self.to_out = nn.Linear(width, query_width, bias=False)
 
     def keys_values(self, context: Tensor, rotation: Rotation | None) -> KeysValues:
-        """Of the context [B, K, C], each [B, K, heads, head width]; without a rotation it stands at no time."""
+        """Keys and values of a context [B, K, C], each [B, K, heads, head width]; without a rotation it has no time."""
         key = self.norm_k(self._heads(self.to_k(context)))
         return key if rotation is None else rotate(key, rotation), self._heads(self.to_v(context))
 
@@ -70,7 +70,7 @@ class TimedAttention(nn.Module):
         age: Tensor | None = None,
         gain: Tensor | None = None,
     ) -> Tensor:
-        """What the queries [B, Q, D] learn, of the same shape.
+        """What the queries [B, Q, D] read of the context, of the same shape.
 
         Args:
             rotation: of the queries' times; None where the context stands at no time.
@@ -87,7 +87,8 @@ class TimedAttention(nn.Module):
         if self.slopes is not None:
             fading = self.slopes.view(-1, 1, 1) * age.unsqueeze(1).type_as(self.slopes)
             mask = torch.where(mask, -fading, -torch.inf).type_as(query)
-        update = functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value)), mask)
+        query, key, value = (each.transpose(1, 2) for each in (query, key, value))
+        update = functional.scaled_dot_product_attention(query, key, value, mask)
         update = rearrange(update, "b h q d -> b q (h d)") * sees
         return self.to_out(update if gain is None else update * gain)
 

@@ -1,7 +1,7 @@
 """Per-sample and set-level metrics, and the baselines that they are read against."""
 
 from vgen.metrics.alignment import CENTROID_WINDOW_DB, curve_centroid, curve_peak, least_squares_slope
-from vgen.metrics.base import Average, SampleMetric, SetMetric
+from vgen.metrics.base import SampleMean, SampleMetric, SetMetric
 from vgen.metrics.baselines import copy_nearest, extend_edges, linear_blend
 from vgen.metrics.boxes import box_iou
 from vgen.metrics.pixels import MOVING_THRESHOLD, PSNR_CAP, moving_pixels, moving_psnr, psnr, psnr_curve, ssim
@@ -10,7 +10,7 @@ __all__ = [
     "CENTROID_WINDOW_DB",
     "MOVING_THRESHOLD",
     "PSNR_CAP",
-    "Average",
+    "SampleMean",
     "SampleMetric",
     "SetMetric",
     "box_iou",

@@ -31,7 +31,7 @@ class SetMetric(Protocol):
         """The value over everything seen so far; nan before the first update."""
 
 
-class Average:
+class SampleMean:
     """A `SetMetric`: the mean of a `SampleMetric` over a set, without the samples for which it is not defined (nan)."""
 
     def __init__(self, metric: SampleMetric) -> None:

@@ -101,7 +101,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
             of the wrong type, or two choices do not go together.
     """
     try:
-        given = OmegaConf.merge(_read(Path(find(path))), OmegaConf.from_dotlist(list(overrides)))
+        given = OmegaConf.merge(read_recipe(find(path)), OmegaConf.from_dotlist(list(overrides)))
         name = OmegaConf.select(given, "objective.name")
     except (OSError, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the recipe {path}: {_one_line(error)}") from error
@@ -117,8 +117,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     return config
 
 
-def _read(path: Path) -> DictConfig:
-    """A YAML file over those that it is based on."""
+def read_recipe(path: str | Path) -> DictConfig:
+    """The keys of a recipe over those that it is based on, unchecked.
+
+    Raises:
+        InputError: a file holds no mapping, or names no file as its base.
+        OSError, YAMLError: a file cannot be read.
+    """
+    path = Path(path)
     try:
         given = OmegaConf.load(path)
     except AssertionError:  # of a text that is a number, say
@@ -130,7 +136,7 @@ def _read(path: Path) -> DictConfig:
         return given
     if not isinstance(base, str):
         raise InputError(f"{path}: base={base} must be the name of another recipe")
-    return OmegaConf.merge(_read(path.parent / base), given)
+    return OmegaConf.merge(read_recipe(path.parent / base), given)
 
 
 def config_dict(config: TrainConfig) -> dict[str, Any]:

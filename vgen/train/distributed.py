@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from vgen.backbone.precision import computes_bf16
 from vgen.errors import InputError
 from vgen.train.config import TrainConfig
-from vgen.train.objectives import Batch, Objective
+from vgen.train.objectives import Objective
 from vgen.train.objectives.base import check_stage
 
 logger = logging.getLogger(__name__)
@@ -227,14 +227,3 @@ def whole_weights(weights: Iterable[nn.Parameter], ranks: Ranks) -> Iterator[Non
     finally:
         for weight, part in split.items():
             weight.data = part
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch, and batches within it, with their tensors on a device."""
-
-    def move(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: move(item) for key, item in value.items()}
-        return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-
-    return move(batch)

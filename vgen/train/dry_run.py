@@ -16,7 +16,7 @@ from vgen.data.clips import Clips
 from vgen.data.opening import DataConfig, TrainingData, open_data
 from vgen.errors import InputError
 from vgen.train.config import TrainConfig
-from vgen.train.objectives import objective_class
+from vgen.train.objectives import Objective, objective_class
 from vgen.train.objectives.base import check_stage
 from vgen.train.objectives.outline import BodyOutline, Outline, Tokens
 from vgen.train.samples import Samples
@@ -39,7 +39,7 @@ CODEC_BYTES = 60  # per pixel of the codec's own grid and base channel; measured
 
 
 @dataclass(frozen=True)
-class States:
+class MemoryUse:
     """Bytes per GPU of what a run holds between its steps and in them, and per GPU's share of the CPU's memory."""
 
     weights: float
@@ -55,7 +55,7 @@ class States:
 
 
 @dataclass(frozen=True)
-class BucketPlan:
+class BucketCount:
     """One line of the bucket table; `clips` is None where the data are not there to be counted."""
 
     bucket: Bucket
@@ -64,28 +64,28 @@ class BucketPlan:
 
 
 @dataclass(frozen=True)
-class BodyPlan:
-    """A body's buckets; `videos` and `problem` as of a plan."""
+class BodyCount:
+    """A body's buckets; `videos` and `problem` as of a dry run."""
 
     outline: BodyOutline
-    buckets: list[BucketPlan]
+    buckets: list[BucketCount]
     videos: int
     problem: str
 
 
 @dataclass(frozen=True)
-class Plan:
+class DryRun:
     """A run on paper. `drops`: reasons and counts; `problem`: why its data would be refused, or ""."""
 
     outline: Outline
     gpus: int
     clips_per_step: int
-    buckets: list[BucketPlan]
+    buckets: list[BucketCount]
     videos: int
     held_out: int
     drops: Counter[str]
     problem: str
-    bodies: list[BodyPlan]
+    bodies: list[BodyCount]
 
     @property
     def clips(self) -> int:
@@ -114,29 +114,33 @@ class Plan:
         return sum(line.clips * (line.tokens.target + line.tokens.given) for line in lines)
 
 
-def make_plan(config: TrainConfig, gpus: int) -> Plan:
+def dry_run(config: TrainConfig, gpus: int) -> DryRun:
     """Plans a run on so many GPUs. No weight is allocated, no clip decoded and nothing written; videos are opened to
     count their frames, where a cache does not tell them.
 
     Raises:
-        InputError: the run would be refused, for another reason than its data, which the plan tells.
+        InputError: the run would be refused, for another reason than its data, which the result tells.
     """
     if gpus < 1 or gpus % config.sequence_parallel_size:
         size = config.sequence_parallel_size
         near = max(1, round(gpus / size)) * size
         raise InputError(f"gpus={gpus} is not a multiple of sequence_parallel_size={size}; nearest: {near}")
     _check_resume(config, gpus)
-    objective = objective_class(config.objective.name)
-    check_stage(config.zero_stage, objective, config.objective.name)
-    outline = objective.outline(config.objective)
-    Samples(config.samples, outline, Path(config.run))
+    kind = objective_class(config.objective.name)
+    check_stage(config.zero_stage, kind, config.objective.name)
+    if kind.outline is Objective.outline:
+        raise InputError(f"objective.name={config.objective.name} cannot be planned; leave out --dry-run")
+    with torch.device("meta"):
+        objective = kind(config.objective, config.seed)
+    outline = objective.outline()
+    Samples(config.samples, objective, Path(config.run))
     step = outline.batch * config.accumulation * gpus // config.sequence_parallel_size
-    bodies = [_plan_body(outline, body) for body in outline.bodies]
+    bodies = [_count_body(outline, body) for body in outline.bodies]
     data, lines, problem = _counted(outline, outline)
     if data is None:
-        return Plan(outline, gpus, step, lines, 0, 0, Counter(), problem, bodies)
+        return DryRun(outline, gpus, step, lines, 0, 0, Counter(), problem, bodies)
     drops = Counter(data.bad.found.values()) + data.assignment.reasons()
-    return Plan(outline, gpus, step, lines, data.bad.total, len(data.held_out.places), drops, "", bodies)
+    return DryRun(outline, gpus, step, lines, data.bad.total, len(data.held_out.places), drops, "", bodies)
 
 
 def _check_resume(config: TrainConfig, gpus: int) -> None:
@@ -151,20 +155,20 @@ def _check_resume(config: TrainConfig, gpus: int) -> None:
         check_resume(checkpoint, config, Ranks(0, gpus, torch.device("cpu"), config.sequence_parallel_size))
 
 
-def _plan_body(outline: Outline, body: BodyOutline) -> BodyPlan:
+def _count_body(outline: Outline, body: BodyOutline) -> BodyCount:
     data, lines, problem = _counted(body, outline)
-    return BodyPlan(body, lines, 0 if data is None else data.bad.total, problem)
+    return BodyCount(body, lines, 0 if data is None else data.bad.total, problem)
 
 
-def _counted(part: Outline | BodyOutline, outline: Outline) -> tuple[TrainingData | None, list[BucketPlan], str]:
+def _counted(part: Outline | BodyOutline, outline: Outline) -> tuple[TrainingData | None, list[BucketCount], str]:
     """The data of a part of a run and its buckets; where they cannot be opened, None, the named buckets, and why."""
     try:
         data = open_data(part.data, outline.lengths, outline.multiple, outline.captions, write=False)
     except InputError as error:
         named = _named_buckets(part.data, outline)
-        return None, [BucketPlan(bucket, None, _tokens(part, bucket)) for bucket in named], str(error)
+        return None, [BucketCount(bucket, None, _tokens(part, bucket)) for bucket in named], str(error)
     counts = _clip_counts(data.train, part.clips, outline.all_places)
-    return data, [BucketPlan(bucket, counts[bucket], _tokens(part, bucket)) for bucket in sorted(counts)], ""
+    return data, [BucketCount(bucket, counts[bucket], _tokens(part, bucket)) for bucket in sorted(counts)], ""
 
 
 def model_states(
@@ -177,7 +181,7 @@ def model_states(
     live: int = MAX_LIVE,
     average: bool = True,
     weight_bytes: int = FP32,
-) -> States:
+) -> MemoryUse:
     """Bytes of weights, gradients, optimiser and average, at the moment when they are most.
 
     Per trained weight, with w bytes a weight (4 in vgen: fp32, autocast to bf16) on N GPUs:
@@ -211,7 +215,7 @@ def model_states(
         host, optimizer, gradients = optimizer + FP32 * trained * share, 0.0, kept
     if offload == "all":
         host, weights = host + weights, 0.0
-    return States(weights + gathered, gradients, optimizer, shadow, host)
+    return MemoryUse(weights + gathered, gradients, optimizer, shadow, host)
 
 
 def activations(outline: Outline, batch: int, tokens: int, sequence: int = 1, checkpointing: bool = False) -> float:
@@ -236,7 +240,7 @@ def activations(outline: Outline, batch: int, tokens: int, sequence: int = 1, ch
 
 def codec_bytes(outline: Outline, bucket: Bucket) -> float:
     """Bytes that the codec needs while it encodes conditions, without its weights."""
-    config = outline.parts["codec"].config
+    config = outline.parts["vae"].config
     grid = bucket.height * bucket.width / (config.patch_size or 1) ** 2
     return CODEC_BYTES * grid * config.base_dim * outline.images
 
@@ -249,50 +253,50 @@ def parameters(part: nn.Module) -> tuple[int, int]:
     return counts[True], counts[False]
 
 
-def report(plan: Plan, config: TrainConfig) -> Iterator[str]:
-    """The plan as lines of text."""
-    yield from _component_lines(plan)
+def report(run: DryRun, config: TrainConfig) -> Iterator[str]:
+    """What a dry run found, as lines of text."""
+    yield from _component_lines(run)
     yield ""
-    yield from _data_lines(plan, config)
+    yield from _data_lines(run, config)
     yield ""
-    yield from _memory_lines(plan, config)
+    yield from _memory_lines(run, config)
 
 
-def _component_lines(plan: Plan) -> Iterator[str]:
+def _component_lines(run: DryRun) -> Iterator[str]:
     yield f"{'component':<16}{'trained':>12}{'frozen':>12}"
-    for name, part in plan.outline.parts.items():
+    for name, part in run.outline.parts.items():
         trained, frozen = parameters(part)
         yield f"{name:<16}{trained / 1e6:>10.2f} M{frozen / 1e6:>10.2f} M"
-    for name, count in plan.outline.cached.items():
+    for name, count in run.outline.cached.items():
         yield f"{name:<16}{'not loaded in training, its answers are cached':>50}: {count / 1e6:.2f} M"
 
 
-def _data_lines(plan: Plan, config: TrainConfig) -> Iterator[str]:
-    if plan.problem:
-        yield f"data: cannot be counted: {plan.problem}"
+def _data_lines(run: DryRun, config: TrainConfig) -> Iterator[str]:
+    if run.problem:
+        yield f"data: cannot be counted: {run.problem}"
     else:
-        yield f"data: {plan.videos} videos, {plan.held_out} of them held out"
+        yield f"data: {run.videos} videos, {run.held_out} of them held out"
     yield f"{'bucket (HxWxT)':<20}{'clips':>10}{'steps/epoch':>14}{'tokens':>10}{'given, mean':>14}{'most':>8}"
-    for line in plan.buckets:
+    for line in run.buckets:
         clips = "?" if line.clips is None else str(line.clips)
-        steps = "?" if line.clips is None else f"{line.clips / plan.clips_per_step:.1f}"
+        steps = "?" if line.clips is None else f"{line.clips / run.clips_per_step:.1f}"
         tokens = line.tokens and f"{line.tokens.target:>10}{line.tokens.given:>14.0f}{line.tokens.most_given:>8}"
         yield f"{line.bucket!s:<20}{clips:>10}{steps:>14}{tokens or ''}"
-    for reason, count in plan.drops.most_common():
+    for reason, count in run.drops.most_common():
         yield f"dropped: {count} {reason}"
-    parts = f"{plan.outline.batch} clips x {config.accumulation} accumulated x {plan.gpus} GPUs"
+    parts = f"{run.outline.batch} clips x {config.accumulation} accumulated x {run.gpus} GPUs"
     shared = f" / {config.sequence_parallel_size} that share a sample" if config.sequence_parallel_size > 1 else ""
-    yield f"a step: {plan.clips_per_step} clips ({parts}{shared})"
-    if not plan.problem:
-        epochs = f"{config.steps / plan.steps_per_epoch:.1f} epochs in {config.steps} steps"
-        yield f"an epoch: {plan.clips} clips, {plan.steps_per_epoch:.1f} steps, {epochs}"
-        if plan.tokens_per_epoch:
-            yield f"an epoch: {plan.tokens_per_epoch / 1e6:.2f} M tokens"
-    for body in plan.bodies:
+    yield f"a step: {run.clips_per_step} clips ({parts}{shared})"
+    if not run.problem:
+        epochs = f"{config.steps / run.steps_per_epoch:.1f} epochs in {config.steps} steps"
+        yield f"an epoch: {run.clips} clips, {run.steps_per_epoch:.1f} steps, {epochs}"
+        if run.tokens_per_epoch:
+            yield f"an epoch: {run.tokens_per_epoch / 1e6:.2f} M tokens"
+    for body in run.bodies:
         yield from _body_lines(body)
 
 
-def _body_lines(body: BodyPlan) -> Iterator[str]:
+def _body_lines(body: BodyCount) -> Iterator[str]:
     outline, name = body.outline, Path(body.outline.data.dataset or "").name
     found = f"cannot be counted: {body.problem}" if body.problem else f"{body.videos} episodes"
     share = f"{outline.share:.0%} of the batches of {outline.batch}"
@@ -303,41 +307,41 @@ def _body_lines(body: BodyPlan) -> Iterator[str]:
         yield f"  {line.bucket}: {clips} clips, {line.tokens.target} tokens, {given}"
 
 
-def _memory_lines(plan: Plan, config: TrainConfig) -> Iterator[str]:
+def _memory_lines(run: DryRun, config: TrainConfig) -> Iterator[str]:
     names = ("weights", "gradients", "optimiser", "average", "total", "CPU")
-    yield f"memory per GPU of {plan.gpus}, in GB of 1e9 bytes"
+    yield f"memory per GPU of {run.gpus}, in GB of 1e9 bytes"
     yield f"{'ZeRO':<6}{'offload':<11}{''.join(f'{name:>11}' for name in names)}"
     for stage, offload in OFFLOADS:
-        s = _states(plan, config, stage, offload)
+        s = _memory_use(run, config, stage, offload)
         cells = (s.weights, s.gradients, s.optimizer, s.average, s.total, s.host)
         yield f"{stage:<6}{offload:<11}{''.join(f'{cell / GB:>11.2f}' for cell in cells)}"
     stage, offload = config.zero_stage, offload_of(config)
-    together = {f"ZeRO {stage}, offload {offload}": _states(plan, config, stage, offload).total}
+    together = {f"ZeRO {stage}, offload {offload}": _memory_use(run, config, stage, offload).total}
     together["exchange of gradients"] = 0 if stage == 0 else BF16 * BUCKET
-    trained, _ = _counts(plan.outline)
+    trained, _ = _counts(run.outline)
     together["bf16 copies of weights"] = BF16 * trained if config.precision == "bf16" and stage < 3 else 0
-    if plan.outline.backbone is not None and plan.buckets:
-        batches = list(_longest(plan))
+    if run.outline.backbone is not None and run.buckets:
+        batches = list(_longest(run))
         named = " and ".join(f"{batch} x {line.tokens.most} tokens of {line.bucket}" for batch, line in batches)
         kept = [
             sum(
-                activations(plan.outline, batch, line.tokens.most, config.sequence_parallel_size, c)
+                activations(run.outline, batch, line.tokens.most, config.sequence_parallel_size, c)
                 for batch, line in batches
             )
             for c in (False, True)
         ]
         yield f"activations of {named}: {kept[0] / GB:.2f} without activation checkpointing, {kept[1] / GB:.2f} with it"
-        together["activations"] = kept[plan.outline.checkpointing]
-        together["codec at work"] = max(codec_bytes(plan.outline, line.bucket) for line in plan.buckets)
+        together["activations"] = kept[run.outline.checkpointing]
+        together["codec at work"] = max(codec_bytes(run.outline, line.bucket) for line in run.buckets)
     yield "this recipe: " + ", ".join(f"{name} {size / GB:.2f}" for name, size in together.items())
     missing = "" if "activations" in together else ", without activations, which are not estimated here"
     yield f"             together {sum(together.values()) / GB:.2f}{missing}"
 
 
-def _longest(plan: Plan) -> Iterator[tuple[int, BucketPlan]]:
+def _longest(run: DryRun) -> Iterator[tuple[int, BucketCount]]:
     """The batches that a step may hold at once at most: their samples, and the longest one."""
-    yield plan.outline.batch, max(plan.buckets, key=lambda line: line.tokens.most)
-    bodies = [(body.outline.batch, line) for body in plan.bodies for line in body.buckets]
+    yield run.outline.batch, max(run.buckets, key=lambda line: line.tokens.most)
+    bodies = [(body.outline.batch, line) for body in run.bodies for line in body.buckets]
     if bodies:
         yield max(bodies, key=lambda pair: pair[1].tokens.most)
 
@@ -358,11 +362,11 @@ def offload_of(config: TrainConfig) -> str:
     return "all" if len(on_cpu) == 2 else "optimizer" if on_cpu == ["optimizer"] else "none"
 
 
-def _states(plan: Plan, config: TrainConfig, stage: int, offload: str) -> States:
-    modules = [module for part in plan.outline.parts.values() for module in part.modules()]
+def _memory_use(run: DryRun, config: TrainConfig, stage: int, offload: str) -> MemoryUse:
+    modules = [module for part in run.outline.parts.values() for module in part.modules()]
     largest = max(sum(p.numel() for p in module.parameters(recurse=False)) for module in modules)
     average = config.ema_decay > 0
-    return model_states(*_counts(plan.outline), plan.gpus, stage, offload, largest, average=average)
+    return model_states(*_counts(run.outline), run.gpus, stage, offload, largest, average=average)
 
 
 def _counts(outline: Outline) -> tuple[int, int]:

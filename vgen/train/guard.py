@@ -10,16 +10,14 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from vgen.errors import InputError, RunStopped
 from vgen.files import disk_error, refusal, share
+from vgen.train.batch import Batch
 from vgen.train.distributed import Ranks
-from vgen.train.objectives import Batch
 
 KEPT = "earlier checkpoints are whole"  # after whatever a disk has refused
 WINDOW = 100  # norms that the median is taken over
@@ -33,8 +31,8 @@ def is_spike(norm: float, norms: Sequence[float], factor: float) -> bool:
 
 def save_bad_batch(folder: Path, batches: Mapping[int, Batch], about: Mapping[str, Any]) -> None:
     """Writes what a step was made of: per part, `part-NNN.json` with the batch as it is nested and with `about`, and
-    `part-NNN.safetensors` with its tensors and arrays. In the JSON these are `{"tensor": NAME}`, as
-    `{"ego": {"latent": {"tensor": "ego/latent"}}}`."""
+    `part-NNN.safetensors` with its tensors. In the JSON these are `{"tensor": NAME}`, as
+    `{"ego": {"present": {"tensor": "ego/present"}}}`."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, batch in batches.items():
         tensors: dict[str, Tensor] = {}
@@ -46,36 +44,23 @@ def save_bad_batch(folder: Path, batches: Mapping[int, Batch], about: Mapping[st
 
 
 def _without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """A part of a batch with a name in place of each tensor and array; these go into `tensors`, each in memory of its
-    own, as safetensors asks."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        value = torch.from_numpy(value)
+    """A part of a batch with a name in place of each tensor; these go into `tensors`, each in memory of its own, as
+    safetensors asks."""
     if isinstance(value, Tensor):
         tensors[name] = value.detach().cpu().contiguous().clone()
         return {"tensor": name}
-    below = f"{name}/" if name else ""
     if is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _without_tensors(item, f"{below}{key}", tensors) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_without_tensors(item, f"{below}{place}", tensors) for place, item in enumerate(value)]
+        below = f"{name}/" if name else ""
+        return {
+            each.name: _without_tensors(getattr(value, each.name), f"{below}{each.name}", tensors)
+            for each in fields(value)
+        }
     return value
-
-
-def clips_of(batch: Batch) -> list[str]:
-    """The names of the clips that a batch was made of, in the order of its losses; of batches within it one after the
-    other. Nothing where it does not say."""
-    if "clips" in batch:
-        return list(batch["clips"])
-    return [name for value in batch.values() if isinstance(value, dict) for name in clips_of(value)]
 
 
 def not_finite(batch: Batch, loss: Tensor) -> list[str]:
     """The clips of a batch whose loss [B] is not finite; all of them where its losses are not told apart."""
-    bad, names = (~loss.detach().isfinite()).flatten().cpu(), clips_of(batch)
+    bad, names = (~loss.detach().isfinite()).flatten().cpu(), batch.names()
     if not bad.any():
         return []
     return [name for name, wrong in zip(names, bad, strict=True) if wrong] if len(names) == len(bad) else names

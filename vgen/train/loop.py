@@ -18,11 +18,12 @@ from vgen.backbone.precision import autocast
 from vgen.errors import InputError, RunStopped, TryAgain
 from vgen.files import replaced_folder, writing
 from vgen.train.average import Average
+from vgen.train.batch import Batch
 from vgen.train.checkpoint.folder import Checkpoint, Progress, State, clean, save_checkpoint
 from vgen.train.checkpoint.lock import RunLock, check_lock, run_lock
 from vgen.train.checkpoint.resume import find_resume, needs_conversion, resume, weight_shapes
 from vgen.train.config import TrainConfig, config_dict, fingerprint
-from vgen.train.distributed import Ranks, Updater, engine_for, start, to_device, whole_weights
+from vgen.train.distributed import Ranks, Updater, engine_for, start, whole_weights
 from vgen.train.gradients import GradientWatch
 from vgen.train.guard import KEPT, WINDOW, all_or_none, is_spike, not_finite, save_bad_batch
 from vgen.train.logs import (
@@ -38,7 +39,7 @@ from vgen.train.logs import (
     versions,
     write_record,
 )
-from vgen.train.objectives import Batch, Objective, objective_class
+from vgen.train.objectives import Objective, objective_class
 from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_learning_rates
 from vgen.train.preparation import prepare
 from vgen.train.samples import Samples
@@ -202,7 +203,7 @@ class Trainer:
         pace, seen, losses, measured = Pace(), {}, {}, Means()
         for micro in range(config.accumulation):
             asked = time.monotonic()
-            batch = to_device(next(batches), self.ranks.device)
+            batch = next(batches).to(self.ranks.device)
             waited = time.monotonic() - asked
             part = self.ranks.part(micro)
             torch.manual_seed(_mix(config.seed, step, part))

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vgen.errors import InputError
 from vgen.files import replaced_folder, writing
 from vgen.train.objectives.base import Objective
-
-if TYPE_CHECKING:
-    from vgen.train.objectives.outline import Outline
 
 
 @dataclass
@@ -33,14 +29,14 @@ class Samples:
 
     Args:
         config: what to draw.
-        objective: whose model draws; of a run on paper, its outline.
+        objective: whose model draws.
         run: the run folder.
 
     Raises:
         InputError: a spec cannot be drawn by this objective, or two have the same name.
     """
 
-    def __init__(self, config: SamplesConfig, objective: Objective | Outline, run: Path) -> None:
+    def __init__(self, config: SamplesConfig, objective: Objective, run: Path) -> None:
         if config.every_steps < 1:
             raise InputError(f"samples.every_steps={config.every_steps} is not positive; the smallest is 1")
         self._config, self._objective, self._run = config, objective, run

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from vgen.errors import InputError
@@ -183,7 +184,7 @@ def hand_pose57_to_points(trajectory: Trajectory) -> HandPoints:
     return HandPoints(poses["camera"], np.stack([poses["left"], poses["right"]]), np.stack(tips))
 
 
-def _into(motion: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _into(motion: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points [T, P, 3] by rigid motions [T, 4, 4]."""
     return points @ motion[:, :3, :3].swapaxes(1, 2) + motion[:, None, :3, 3]
 

@@ -1,6 +1,6 @@
 """Conversions of trajectories: between forms, to other times, to model actions, and the scene turned over.
 
-Every kind of part of a layout has one rule for the step from a row to another, and one for taking a step; all forms
+Every type of part of a layout has one rule for the step from a row to another, and one for taking a step; all forms
 follow from the two. Points are subtracted. Rotations compose, seen from outside. Poses compose, each step seen from
 the pose before it, as in Cosmos 3. Levels, flags and points in a body's own frame stay as they are on arrival.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
 from vgen.errors import InputError
@@ -17,6 +18,7 @@ from vgen.trajectory.layouts import Part
 from vgen.trajectory.rotations import inverse, to_columns, to_matrices
 from vgen.trajectory.trajectory import Trajectory
 
+Floats = NDArray[np.float64]
 REFLECTION = np.diag([-1.0, 1.0, 1.0, 1.0])  # x to -x
 
 
@@ -75,7 +77,7 @@ def to_absolute(trajectory: Trajectory, start: Trajectory | None = None) -> Traj
     """
     if trajectory.form == "absolute":
         return trajectory
-    _check_start(trajectory, start)
+    start = _checked_start(trajectory, start)
     first, rows = start.values.astype(np.float64), _filled(trajectory)
     if trajectory.form == "relative":
         wide = np.repeat(first, len(rows), 0)
@@ -95,27 +97,9 @@ def to_absolute(trajectory: Trajectory, start: Trajectory | None = None) -> Traj
 
 def convert(trajectory: Trajectory, form: str, start: Trajectory | None = None) -> Trajectory:
     """The trajectory in another form; see `to_delta`, `to_relative` and `to_absolute`."""
-    ways = {"delta": lambda: to_delta(trajectory), "relative": lambda: to_relative(trajectory, start)}
-    return ways.get(form, lambda: to_absolute(trajectory, start))()
-
-
-def to_actions(trajectory: Trajectory) -> Trajectory:
-    """The rows that a model takes as actions: row k leads from frame k to frame k + 1, with the time of its arrival.
-
-    A delta trajectory holds just these. In the other forms the first row, where it starts, leads nowhere and is cut.
-
-    Raises:
-        InputError: nothing is left.
-    """
-    return trajectory if trajectory.form == "delta" else trajectory.rows(1, len(trajectory))
-
-
-def frame_numbers(trajectory: Trajectory, fps: float, start: float) -> np.ndarray:
-    """The rows' times as pixel frame numbers, float64 [A], of a video at `fps` whose frame 0 is at `start` seconds.
-
-    For `to_actions` of a trajectory with the frames' own times they are 1, 2, 3 …: where each action leads to.
-    """
-    return (trajectory.times - start) * fps
+    if form == "delta":
+        return to_delta(trajectory)
+    return to_relative(trajectory, start) if form == "relative" else to_absolute(trajectory, start)
 
 
 def resample(trajectory: Trajectory, times: Sequence[float] | np.ndarray) -> Trajectory:
@@ -184,7 +168,7 @@ def mirror_scene(trajectory: Trajectory) -> Trajectory:
     return _made(trajectory, values, trajectory.times, trajectory.valid, trajectory.form)
 
 
-def _step(part: Part, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+def _step(part: Part, old: Floats, new: Floats) -> Floats:
     """The steps that lead from the old rows [A, d] of a part to the new ones."""
     if part.type in ("point", "box"):
         return new - old
@@ -195,7 +179,7 @@ def _step(part: Part, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     return new
 
 
-def _apply_step(part: Part, old: np.ndarray, step: np.ndarray) -> np.ndarray:
+def _apply_step(part: Part, old: Floats, step: Floats) -> Floats:
     """The rows [A, d] that steps lead to; undoes `_step`."""
     if part.type in ("point", "box"):
         return old + step
@@ -257,9 +241,10 @@ def _made(like: Trajectory, values: np.ndarray, times: np.ndarray, valid: np.nda
     return replace(like, values=values, times=times, valid=valid, form=form)
 
 
-def _check_start(trajectory: Trajectory, start: Trajectory | None) -> None:
+def _checked_start(trajectory: Trajectory, start: Trajectory | None) -> Trajectory:
     rule = f"a {trajectory.form} trajectory goes on from its start, one valid absolute row of {trajectory.layout}"
     if start is None:
         raise InputError(f"no start is given; {rule}")
     if (start.layout, start.form, len(start)) != (trajectory.layout, "absolute", 1) or not start.valid.all():
         raise InputError(f"the start is {len(start)} {start.form} rows of {start.layout}; {rule}")
+    return start

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vgen.errors import InputError, unknown_key
+from vgen.trajectory.places import place_of
 from vgen.trajectory.trajectory import TIME_TOLERANCE, Trajectory
 
 AXES = {"x": 0, "y": 1, "z": 2}
@@ -121,7 +122,7 @@ def redirect(
             f"a blend of {blend:g} s ends after the last valid row, at {trajectory.times[last]:g} s; shorten it"
         )
     values = trajectory.values.astype(np.float64)
-    _move(trajectory, values, bodies[0], weight[:, None] * (point - _places(trajectory, bodies[0])[last]))
+    _move(trajectory, values, bodies[0], weight[:, None] * (point - place_of(trajectory, bodies[0])[last]))
     return replace(trajectory, values=values)
 
 
@@ -183,7 +184,7 @@ def _displaced(trajectory: Trajectory, factors: np.ndarray, start: float | None,
     first = _first_row(trajectory, start)
     values = trajectory.values.astype(np.float64)
     for name in _bodies(trajectory, body):
-        places = _places(trajectory, name)
+        places = place_of(trajectory, name)
         good = np.flatnonzero(trajectory.valid[first:])
         if not good.size:
             raise InputError(f"no row from {trajectory.times[first]:g} s on is valid; there is nothing to edit")
@@ -197,11 +198,6 @@ def _move(trajectory: Trajectory, values: np.ndarray, body: str, offsets: np.nda
     """Adds offsets [A, d] to all points of a body, in place."""
     for columns in trajectory.spec.points(body):
         values[:, columns] += offsets
-
-
-def _places(trajectory: Trajectory, body: str) -> np.ndarray:
-    """Where a body is: float64 [A, d]."""
-    return trajectory.values[:, trajectory.spec.place(body)].astype(np.float64).mean(axis=1)
 
 
 def _blend_weights(trajectory: Trajectory, start: float | None, blend: float | None) -> np.ndarray:
@@ -256,11 +252,11 @@ def _vector(trajectory: Trajectory, given: Sequence[float]) -> np.ndarray:
     return vector
 
 
-def _value(kind: str, text: str, whole: str) -> object:
-    if kind == "axis":
+def _value(name: str, text: str, whole: str) -> object:
+    if name == "axis":
         return text
     numbers = [_number(part, whole) for part in text.split(",")]
-    if kind != "factor":
+    if name != "factor":
         return numbers
     if len(numbers) > 1:
         raise InputError(f"{whole}: a factor is one number")

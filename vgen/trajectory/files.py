@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -129,7 +130,7 @@ def _with_path(path: Path) -> Iterator[None]:
         raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
 
 
-def _read_npz(path: Path) -> dict[str, object]:
+def _read_npz(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):  # numpy would take it for a pickle, or for a single array
         raise InputError(f"{path} is damaged or not an .npz file; numpy.savez writes one")
     try:
@@ -149,14 +150,17 @@ def _read_npz(path: Path) -> dict[str, object]:
 
 def _member(stored: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
     """One array; before room is made for it, the size that header and zip tell is held against `LARGEST_FILE`."""
-    inside = next(info for info in stored.zip.infolist() if info.filename.removesuffix(".npy") == name)
+    archive = stored.zip
+    assert archive is not None, "it is open"
+    inside = next(info for info in archive.infolist() if info.filename.removesuffix(".npy") == name)
     _check_size(path, inside.file_size)
-    with stored.zip.open(inside) as file:
+    with archive.open(inside) as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
     _check_size(path, math.prod(shape) * dtype.itemsize)
-    return stored[name]
+    array: np.ndarray = stored[name]
+    return array
 
 
 def _check_size(path: Path, size: int) -> None:
@@ -166,7 +170,7 @@ def _check_size(path: Path, size: int) -> None:
         raise InputError(f"{path} holds {size / 2**30:.3g} GiB; {rule}")
 
 
-def _read_json(path: Path) -> dict[str, object]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         kept = json.loads(path.read_bytes(), object_pairs_hook=_once)  # UTF-8, 16 or 32, with its mark or without
     except OSError as error:
@@ -207,7 +211,7 @@ def _check_keys(given: Collection[str], path: Path) -> None:
             raise InputError(f"{path} has no {name}; a trajectory holds {', '.join(KEYS[:3])}")
 
 
-def _from_keys(kept: Mapping[str, object], layout: str | None) -> Trajectory:
+def _from_keys(kept: Mapping[str, Any], layout: str | None) -> Trajectory:
     names = {}
     for key, usual in (("layout", layout), ("form", "absolute")):
         value = kept.get(key, usual)
@@ -222,11 +226,11 @@ def _from_keys(kept: Mapping[str, object], layout: str | None) -> Trajectory:
     return Trajectory(kept["values"], kept["times"], kept.get("valid"), **names)
 
 
-def _to_keys(trajectory: Trajectory) -> dict[str, object]:
+def _to_keys(trajectory: Trajectory) -> dict[str, Any]:
     return {name: getattr(trajectory, name) for name in KEYS}
 
 
-def _plain(trajectory: Trajectory) -> dict[str, object]:
+def _plain(trajectory: Trajectory) -> dict[str, Any]:
     """As JSON holds it; rows without a number in some place are null."""
     kept = _to_keys(trajectory)
     rows = [row.tolist() if np.isfinite(row).all() else None for row in trajectory.values]

@@ -1,7 +1,15 @@
 """Every trajectory layout: what each column means, and how its columns behave when a trajectory is converted.
 
-A layout is data. To add one, write a `Layout` and put it into `LAYOUTS`; conversions, resampling, mirroring, edits,
-normalisation, files and the table of docs/trajectories.md follow from its parts.
+A layout is data. To add one, write a `Layout` and put it into `LAYOUTS`, here or from your own code:
+
+    point = tuple(Column(axis, "tip of the brush", "m", "canvas", "along the axis") for axis in "xyz")
+    press = Column("press", "pressure on the canvas", "1", "none", "1 full, 0 none")
+    parts = (Part("point", point, "brush"), Part("level", (press,), "brush"))
+    LAYOUTS["brush"] = Layout("brush", "the tip of a painter's brush", 60.0, parts)
+
+Conversions, resampling, mirroring, edits, normalisation, files, overlays and the table of docs/trajectories.md follow
+from its parts, and tests/trajectory/ runs all of them over every entry. How a column behaves is what `Part` says of its
+type; the unit, frame and sign of each column are for people, and for the checks of units.
 """
 
 from collections.abc import Iterator
@@ -51,7 +59,7 @@ class Part:
             angles, or six: the first two columns of the matrix), "pose" (x, y, z and the six), "local" (points in the
             frame of the owner's own pose), "level" (a quantity that is never a difference) or "flag" (0 or 1).
         columns: of this part.
-        owner: whose they are: "right", "left", "hand" or "camera".
+        owner: whose they are: "right", "left", "hand", "camera" or a name of your own.
     """
 
     type: str
@@ -286,17 +294,21 @@ def table() -> str:
         title = f"**`{spec.name}`**, width {spec.width}, {spec.rate:g} rows/s: {spec.about}"
         start = 0
         for part in spec.parts:
-            runs = groupby(part.columns, lambda c: (c.meaning, c.unit, c.frame, c.sign))
-            if part.type == "box":  # the units of x and y alternate; the corners belong on one line
-                runs = [((part.columns[0].meaning, "share of width, height", IMAGE, "x right, y down"), part.columns)]
-            for (meaning, unit, frame, sign), run in runs:
-                names = [column.name for column in run]
+            for about, names in _runs(part):
                 stop = start + len(names) - 1
                 span = f"{start}" if start == stop else f"{start}-{stop}"
-                step = DELTA_MEANING[part.type]
-                rows.append((title, span, _names(names), meaning, unit, frame, sign, step))
+                rows.append((title, span, _names(names), *about, DELTA_MEANING[part.type]))
                 title, start = "", stop + 1
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def _runs(part: Part) -> list[tuple[tuple[str, str, str, str], list[str]]]:
+    """Meaning, unit, frame and sign, and the names of the neighbouring columns that share them."""
+    if part.type == "box":  # the units of x and y alternate; the corners belong on one line
+        about = (part.columns[0].meaning, "share of width, height", IMAGE, "x right, y down")
+        return [(about, [column.name for column in part.columns])]
+    runs = groupby(part.columns, lambda column: (column.meaning, column.unit, column.frame, column.sign))
+    return [(about, [column.name for column in run]) for about, run in runs]
 
 
 def _names(names: list[str]) -> str:

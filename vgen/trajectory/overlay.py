@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vgen.media.sheet import ACCENT, BACKGROUND, FAINT, INK
 from vgen.trajectory.convert import to_absolute
 from vgen.trajectory.layouts import CAMERA
+from vgen.trajectory.places import place_of
 from vgen.trajectory.trajectory import Trajectory
 
 SIDE = 384  # pixels that a drawn frame has at least, so that lines and letters are legible
@@ -166,24 +167,22 @@ def _from_origin(trajectory: Trajectory) -> Trajectory:
     """In absolute form; of steps without a start, from an origin where nothing is turned."""
     if trajectory.form == "absolute":
         return trajectory
-    row = []
+    row: list[float] = []
     for part in trajectory.spec.parts:
         count = len(part.columns)
         six = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
         row += {"rotation": six if count == 6 else [0.0] * count, "pose": [0.0] * 3 + six}.get(part.type, [0.0] * count)
     before = trajectory.times[:1] - np.diff(trajectory.times[:2]) if len(trajectory) > 1 else trajectory.times[:1] - 1.0
-    start = replace(trajectory, values=[row], times=before, valid=None, form="absolute")
-    return to_absolute(trajectory, start)
+    return to_absolute(trajectory, Trajectory([row], before, None, trajectory.layout))
 
 
 def _path(trajectory: Trajectory, body: str) -> _Path:
     spec = trajectory.spec
-    places = trajectory.values[:, spec.place(body)].astype(np.float64).mean(axis=1)
     known = trajectory.valid.copy()
     for part, where in spec.slices():
         if part.type == "flag" and part.owner == body:
             known &= np.nan_to_num(trajectory.values[:, where.start]) > 0.5
-    return _Path(places, trajectory.times, known, COLORS.get(body, ACCENT))
+    return _Path(place_of(trajectory, body), trajectory.times, known, COLORS.get(body, ACCENT))
 
 
 def _line(draw: ImageDraw.ImageDraw, spots: list[tuple[float, float]], color: tuple[int, int, int], width: int) -> None:

@@ -69,8 +69,8 @@ def layout_of_feature(feature: Mapping[str, Any], column: str) -> str:
     """
     info = feature.get("info")
     said = info.get("layout") if isinstance(info, dict) else None
-    for name, kind in LAYOUTS.items():
-        if name == said or (said is None and kind.names == feature.get("names")):
+    for name, spec in LAYOUTS.items():
+        if name == said or (said is None and spec.names == feature.get("names")):
             return name
     raise InputError(f"its data set does not say the layout of {column}; give one (--layout): {', '.join(LAYOUTS)}")
 
@@ -96,16 +96,17 @@ def _layout_of(path: Path, column: str) -> str:
     with open_parquet(path) as file:
         marks = file.schema_arrow.metadata or {}
     if LAYOUT_MARK in marks:
-        return marks[LAYOUT_MARK].decode(errors="replace")
+        return bytes(marks[LAYOUT_MARK]).decode(errors="replace")
     return layout_of_feature(_feature_of(path, column), column)
 
 
 def _feature_of(path: Path, column: str) -> Mapping[str, Any]:
     """What a LeRobot folder's `meta/info.json` says of the column; nothing where there is none."""
     folders = path.resolve().parents
-    info = folders[2] / "meta" / "info.json" if len(folders) > 2 else None
+    if len(folders) < 3:
+        return {}
     try:
-        feature = json.loads(info.read_text())["features"][column]
-    except (AttributeError, OSError, ValueError, KeyError, TypeError):
+        feature = json.loads((folders[2] / "meta" / "info.json").read_text())["features"][column]
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
     return feature if isinstance(feature, dict) else {}

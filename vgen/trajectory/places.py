@@ -1,4 +1,4 @@
-"""Where hands are, and where they would be if they went on by themselves."""
+"""Where bodies are, and where they would be if they went on at a constant velocity."""
 
 import numpy as np
 
@@ -7,9 +7,13 @@ from vgen.trajectory.trajectory import Trajectory
 
 def body_places(trajectory: Trajectory) -> np.ndarray:
     """Where each body is: [A, bodies, 3], or 2 coordinates in an image; units as in the layout."""
-    spec = trajectory.spec
-    places = [np.mean([trajectory.values[:, point] for point in spec.place(body)], axis=0) for body in spec.bodies]
-    return np.stack(places, axis=1).astype(np.float64)
+    return np.stack([place_of(trajectory, body) for body in trajectory.spec.bodies], axis=1)
+
+
+def place_of(trajectory: Trajectory, body: str) -> np.ndarray:
+    """Where a body is: float64 [A, 3], or 2 coordinates in an image; the mean of its points of `Layout.place`."""
+    place: np.ndarray = trajectory.values[:, trajectory.spec.place(body)].astype(np.float64).mean(axis=1)
+    return place
 
 
 def constant_velocity(trajectory: Trajectory, present: int, count: int) -> np.ndarray:
@@ -18,4 +22,5 @@ def constant_velocity(trajectory: Trajectory, present: int, count: int) -> np.nd
     rows = body_places(trajectory)
     there = present > 0 and trajectory.valid[present - 1]
     velocity = rows[present] - rows[present - 1] if there else np.zeros_like(rows[present])
-    return rows[present] + np.arange(count)[:, None, None] * velocity
+    places: np.ndarray = rows[present] + np.arange(count)[:, None, None] * velocity
+    return places

@@ -36,13 +36,14 @@ def to_columns(matrices: np.ndarray, width: int) -> np.ndarray:
     if width == 3:
         with warnings.catch_warnings():  # where pitch is a right angle roll and yaw are one turn; scipy calls it roll
             warnings.filterwarnings("ignore", message="Gimbal lock")
-            return Rotation.from_matrix(turn).as_euler(EULER)
+            angles: np.ndarray = Rotation.from_matrix(turn).as_euler(EULER)
+            return angles
     six = np.concatenate([turn[:, :, 0], turn[:, :, 1]], axis=1)
     return six if width == 6 else np.concatenate([matrices[:, :3, 3], six], axis=1)
 
 
 def inverse(matrices: np.ndarray) -> np.ndarray:
-    """The inverses of rigid motions [A, 4, 4]."""
+    """The inverse of each of the rigid motions [A, 4, 4]."""
     turned = np.swapaxes(matrices[:, :3, :3], 1, 2)
     result = np.tile(np.eye(4), (len(matrices), 1, 1))
     result[:, :3, :3] = turned

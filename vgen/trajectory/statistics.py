@@ -10,6 +10,7 @@ motion has one set of rows, without a jump at ±pi, whichever of its angles were
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -74,10 +75,10 @@ class Statistics:
         Raises:
             InputError: no trajectory, none with a valid row, several layouts or forms, or an unknown method.
         """
-        kinds = sorted({(each.layout, each.form) for each in trajectories})
-        if len(kinds) != 1:
-            found = ", ".join(f"{name} ({form})" for name, form in kinds) or "none"
-            raise InputError(f"statistics are of trajectories of one layout and form; given: {found}")
+        found = sorted({(each.layout, each.form) for each in trajectories})
+        if len(found) != 1:
+            named = ", ".join(f"{name} ({form})" for name, form in found) or "none"
+            raise InputError(f"statistics are of trajectories of one layout and form; given: {named}")
         rows = np.concatenate([network_rows(each)[each.valid] for each in trajectories])
         if not len(rows):
             raise InputError(f"no valid row in {len(trajectories)} trajectories; statistics need 1 or more")
@@ -86,7 +87,7 @@ class Statistics:
         else:
             low, high = np.quantile(rows, [QUANTILE, 1 - QUANTILE], axis=0)
             centre, spread = (low + high) / 2, (high - low) / 2
-        return cls(*kinds[0], method, centre, np.where(spread < CONSTANT, 1.0, spread))
+        return cls(*found[0], method, centre, np.where(spread < CONSTANT, 1.0, spread))
 
     def normalise(self, trajectory: Trajectory) -> np.ndarray:
         """Float32 [A, N], as the network reads them; rows that are not valid are 0.
@@ -144,7 +145,7 @@ class Statistics:
         return {"layout": self.layout, "form": self.form, "method": self.method} | arrays
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, object]) -> "Statistics":
+    def from_json(cls, kept: Mapping[str, Any]) -> "Statistics":
         """What `to_json` made.
 
         Raises:
@@ -161,7 +162,7 @@ class Statistics:
                 f"the trajectory is {trajectory.layout} ({trajectory.form}); the statistics are of {self.layout}"
                 f" ({self.form}): convert it first"
             )
-        rows = (network_rows(trajectory) - self.centre) / self.spread
+        rows: np.ndarray = (network_rows(trajectory) - self.centre) / self.spread
         rows[~trajectory.valid] = 0.0
         return rows
 

@@ -8,6 +8,7 @@ between them.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vgen.checks import show
 from vgen.errors import InputError, unknown_key
@@ -21,14 +22,14 @@ LARGEST_TIME = 1e25  # seconds; nanoseconds since 1970 lie far below
 TIME_TOLERANCE = 1e-4  # of a second: what lies no further apart is at one time, since data sets keep times in float32
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Trajectory:
     """A rows of D columns.
 
     Attributes:
         values: float32 [A, D]; units and signs as the layout says. Finite where valid.
         times: float64 [A], in seconds, increasing.
-        valid: bool [A]; None when it is made means all.
+        valid: bool [A]; where it is not given, all are.
         layout: name of a layout.
         form: "absolute": a row for each frame, A = T. "relative": the same, each against the first frame. "delta": A =
             T - 1 steps, each with the time of the frame that it leads to.
@@ -40,23 +41,31 @@ class Trajectory:
 
     values: np.ndarray
     times: np.ndarray
-    valid: np.ndarray | None = None
-    layout: str = ""
-    form: str = "absolute"
+    valid: np.ndarray
+    layout: str
+    form: str
 
-    def __post_init__(self) -> None:
-        if self.form not in FORMS:
-            raise unknown_key(self.form, FORMS, "the forms of a trajectory")
+    def __init__(
+        self,
+        values: ArrayLike,
+        times: ArrayLike,
+        valid: ArrayLike | None = None,
+        layout: str = "",
+        form: str = "absolute",
+    ) -> None:
+        if form not in FORMS:
+            raise unknown_key(form, FORMS, "the forms of a trajectory")
         with np.errstate(over="ignore"):  # what is too large for float32 is reported below
-            values = _numbers(self.values, "values", 2).astype(np.float32)
-        times = _numbers(self.times, "times", 1)
-        valid = np.ones(len(values), bool) if self.valid is None else _flags(self.valid)
-        for name, value in (("values", values), ("times", times), ("valid", valid)):
-            object.__setattr__(self, name, value)
+            rows = _numbers(values, "values", 2).astype(np.float32)
+        flags = np.ones(len(rows), bool) if valid is None else _flags(valid)
+        given = {"values": rows, "times": _numbers(times, "times", 1), "valid": flags, "layout": layout, "form": form}
+        for name, value in given.items():
+            object.__setattr__(self, name, value)  # as it is frozen
         self._check_width()
-        for name, rows in (("times", times), ("valid", valid)):
-            if len(rows) != len(values):
-                raise InputError(f"{name} has {len(rows)} entries for {len(values)} rows of values; give one for each")
+        for name in ("times", "valid"):
+            count = len(getattr(self, name))
+            if count != len(self):
+                raise InputError(f"{name} has {count} entries for {len(self)} rows of values; give one for each")
         self._check_times()
         self._check_finite()
         self._check_angles()
@@ -113,10 +122,10 @@ class Trajectory:
 
     def _check_angles(self) -> None:
         for part, where in self.spec.slices():
-            far = (
-                np.argwhere((np.abs(self.values[:, where]) > LARGEST_ANGLE) & self.valid[:, None]) if part.euler else ()
-            )
-            if len(far):
+            if not part.euler:
+                continue
+            far = np.argwhere((np.abs(self.values[:, where]) > LARGEST_ANGLE) & self.valid[:, None])
+            if far.size:
                 row, column = far[0]
                 said = f"values[{row}, {where.start + column}] ({part.columns[column].name})"
                 rule = "more than four turns, and must be in rad; numpy.radians makes them of degrees"

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,10 +146,11 @@ class CachedTextEncoder(nn.Module):
 
 def _link(source: str, target: str) -> None:
     Path(target).unlink(missing_ok=True)
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:  # another disk, or one that has no links
-        shutil.copy2(source, target)
+    if not source.endswith(".json"):  # such a one may be edited in the folder that it is put into
+        with suppress(OSError):  # another disk, or one that has no links
+            os.link(os.path.realpath(source), target)
+            return
+    shutil.copy2(source, target)
 
 
 def _key(tokens: Sequence[int]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 
 from vgen.errors import InputError
-from vgen.train.objectives.base import Batch, Objective
+from vgen.train.objectives.base import Objective
 
-__all__ = ["OBJECTIVES", "Batch", "Objective", "objective_class"]
+__all__ = ["OBJECTIVES", "Objective", "objective_class"]
 
 # Imported when asked for, because each pulls in its own models.
 OBJECTIVES = {

@@ -5,22 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
 
 from vgen.errors import InputError
-
-if TYPE_CHECKING:
-    from vgen.train.objectives.outline import Outline
-
-Batch = dict[str, Any]
-
-
-def refuse_sample(spec: str, overrides: Mapping[str, Any], objective: str) -> NoReturn:
-    """The `read_sample` of an objective that draws nothing."""
-    raise InputError(f"samples.specs={spec}: objective.name={objective} draws no samples; use samples.specs=[]")
+from vgen.train.batch import Batch
+from vgen.train.objectives.outline import Outline
 
 
 def check_stage(zero_stage: int, objective: type[Objective], name: str) -> None:
@@ -37,20 +29,21 @@ class Objective(nn.Module, ABC):
     """The trainable parts and what they are trained on. The loop wraps the objective itself, so that its forward runs
     inside the training engine. Every subclass has a `Config` dataclass with a `name` field, is built as
     `cls(config, seed)` on every rank with the same weights, and draws random numbers in `forward` from torch's global
-    generator, which the loop seeds anew for every batch: a resumed run then repeats an unbroken one."""
+    generator, which the loop seeds anew for every batch: a resumed run then repeats an unbroken one.
+
+    A dry run builds it within `with torch.device("meta")`, where no weight may be read; see `building.py`."""
 
     Config: ClassVar[type]
     needs_whole_weights: ClassVar[bool] = False  # `export` runs the model on rank 0 alone, which ZeRO 3 cannot
     bad_data: Path | None = None  # a JSONL file for data that cannot be used; the loop names it before `prepare`
 
-    @classmethod
-    def outline(cls, config: Any) -> Outline:
-        """What a run of this config would hold, without building it.
+    def outline(self) -> Outline:
+        """What a run would hold and read, of an objective that was built on paper; one without it has no dry run."""
+        raise NotImplementedError
 
-        Raises:
-            InputError: a model's configuration cannot be read, or the objective cannot be planned.
-        """
-        raise InputError(f"objective.name={config.name} cannot be planned; leave out --dry-run")
+    def parts(self) -> dict[str, nn.Module]:
+        """The components that have weights, by name."""
+        return {name: part for name, part in self.named_children() if any(True for _ in part.parameters())}
 
     def prepare(self) -> None:
         """Builds what is built once and shared by all ranks (caches). Rank 0 runs it first, alone."""
@@ -92,7 +85,9 @@ class Objective(nn.Module, ABC):
         Raises:
             InputError: the spec does not fit the model, or the objective draws nothing.
         """
-        refuse_sample(spec, overrides, self.Config.name)
+        raise InputError(
+            f"samples.specs={spec}: objective.name={self.Config.name} draws no samples; use samples.specs=[]"
+        )
 
     def draw(self, sample: Any, steps: int | None) -> np.ndarray:
         """The video uint8 [T, H, W, 3] of a sample, drawn with the weights held now in `steps` denoising steps, on all

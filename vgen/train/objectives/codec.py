@@ -15,9 +15,11 @@ from torch import Tensor
 from vgen.backbone.codec import load_vae
 from vgen.data.clips import Clips, read_or_next
 from vgen.data.opening import ClipBatches, DataConfig, TrainingData, open_data, parse_lengths
-from vgen.errors import InputError, unknown_key
-from vgen.train.objectives.base import Batch, Objective
-from vgen.train.objectives.outline import Outline, check_codec, codec_outline
+from vgen.errors import InputError
+from vgen.train.batch import Batch
+from vgen.train.objectives.base import Objective
+from vgen.train.objectives.building import blank, check_keywords, on_paper
+from vgen.train.objectives.outline import Outline
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,19 @@ class CodecConfig:
     statistics_clips: int = 128  # from which the latents' mean and deviation are measured
 
 
+@dataclass(frozen=True)
+class CodecBatch(Batch):
+    """Clips to be encoded and decoded again.
+
+    Attributes:
+        clips: B names.
+        video: uint8 [B, 3, T, H, W]; T is 1 in image mode.
+    """
+
+    clips: list[str]
+    video: Tensor
+
+
 class CodecObjective(Objective):
     """Reconstruction: L1 and squared error, a little KL, moving pixels weighted up. `seed` fixes the initial weights,
     the batches and the choice between frames and clips, which is the same on every rank."""
@@ -57,19 +72,23 @@ class CodecObjective(Objective):
 
     def __init__(self, config: CodecConfig, seed: int) -> None:
         super().__init__()
-        check_codec(config)
+        if bool(config.model) == bool(config.pretrained):
+            raise InputError("objective.model and objective.pretrained: give one of the two")
+        if config.decoder_only and not config.pretrained:
+            raise InputError("objective.decoder_only=true needs objective.pretrained; or train the whole codec")
         self.config, self.seed = config, seed
         torch.manual_seed(seed)
-        self.vae = load_vae(config.pretrained).train() if config.pretrained else _build(config.model)
+        self.vae = _load(config.pretrained) if config.pretrained else _build(config.model)
         if config.decoder_only:
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)
         self.lengths = parse_lengths(config.frames, self.vae.config.scale_factor_temporal)
 
-    @classmethod
-    def outline(cls, config: CodecConfig) -> Outline:
-        """As in the base class."""
-        return codec_outline(config)
+    def outline(self) -> Outline:
+        """As in the base class; the activations of a codec are not estimated."""
+        multiple = self.vae.config.scale_factor_spatial
+        batch, data = self.config.clips_per_batch, self.config.data
+        return Outline(self.parts(), data, self.lengths, multiple, batch, captions=False, all_places=True)
 
     def prepare(self) -> None:
         """Opens the data, trained and held-out episodes apart."""
@@ -85,19 +104,19 @@ class CodecObjective(Objective):
         """As in the base class."""
         return "; ".join(filter(None, (each.data.bad.summary() for each in self.sets)))
 
-    def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
-        """{"video": uint8 [B, 3, T, H, W], "clips": B names} of one data set, T = 1 in image mode."""
+    def batch(self, step: int, part: int, parts: int, progress: float) -> CodecBatch:
+        """As in the base class; the clips are of one data set."""
         config = self.config
         rng = np.random.default_rng((self.seed, step))
         images = progress < config.image_share or rng.random() < config.image_probability
         chosen = self.sets[rng.integers(len(self.sets))]
         pixels, names = (chosen.stills if images else chosen.clips).batch(step, part, parts)
-        return {"video": _video(pixels), "clips": names}
+        return CodecBatch(names, _video(pixels))
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss [B] of `batch["video"]` uint8 [B, 3, T, H, W], and the PSNR in dB."""
+    def forward(self, batch: CodecBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss [B] of the reconstruction, and its PSNR in dB."""
         config = self.config
-        video = _unit(batch["video"])
+        video = _unit(batch.video)
         posterior = self.vae.encode(video).latent_dist
         error = self.vae.decode(posterior.sample()).sample.float() - video
         weight = 1 + config.moving * moving_pixels(video, config.moving_threshold)
@@ -180,11 +199,12 @@ def moving_pixels(video: Tensor, threshold: float) -> Tensor:
     return (torch.cat([still, change], 2) | torch.cat([change, still], 2)).float()
 
 
+def _load(folder: str) -> AutoencoderKLWan:
+    return (blank(AutoencoderKLWan, folder) if on_paper() else load_vae(folder)).train()
+
+
 def _build(keywords: dict[str, Any]) -> AutoencoderKLWan:
-    known = set(AutoencoderKLWan._get_init_keys(AutoencoderKLWan)) - {"self"}
-    for key in keywords:
-        if key not in known:
-            raise unknown_key(key, known, "objective.model")
+    check_keywords(keywords, AutoencoderKLWan, "objective.model")
     width = keywords.get("z_dim", 16)  # the statistics are measured by export; until then the latents are as they are
     statistics = {"latents_mean": [0.0] * width, "latents_std": [1.0] * width}
     try:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,23 @@ from vgen.backbone.encoding import encode_frames
 from vgen.backbone.rope import temporal_position
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import LatentShape, latent_frames
-from vgen.backbone.transformer import BlockAdapter
+from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
 from vgen.data.opening import TrainingData, open_data
-from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
-from vgen.models import EGO, forget_places
-from vgen.train.objectives.base import Batch
+from vgen.models import EGO, forget_places, resolve
+from vgen.train.batch import Batch
 from vgen.train.objectives.bodies import body_shares
-from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective, by_noise, even_times, interpolate
-from vgen.train.objectives.ego_data import Body, EgoBodyConfig, Question, front_end
-from vgen.train.objectives.outline import NO_CANVAS, Outline, check_ego, ego_outline
+from vgen.train.objectives.building import blank, on_paper
+from vgen.train.objectives.canvases import CanvasBatch, CanvasConfig
+from vgen.train.objectives.denoiser import Noise, by_noise, even_times, interpolate
+from vgen.train.objectives.ego_data import BodyClips, EgoBatch, EgoBodyConfig, EgoTarget, FrameChoice
+from vgen.train.objectives.outline import BodyOutline, Outline, Tokens
+from vgen.train.objectives.video import VideoObjective
+from vgen.trajectory.layouts import find_layout
 from vgen.trajectory.statistics import Statistics
 
 NOISY = 0.5  # diffusion times from here on; of the five steps of a rollout, three are there
@@ -56,32 +58,78 @@ class EgoConfig(CanvasConfig):
     default_action_guidance: float = 1.0  # of a rollout that does not say
 
 
-class EgoObjective(CanvasObjective):
+@dataclass(frozen=True)
+class JointBatch(Batch):
+    """A batch of each front-end, for one step of their backbone."""
+
+    canvas: CanvasBatch
+    ego: EgoBatch
+
+
+class EgoObjective(VideoObjective):
     """Velocity matching on the frames ahead, given the latest frames, the sentence and the actions; and on canvases.
 
     With a pretrained folder that has an `ego/`, that front-end is trained on, and new layouts are added to it.
+
+    Attributes:
+        ego: the front-end.
+        bodies, held_bodies: the trained and the held-out clips of each body, once `prepare` has opened them.
     """
 
     Config = EgoConfig
 
     def __init__(self, config: EgoConfig, seed: int) -> None:
         if config.pretrained is None:
-            raise InputError(NO_CANVAS)
+            raise InputError("objective.pretrained: the ego front-end needs a trained canvas model; name its folder")
         super().__init__(config, seed)
         self._shares = body_shares(config.bodies)
-        check_ego(config, self.lengths, self.codec.temporal_stride)
-        self.ego = front_end(config, self.transformer, self.codec.temporal_stride, EgoAdapter.from_pretrained)
+        self._check_choices()
+        self.ego = self._front_end()
 
-    @classmethod
-    def outline(cls, config: EgoConfig) -> Outline:
-        """As in the base class."""
-        return ego_outline(config)
+    def _check_choices(self) -> None:
+        config = self.config
+        if len(self.canvases.lengths) != 1:
+            raise InputError(f"objective.frames={config.frames}: the ego objective takes one length, such as 17")
+        least = config.history * self.denoiser.strides.temporal
+        if config.anchor and config.anchor_reach < least:
+            rule = f"must reach back beyond {config.history} frames of history; nearest: {least}"
+            raise InputError(f"objective.anchor_reach={config.anchor_reach} {rule}")
+
+    def _front_end(self) -> EgoAdapter:
+        """That of the pretrained folder, or a new one; it knows the layouts of all bodies."""
+        config = self.config
+        widths = {body.layout: find_layout(body.layout).network.width for body in config.bodies}
+        folder = Path(resolve(config.pretrained)) / EGO
+        if not folder.is_dir():
+            stride = self.denoiser.strides.temporal
+            return EgoAdapter.for_backbone(self.transformer, stride, widths, {}, **config.adapter)
+        ego = blank(EgoAdapter, folder) if on_paper() else EgoAdapter.from_pretrained(folder)
+        for name in widths.keys() - ego.config.layouts.keys():
+            ego.add_layout(name, widths[name], {})
+        return ego
+
+    def outline(self) -> Outline:
+        """As in the base class; and a batch of one of the bodies in every step."""
+        config = self.config
+        bodies = [
+            BodyOutline(body.layout, body.data, body.clips, config.ego_batch, float(share), self._clip_tokens)
+            for body, share in zip(config.bodies, self._shares, strict=True)
+        ]
+        return replace(super().outline(), bodies=bodies)
+
+    def _clip_tokens(self, bucket: Bucket) -> Tokens:
+        config, clip = self.config, self.denoiser.strides.latent(bucket.frames, *bucket.size)
+        chances = (config.anchor, config.goal)
+        known, most = (1 + config.history) / 2 + sum(chances), config.history + sum(chance > 0 for chance in chances)
+        area = clip.frame_tokens
+        return Tokens(clip.tokens - area, area * known, area * most)
 
     def prepare(self) -> None:
         """As in the base class; and the clips and trajectories of every body."""
         self.bodies, self.held_bodies = [], []
         for config in self.config.bodies:
-            data = open_data(config.data, self.lengths, self.strides.multiple, report=self.bad_data)
+            lengths, multiple = self.canvases.lengths, self.denoiser.strides.multiple
+            data = open_data(config.data, lengths, multiple, report=self.bad_data)
             self.bodies.append(self._body(config, data, data.train, config.clips))
             self.held_bodies.append(self._body(config, data, data.held_out, self.config.validation_clips))
         for body in (*self.bodies, *self.held_bodies):
@@ -89,12 +137,12 @@ class EgoObjective(CanvasObjective):
         super().prepare()
         self._measure()
 
-    def _body(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, count: int | None) -> Body:
+    def _body(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, count: int | None) -> BodyClips:
         own = self.config
-        body = Body(config, data, clips, own.history * self.codec.temporal_stride)
+        body = BodyClips(config, data, clips, own.history * self.denoiser.strides.temporal)
         numbers = body.clips.windows() if count is None else body.clips.spread(count)
         workers = worker_count(own.latent_workers)
-        body.encode(numbers, self.codec_folder, own.latents, workers, data.bad, own.ego_batch, self.seed)
+        body.encode(numbers, self.denoiser.codec_folder, own.latents, workers, data.bad, own.ego_batch, self.seed)
         return body
 
     def _measure(self) -> None:
@@ -109,110 +157,101 @@ class EgoObjective(CanvasObjective):
         own = self.config
         defaults = {"history": own.history, "guidance": own.default_action_guidance, "anchor": own.anchor > 0}
         self.ego.register_to_config(statistics=known, rates=rates, **defaults)
-        self._statistics = {name: Statistics.from_json(kept) for name, kept in known.items()}
+        self.statistics = {name: Statistics.from_json(kept) for name, kept in known.items()}
 
-    def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
-        """{"canvas": a batch of the canvas, "ego": one of a body (see `Body.batch`)}."""
-        rng = np.random.default_rng((self.seed, step, 0, 1))  # one question for all parts of a step
+    def batch(self, step: int, part: int, parts: int, progress: float) -> JointBatch:
+        """As in the base class: canvases, and clips of one body."""
+        rng = np.random.default_rng((self.seed, step, 0, 1))  # one choice for all parts of a step
         body = self.bodies[rng.choice(len(self.bodies), p=self._shares)]
-        question = self._question(rng)
+        choice = self.choose_frames(rng)
         bucket, clips = body.encoded.deal(step, part, parts)
-        ego = self._ask(body, bucket, clips, question)
+        ego = body.batch(bucket, clips, choice, self.statistics[body.config.layout])
         own = np.random.default_rng((self.seed, step, part + 1, 1))
-        ego["drop"] = torch.from_numpy(own.random(len(clips)) < self.config.action_dropout)
-        ego["text"] = ["" if own.random() < self.config.text_dropout else text for text in ego["text"]]
-        ego["noise"] = torch.from_numpy(own.uniform(0, self.config.history_noise, len(clips)))
-        return {"canvas": super().batch(step, part, parts, progress), "ego": ego}
+        drop = torch.from_numpy(own.random(len(clips)) < self.config.action_dropout)
+        text = ["" if own.random() < self.config.text_dropout else text for text in ego.text]
+        noise = torch.from_numpy(own.uniform(0, self.config.history_noise, len(clips)))
+        ego = replace(ego, drop=drop, text=text, noise=noise)
+        return JointBatch(self.canvases.batch(step, part, parts), ego)
 
-    def _question(self, rng: np.random.Generator) -> Question:
-        stride, frames = self.codec.temporal_stride, self.lengths[0]
-        single = rng.random() < self.config.single
+    def choose_frames(self, rng: np.random.Generator) -> FrameChoice:
+        """What a batch is given and asked for, as often as the config says."""
+        config, stride, frames = self.config, self.denoiser.strides.temporal, self.canvases.lengths[0]
+        single = rng.random() < config.single
         most = latent_frames(frames, stride) - 1
-        least = most if rng.random() < self.config.whole else 1
+        least = most if rng.random() < config.whole else 1
         chunks = 0 if single else int(rng.integers(least, most + 1))
         first = 2 if single else stride * chunks  # the last frame that is predicted may itself be the goal
-        goal = int(rng.integers(first, frames)) if rng.random() < self.config.goal else None
-        history, spacing = int(rng.integers(1, self.config.history + 1)), 1 if single else stride
-        asked = rng.random() < self.config.anchor
-        anchor = -int(rng.integers(spacing * history, self.config.anchor_reach + 1)) if asked else None
-        return Question(history, spacing, chunks, goal, anchor)
+        goal = int(rng.integers(first, frames)) if rng.random() < config.goal else None
+        history, spacing = int(rng.integers(1, config.history + 1)), 1 if single else stride
+        asked = rng.random() < config.anchor
+        anchor = -int(rng.integers(spacing * history, config.anchor_reach + 1)) if asked else None
+        return FrameChoice(history, spacing, chunks, goal, anchor)
 
-    def _ask(self, body: Body, bucket: int, clips: Sequence[int], question: Question) -> Batch:
-        name = body.config.layout
-        return body.batch(bucket, clips, question, self._statistics[name]) | {"layout": name}
-
-    def tokens(self, batch: Batch) -> int:
+    def tokens(self, batch: JointBatch) -> int:
         """Of both kinds."""
-        ego = batch["ego"]
-        samples, _, _, *size = ego["latent"].shape
-        frames = max(1, ego["t"].shape[1]) + ego["frames"].shape[1]
-        return super().tokens(batch["canvas"]) + samples * LatentShape(frames, *size, self.strides.patch).tokens
+        ego = batch.ego
+        samples, _, _, *size = ego.present.shape
+        frames = max(1, ego.chunks.t.shape[1]) + ego.frames.shape[1]
+        clip = LatentShape(frames, *size, self.denoiser.strides.patch)
+        return self.canvases.tokens(batch.canvas) + samples * clip.tokens
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: JointBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The losses of both kinds, [B + B'], at random diffusion times."""
-        canvas, time = self._random_loss(batch["canvas"], self.config.time_mean)
-        ego, _ = self._random_loss(self._with_target(batch["ego"]), self.config.ego_time_mean)
+        config = self.config
+        canvas, time = self.canvases.random_loss(batch.canvas)
+        target = batch.ego.target(self.denoiser.codec)
+        ego = self.loss(batch.ego, target, Noise.drawn(target.latent, config.ego_time_mean, config.time_scale))
         metrics = {"loss/canvas": canvas.detach(), "loss/ego": ego.detach()}
         return torch.cat([canvas, ego]), metrics | by_noise(canvas, time)
 
-    def _with_target(self, batch: Batch) -> Batch:
-        """The batch with its target and the weights of the loss. A single next frame is encoded alone, as a rollout
-        that goes frame by frame needs it."""
-        batch = self._encoded_target(batch)
-        return batch | {"weight": moving_weight(batch["latent"].float(), batch["present"].float(), self.config.moving)}
+    def loss(self, batch: EgoBatch, target: EgoTarget, noise: Noise) -> Tensor:
+        """Mean squared error [B] of the predicted velocity of the target, what moves weighing more."""
+        conditions, text = self.conditions(batch), self.denoiser.text(batch.text)
+        actions = self.ego.bind(batch.actions, batch.layout, conditions, text, batch.drop)
+        error = self.denoiser.squared_error(target.latent, noise, conditions, text, target.t, actions)
+        weight = moving_weight(target.latent, batch.present.float(), self.config.moving)
+        return (error * weight).flatten(1).mean(1)
 
-    def _encoded_target(self, batch: Batch) -> Batch:
-        if "next" not in batch:
-            return batch
-        latent = self.codec.encode_image(to_unit(batch["next"]))
-        t = torch.full((len(latent), 1), 1 / self.codec.temporal_stride, dtype=torch.float64, device=latent.device)
-        return batch | {"latent": latent, "t": t}
-
-    def _conditions(self, batch: Batch) -> list[Segment]:
-        if "present" not in batch:
-            return super()._conditions(batch)
+    def conditions(self, batch: EgoBatch) -> list[Segment]:
+        """The history, as noisy as the batch says, and then what else is given, if anything is: an anchor, a goal."""
         history, *given = self._known(batch)
-        if "noise" in batch:
-            share = batch["noise"].to(history.latent)
+        if batch.noise is not None:
+            share = batch.noise.to(history.latent)
             noisy = interpolate(history.latent, torch.randn_like(history.latent), share)
             history = Segment(noisy, history.t, share, "condition")
         return [history, *given]
 
-    def _known(self, batch: Batch) -> list[Segment]:
-        """The history: the present frame, whose latent is the first of the clip's own, and frames before it. Then what
-        else is given, if anything is: an anchor, a goal."""
-        present, pixels = batch["present"].float(), to_unit(batch["pixels"])
-        places = temporal_position(batch["frames"], self.codec.temporal_stride).to(present.device)
+    def _known(self, batch: EgoBatch) -> list[Segment]:
+        """What is known, clean. The present frame's latent is the first of the clip's own."""
+        present, pixels, codec = batch.present.float(), to_unit(batch.known), self.denoiser.codec
+        places = temporal_position(batch.frames, codec.temporal_stride).to(present.device)
         if not pixels.shape[1]:
             return [condition(present, places)]
-        others = encode_frames(self.codec, pixels, torch.ones_like(pixels[:, :, :1]), batch["frames"][:, 1:])
+        others = encode_frames(codec, pixels, torch.ones_like(pixels[:, :, :1]), batch.frames[:, 1:])
         latents = torch.cat([present, others.latent], dim=2)
-        sizes = [count for count in (batch["history"], places.shape[1] - batch["history"]) if count]
+        sizes = [count for count in (batch.history, places.shape[1] - batch.history) if count]
         parts = zip(latents.split(sizes, dim=2), places.split(sizes, dim=1), strict=True)
         return [condition(latent, t) for latent, t in parts]
 
-    def _adapter(self, batch: Batch, conditions: Sequence[Segment], text: Tensor) -> BlockAdapter | None:
-        if "actions" not in batch:
-            return None
-        actions = TimedActions(*(batch[name] for name in ("actions", "arrivals", "valid")))
-        return self.ego.bind(actions, batch["layout"], conditions, text, batch.get("drop"))
-
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
-        """As in the base class; and on held-out clips of the bodies, with the actions and without, over all diffusion
-        times and over the noisier half alone, where most of a rollout's steps lie."""
-        results = super().validate(rank, world)
+        """The loss on held-out canvases; and on held-out clips of the bodies, with the actions and without, over all
+        diffusion times and over the noisier half alone, where most of a rollout's steps lie."""
+        results = self.canvases.validate(rank, world)
         losses: dict[str, list[Tensor]] = defaultdict(list)
         rng = np.random.default_rng(self.seed)
         for body in self.held_bodies:
             for bucket, clips in body.encoded.shares(rank, world):
-                batch = self._with_target(self._ask(body, bucket, clips, self._question(rng)))
-                seed = self.seed + len(losses["loss_ego"])
+                asked = body.batch(bucket, clips, self.choose_frames(rng), self.statistics[body.config.layout])
+                batch = asked.to(self.denoiser.device)
+                target = batch.target(self.denoiser.codec)
+                noise = Noise.of_seed(target.latent, self.seed + len(losses["loss_ego"]))
+                noisy = even_times(len(clips)) >= NOISY
                 for suffix, drop in (("", False), ("_without_actions", True)):
-                    asked = batch | {"drop": torch.full((len(clips),), drop)}
-                    loss = self._fixed_loss(asked, seed)
+                    told = replace(batch, drop=torch.full((len(clips),), drop, device=self.denoiser.device))
+                    loss = self.loss(told, target, noise)
                     losses[f"loss_ego{suffix}"].append(loss)
-                    losses[f"loss_ego_noisy{suffix}"].append(loss[even_times(len(loss)) >= NOISY])
+                    losses[f"loss_ego_noisy{suffix}"].append(loss[noisy])
         return results | {name: torch.cat(parts).mean().item() for name, parts in losses.items()}
 
     def export(self, folder: Path) -> None:

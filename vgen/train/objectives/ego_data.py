@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from vgen.backbone.codec import WanCodec
 from vgen.data.bad_data import BadData
 from vgen.data.clips import Clips
 from vgen.data.encoded import EncodedClips
 from vgen.data.opening import TrainingData, open_dataset
-from vgen.ego.actions import timed_actions
-from vgen.ego.adapter import EgoAdapter
+from vgen.ego.actions import TimedActions, timed_actions
 from vgen.errors import InputError, unknown_key
-from vgen.models import EGO, resolve
-from vgen.train.objectives.base import Batch
+from vgen.media.pixels import to_unit
+from vgen.train.batch import Batch
 from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_rows
 from vgen.trajectory.convert import convert
 from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.statistics import Statistics
-from vgen.trajectory.trajectory import FORMS, Trajectory, find_layout
-
-if TYPE_CHECKING:
-    from vgen.backbone.transformer import VideoTransformer
-    from vgen.train.objectives.ego import EgoConfig
+from vgen.trajectory.trajectory import FORMS, Trajectory
 
 
 @dataclass
@@ -39,8 +35,8 @@ class EgoBodyConfig(BodyConfig):
 
 
 @dataclass(frozen=True)
-class Question:
-    """What one batch is asked for.
+class FrameChoice:
+    """Which frames of its clips a batch is given, and which it is asked for.
 
     Attributes:
         history: how many frames are known, the present one among them.
@@ -63,29 +59,61 @@ class Question:
         return past + [frame for frame in (self.anchor, self.goal) if frame is not None]
 
 
-def front_end(
-    config: EgoConfig, transformer: VideoTransformer, stride: int, load: Callable[[Path], EgoAdapter]
-) -> EgoAdapter:
-    """The front-end of a pretrained folder, or a new one, that knows the layouts of all bodies.
+@dataclass(frozen=True)
+class EgoTarget(Batch):
+    """The frames that are asked for.
 
-    Args:
-        stride: of the codec, in time.
-        load: makes it from the folder's `ego/`.
-
-    Raises:
-        InputError: an unknown layout or injection, or another choice that is not possible.
+    Attributes:
+        latent: [B, C, F, h, w].
+        t: float64 [B, F], their positions in latent units.
     """
-    widths = {body.layout: find_layout(body.layout).network.width for body in config.bodies}
-    folder = Path(resolve(config.pretrained)) / EGO
-    if not folder.is_dir():
-        return EgoAdapter.for_backbone(transformer, stride, widths, {}, **config.adapter)
-    ego = load(folder)
-    for name in widths.keys() - ego.config.layouts.keys():
-        ego.add_layout(name, widths[name], {})
-    return ego
+
+    latent: Tensor
+    t: Tensor
 
 
-class Body:
+@dataclass(frozen=True)
+class EgoBatch(Batch):
+    """Clips whose next frames are asked for.
+
+    Attributes:
+        clips: B names.
+        text: B sentences.
+        layout: of the trajectories, by name.
+        present: float16 [B, C, 1, h, w], the latest known frame.
+        known: uint8 [B, K, 3, H, W], the other known frames.
+        frames: int64 [B, 1 + K], the pixel frames of all these, the present one first.
+        history: how many of them are the history.
+        chunks: what follows on the latent grid; F is 0 where the next frame alone is asked for ...
+        next: ... which then is here, uint8 [B, 3, H, W].
+        actions: through the clip and what comes before it.
+        drop: bool [B], samples that are told of no actions.
+        noise: float64 [B], the share of the history that is noise.
+    """
+
+    clips: list[str]
+    text: list[str]
+    layout: str
+    present: Tensor
+    known: Tensor
+    frames: Tensor
+    history: int
+    chunks: EgoTarget
+    next: Tensor | None
+    actions: TimedActions
+    drop: Tensor | None = None
+    noise: Tensor | None = None
+
+    def target(self, codec: WanCodec) -> EgoTarget:
+        """What is asked for. A single next frame is encoded alone, as a rollout that goes frame by frame needs it."""
+        if self.next is None:
+            return EgoTarget(self.chunks.latent.float(), self.chunks.t)
+        latent = codec.encode_image(to_unit(self.next))
+        t = torch.full((len(latent), 1), 1 / codec.temporal_stride, dtype=torch.float64, device=latent.device)
+        return EgoTarget(latent.float(), t)
+
+
+class BodyClips:
     """The trained or the held-out clips of one body, with its trajectories.
 
     Args:
@@ -142,30 +170,32 @@ class Body:
             raise InputError(f"form={own}: the model takes {known} actions of {self.config.layout}; give form={known}")
         check_units(self.config, self._absolute[0], statistics)
 
-    def batch(self, bucket: int, clips: Sequence[int], question: Question, statistics: Statistics) -> Batch:
-        """{"latent": [B, C, F, h, w] of the chunks (or "next": uint8 [B, 3, H, W] to encode), "t": [B, F] float64,
-        "present": [B, C, 1, h, w] of the latest known frame,
-        "pixels": uint8 [B, K, 3, H, W] of the other known frames, "frames": [B, 1 + K], the present one first, how many
-        of these are "history", "text", "clips", and "actions" [B, A, D] with "arrivals" [B, A] and "valid" [B, A]}."""
-        wanted = question.others if question.chunks else [*question.others, 1]
+    def batch(self, bucket: int, clips: Sequence[int], choice: FrameChoice, statistics: Statistics) -> EgoBatch:
+        """A batch of some of the encoded clips.
+
+        Args:
+            bucket: the place of their bucket.
+            clips: B numbers of clips in it.
+            choice: what is known of them, and what is asked for.
+            statistics: by which their actions are normalised.
+        """
+        wanted = choice.others if choice.chunks else [*choice.others, 1]
         samples = [self.encoded.sample(bucket, clip, wanted) for clip in clips]
         pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 1, 4, 2, 3)
-        count = len(samples)
         latent = torch.from_numpy(np.stack([sample.latent for sample in samples]))
-        batch: Batch = {
-            "clips": [sample.name for sample in samples],
-            "latent": latent[:, :, 1 : 1 + question.chunks],
-            "present": latent[:, :, :1],
-            "t": torch.arange(1, 1 + question.chunks, dtype=torch.float64).expand(count, -1),
-            "pixels": pixels[:, : len(question.others)],
-            "frames": torch.tensor([0, *question.others]).expand(count, -1),
-            "history": question.history,
-            "text": [sample.caption for sample in samples],
-        }
-        if not question.chunks:
-            batch["next"] = pixels[:, -1]
-        actions = timed_actions([self._through(sample.number) for sample in samples], statistics, -self._reach)
-        return batch | {"actions": actions.values, "arrivals": actions.arrivals, "valid": actions.valid}
+        t = torch.arange(1, 1 + choice.chunks, dtype=torch.float64).expand(len(samples), -1)
+        return EgoBatch(
+            clips=[sample.name for sample in samples],
+            text=[sample.caption for sample in samples],
+            layout=self.config.layout,
+            present=latent[:, :, :1],
+            known=pixels[:, : len(choice.others)],
+            frames=torch.tensor([0, *choice.others]).expand(len(samples), -1),
+            history=choice.history,
+            chunks=EgoTarget(latent[:, :, 1 : 1 + choice.chunks], t),
+            next=None if choice.chunks else pixels[:, -1],
+            actions=timed_actions([self._through(sample.number) for sample in samples], statistics, -self._reach),
+        )
 
     def _through(self, number: int) -> Trajectory:
         """The absolute trajectory through a clip and what comes before it; its times are pixel frames from the first

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vgen.backbone.codec import WanCodec, load_vae
 from vgen.data.cache.shares import worker_count
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
@@ -20,9 +19,10 @@ from vgen.state.frame_encoder import LatentVision, load_clip
 from vgen.state.language_model import choose_trained, load_tokenizer, load_trunk, new_llama
 from vgen.state.model import StateConfig, StateModel, States
 from vgen.state.predict import text_limit
-from vgen.train.objectives.base import Batch, Objective
+from vgen.train.objectives.base import Objective
 from vgen.train.objectives.bodies import BodyConfig, body_shares
-from vgen.train.objectives.state_data import StateBody, StateEpisodes
+from vgen.train.objectives.building import frozen_codec
+from vgen.train.objectives.state_data import StateBatch, StateBody, WindowChoice
 from vgen.train.objectives.state_scores import Future, Scores, spread
 from vgen.trajectory.trajectory import find_layout
 
@@ -79,7 +79,7 @@ class StateObjective(Objective):
         self._shares = body_shares(config.bodies)
         widths = {body.layout: find_layout(body.layout).network.width for body in config.bodies}
         torch.manual_seed(seed)
-        self.codec = None if config.codec is None else _load_codec(config.codec)
+        self.codec = None if config.codec is None else frozen_codec(config.codec)
         self.model = self._begin(widths) if config.pretrained is None else self._adopt(widths)
         choose_trained(self.model.trunk, config.trained, config.lora_rank)
         if config.activation_checkpointing:
@@ -143,67 +143,50 @@ class StateObjective(Objective):
         """As in the base class."""
         return "; ".join(filter(None, (body.bad.summary() for body in self.bodies)))
 
-    def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
-        """Windows of one body and one question, the same on every rank, as their sequences are of one length; for the
-        same reason their prompts all say something or all say nothing."""
+    def batch(self, step: int, part: int, parts: int, progress: float) -> StateBatch:
+        """As in the base class: windows of one body and one question, the same on every rank, as their sequences are of
+        one length; for the same reason their prompts all say something or all say nothing."""
         rng = np.random.default_rng((self.seed, step))
         body = self.bodies[rng.choice(len(self.bodies), p=self._shares)]
         question = INVERSE if rng.random() < self.config.inverse else POLICY
         mute = rng.random() < self.config.prompt_dropout
         _, numbers = body.schedule.rows(step, part, parts)
-        return self._ask(body, body.trained, numbers, question, mute)
+        return body.trained.batch(numbers, self.choose_window(question), mute)
 
-    def _ask(
-        self, body: StateBody, episodes: StateEpisodes, numbers: Sequence[int], question: str, mute: bool
-    ) -> Batch:
-        """See `StateEpisodes.batch`; and "prompt", B sentences, "layout" and "question". A policy is told of the past,
-        and to rest when all is done; inverse dynamics sees the frames between the actions."""
-        config = self.config
+    def choose_window(self, question: str) -> WindowChoice:
+        """A policy is told of the past, and to rest when all is done; inverse dynamics sees the frames between the
+        actions."""
+        config, horizon = self.config, self._horizon(question)
         if question == INVERSE:
-            batch = episodes.batch(numbers, range(self._horizon(INVERSE) + 1), range(0), self._horizon(INVERSE))
-        else:
-            known = range(1 - config.states, 1), range(1 - config.history, 1)
-            batch = episodes.batch(numbers, *known, self._horizon(POLICY), rest=True)
-        prompt = [""] * len(numbers) if mute else batch["text"]
-        return batch | {"prompt": prompt, "layout": body.config.layout, "question": question}
+            return WindowChoice(question, range(horizon + 1), range(0), horizon, rest=False)
+        return WindowChoice(question, range(1 - config.states, 1), range(1 - config.history, 1), horizon, rest=True)
 
     def _horizon(self, question: str) -> int:
         return self.model.config.inverse_steps if question == INVERSE else self.config.horizon
 
-    def tokens(self, batch: Batch) -> int:
+    def tokens(self, batch: StateBatch) -> int:
         """Of frames and actions; sentences come on top."""
-        frames = batch["frames_valid"].shape[1] * self._tokens_per_frame(batch)
-        return len(batch["next"]) * (frames + batch["past"].shape[1] + batch["next"].shape[1])
+        frames = batch.frames_valid.shape[1] * self._tokens_per_frame(batch)
+        return len(batch.next) * (frames + batch.past.shape[1] + batch.next.shape[1])
 
-    def _tokens_per_frame(self, batch: Batch) -> int:
-        if "pixels" in batch:
-            return self.model.vision.side**2
-        return batch["latents"][0, 0, 0].numel() // self.model.vision.patch**2
+    def _tokens_per_frame(self, batch: StateBatch) -> int:
+        vision = self.model.vision
+        return vision.side**2 if self.codec is None else batch.frames[0, 0, 0].numel() // vision.patch**2
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: StateBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted loss [B], and its two parts apart."""
-        action, text = self.model(
-            self._states(batch), batch["prompt"], batch["next"], batch["next_valid"], batch["text"]
-        )
+        action, text = self.model(self._states(batch), batch.prompt, batch.next, batch.next_valid, batch.text)
         loss = self.config.action_weight * action + self.config.text_weight * text
-        name = f"loss/{batch['layout']}/{batch['question']}"
-        return loss, {name: action.detach(), "loss/text": text.detach()}
+        return loss, {f"loss/{batch.layout}/{batch.question}": action.detach(), "loss/text": text.detach()}
 
-    def _states(self, batch: Batch) -> States:
-        if "pixels" in batch:
-            features = self.model.see(to_unit(batch["pixels"]))
+    def _states(self, batch: StateBatch) -> States:
+        if self.codec is None:
+            features = self.model.see(to_unit(batch.frames))
         else:
-            latents = batch["latents"].float()
+            latents = batch.frames.float()
             features = self.model.vision.tokens(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
-        return States(
-            features,
-            batch["frame_times"],
-            batch["frames_valid"],
-            batch["past"],
-            batch["past_times"],
-            batch["past_valid"],
-            batch["layout"],
-        )
+        past = batch.past, batch.past_times, batch.past_valid
+        return States(features, batch.frame_times, batch.frames_valid, *past, batch.layout)
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
@@ -230,12 +213,12 @@ class StateObjective(Objective):
         truth = [Future(episodes.episodes[place].absolute, present) for place, present in places]
         for question in (POLICY, INVERSE):
             name, count = f"{layout}/{question}", self._horizon(question)
-            batch = self._ask(body, episodes, numbers, question, True)
-            known = self._states({k: v.to(self._device()) if isinstance(v, Tensor) else v for k, v in batch.items()})
+            batch = episodes.batch(numbers, self.choose_window(question), mute=True).to(self._device())
+            known = self._states(batch)
             if question == POLICY:
-                scores.add_texts(self.model.predict(known, batch["prompt"], generator)[1], batch["text"])
+                scores.add_texts(self.model.predict(known, batch.prompt, generator)[1], batch.text)
             draws = DRAWS if self.config.head == "flow" else 1
-            drawn = self.model.draw(known, batch["prompt"], draws, generator, count).float().cpu().numpy()
+            drawn = self.model.draw(known, batch.prompt, draws, generator, count).float().cpu().numpy()
             scores.add_actions(name, truth, drawn[0], statistics)
             if draws > 1:
                 scores.add_actions(f"{name}_mean{draws}", truth, drawn.mean(0), statistics)
@@ -247,14 +230,6 @@ class StateObjective(Objective):
     def export(self, folder: Path) -> None:
         """Writes `folder`/state."""
         self.model.save_pretrained(folder / STATE)
-
-
-def _load_codec(folder: str) -> WanCodec:
-    try:
-        vae = load_vae(folder)
-    except InputError as error:
-        raise InputError(f"objective.codec={folder} is no folder of an AutoencoderKLWan: {error}") from error
-    return WanCodec(vae.requires_grad_(False))
 
 
 def _rates(bodies: Sequence[StateBody]) -> dict[str, float]:

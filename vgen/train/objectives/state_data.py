@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vgen.data.buckets import clip_frames, frame_step
 from vgen.data.cache.latents import LatentCache
@@ -17,12 +18,65 @@ from vgen.data.opening import TrainingData, open_data, open_dataset
 from vgen.data.schedule import BucketSchedule
 from vgen.data.windows import Windows
 from vgen.errors import InputError
-from vgen.train.objectives.base import Batch
+from vgen.train.batch import Batch
 from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_rows
 from vgen.trajectory.convert import to_delta
 from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class StateBatch(Batch):
+    """Windows as Stage I is asked with them.
+
+    Attributes:
+        clips: the names of B episodes.
+        layout: of their trajectories, by name.
+        question: policy or inverse_dynamics.
+        prompt, text: B sentences each: what the model is told, and what it is to say.
+        frames: what is seen: latents float16 [B, S, C, h, w], or for CLIP pixels uint8 [B, S, 3, H, W].
+        frame_times: int64 [S], of the frames.
+        frames_valid: bool [B, S], where an episode has the frame.
+        past: float32 [B, A, D], the steps that are known, normalised.
+        past_times: int64 [A], of their arrivals.
+        past_valid: bool [B, A].
+        next: float32 [B, K, D], the steps that follow.
+        next_valid: bool [B, K].
+    """
+
+    clips: list[str]
+    layout: str
+    question: str
+    prompt: list[str]
+    text: list[str]
+    frames: Tensor
+    frame_times: Tensor
+    frames_valid: Tensor
+    past: Tensor
+    past_times: Tensor
+    past_valid: Tensor
+    next: Tensor
+    next_valid: Tensor
+
+
+@dataclass(frozen=True)
+class WindowChoice:
+    """What a batch is told of its windows, and what it is asked for; times count from the present frame.
+
+    Attributes:
+        question: policy or inverse_dynamics.
+        frames: times of the S frames that are known.
+        past: arrivals of the A actions that are known.
+        count: of the actions that follow.
+        rest: whether the body rests after the end of an episode, rather than that nothing is said of it.
+    """
+
+    question: str
+    frames: range
+    past: range
+    count: int
+    rest: bool
 
 
 @dataclass(frozen=True)
@@ -68,7 +122,7 @@ class StateEpisodes:
     windows: Windows
 
     def __init__(self, data: TrainingData, clips: Clips, dataset: LeRobotDataset, body: BodyConfig) -> None:
-        self._clips, self._bad = clips, data.bad
+        self._clips, self._bad, self._layout = clips, data.bad, body.layout
         self._latents: LatentCache | None = None
         self._rows: dict[int, int] = {}  # clip to row of the latents
         found: dict[str, StateEpisode] = {}
@@ -94,39 +148,41 @@ class StateEpisodes:
         rest = [statistics.normalise(episode.rest)[0] for episode in self.episodes]
         self.windows = Windows([statistics.normalise(part) for part in steps], [part.valid for part in steps], rest)
 
-    def batch(
-        self, numbers: Sequence[int], frames: Sequence[int], past: Sequence[int], count: int, rest: bool = False
-    ) -> Batch:
-        """Windows as Stage I is asked with them.
+    def batch(self, numbers: Sequence[int], choice: WindowChoice, mute: bool) -> StateBatch:
+        """A batch of some windows.
 
         Args:
             numbers: B windows.
-            frames: times of the S frames that are known.
-            past: arrivals of the A actions that are known.
-            count: of the actions that follow; K is less where all B episodes end before.
-            rest: whether the body rests after the end of an episode, rather than that nothing is said of it.
-
-        Returns:
-            {"latents" [B, S, C, h, w] or "pixels" uint8 [B, S, 3, H, W], "frames_valid" [B, S], "frame_times" [S],
-            "past" [B, A, D], "past_valid" [B, A], "past_times" [A], "next" [B, K, D], "next_valid" [B, K] and
-            "text", B sentences, and "clips", the names of B episodes}.
+            choice: what is known of them, and what is asked for; K is less where all B episodes end before.
+            mute: whether the prompts say nothing, rather than what is to be told.
         """
-        windows = self.windows
-        seen, there = zip(*(windows.frames(number, frames) for number in numbers), strict=True)
-        known, known_valid = map(np.stack, zip(*(windows.steps(number, past) for number in numbers), strict=True))
-        following = windows.future if rest else lambda number, count: windows.steps(number, range(1, count + 1))
-        coming = [following(number, count) for number in numbers]
+        windows, count = self.windows, choice.count
+        seen, there = zip(*(windows.frames(number, choice.frames) for number in numbers), strict=True)
+        known, known_valid = zip(*(windows.steps(number, choice.past) for number in numbers), strict=True)
+        if choice.rest:
+            coming = [windows.future(number, count) for number in numbers]
+        else:
+            coming = [windows.steps(number, range(1, count + 1)) for number in numbers]
         steps, valid = map(np.stack, zip(*coming, strict=True))
         length = max(1, int(valid.any(0).nonzero()[0].max(initial=0)) + 1)
         places = [windows.present(number)[0] for number in numbers]
-        name, read = ("pixels", self.pixels) if self._latents is None else ("latents", self.latents)
-        arrays = {name: np.stack([read(place, rows) for place, rows in zip(places, seen, strict=True)])}
-        arrays |= {"frames_valid": np.stack(there), "past": known, "past_valid": known_valid}
-        arrays |= {"next": steps[:, :length], "next_valid": valid[:, :length]}
-        arrays |= {"frame_times": np.array(frames), "past_times": np.array(past, dtype=np.int64)}
-        tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
-        names = [self._clips.episode(self.episodes[place].clips[0]).name for place in places]
-        return tensors | {"clips": names, "text": [self.episodes[place].caption for place in places]}
+        read = self.pixels if self._latents is None else self.latents
+        text = [self.episodes[place].caption for place in places]
+        return StateBatch(
+            clips=[self._clips.episode(self.episodes[place].clips[0]).name for place in places],
+            layout=self._layout,
+            question=choice.question,
+            prompt=[""] * len(text) if mute else text,
+            text=text,
+            frames=_stacked([read(place, rows) for place, rows in zip(places, seen, strict=True)]),
+            frame_times=torch.tensor(choice.frames),
+            frames_valid=_stacked(there),
+            past=_stacked(known),
+            past_times=torch.tensor(choice.past, dtype=torch.int64),
+            past_valid=_stacked(known_valid),
+            next=torch.from_numpy(steps[:, :length]),
+            next_valid=torch.from_numpy(valid[:, :length]),
+        )
 
     def encode(self, codec: Path, root: str, workers: int) -> None:
         """Encodes every frame alone, unless a cache holds them, and drops the episodes that cannot be decoded.
@@ -221,3 +277,7 @@ class StateBody:
             part.normalise(statistics)
         self.schedule = BucketSchedule([len(self.trained.windows)], batch, seed)
         return statistics
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))

@@ -5,10 +5,16 @@ import numpy as np
 import pytest
 
 from vgen.errors import InputError
-from vgen.train.objectives.plans import Plan, PlanConfig, check_plans, draw_given, draw_plan
+from vgen.train.objectives.conditions import (
+    ConditionDraw,
+    ConditionsConfig,
+    check_conditions,
+    draw_conditions,
+    draw_given,
+)
 
 SIZE = (32, 48)
-CONFIG = PlanConfig()
+CONFIG = ConditionsConfig()
 
 
 def rng(seed=0):
@@ -17,11 +23,11 @@ def rng(seed=0):
 
 def test_kinds_and_counts_come_as_often_as_the_config_says():
     source = rng()
-    plans = [draw_plan(CONFIG, 17, source) for _ in range(4000)]
-    share = {kind: count / len(plans) for kind, count in Counter(plan.kind for plan in plans).items()}
+    draws = [draw_conditions(CONFIG, 17, source) for _ in range(4000)]
+    share = {kind: count / len(draws) for kind, count in Counter(draw.kind for draw in draws).items()}
     for kind in ("frames", "patches", "region", "clip", "text"):
         assert share[kind] == pytest.approx(getattr(CONFIG, kind), abs=0.03)
-    counts = Counter(plan.count for plan in plans if plan.kind == "frames")
+    counts = Counter(draw.count for draw in draws if draw.kind == "frames")
     assert [counts[k] / sum(counts.values()) for k in (1, 2, 3, 4)] == pytest.approx(CONFIG.counts, abs=0.04)
 
 
@@ -30,21 +36,21 @@ def test_frames_are_distinct_sorted_and_in_range(kind):
     source = rng()
     for count in (1, 2, 3, 4):
         for _ in range(50):
-            places, masks = draw_given(Plan(kind, count), CONFIG, 17, SIZE, source)
+            places, masks = draw_given(ConditionDraw(kind, count), CONFIG, 17, SIZE, source)
             assert len(places) == count and masks.shape == (count, *SIZE)
             assert places.min() >= 0 and places.max() <= 16 and (np.diff(places) > 0).all()
 
 
 def test_whole_frames_are_whole_and_often_at_the_ends():
     source = rng()
-    drawn = [draw_given(Plan("frames", 3), CONFIG, 17, SIZE, source) for _ in range(400)]
+    drawn = [draw_given(ConditionDraw("frames", 3), CONFIG, 17, SIZE, source) for _ in range(400)]
     assert all(masks.all() for _, masks in drawn)
     ends = np.mean([places.tolist() == [0, 8, 16] for places, _ in drawn])
     assert ends == pytest.approx(CONFIG.ends, abs=0.08)
 
 
 def test_each_patch_is_a_crop_of_its_own():
-    places, masks = draw_given(Plan("patches", 4), PlanConfig(crop=(0.25, 0.5)), 17, SIZE, rng())
+    places, masks = draw_given(ConditionDraw("patches", 4), ConditionsConfig(crop=(0.25, 0.5)), 17, SIZE, rng())
     shares = masks.any(2).mean(1), masks.any(1).mean(1)
     assert all(0.2 <= share <= 0.55 for shares_of_side in shares for share in shares_of_side)
     assert len({mask.tobytes() for mask in masks}) == len(places)
@@ -55,8 +61,8 @@ def test_each_patch_is_a_crop_of_its_own():
 def test_a_region_is_the_same_through_time_a_hole_or_a_window():
     source, kinds = rng(), set()
     for _ in range(60):
-        plan = Plan("region", 9)
-        places, masks = draw_given(plan, CONFIG, 17, SIZE, source)
+        draw = ConditionDraw("region", 9)
+        places, masks = draw_given(draw, CONFIG, 17, SIZE, source)
         assert places.tolist() == list(range(0, 17, 2)) and (masks == masks[0]).all()
         given = masks[0].mean()
         kinds.add("hole" if given >= 0.74 else "window")
@@ -66,7 +72,7 @@ def test_a_region_is_the_same_through_time_a_hole_or_a_window():
 
 def test_a_clip_is_a_run_of_whole_frames_often_at_an_end():
     source = rng()
-    drawn = [draw_given(Plan("clip", 5), CONFIG, 17, SIZE, source) for _ in range(300)]
+    drawn = [draw_given(ConditionDraw("clip", 5), CONFIG, 17, SIZE, source) for _ in range(300)]
     assert all(np.diff(places).tolist() == [1] * 4 and masks.all() for places, masks in drawn)
     starts = Counter(int(places[0]) for places, _ in drawn)
     assert min(starts) == 0 and max(starts) == 12 and len(starts) == 13
@@ -75,9 +81,9 @@ def test_a_clip_is_a_run_of_whole_frames_often_at_an_end():
 
 def test_a_clip_leaves_something_to_complete():
     source = rng()
-    only_clips = PlanConfig(frames=0, patches=0, region=0, clip=1, text=1e-9)
-    assert {draw_plan(only_clips, 9, source).count for _ in range(50)} == {5}
-    assert {draw_plan(only_clips, 5, source).kind for _ in range(50)} == {"text"}
+    only_clips = ConditionsConfig(frames=0, patches=0, region=0, clip=1, text=1e-9)
+    assert {draw_conditions(only_clips, 9, source).count for _ in range(50)} == {5}
+    assert {draw_conditions(only_clips, 5, source).kind for _ in range(50)} == {"text"}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +96,6 @@ def test_a_clip_leaves_something_to_complete():
     ],
 )
 def test_chances_that_nothing_can_be_drawn_from_are_refused(change, message):
-    check_plans(PlanConfig(), 17)
+    check_conditions(ConditionsConfig(), 17)
     with pytest.raises(InputError, match=message):
-        check_plans(dataclasses.replace(PlanConfig(), **change), 17)
+        check_conditions(dataclasses.replace(ConditionsConfig(), **change), 17)

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vgen.backbone.shapes import latent_frames
 from vgen.errors import InputError
 
 KINDS = ("frames", "patches", "region", "clip", "text")
 
 
 @dataclass
-class PlanConfig:
+class ConditionsConfig:
     """How often each kind of condition is drawn, and how large it is.
 
     The paper's recipe (VideoCanvas, section 5.1) is `patches` alone, with 20 anchors cropped to 20-100 %.
@@ -36,18 +37,22 @@ class PlanConfig:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ConditionDraw:
     """One kind of condition for a batch: all its samples have the same number K of conditions, so no padding."""
 
     kind: str
     count: int
+
+    def latent_frames(self, stride: int) -> int:
+        """How many latent frames they become with a codec of this temporal stride."""
+        return latent_frames(self.count, stride) if self.kind == "clip" else self.count
 
 
 Given = tuple[np.ndarray, np.ndarray]
 """Pixel frames int64 [K], and masks bool [K, H, W], True where a pixel is given."""
 
 
-def check_plans(config: PlanConfig, frames: int) -> None:
+def check_conditions(config: ConditionsConfig, frames: int) -> None:
     """Refuses chances that nothing can be drawn from for clips of `frames` frames.
 
     Raises:
@@ -65,46 +70,48 @@ def check_plans(config: PlanConfig, frames: int) -> None:
         raise InputError(f"objective.conditions.counts={config.counts}: {rule}; give one of them a chance")
 
 
-def _chances(config: PlanConfig, frames: int) -> np.ndarray:
+def _chances(config: ConditionsConfig, frames: int) -> np.ndarray:
     """Of each of `KINDS`; a clip must leave something to complete."""
     fits = any(length < frames for length in config.clip_frames)
     return np.array([getattr(config, kind) if kind != "clip" or fits else 0.0 for kind in KINDS], dtype=np.float64)
 
 
-def draw_plan(config: PlanConfig, frames: int, rng: np.random.Generator) -> Plan:
+def draw_conditions(config: ConditionsConfig, frames: int, rng: np.random.Generator) -> ConditionDraw:
     """The kind and number of conditions of a batch of clips of `frames` frames."""
     chances = _chances(config, frames)
     kind = str(rng.choice(KINDS, p=chances / chances.sum()))
     if kind == "text":
-        return Plan(kind, 0)
+        return ConditionDraw(kind, 0)
     if kind == "region":
-        return Plan(kind, len(range(0, frames, config.region_step)))
+        return ConditionDraw(kind, len(range(0, frames, config.region_step)))
     if kind == "clip":
-        return Plan(kind, int(rng.choice([length for length in config.clip_frames if length < frames])))
+        return ConditionDraw(kind, int(rng.choice([length for length in config.clip_frames if length < frames])))
     counts = np.array(config.counts[:frames])
-    return Plan(kind, 1 + int(rng.choice(len(counts), p=counts / counts.sum())))
+    return ConditionDraw(kind, 1 + int(rng.choice(len(counts), p=counts / counts.sum())))
 
 
-def draw_given(plan: Plan, config: PlanConfig, frames: int, size: tuple[int, int], rng: np.random.Generator) -> Given:
+def draw_given(
+    draw: ConditionDraw, config: ConditionsConfig, frames: int, size: tuple[int, int], rng: np.random.Generator
+) -> Given:
     """The conditions of one sample.
 
     Args:
-        plan: of its batch.
+        draw: of its batch.
         frames: T of the clip.
         size: (H, W) of a frame.
     """
-    if plan.kind == "region":
+    if draw.kind == "region":
         mask = _hole(config, size, rng) if rng.random() < 0.5 else _window(config, size, rng)
-        return np.arange(0, frames, config.region_step), np.repeat(mask[None], plan.count, axis=0)
-    if plan.kind == "clip":
-        return _run(plan.count, frames, rng), np.ones((plan.count, *size), dtype=bool)
-    if plan.kind == "frames" and rng.random() < config.ends:
-        places = _spread(plan.count, frames, rng)
+        return np.arange(0, frames, config.region_step), np.repeat(mask[None], draw.count, axis=0)
+    if draw.kind == "clip":
+        return _run(draw.count, frames, rng), np.ones((draw.count, *size), dtype=bool)
+    if draw.kind == "frames" and rng.random() < config.ends:
+        places = _spread(draw.count, frames, rng)
     else:
-        places = np.sort(rng.choice(frames, size=plan.count, replace=False))
-    if plan.kind == "patches":
+        places = np.sort(rng.choice(frames, size=draw.count, replace=False))
+    if draw.kind == "patches":
         return places, np.array([_box(size, rng.uniform(*config.crop, 2), rng) for _ in places])
-    return places, np.ones((plan.count, *size), dtype=bool)
+    return places, np.ones((draw.count, *size), dtype=bool)
 
 
 def _spread(count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
@@ -120,11 +127,11 @@ def _run(count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
     return np.arange(count) + int(rng.choice([0, last, rng.integers(last + 1)]))
 
 
-def _hole(config: PlanConfig, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def _hole(config: ConditionsConfig, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return ~_box(size, rng.uniform(*config.hole, 2), rng)
 
 
-def _window(config: PlanConfig, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def _window(config: ConditionsConfig, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     side = rng.uniform(*config.window) ** 0.5
     return _box(size, np.array([side, side]), rng)
 

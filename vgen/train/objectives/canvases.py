@@ -1,0 +1,234 @@
+"""Canvases to train on: clips, what is given of them, and the loss on what is not (VideoCanvas, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgen.backbone.codec import WanCodec
+from vgen.backbone.encoding import encode_clip, encode_frames
+from vgen.backbone.segments import Segment
+from vgen.backbone.shapes import LatentShape, check_frames, latent_frames
+from vgen.data.buckets import Bucket
+from vgen.data.cache.shares import worker_count
+from vgen.data.clips import Clips
+from vgen.data.encoded import EncodedClips
+from vgen.data.opening import DataConfig, open_data, parse_lengths
+from vgen.errors import InputError
+from vgen.media.pixels import to_unit
+from vgen.train.batch import Batch
+from vgen.train.objectives.conditions import (
+    ConditionDraw,
+    ConditionsConfig,
+    check_conditions,
+    draw_conditions,
+    draw_given,
+)
+from vgen.train.objectives.denoiser import DenoiserConfig, Noise, VideoDenoiser
+from vgen.train.objectives.outline import Tokens
+
+DRAWS = 500  # from which the number of conditions is told beforehand
+
+
+@dataclass
+class CanvasConfig(DenoiserConfig):
+    """What a canvas run needs beside its model."""
+
+    name: str = "canvas"
+    data: DataConfig = field(default_factory=DataConfig)
+    frames: Any = 17  # T of a clip, 1 + N·k; or several, such as [17, 49, 77]: each video gets the longest that fits
+    clips: int | None = None  # spread evenly over all places where one may start; none: one after another in each video
+    batch: int = 32  # clips per rank
+    text_dropout: float = 0.1  # share of sentences replaced by the empty one, for classifier-free guidance
+    time_mean: float = 0.0  # diffusion time is the sigmoid of a normal variable: the log of the schedule's shift ...
+    time_scale: float = 1.0  # ... and its deviation
+    validation_clips: int = 64
+    conditions: ConditionsConfig = field(default_factory=ConditionsConfig)
+
+
+@dataclass(frozen=True)
+class GivenPixels(Batch):
+    """What is given of the clips of a batch.
+
+    Attributes:
+        pixels: uint8 [B, K, 3, H, W].
+        masks: bool [B, K, 1, H, W], True where a pixel is given.
+        frames: int64 [B, K], the pixel frames at which they stand; K may be 0.
+        as_clip: whether the K frames are encoded together, as a clip.
+    """
+
+    pixels: Tensor
+    masks: Tensor
+    frames: Tensor
+    as_clip: bool
+
+    def conditions(self, codec: WanCodec) -> list[Segment]:
+        """The encoded conditions, none where K is 0."""
+        if not self.frames.shape[1]:
+            return []
+        pixels = to_unit(self.pixels)
+        if self.as_clip:
+            return [encode_clip(codec, pixels.transpose(1, 2), self.masks.transpose(1, 2), self.frames[:, 0])]
+        return [encode_frames(codec, pixels, self.masks, self.frames)]
+
+    def latent_frames(self, stride: int) -> int:
+        """How many latent frames they become with a codec of this temporal stride."""
+        count = self.frames.shape[1]
+        return latent_frames(count, stride) if self.as_clip else count
+
+
+@dataclass(frozen=True)
+class CanvasBatch(Batch):
+    """Clips that are to be completed.
+
+    Attributes:
+        clips: B names.
+        text: B sentences.
+        latent: float16 [B, C, F, h, w], the target.
+        given: what is given of each clip.
+    """
+
+    clips: list[str]
+    text: list[str]
+    latent: Tensor
+    given: GivenPixels
+
+
+class Canvases:
+    """The canvases of a run: their clips, their batches and their loss.
+
+    Targets come from a latent cache. Conditions are cropped and encoded as they are drawn, so no crop comes twice.
+
+    Args:
+        config: of the run.
+        denoiser: the model that learns to complete them.
+        seed: of the order of clips, and of what is given of them.
+
+    Attributes:
+        lengths: numbers of frames that a clip may have, sorted.
+        data, train_clips, held_clips: once `open` has opened them.
+
+    Raises:
+        InputError: a length does not fit the codec, or is too short for the conditions.
+    """
+
+    def __init__(self, config: CanvasConfig, denoiser: VideoDenoiser, seed: int) -> None:
+        self.config, self.denoiser, self.seed = config, denoiser, seed
+        self.lengths = parse_lengths(config.frames, denoiser.strides.temporal)
+        for length in self.lengths:
+            check_conditions(config.conditions, length)
+        for length in config.conditions.clip_frames:
+            try:
+                check_frames(length, denoiser.strides.temporal)
+            except InputError as error:
+                raise InputError(f"objective.conditions.clip_frames: {error}") from error
+
+    def open(self, report: Path | None) -> None:
+        """Opens the data, sorts them into buckets, and encodes the clips, trained and held-out ones apart.
+
+        Args:
+            report: a JSONL file that bad videos are added to.
+
+        Raises:
+            InputError: the data cannot be opened, or no clip is left to train on.
+        """
+        self.data = open_data(self.config.data, self.lengths, self.denoiser.strides.multiple, report=report)
+        self.train_clips = self._encoded(self.data.train, self.config.clips)
+        self.held_clips = self._encoded(self.data.held_out, self.config.validation_clips)
+        if not len(self.train_clips):
+            raise InputError(f"no clip is left to train on: {self.data.bad.summary()}")
+
+    def _encoded(self, clips: Clips, count: int | None) -> EncodedClips:
+        config, codec = self.config, self.denoiser.codec_folder
+        numbers = clips.windows() if count is None else clips.spread(count)
+        workers = worker_count(config.latent_workers)
+        return EncodedClips(clips, numbers, codec, config.latents, workers, self.data.bad, config.batch, self.seed)
+
+    @property
+    def captions(self) -> list[str]:
+        """All that batches may say."""
+        return [*self.train_clips.captions, *self.held_clips.captions]
+
+    def batch(self, step: int, part: int, parts: int) -> CanvasBatch:
+        """Clips of one bucket, in an order shuffled anew for every epoch, and what is given of them."""
+        bucket, clips = self.train_clips.deal(step, part, parts)
+        # The draw is the same in all parts of a step, so that no rank waits for another's longer sequence.
+        frames = self.train_clips.buckets[bucket].frames
+        draw = draw_conditions(self.config.conditions, frames, np.random.default_rng((self.seed, step)))
+        return self.of_clips(self.train_clips, bucket, clips, draw, np.random.default_rng((self.seed, step, part + 1)))
+
+    def of_clips(
+        self, encoded: EncodedClips, place: int, clips: Sequence[int], draw: ConditionDraw, rng: np.random.Generator
+    ) -> CanvasBatch:
+        """A batch of some clips.
+
+        Args:
+            encoded: the trained or the held-out clips.
+            place: of their bucket.
+            clips: B numbers of clips in it.
+            draw: what is given of them.
+            rng: of where it is given, and of the sentences that are dropped.
+        """
+        config, bucket = self.config, encoded.buckets[place]
+        given = [draw_given(draw, config.conditions, bucket.frames, bucket.size, rng) for _ in clips]
+        samples = [encoded.sample(place, clip, frames) for clip, (frames, _) in zip(clips, given, strict=True)]
+        pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 1, 4, 2, 3)
+        masks = torch.from_numpy(np.stack([masks for _, masks in given])).unsqueeze(2)
+        frames = torch.from_numpy(np.stack([frames for frames, _ in given]))
+        return CanvasBatch(
+            clips=[sample.name for sample in samples],
+            text=["" if rng.random() < config.text_dropout else sample.caption for sample in samples],
+            latent=torch.from_numpy(np.stack([sample.latent for sample in samples])),
+            given=GivenPixels(pixels, masks, frames, draw.kind == "clip"),
+        )
+
+    def tokens(self, batch: CanvasBatch) -> int:
+        """Of targets and conditions."""
+        samples, _, frames, *size = batch.latent.shape
+        strides = self.denoiser.strides
+        frames += batch.given.latent_frames(strides.temporal)
+        return samples * LatentShape(frames, *size, strides.patch).tokens
+
+    def random_loss(self, batch: CanvasBatch) -> tuple[Tensor, Tensor]:
+        """The loss [B] at random diffusion times, and these times."""
+        noise = Noise.drawn(batch.latent.float(), self.config.time_mean, self.config.time_scale)
+        return self.loss(batch, noise), noise.time
+
+    def loss(self, batch: CanvasBatch, noise: Noise) -> Tensor:
+        """Mean squared error [B] of the predicted velocity, on target tokens alone."""
+        conditions = batch.given.conditions(self.denoiser.codec)
+        text = self.denoiser.text(batch.text)
+        return self.denoiser.squared_error(batch.latent.float(), noise, conditions, text).flatten(1).mean(1)
+
+    @torch.no_grad()
+    def validate(self, rank: int, world: int) -> dict[str, float]:
+        """The loss on held-out clips at fixed noise, diffusion times and conditions."""
+        rng = np.random.default_rng(self.seed)
+        losses: list[Tensor] = []
+        for bucket, clips in self.held_clips.shares(rank, world):
+            draw = draw_conditions(self.config.conditions, self.held_clips.buckets[bucket].frames, rng)
+            batch = self.of_clips(self.held_clips, bucket, clips, draw, rng).to(self.denoiser.device)
+            noise = Noise.of_seed(batch.latent, self.seed + len(losses) * self.config.batch)
+            losses.append(self.loss(batch, noise))
+        return {"loss": torch.cat(losses).mean().item()} if losses else {}
+
+    @property
+    def most_common(self) -> Bucket:
+        """The bucket with the most trained clips."""
+        return max(zip(self.train_clips.counts, self.train_clips.buckets, strict=True))[1]
+
+    def clip_tokens(self, bucket: Bucket) -> Tokens:
+        """What the backbone reads of a clip of a bucket, from many draws of its conditions."""
+        target, given = self.denoiser.strides.latent(bucket.frames, *bucket.size), self.given_frames(bucket.frames)
+        return Tokens(target.tokens, target.frame_tokens * float(np.mean(given)), target.frame_tokens * max(given))
+
+    def given_frames(self, frames: int) -> list[int]:
+        """Latent frames that are given with a clip of so many pixel frames, in many draws."""
+        rng, stride = np.random.default_rng(0), self.denoiser.strides.temporal
+        return [draw_conditions(self.config.conditions, frames, rng).latent_frames(stride) for _ in range(DRAWS)]

@@ -1,0 +1,265 @@
+"""The video model that the canvas and the ego objective train: its parts, and its flow-matching loss."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, SchedulerMixin
+from torch import Tensor
+from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase, UMT5Config, UMT5EncoderModel
+
+from vgen.backbone.codec import WanCodec
+from vgen.backbone.segments import Segment, target
+from vgen.backbone.shapes import Strides
+from vgen.backbone.text import TextLimit, encode_text, text_length
+from vgen.backbone.transformer import BlockAdapter, VideoTransformer
+from vgen.canvas.pipeline import CanvasPipeline
+from vgen.data.cache.shares import worker_count
+from vgen.data.cache.texts import CachedTextEncoder, TextCache
+from vgen.errors import InputError
+from vgen.models import component_folder, loading, read_config, resolve
+from vgen.train.lora import LoraConfig, add_lora
+from vgen.train.objectives.building import blank, check_keywords, frozen_codec, on_paper
+
+
+@dataclass
+class DenoiserConfig:
+    """A video model: `pretrained` (a diffusers folder to fine-tune), or a codec and sizes to begin with."""
+
+    latents: str = "data/cache"  # folder below which encoded clips are kept
+    latent_workers: int = 2  # processes that encode them on a CPU; with GPUs it is one for each
+    pretrained: str | None = None
+    codec: str | None = None  # folder of an AutoencoderKLWan
+    transformer: dict[str, Any] = field(default_factory=dict)  # keywords of WanTransformer3DModel
+    text_encoder: dict[str, Any] = field(default_factory=dict)  # keywords of UMT5Config, with byte-level ByT5 tokens
+    lora: LoraConfig = field(default_factory=LoraConfig)  # on a pretrained transformer
+    activation_checkpointing: bool = False  # of the blocks: computed again in the backward pass rather than kept
+    text_length: int = 64  # tokens (bytes) of a sentence
+    condition_attention: str | None = None  # joint or independent; none: the pretrained model's own, or joint
+    attention: str = "native"  # kernel, by diffusers' name: native, xformers, flash, _native_math ...
+    compile: bool = False  # torch.compile of the transformer's blocks: a minute at the start, then faster steps
+    default_steps: int = 20  # what the exported pipeline uses when a call does not say
+    default_guidance: float = 1.0
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What targets are mixed with: noise ε of the target's shape, and diffusion times s [B]."""
+
+    values: Tensor
+    time: Tensor
+
+    @classmethod
+    def drawn(cls, latent: Tensor, mean: float, scale: float) -> Self:
+        """Random noise for latents [B, ...]; the time is the sigmoid of a normal variable."""
+        normal = torch.randn(len(latent), device=latent.device)
+        return cls(torch.randn_like(latent), torch.sigmoid(mean + scale * normal))
+
+    @classmethod
+    def of_seed(cls, latent: Tensor, seed: int) -> Self:
+        """The noise of a seed for latents [B, ...], at times spread evenly over the batch."""
+        values = torch.randn(latent.shape, generator=torch.Generator().manual_seed(seed))
+        return cls(values.to(latent.device), even_times(len(latent)).to(latent.device))
+
+
+@dataclass(frozen=True)
+class VideoDenoiser:
+    """A video model as it is trained: the codec is frozen, and the transformer learns to tell the velocity ε - z.
+
+    A text encoder that starts from nothing is trained along. A pretrained one is frozen, so its answers are cached.
+
+    Attributes:
+        codec_folder: of the VAE, by which encoded clips are known.
+    """
+
+    vae: AutoencoderKLWan
+    codec_folder: Path
+    text_encoder: UMT5EncoderModel | CachedTextEncoder
+    transformer: VideoTransformer
+    tokenizer: PreTrainedTokenizerBase
+    scheduler: SchedulerMixin
+
+    @classmethod
+    def build(cls, config: DenoiserConfig) -> Self:
+        """The model of a recipe, or on paper its shapes alone.
+
+        Raises:
+            InputError: a part cannot be loaded, or two choices do not go together.
+        """
+        if (config.pretrained is None) == (config.codec is None):
+            raise InputError("objective.pretrained and objective.codec: give one of the two")
+        if config.lora.rank and config.pretrained is None:
+            raise InputError(f"objective.lora.rank={config.lora.rank} needs objective.pretrained to adapt; or use 0")
+        if config.pretrained is None:
+            model = cls._new(config)
+        else:
+            folder, attention = resolve(config.pretrained), config.condition_attention
+            model = cls._outlined(folder) if on_paper() else cls._pretrained(folder, attention)
+        if not on_paper():  # on which nothing is computed
+            _choose_attention(model.transformer, config.attention)
+        if config.lora.rank:
+            add_lora(model.transformer, config.lora)
+        if config.activation_checkpointing:
+            model.transformer.enable_gradient_checkpointing()
+        if config.compile and not on_paper():
+            _compile(model.transformer)
+        model.vae.requires_grad_(False)
+        return model
+
+    @classmethod
+    def _pretrained(cls, model: str, attention: str | None) -> Self:
+        pipe = CanvasPipeline.from_pretrained(model, text_encoder=None, condition_attention=attention)
+        text_encoder = CachedTextEncoder(component_folder(model, "text_encoder"))
+        folder = component_folder(model, "vae")
+        return cls(pipe.vae, folder, text_encoder, pipe.transformer, pipe.tokenizer, pipe.scheduler)
+
+    @classmethod
+    def _outlined(cls, model: str) -> Self:
+        """A pretrained model on paper; of one on the hub, no weights are downloaded."""
+        with loading(model):
+            tokenizer = AutoTokenizer.from_pretrained(model, subfolder="tokenizer")
+        text_encoder, folder = CachedTextEncoder(Path(model, "text_encoder")), Path(model, "vae")
+        vae, transformer = blank(AutoencoderKLWan, model, "vae"), blank(VideoTransformer, model, "transformer")
+        return cls(vae, folder, text_encoder, transformer, tokenizer, FlowMatchEulerDiscreteScheduler())
+
+    @classmethod
+    def _new(cls, config: DenoiserConfig) -> Self:
+        check_keywords(config.transformer, VideoTransformer, "objective.transformer")
+        vae = frozen_codec(config.codec).vae
+        channels = {"in_channels": vae.config.z_dim, "out_channels": vae.config.z_dim}
+        text_encoder = UMT5EncoderModel(UMT5Config(**config.text_encoder))
+        own = {"text_dim": text_encoder.config.d_model, "condition_attention": config.condition_attention or "joint"}
+        transformer = VideoTransformer(**channels | own | config.transformer)
+        tokenizer = ByT5Tokenizer(model_max_length=config.text_length)
+        scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0)
+        return cls(vae, Path(config.codec), text_encoder, transformer, tokenizer, scheduler)
+
+    @property
+    def codec(self) -> WanCodec:
+        """The VAE as a codec, where it lies now."""
+        return WanCodec(self.vae)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies now."""
+        return self.vae.device
+
+    @property
+    def strides(self) -> Strides:
+        """How codec and transformer cut videos up."""
+        return Strides.of(self.vae.config, self.transformer.config)
+
+    @property
+    def text_tokens(self) -> int:
+        """That the transformer reads of each sentence."""
+        return text_length(self.tokenizer)
+
+    def cached(self) -> dict[str, int]:
+        """Parameters of each component that training does not hold, since its answers are cached."""
+        if not isinstance(self.text_encoder, CachedTextEncoder):
+            return {}
+        folder = self.text_encoder.folder
+        settings = read_config(str(folder.parent), f"{folder.name}/config.json")
+        with torch.device("meta"):
+            parts = UMT5EncoderModel(UMT5Config(**settings)).parameters()
+        return {"text_encoder": sum(parameter.numel() for parameter in parts)}
+
+    def prepare_texts(self, captions: Sequence[str], config: DenoiserConfig) -> None:
+        """Embeds captions where the encoder is frozen, or tells which are cut off where it is trained along."""
+        if isinstance(self.text_encoder, CachedTextEncoder):
+            folder, workers = self.text_encoder.folder, worker_count(config.latent_workers)
+            known = TextCache.of_captions(captions, folder, self.tokenizer, self.text_tokens, config.latents, workers)
+            self.text_encoder.cache = known
+        else:
+            TextLimit.of_encoder(self.tokenizer, self.text_tokens).warn_of_captions(captions)
+
+    def text(self, sentences: Sequence[str]) -> Tensor:
+        """Embeddings [B, Lt, D] of B sentences, in the transformer's type."""
+        states = encode_text(self.tokenizer, self.text_encoder, sentences, self.text_tokens)
+        return states.to(self.transformer.dtype)
+
+    def squared_error(
+        self,
+        latent: Tensor,
+        noise: Noise,
+        conditions: Sequence[Segment],
+        text: Tensor,
+        t: Tensor | None = None,
+        adapter: BlockAdapter | None = None,
+    ) -> Tensor:
+        """Squared error of the predicted velocity, on target tokens alone: [B, C, F, h, w], float32.
+
+        Args:
+            latent: [B, C, F, h, w] of the target, float32.
+            noise: that it is mixed with.
+            conditions: what is given, clean or nearly so.
+            text: [B, Lt, D]; see `text`.
+            t: [B, F] positions of the target; None: the latent grid.
+            adapter: what acts on the tokens after each block.
+        """
+        noisy = target(interpolate(latent, noise.values, noise.time), noise.time, t)
+        (velocity,) = self.transformer([*conditions, noisy], text, adapter=adapter)
+        return (velocity.float() - (noise.values - latent)).square()
+
+    def pipeline(self, config: DenoiserConfig, size: tuple[int, int], frames: int) -> CanvasPipeline:
+        """The model as it is used, with what a call uses that does not say: (H, W) and the number of frames."""
+        pipe = CanvasPipeline(
+            tokenizer=self.tokenizer,
+            text_encoder=self.text_encoder,
+            vae=self.vae,
+            transformer=self.transformer,
+            scheduler=self.scheduler,
+            default_steps=config.default_steps,
+            default_guidance=config.default_guidance,
+            default_frames=frames,
+            default_height=size[0],
+            default_width=size[1],
+        )
+        pipe.register_to_config(text_encoder=("transformers", "UMT5EncoderModel"))  # also where a cache stands for it
+        return pipe
+
+    def save_components(self, folder: Path) -> None:
+        """Writes every part below a folder, as diffusers names them."""
+        for name in ("tokenizer", "text_encoder", "vae", "transformer", "scheduler"):
+            getattr(self, name).save_pretrained(folder / name)
+
+
+def _choose_attention(transformer: VideoTransformer, kernel: str) -> None:
+    if kernel == "native":  # which it is from the start
+        return
+    try:
+        transformer.set_attention_backend(kernel)
+    except (ValueError, RuntimeError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"objective.attention={kernel} cannot run here: {reason}") from error
+
+
+def _compile(transformer: VideoTransformer) -> None:
+    """Compiles the blocks, once for all numbers of tokens."""
+    compilers = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
+    if not torch.cuda.is_available() and not any(map(shutil.which, compilers)):
+        raise InputError("objective.compile=true needs a C++ compiler on the CPU and there is none; use false")
+    transformer.compile_repeated_blocks(dynamic=True)
+
+
+def interpolate(latent: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    """z_s = (1-s)·z + s·ε for diffusion times s [B]."""
+    s = time.view(-1, *[1] * (latent.ndim - 1))
+    return (1 - s) * latent + s * noise
+
+
+def even_times(count: int) -> Tensor:
+    """Diffusion times [count], spread evenly over (0, 1)."""
+    return (torch.arange(count) + 0.5) / count
+
+
+def by_noise(loss: Tensor, time: Tensor, levels: int = 4) -> dict[str, Tensor]:
+    """Losses [B] by bands of diffusion time [B], as metrics of the log."""
+    band = (time * levels).long().clamp(max=levels - 1)
+    return {f"loss/noise{level}": loss.detach()[band == level] for level in range(levels)}

@@ -1,0 +1,116 @@
+"""What the canvas and the ego objective share: one video model, the canvases it completes, its samples and export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vgen.backbone.encoding import IMAGES_AT_ONCE
+from vgen.canvas.pipeline import CanvasPipeline
+from vgen.canvas.placed import place
+from vgen.canvas.report import contact_sheet
+from vgen.canvas.spec import Canvas
+from vgen.media.writing import write_video
+from vgen.models import forget_places
+from vgen.train.lora import save_lora
+from vgen.train.objectives.base import Objective
+from vgen.train.objectives.canvases import CanvasConfig, Canvases
+from vgen.train.objectives.denoiser import VideoDenoiser
+from vgen.train.objectives.outline import Outline
+
+
+class VideoObjective(Objective):
+    """An objective that trains a video model, and draws canvases with it.
+
+    Attributes:
+        denoiser: the model, whose trained and frozen parts are this module's children.
+        canvases: what it learns to complete.
+        prompts: of samples, and of what else is embedded before the training.
+    """
+
+    def __init__(self, config: CanvasConfig, seed: int) -> None:
+        super().__init__()
+        self.config, self.seed = config, seed
+        self.prompts: set[str] = set()
+        torch.manual_seed(seed)
+        self.denoiser = VideoDenoiser.build(config)
+        # The order of these children is that of the weights in a checkpoint.
+        self.vae, self.text_encoder = self.denoiser.vae, self.denoiser.text_encoder
+        self.transformer = self.denoiser.transformer
+        self.canvases = Canvases(config, self.denoiser, seed)
+
+    def outline(self) -> Outline:
+        """As in the base class."""
+        config, canvases = self.config, self.canvases
+        most = max(canvases.given_frames(max(canvases.lengths)))
+        return Outline(
+            self.parts(),
+            config.data,
+            canvases.lengths,
+            self.denoiser.strides.multiple,
+            config.batch,
+            clips=config.clips,
+            cached=self.denoiser.cached(),
+            backbone=self.transformer.config,
+            checkpointing=config.activation_checkpointing,
+            tokens=canvases.clip_tokens,
+            text_tokens=self.denoiser.text_tokens,
+            images=min(IMAGES_AT_ONCE, most * config.batch),
+        )
+
+    def prepare(self) -> None:
+        """Opens the data, encodes the clips, and embeds all captions where the text encoder is frozen."""
+        self.canvases.open(self.bad_data)
+        self.denoiser.prepare_texts([*self.canvases.captions, *self.prompts], self.config)
+
+    def data_summary(self) -> str:
+        """As in the base class."""
+        return self.canvases.data.bad.summary()
+
+    def split_sequence(self, size: int) -> None:
+        """As in the base class; by the transformer."""
+        self.transformer.split_sequence(size)
+
+    def exported(self) -> Iterable[nn.Parameter]:
+        """As in the base class; with a LoRA, its weights alone."""
+        weights = self.parameters()
+        return (weight for weight in weights if weight.requires_grad) if self.config.lora.rank else weights
+
+    def export(self, folder: Path) -> None:
+        """Writes the whole pipeline, a Wan folder of diffusers; with a LoRA, its weights and the index alone."""
+        if self.config.lora.rank:
+            save_lora(self.transformer, folder)
+        else:
+            self.denoiser.save_components(folder)
+        self.pipeline().save_config(folder)
+        forget_places(folder)
+
+    def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Canvas:
+        """As in the base class: a canvas."""
+        canvas = Canvas.from_yaml(spec, **overrides)
+        strides = self.denoiser.strides
+        place(canvas, strides.temporal, strides.multiple)  # reads its media, which now is the time to refuse
+        self.prompts |= {canvas.prompt, canvas.negative_prompt}
+        return canvas
+
+    def draw(self, sample: Canvas, steps: int | None) -> np.ndarray:
+        """As in the base class."""
+        pipe = self.pipeline()
+        pipe.set_progress_bar_config(disable=True)
+        return pipe(sample, num_inference_steps=steps).video
+
+    def write_sample(self, sample: Canvas, video: np.ndarray, folder: Path) -> None:
+        """As in the base class."""
+        write_video(folder / "video.mp4", video, sample.fps)
+        placed = place(sample, self.denoiser.strides.temporal)
+        contact_sheet(video, placed, folder / "contact_sheet.png")
+
+    def pipeline(self) -> CanvasPipeline:
+        """The model as it is used; its default size is that of most clips."""
+        most = self.canvases.most_common
+        return self.denoiser.pipeline(self.config, most.size, most.frames)
