@@ -149,7 +149,7 @@ def _said_length(stream: VideoStream) -> float | None:
 
 
 def checksum(frame: VideoFrame) -> int:
-    """Of the bytes of a decoded frame's pixels, without the padding of its rows."""
+    """The CRC-32 of the bytes of a decoded frame's pixels, without the padding of its rows."""
     value = 0
     for number, plane in enumerate(frame.planes):
         data = plane_bytes(plane)

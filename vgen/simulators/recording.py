@@ -95,7 +95,7 @@ def _record_all(recording: Recording, recorder: type[TaskRecorder[Any]], staging
 
 
 def end_with_parent() -> None:
-    """In a worker process: it ends when the process that started it is gone. One that went on after a recording was
+    """Makes a worker process end when the process that started it is gone. One that went on after a recording was
     killed would write into the folder of the recording that is started again."""
 
     def wait() -> None:
