@@ -68,9 +68,7 @@ def read_clips(args: argparse.Namespace) -> ClipSet:
     if args.frames <= max(alignment.PEAK_FRAMES):
         raise InputError(f"frames={args.frames} is too short to measure alignment; the shortest is 13")
     if not args.data.exists():
-        raise InputError(
-            f"{args.data} is not there; record it with: python tools/record_metaworld.py --out {args.data}"
-        )
+        raise InputError(f"{args.data} is not there; record it with: vgen record metaworld --out {args.data}")
     dataset = LeRobotDataset(args.data, args.split)
     frames = args.frames + alignment.EXTRA_FRAMES
     span = (frames - 1) * args.stride + 1

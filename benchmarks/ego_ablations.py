@@ -76,8 +76,8 @@ def flat(config: object, prefix: str = "") -> dict[str, object]:
 
 
 def differences(runs: list[TrainingRun]) -> list[dict[str, object]]:
-    """Of each run the values of the keys in which the runs differ; "-" for a key that it lacks. Empty for a run that is
-    not over."""
+    """Finds for each run the values of the keys in which the runs differ: "-" for a key that it lacks, and nothing
+    for a run that is not over."""
     known = [run.config for run in runs if run.config is not None]
     keys = dict.fromkeys(key for config in known for key in config if key not in OWN)
     differing = [key for key in keys if any(config.get(key, "-") != known[0].get(key, "-") for config in known)]

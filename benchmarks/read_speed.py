@@ -268,7 +268,7 @@ def _grow(path: Path, found: Connection) -> None:
 
 
 def _peak() -> int:
-    """Of this process's memory, in kB: what getrusage says begins with the memory of the parent."""
+    """The peak of this process's memory, in kB: what getrusage says begins with the memory of the parent."""
     return next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
 
 

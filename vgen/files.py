@@ -294,7 +294,7 @@ def package_versions(packages: Iterable[str], absent: str | None = None) -> dict
     return {package: installed(package) for package in packages}
 
 
-def file_sha256(file: str | PathLike) -> str:
+def file_sha256(file: str | PathLike[str]) -> str:
     """The SHA-256 of a file, in hexadecimal.
 
     Raises:

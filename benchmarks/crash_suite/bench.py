@@ -43,7 +43,7 @@ class CrashCase:
 
     @property
     def outcome(self) -> str:
-        """In one word or several."""
+        """The outcome in one word or several."""
         return f"skipped: {self.skipped}" if self.skipped else "; ".join(self.faults) or "the same bits in the end"
 
 
@@ -60,7 +60,7 @@ class Place:
 
     @property
     def cache(self) -> Path:
-        """Of encoded clips and captions."""
+        """The folder of encoded clips and captions."""
         return self.folder / "cache"
 
     def exists(self, pattern: str) -> bool:

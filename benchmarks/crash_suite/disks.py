@@ -107,7 +107,7 @@ def disk(bench: CrashBench) -> None:
 
 
 def _steps(levels: Sequence[int], count: int) -> list[int]:
-    """So many of some levels, the first and the last among them."""
+    """Chooses so many of some levels, the first and the last among them."""
     if len(levels) <= count:
         return list(levels)
     return sorted({levels[round(place * (len(levels) - 1) / (count - 1))] for place in range(count)})

@@ -37,7 +37,7 @@ class RecordedBody:
 def all_bodies(metaworld: Path, metaworld_cf: Path, adroit: Path, adroit_cf: Path) -> list[RecordedBody]:
     """Both bodies of the benchmark, each with its two folders."""
     groups = "--counterfactuals 4 --train-seeds 0 --test-seeds 1"
-    tools = {name: f"python tools/record_{name}.py" for name in SPLITS}
+    tools = {name: f"vgen record {name}" for name in SPLITS}
     commands = {name: (tool, f"{tool} {groups}") for name, tool in tools.items()}
     return [
         RecordedBody("metaworld", metaworld, metaworld_cf, "position4", commands["metaworld"]),

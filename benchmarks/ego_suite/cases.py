@@ -52,7 +52,7 @@ class EgoCase:
 
     @property
     def horizons(self) -> list[int]:
-        """Those that it reaches."""
+        """The horizons that the case reaches."""
         return [horizon for horizon in HORIZONS if horizon <= self.reach]
 
 

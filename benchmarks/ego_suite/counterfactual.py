@@ -39,7 +39,7 @@ class Obedience:
                 self._groups[horizon].append(about | {name: value.tolist() for name, value in apart.items()})
 
     def summary(self) -> dict:
-        """Of each horizon: the share of cases that obey, by kind of trajectory too; the mean distance to the own truth
+        """For each horizon: the share of cases that obey, by kind of trajectory too; the mean distance to the own truth
         and to the nearest other one, and how far from a truth the nearest other one is; and every group's matrices."""
         return {str(horizon): _summary(groups) for horizon, groups in sorted(self._groups.items())}
 

@@ -39,7 +39,7 @@ class ForwardScores:
                     self._values[horizon, method, metric] += values.tolist()
 
     def summary(self) -> dict:
-        """Of each horizon: {"n", "n_moving", "means": method -> metric -> mean, "cases", "per_case"}."""
+        """For each horizon: {"n", "n_moving", "means": method -> metric -> mean, "cases", "per_case"}."""
         return {str(horizon): self._at(horizon) for horizon in sorted(self.names)}
 
     def _at(self, horizon: int) -> dict:

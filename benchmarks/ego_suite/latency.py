@@ -39,7 +39,7 @@ def measure(roller: Roller, case: EgoCase) -> dict:
 
 
 def device_name(device: torch.device) -> str:
-    """What is computed on."""
+    """The name of the device that computes."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
 
 

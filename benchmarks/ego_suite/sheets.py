@@ -37,7 +37,7 @@ class Sheets:
 
 
 class FutureSheets(Sheets):
-    """Of groups: what is generated under each trajectory, and what happened."""
+    """Contact sheets of groups: what is generated under each trajectory, and what happened."""
 
     def __call__(self, played: Played) -> None:
         """Draws one group."""
@@ -50,7 +50,7 @@ class FutureSheets(Sheets):
 
 
 class ForwardSheets(Sheets):
-    """Of single episodes: what happened, the model, and the model without actions."""
+    """Contact sheets of single episodes: what happened, the model, and the model without actions."""
 
     def __call__(self, played: Played) -> None:
         """Draws the first ones of a batch."""

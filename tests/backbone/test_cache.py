@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
+from tiny_wan import GivenRotation
 
 from vgen.backbone.cache import ConditionCache
 from vgen.backbone.rope import rotary_embedding
@@ -66,21 +67,12 @@ class _Masked(WanAttnProcessor):
         return super().__call__(attn, tokens, text, self.mask, rotation)
 
 
-class _GivenRotation(torch.nn.Module):
-    def __init__(self, rotation):
-        super().__init__()
-        self.rotation = rotation
-
-    def forward(self, _):
-        return self.rotation
-
-
 def brute_force(stock, conditions, groups, noisy, text):
     """The stock model over the whole sequence; `groups` names the condition of each latent frame, and a mask keeps
     those of one condition from seeing any other token. Timesteps are per token."""
     given = torch.cat([c.latent for c in conditions], dim=2)
     positions = torch.cat([c.t for c in conditions] + [noisy.t], dim=1)
-    stock.rope = _GivenRotation(rotary_embedding(positions, 2, 3, 24))
+    stock.rope = GivenRotation(rotary_embedding(positions, 2, 3, 24))
     owner = torch.tensor([*groups, -1, -1, -1]).repeat_interleave(FRAME)
     mask = (owner[:, None] == owner[None]) | (owner[:, None] == -1)
     for block in stock.blocks:

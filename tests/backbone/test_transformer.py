@@ -5,6 +5,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from einops import rearrange
 from peft import LoraConfig
+from tiny_wan import GivenRotation
 
 from vgen.backbone.rope import rotary_embedding
 from vgen.backbone.segments import condition, target
@@ -59,22 +60,13 @@ def test_without_conditions_it_is_the_wan_model(stock, ours, inputs):
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
-class _GivenRotation(torch.nn.Module):
-    def __init__(self, rotation):
-        super().__init__()
-        self.rotation = rotation
-
-    def forward(self, _):
-        return self.rotation
-
-
 def long_way(stock, inputs):
     """In-context conditioning on the stock model: condition frames put in front, its rotary table replaced, a timestep
     for every token with 0 for the conditions, and the conditions' outputs cut off by count."""
     given, latent, time = inputs["given"], inputs["latent"], inputs["time"]
     grid = torch.arange(latent.shape[2], dtype=torch.float64).expand(2, -1)
     positions = torch.cat([inputs["t"], grid], dim=1)
-    stock.rope = _GivenRotation(rotary_embedding(positions, 2, 3, stock.config.attention_head_dim))
+    stock.rope = GivenRotation(rotary_embedding(positions, 2, 3, stock.config.attention_head_dim))
     tokens = 2 * 3
     steps = torch.cat([torch.zeros(2, 2 * tokens), (time * TIMESTEPS)[:, None].expand(2, 3 * tokens)], dim=1)
     return stock(torch.cat([given, latent], dim=2), steps, inputs["text"]).sample[:, :, 2:]

@@ -108,7 +108,7 @@ def test_bfloat16_changes_what_the_codec_computes_a_little(monkeypatch, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data", "nowhere"], "nowhere is not there; record it with: python tools/record_metaworld.py --out nowhere"),
+        (["--data", "nowhere"], "nowhere is not there; record it with: vgen record metaworld --out nowhere"),
         (["--frames", 9], "frames=9 is too short to measure alignment; the shortest is 13"),
         (["--stride", 5, "--frames", 13], "no episode of split 'test' has the 76 frames that frames=13 need"),
         (["--clips", 0], "--clips 0 must be 1 or more; nearest: 1"),

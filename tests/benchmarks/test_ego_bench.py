@@ -2,9 +2,8 @@
 
 import itertools
 import json
-import subprocess
+import runpy
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import ego_bench
@@ -161,8 +160,10 @@ def test_a_model_trained_at_another_rate_is_refused(monkeypatch, roller, folder,
         run_main(monkeypatch, folder, data, "--clips", 1)
 
 
-def test_the_command_ends_with_two_on_bad_input(tmp_path):
-    command = [sys.executable, ego_bench.__file__, "--metaworld", str(tmp_path / "nowhere"), "--bodies", "metaworld"]
-    root = Path(ego_bench.__file__).parents[1]
-    done = subprocess.run(command, env={"PYTHONPATH": str(root), "PATH": ""}, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "nowhere is not there" in done.stderr
+def test_the_command_ends_with_two_on_bad_input(monkeypatch, capsys, tmp_path):
+    options = ["--metaworld", str(tmp_path / "nowhere"), "--bodies", "metaworld"]
+    monkeypatch.setattr(sys, "argv", [ego_bench.__file__, *options])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(ego_bench.__file__, run_name="__main__")
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.count("\n") == 1 and "nowhere is not there" in said

@@ -57,12 +57,12 @@ def test_what_has_no_groups_or_no_long_episode_says_so(body):
 @pytest.mark.parametrize(
     ("names", "split", "there", "message"),
     [
-        (None, "test", ("m", "mc"), "a is not there; record it with: python tools/record_adroit.py --out a, or leave"),
+        (None, "test", ("m", "mc"), "a is not there; record it with: vgen record adroit --out a, or leave"),
         (
             None,
             "test",
             ("m", "a", "ac"),
-            "mc is not there; .*record_metaworld.py --counterfactuals 4 .* --bodies adroit",
+            "mc is not there; .*vgen record metaworld --counterfactuals 4 .* --bodies adroit",
         ),
         ("metaworld", "seen", ("m", "mc"), "body metaworld has no split seen; it has: test, unseen"),
         ("adroit", "unseen", ("a", "ac"), "body adroit has no split unseen; it has: test"),

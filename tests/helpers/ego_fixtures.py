@@ -7,7 +7,7 @@ from ego_models import save_model, write_media
 
 @pytest.fixture(scope="session")
 def vae(tiny_model):
-    """That of `tiny_model`."""
+    """The codec of `tiny_model`."""
     return AutoencoderKLWan.from_pretrained(tiny_model, subfolder="vae").eval()
 
 
@@ -19,7 +19,7 @@ def ego_model(tiny_model, vae, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ego_media(tmp_path_factory):
-    """What `write_media` writes."""
+    """The files that `write_media` writes."""
     folder = tmp_path_factory.mktemp("ego_media")
     write_media(folder)
     return folder

@@ -17,7 +17,7 @@ step = loop.Trainer._step
 
 
 def stopped(trainer, batches):
-    """As SIGTERM after the second step does."""
+    """Stops the run as SIGTERM after the second step does."""
     step(trainer, batches)
     trainer.stop.asked = trainer.progress.step == 2
 

@@ -56,3 +56,14 @@ def save_clips(folder: Path, size: tuple[int, int], frames: int = 12, episodes: 
 
     FrameCache.write(folder, range(episodes), [frames] * episodes, read, size, 15.0)
     return folder
+
+
+class GivenRotation(torch.nn.Module):
+    """Stands for the rotary embedding of a stock transformer: it gives a table that was made elsewhere."""
+
+    def __init__(self, rotation):
+        super().__init__()
+        self.rotation = rotation
+
+    def forward(self, _):
+        return self.rotation

@@ -86,7 +86,7 @@ def reseal(checkpoint):
 
 
 def weights(run):
-    """What a toy run has exported."""
+    """The weights that a toy run has exported."""
     return torch.load(run / "model" / "toy.pt")
 
 

@@ -6,8 +6,8 @@ Wan folder that any diffusers program opens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self, cast
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -17,7 +17,7 @@ from vgen.backbone.segments import Places, Segment
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.actions import TimedActions
 from vgen.ego.fusion import ActionFusion, ContextSizes
-from vgen.ego.injection import INJECTIONS, ActionVisibility, action_visibility
+from vgen.ego.injection import INJECTIONS, ActionVisibility, Injection, action_visibility
 from vgen.errors import InputError, unknown_key
 from vgen.models import EGO, PartInfo
 
@@ -156,7 +156,7 @@ class BoundActions:
 
     def __init__(self, ego: EgoAdapter, actions: TimedActions) -> None:
         self.ego, self.actions = ego, actions
-        self.prepared = [injection.prepare(actions) for injection in ego.injections]
+        self.prepared = [injection.prepare(actions) for injection in cast(Iterable[Injection], ego.injections)]
         self._last: tuple[Places, Tensor, ActionVisibility] | None = None
 
     def __call__(self, block: int, tokens: Tensor, places: Places) -> Tensor:

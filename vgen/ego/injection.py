@@ -67,7 +67,8 @@ class ActionVisibility:
     @property
     def token_rotation(self) -> Rotation:
         """The cosines and sines of the times of all video tokens."""
-        return tuple(table[:, self.frame] for table in self.rotation)
+        cos, sin = self.rotation
+        return cos[:, self.frame], sin[:, self.frame]
 
     @property
     def token_age(self) -> Tensor:

@@ -117,11 +117,12 @@ class EgoPipeline(VideoPipeline):
 
         def velocity(latents: Tensor, time: Tensor) -> Tensor:
             segments = [*conditions, target(latents, time, t)]
-            outputs = [
-                self.transformer(segments, text, adapter=adapter, cache=cache)[0].float()
-                for adapter in ((actions, without) if guidance != 1 else (actions,))
-            ]
-            return outputs[0] if len(outputs) == 1 else guided(*outputs, guidance)
+            with_actions = self.transformer(segments, text, adapter=actions, cache=cache)[0].float()
+            if guidance == 1:
+                return with_actions
+            return guided(
+                with_actions, self.transformer(segments, text, adapter=without, cache=cache)[0].float(), guidance
+            )
 
         noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
         return self.denoise(noise, velocity, steps)

@@ -80,8 +80,9 @@ class Rollout:
         self.pipe, self.layout, self.settings, self.generator = pipe, layout, settings, generator
         self.stride = pipe.temporal_stride
         _check(settings, self.stride)
-        check_size(*frames.shape[-2:], pipe.size_multiple)
-        self.size = tuple(frames.shape[-2:])
+        height, width = frames.shape[-2:]
+        check_size(height, width, pipe.size_multiple)
+        self.size = height, width
         self.text = pipe.embed(texts)
         self.goals = [goal for goal in goals if goal.t.max() > 0]
         self.now = 0

@@ -103,7 +103,7 @@ class FrameConverter:
         return {"height": height, "width": width, "interpolation": Interpolation.BICUBIC}
 
     def _rgb(self, frame: VideoFrame) -> np.ndarray:
-        """As `pixels`, with alpha where there is one, and not turned yet."""
+        """The pixels of a frame with alpha where there is one, before it is turned."""
         alpha, other = has_alpha(frame), _is_other(frame)
         format = ("rgba64le" if alpha else "rgb48le") if other else "rgba" if alpha else "rgb24"
         made = _array(self._reformatter.reformat(frame, format=format, threads=1, **self._stretch(frame)))

@@ -131,7 +131,7 @@ class Decoder:
         self._moved = True
 
     def _packets(self) -> Iterator[av.Packet[VideoStream] | None]:
-        """Those that hold data, and None at the end; a file that breaks off ends there."""
+        """The packets that hold data, and None at the end; a file that breaks off ends there."""
         packets = self._container.demux(self.stream)
         while True:
             try:

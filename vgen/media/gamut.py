@@ -94,7 +94,7 @@ def _displayed(scene: np.ndarray) -> np.ndarray:
 
 
 def _mapped(luminance: np.ndarray) -> np.ndarray:
-    """By what light is to be multiplied, so that the peak becomes white: a curve (as FFmpeg's `mobius`) that leaves
+    """The factor for light of a luminance, so that the peak becomes white: a curve (as FFmpeg's `mobius`) that leaves
     what is below the knee alone and has no kink there."""
     knee, peak = KNEE, PEAK
     a = -(knee**2) * (peak - 1) / (knee**2 - 2 * knee + peak)

@@ -40,7 +40,7 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """As `read_image`, of a file's bytes; errors name it so."""
+    """Reads an image from a file's bytes, as `read_image` does; errors call it by `name`."""
     with readable(name), Image.open(BytesIO(data), formats=FORMATS) as image:
         return image_pixels(image, name)
 

@@ -149,7 +149,7 @@ def _said_length(stream: VideoStream) -> float | None:
 
 
 def checksum(frame: VideoFrame) -> int:
-    """Of the bytes of a decoded frame's pixels, without the padding of its rows."""
+    """The CRC-32 of the bytes of a decoded frame's pixels, without the padding of its rows."""
     value = 0
     for number, plane in enumerate(frame.planes):
         data = plane_bytes(plane)
@@ -271,7 +271,8 @@ def _from_frames(file: str | PathLike[str], decoder: Decoder, packets: _Packets)
     if decoder.damaged:
         raise InputError(f"{file}: cannot be decoded; the file is damaged ({decoder.damaged} packets within it)")
     stream = decoder.stream  # not before: it is another one where the file was opened anew
-    timed = None not in stamps and all(before < after for before, after in pairwise(stamps))
+    known = [stamp for stamp in stamps if stamp is not None]
+    timed = len(known) == len(stamps) and all(before < after for before, after in pairwise(known))
     rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
     times = np.array(stamps) * float(tick_of(stream)) if timed else np.arange(len(stamps)) / rate
     known_by_time = timed and packets.container.startswith(TRUE_TIMES)

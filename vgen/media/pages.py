@@ -67,11 +67,11 @@ class PagesFile:
         self.info = VideoInfo(len(self._pages), fps, height, width, steady, channels == 4)
 
     def shown(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
-        """As `VideoFile.shown`."""
+        """The numbers of the frames that are shown at some times in seconds: int64, of the same shape."""
         return frames_shown(self.times, TICK, seconds)
 
     def read(self, frames: Sequence[int], alpha: bool = False) -> np.ndarray:
-        """As `VideoFile.read`."""
+        """Decodes the numbered frames, in the order given, with the rules of `VideoFile.read`."""
         outside = [number for number in frames if not 0 <= number < len(self._pages)]
         if outside or not len(frames):
             what = f"frame {outside[0]} is not in the clip" if outside else "no frames asked for"
@@ -87,7 +87,7 @@ class PagesFile:
             return image_pixels(self._image, f"{self._name}, page {number}")
 
     def _about(self, page: int) -> tuple[float, tuple[int, int]]:
-        """For how many seconds a page is shown, and its width and height."""
+        """The seconds for which a page is shown, and its width and height."""
         self._image.seek(page)
         if self._image.format != "TIFF":
             self._image.load()  # decoders tell a duration with the pixels

@@ -1,4 +1,4 @@
-"""What records one task of a simulator: a simulated episode, or a group of branches, becomes what a dataset holds."""
+"""Records one task of a simulator: a simulated episode, or a group of branches, becomes what a dataset holds."""
 
 from __future__ import annotations
 

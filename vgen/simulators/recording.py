@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from vgen.data.lerobot.dataset import CAMERA_PREFIX
+from vgen.data.lerobot.meta import CAMERA_PREFIX
 from vgen.data.lerobot.writer import LeRobotWriter, disk_errors
 from vgen.errors import InputError
 from vgen.media.writing import CRF, write_video
@@ -95,7 +95,7 @@ def _record_all(recording: Recording, recorder: type[TaskRecorder[Any]], staging
 
 
 def end_with_parent() -> None:
-    """In a worker process: it ends when the process that started it is gone. One that went on after a recording was
+    """Makes a worker process end when the process that started it is gone. One that went on after a recording was
     killed would write into the folder of the recording that is started again."""
 
     def wait() -> None:
@@ -130,7 +130,8 @@ def _record_seed(job: _Job, seed: EpisodeSeed, recorder: TaskRecorder[Any]) -> N
         for camera in recording.cameras:
             crf = LOSSLESS if recording.counterfactuals else CRF
             write_video(place / f"{camera}.mp4", recorder.render(episode, camera), recording.fps, crf)
-        np.savez(place / "columns.npz", **episode.columns)
+        columns: dict[str, Any] = dict(episode.columns)
+        np.savez(place / "columns.npz", **columns)
         (place / DESCRIPTION).write_text(json.dumps({"sentence": episode.sentence, "extra": dict(episode.extra)}))
     aside.rename(folder)
 
