@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import signal
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,11 @@ def test_what_no_disk_refused_is_told_apart(tmp_path: Path) -> None:
     wrapped = RuntimeError("writer failed")
     wrapped.__cause__ = OSError(errno.ENOSPC, "full")
     assert files.disk_error(wrapped, tmp_path).errno == errno.ENOSPC
+
+
+def test_versions_of_packages_that_are_there_and_that_are_not() -> None:
+    assert files.package_versions(["torch", "no-such-package"]) == {"torch": version("torch"), "no-such-package": None}
+    assert files.package_versions(["no-such-package"], "not installed") == {"no-such-package": "not installed"}
 
 
 def test_a_file_that_stands_where_a_folder_must_be(tmp_path: Path) -> None:

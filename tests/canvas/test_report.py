@@ -103,6 +103,22 @@ def test_the_sheet_holds_the_pictures(media, tmp_path):
     assert (sheet == 100).all(-1).sum() >= 170 * 170  # the grey frame, larger than it was
 
 
+def test_the_sheet_says_which_frames_it_leaves_out(media, tmp_path):
+    clips = Patch(media / "clip17.mp4"), Patch(media / "clip9.mp4", 24)
+    placed = place(Canvas(33, 32, 64).add(*clips))
+    made = np.full((33, 32, 64, 3), 100, np.uint8)
+    told = contact_sheet(made, placed, tmp_path / "part.png")
+    given, completed = told.split("; ")
+    assert given.startswith("given: 12 of 26 frames, without 1") and completed.startswith(
+        "completed: 24 of 33 frames, "
+    )
+    assert contact_sheet(made[:17], place(CANVAS.add(Patch(GREY, 3))), tmp_path / "all.png") == ""
+    one = contact_sheet({index: GREY for index in range(17) if index != 4}, place(CANVAS), tmp_path / "most.png")
+    assert one == "completed: 16 of 17 frames, without 4"
+    pictures = [np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("all", "most")]
+    assert pictures[0].shape[1] == pictures[1].shape[1]
+
+
 def test_a_label_is_the_name_without_its_frames():
     image = torch.zeros(3, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool)
     for name, label in (("a@b.png@0", "a@b.png"), ("cat.png@16 + cutout.png@-1", "cat.png + cutout.png")):

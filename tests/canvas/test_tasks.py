@@ -38,10 +38,24 @@ def test_inpainting_gives_what_is_around_the_hole(media):
     hole = torch.zeros(32, 64, dtype=torch.bool)
     hole[8:24, 16:32] = True
     painted = np.repeat(hole[..., None].numpy() * np.uint8(255), 3, axis=-1)
-    for masked in ((0.25, 0.25, 0.5, 0.75), painted, Image.fromarray(painted), painted[..., 0]):
-        [clip] = place(tasks.inpainting(CANVAS, video, masked, mode="clip")).patches
+    white = 255 - painted  # is what is given
+    around = [
+        {"hole": (0.25, 0.25, 0.5, 0.75)},
+        *({"mask": one} for one in (white, Image.fromarray(white), white[..., 0])),
+    ]
+    for given in around:
+        [clip] = place(tasks.inpainting(CANVAS, video, **given, mode="clip")).patches
         assert clip.pixels.shape == (3, 17, 32, 64) and torch.equal(clip.mask, ~hole.expand(1, 17, 32, 64))
-    [placed] = place(tasks.inpainting(CANVAS, media / "cat.png", media / "left.png")).patches
+    [placed] = place(tasks.inpainting(CANVAS, media / "cat.png", mask=media / "left.png")).patches
+    assert placed.mask[..., :32].all() and not placed.mask[..., 32:].any()
+    for given in ({}, {"hole": (0, 0, 1, 1), "mask": white}):
+        with pytest.raises(InputError, match=r"a hole .* or a mask .*; give one of them"):
+            tasks.inpainting(CANVAS, video, **given)
+
+
+def test_an_image_of_a_hole_still_means_that_white_is_filled(media):
+    with pytest.warns(DeprecationWarning, match="give mask=, in which white is given"):
+        [placed] = place(tasks.inpainting(CANVAS, media / "cat.png", media / "left.png")).patches
     assert placed.mask[..., 32:].all() and not placed.mask[..., :32].any()
 
 
@@ -51,7 +65,8 @@ def test_a_hole_that_moves_and_one_with_alpha():
     holes[..., :3] = 255  # white everywhere, and clear but for one column that moves
     for index in range(5):
         holes[index, :, index, 3] = 255
-    frames = place(tasks.inpainting(CANVAS, video, holes)).patches
+    with pytest.warns(DeprecationWarning):
+        frames = place(tasks.inpainting(CANVAS, video, holes)).patches
     assert all(not one.mask[0, :, int(one.frame)].any() and one.mask.sum() == 32 * 63 for one in frames)
     assert len(frames) == 5
 

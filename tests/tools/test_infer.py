@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vgen.errors import exit_on_input_error
+from vgen.errors import InputError, exit_on_input_error
 from vgen.inference import canvas as make
 from vgen.media.video import read_video, video_info
+from vgen.media.writing import write_video
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,6 +100,57 @@ def test_extension_past_one_pass(run):
     assert recorded("again")["frames_sha256"] == recorded("long")["frames_sha256"]
 
 
+def test_a_broken_off_extension_keeps_its_finished_segments(run, caplog, monkeypatch):
+    frames_until_now = make.extend
+
+    def broken(*given, **more):
+        for index, chunk in enumerate(frames_until_now(*given, **more)):
+            if index == 2:
+                raise KeyboardInterrupt
+            yield chunk
+
+    monkeypatch.setattr(make, "extend", broken)
+    for name in ("long.first-29-of-40.mp4", "long.first-29-of-40-2.mp4"):  # the second beside the first
+        with pytest.raises(KeyboardInterrupt):
+            run(*TINY, "--patch", "media/cat.png@0", "--extend-to", "40", "--out", "long")
+        assert f"broken off after 29 of 40 frames, which are kept in {name}" in caplog.text
+        assert len(read_video(name)) == 29 and not Path("long").exists()
+    monkeypatch.setattr(make, "extend", frames_until_now)
+    run(*TINY, "--patch", "media/cat.png@0", "--extend-to", "40", "--out", "long")
+    assert np.array_equal(frames("long")[:29], read_video(name))
+
+
+def test_the_rate_is_that_of_the_clips_where_they_agree(run, caplog, media):
+    write_video("fast.mp4", read_video(media / "clip9.mp4"), 24)
+    run(*TINY, "--patch", "fast.mp4@0:range=0-4", "--out", "one")
+    assert video_info("one/video.mp4").fps == recorded("one")["fps"] == 24 and "fps" not in recorded("one")["canvas"]
+    run("--from", "one/run.json", "--out", "again")
+    assert recorded("again")["fps"] == 24 and not caplog.text
+    run(*TINY, "--patch", "fast.mp4@0:range=0-4", "--patch", "media/clip9.mp4@8", "--out", "two")
+    assert recorded("two")["fps"] == 15 and caplog.text.count("the clips differ, fast.mp4@0 has 24 fps, clip9") == 1
+    run(*TINY, "--patch", "fast.mp4@0:range=0-4", "--fps", "24", "--out", "said")
+    assert recorded("said")["frames_sha256"] == recorded("one")["frames_sha256"]
+    run(*TINY, "--patch", "fast.mp4@0:range=3-3", "--out", "still")
+    assert recorded("still")["fps"] == 15
+
+
+def test_what_the_sheet_leaves_out_is_printed(run, capsys):
+    run(*TINY, "--patch", "media/cat.png@0", "--extend-to", "27", "--out", "long")
+    assert "contact_sheet.png shows, of what was completed: 24 of 27 frames, without " in capsys.readouterr().out
+    run(*TINY, "--patch", "media/cat.png@0", "--out", "short")
+    assert "contact_sheet.png shows" not in capsys.readouterr().out
+
+
+def test_a_second_repetition_is_told_how_to_replace_the_first(run):
+    run(*TINY, "--out", "first")
+    run("--from", "first/run.json", "--out", "again")
+    with pytest.raises(InputError, match=r"out=again holds the results of a run already; .* --overwrite"):
+        run("--from", "first/run.json", "--out", "again")
+    run("--from", "first/run.json", "--out", "again", "--overwrite")
+    run("--from", "again/run.json", "--out", "again", "--overwrite")
+    assert recorded("again")["frames_sha256"] == recorded("first")["frames_sha256"]
+
+
 def test_text_alone_makes_a_video(run, capsys):
     run(*TINY, "--prompt", "a cat", "--out", "out")
     assert len(frames("out")) == 17 and recorded("out")["fidelity"] == []
@@ -110,6 +162,7 @@ BAD = [
     (("--patch", "media/cat.png@17"), "frame=17"),
     (("--frames", "18"), "frames=18 is not 1 + 4k; nearest: 17, 21"),
     (("--frames", "many"), "argument --frames: invalid int value: 'many'"),
+    (("--patch", "media/cat.png@0:box=8,4,40,20"), "of 32x64 pixels, nearest: 0.125,0.125,0.625,0.625"),
     (("--size", "40x64"), "size=40x64 is not a multiple of 16 in height and width; nearest: 32x64"),
     (("--size", "64"), "size=64 must be written HEIGHTxWIDTH"),
     (("--fps", "nan"), "fps=nan"),

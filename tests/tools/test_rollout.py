@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from ego_models import hand, save_model
 from PIL import Image
+from trajectory_samples import sample
 
 from vgen.errors import InputError, exit_on_input_error
 from vgen.inference.ego import generate
@@ -22,6 +23,7 @@ from vgen.inference.ego.observation import open_observation
 from vgen.inference.ego.spec import Start
 from vgen.media.video import read_video, video_info
 from vgen.trajectory import overlay as draw
+from vgen.trajectory.convert import to_delta
 from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 
 ROOT = Path(__file__).parents[2]
@@ -169,7 +171,10 @@ def test_a_video_is_explained(run, capsys):
     assert sorted(path.name for path in Path("out").iterdir()) == [name for name in FILES if name != "video.mp4"]
     steps = used("out")
     assert (steps.form, len(steps)) == ("delta", 12)  # 25 frames at 20 fps, seen at 10 per second
-    assert "12 steps, 1.20 s, steps (delta): the start is not known" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "12 steps, 1.20 s, steps (delta): the start is not known" in output
+    assert "how well it is known is open: the model draws one explanation alone" in output  # it regresses
+    assert recorded("out")["spread"] == {"hand": 0}
     run(*TINY, "--mode", "inverse", "--video", "media/clip.mp4", "--trajectory", "media/hand.npz", "--out", "known")
     path = used("known")
     assert (path.form, len(path)) == ("absolute", 13)
@@ -178,6 +183,23 @@ def test_a_video_is_explained(run, capsys):
     assert (used("episode").form, len(used("episode"))) == ("absolute", 5)
     run("--from", "out/run.json", "--out", "again")
     assert recorded("again")["trajectory_sha256"] == recorded("out")["trajectory_sha256"]
+
+
+@pytest.mark.parametrize("name", ["position4", "pose7", "keypoints"])
+def test_the_spread_of_explanations_is_that_of_where_their_paths_end(name):
+    draws = [to_delta(sample(name, rows=6)) for _ in range(3)]
+    start = sample(name, rows=6).rows(0, 1)
+    same = generate.path_spread(draws, start)
+    assert all(far == pytest.approx(0, abs=1e-6) for far in same.values())
+    layout = draws[0].spec
+    body = layout.bodies[0]
+    x = layout.place(body)[0][0]
+    for index, far in enumerate((-0.3, 0.0, 0.3)):
+        values = draws[index].values.copy()
+        values[2, x] += far
+        draws[index] = replace(draws[index], values=values)
+    assert generate.path_spread(draws, start)[body] == pytest.approx(0.3, abs=1e-5)
+    assert generate.path_spread(draws, None)[body] == pytest.approx(0.3, abs=1e-5)
 
 
 def test_a_start_of_another_size_is_told(run, caplog):
@@ -338,6 +360,10 @@ def test_a_run_is_not_written_over_unasked_and_then_replaced_whole(run, monkeypa
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
         broken.setattr(generate, "contact_sheet", Mock(side_effect=KeyboardInterrupt))
         run(*explain, "--overwrite")
+    assert {file.name: file.read_bytes() for file in Path("out").iterdir()} == before
+    own = (*TINY, "--mode", "inverse", "--video", "out/video.mp4", "--layout", "position4")
+    with pytest.raises(InputError, match=r"out=out holds out/video\.mp4, which this run reads; name another folder"):
+        run(*own, "--out", "out", "--overwrite")
     assert {file.name: file.read_bytes() for file in Path("out").iterdir()} == before
     run(*explain, "--overwrite")
     assert sorted(file.name for file in Path("out").iterdir()) == [name for name in FILES if name != "video.mp4"]

@@ -32,7 +32,7 @@ class Codec(Protocol):
         """Latent [B, C, F, h, w] to video [B, 3, T, H, W], clamped to [-1, 1]."""
 
 
-def load_vae(folder: str | PathLike, dtype: torch.dtype | None = None) -> AutoencoderKLWan:
+def load_vae(folder: str | PathLike[str], dtype: torch.dtype | None = None) -> AutoencoderKLWan:
     """The VAE in a folder of diffusers, in evaluation mode.
 
     Raises:

@@ -56,7 +56,7 @@ class Lora:
     config: dict[str, Any] = field(default_factory=dict)
 
 
-def read_lora(lora: str | PathLike, weight_name: str | None = None, subfolder: str = "", **hub: Any) -> Lora:
+def read_lora(lora: str | PathLike[str], weight_name: str | None = None, subfolder: str = "", **hub: Any) -> Lora:
     """The weights of a LoRA, by their names in its file.
 
     Args:
@@ -84,7 +84,7 @@ def read_lora(lora: str | PathLike, weight_name: str | None = None, subfolder: s
     return Lora(name, weights, config)
 
 
-def find_lora(lora: str | PathLike, weight_name: str | None = None, subfolder: str = "", **hub: Any) -> LoraFile:
+def find_lora(lora: str | PathLike[str], weight_name: str | None = None, subfolder: str = "", **hub: Any) -> LoraFile:
     """The file of a LoRA; arguments as in `read_lora`. Of a hub id, the file is downloaded, once.
 
     Raises:
@@ -109,7 +109,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _choose(
-    lora: str | PathLike, names: Iterable[str], weight_name: str | None, deeper: str | None = None
+    lora: str | PathLike[str], names: Iterable[str], weight_name: str | None, deeper: str | None = None
 ) -> tuple[str, tuple[str, ...]]:
     """The file of weights among those of a folder, and all that it could have been."""
     names = sorted(name for name in names if not name.startswith("."))

@@ -73,7 +73,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         self.register_to_config(default_height=default_height, default_width=default_width)
 
     @classmethod
-    def from_pretrained(cls, model: str | PathLike, **kwargs: Any) -> Self:
+    def from_pretrained(cls, model: str | PathLike[str], **kwargs: Any) -> Self:
         """Loads "nano", a local diffusers folder or a hub id; keywords as in diffusers (`dtype`, `revision` …), and
         `condition_attention`, "joint" or "independent", for a transformer that is to be trained for the other one.
 
@@ -137,7 +137,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
 
     def load_lora_weights(
         self,
-        source: str | PathLike | dict[str, Tensor] | Lora,
+        source: str | PathLike[str] | dict[str, Tensor] | Lora,
         adapter_name: str | None = None,
         hotswap: bool = False,
         *,

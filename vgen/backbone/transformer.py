@@ -299,7 +299,8 @@ class VideoTransformer(WanTransformer3DModel):
         return self._shape(segment).tokens
 
     def _shape(self, segment: Segment) -> LatentShape:
-        return LatentShape(*segment.latent.shape[2:], self.config.patch_size[1])
+        *_, frames, height, width = segment.latent.shape
+        return LatentShape(frames, height, width, self.config.patch_size[1])
 
     def _embed(self, segment: Segment) -> Tensor:
         return rearrange(

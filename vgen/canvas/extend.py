@@ -23,13 +23,14 @@ OVERLAP = 5  # frames that a segment takes over from the one before
 class HasVideo(Protocol):
     """What a pipeline returns: `video` is uint8 `[T, H, W, 3]`."""
 
-    video: np.ndarray
+    @property
+    def video(self) -> np.ndarray: ...  # noqa: D102
 
 
 class Completes(Protocol):
     """A `CanvasPipeline`, or anything that completes a canvas."""
 
-    def __call__(self, canvas: Canvas, *, generator: torch.Generator | None = None) -> HasVideo:
+    def __call__(self, canvas: Canvas, /, *, generator: torch.Generator | None = None) -> HasVideo:
         """Completes one canvas."""
 
 

@@ -76,7 +76,7 @@ class CanvasPipeline(VideoPipeline):
             "attention_kwargs": attention_kwargs,
         }
         several = isinstance(canvas, list | tuple)
-        canvases = canvas if several else [canvas]
+        canvases: list[Any] = list(canvas) if isinstance(canvas, list | tuple) else [canvas]
         outputs: list[CanvasOutput] = []
         for each, own in zip(canvases, _generators(generator, len(canvases)), strict=True):
             outputs.append(self._complete(each, own, **options))
@@ -153,7 +153,7 @@ class CanvasPipeline(VideoPipeline):
             """The conditions stay in both, only the text is dropped."""
             segments = [*conditions, target(latents, time)]
             outputs = [self.transformer(segments, text, attention_kwargs=attention_kwargs)[0].float() for text in texts]
-            return outputs[0] if len(outputs) == 1 else guided(*outputs, guidance)
+            return outputs[0] if len(outputs) == 1 else guided(outputs[0], outputs[1], guidance)
 
         with _timed(timings, "denoise"):
             noise = randn_tensor(shape, generator, self._execution_device, torch.float32)

@@ -93,7 +93,9 @@ def sheet_frames(total: int, placed: PlacedCanvas, most: int = MOST_FRAMES) -> l
     """Which frames of a video a contact sheet shows: those with patches, if not too many, and others evenly between."""
     given = given_frames(placed)
     given = given if len(given) <= most // 2 else set()
-    return sorted(given.union(spread(total, min(total, most - len(given)))))
+    others = [frame for frame in range(total) if frame not in given]
+    count = min(len(others), most - len(given))
+    return sorted(given.union(others[index] for index in spread(len(others), count)))
 
 
 def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike, total: int | None = None) -> str:

@@ -164,7 +164,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(size[1]), int(size[2])
 
 
-def _read_patch(index: int, patch: object, base: str | PathLike, size: tuple[int, int]) -> Patch:
+def _read_patch(index: int, patch: Any, base: str | PathLike, size: tuple[int, int]) -> Patch:
     try:
         return parse_patch(patch, base, size) if isinstance(patch, str) else Patch.from_dict(patch, base, size)
     except InputError as error:

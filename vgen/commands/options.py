@@ -96,8 +96,8 @@ def read_patch(text: str, size: tuple[int, int] | None = None) -> Patch:
     from vgen.media.patch import parse_patch
 
     patch = parse_patch(text, size=size)
-    paths = {"source": patch.source, "mask": patch.mask}
-    return replace(patch, **{name: find(path) for name, path in paths.items() if isinstance(path, str)})
+    found: dict[str, Any] = {name: find(path) for name in ("source", "mask") if (path := getattr(patch, name))}
+    return replace(patch, **found)
 
 
 def refuse_beside_from(options: dict[str, Any], what: str) -> None:

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from vgen.data.buckets import EpisodeInfo
 from vgen.data.cache.hashes import content_key, file_hashes
 from vgen.data.jsonl import read_summed, summed_line
-from vgen.data.lerobot.dataset import CAMERA_PREFIX, LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
+from vgen.data.lerobot.meta import CAMERA_PREFIX
 from vgen.data.videos.captions import Captioned, list_videos
 from vgen.errors import InputError
 from vgen.files import append, writing

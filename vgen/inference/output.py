@@ -44,7 +44,9 @@ def write_frames(
     Raises:
         InputError, TryAgain: see `write_video`.
     """
-    kept, digest, parts, made = {}, hashlib.sha256(), [], 0
+    kept: dict[int, np.ndarray] = {}
+    parts: list[Path] = []
+    digest, made = hashlib.sha256(), 0
     try:
         with logging_redirect_tqdm(), tqdm(total=total, unit="frame", desc="video") as bar:
             for chunk in chunks:

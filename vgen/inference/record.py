@@ -178,7 +178,8 @@ def _read_settings(kind: type[AnySettings], data: Mapping[str, Any], base: Path)
     for name in ("model", "lora"):
         path = base / (getattr(settings, name) or "")
         if getattr(settings, name) and path.exists():
-            settings = replace(settings, **{name: str(path)})
+            found: dict[str, Any] = {name: str(path)}
+            settings = replace(settings, **found)
     return settings
 
 

@@ -271,8 +271,8 @@ def _from_frames(file: str | PathLike[str], decoder: Decoder, packets: _Packets)
     if decoder.damaged:
         raise InputError(f"{file}: cannot be decoded; the file is damaged ({decoder.damaged} packets within it)")
     stream = decoder.stream  # not before: it is another one where the file was opened anew
-    told = [stamp for stamp in stamps if stamp is not None]
-    timed = len(told) == len(stamps) and all(before < after for before, after in pairwise(told))
+    known = [stamp for stamp in stamps if stamp is not None]
+    timed = len(known) == len(stamps) and all(before < after for before, after in pairwise(known))
     rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
     times = np.array(stamps) * float(tick_of(stream)) if timed else np.arange(len(stamps)) / rate
     known_by_time = timed and packets.container.startswith(TRUE_TIMES)

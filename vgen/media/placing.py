@@ -72,10 +72,14 @@ class Ground(Protocol):
     """What patches lie on: a video of so many pixel frames, of a size in pixels, at so many frames per second; None is
     the rate of whatever lies on it."""
 
-    frames: int
-    height: int
-    width: int
-    fps: float | None
+    @property
+    def frames(self) -> int: ...  # noqa: D102 (as are the others, by the class)
+    @property
+    def height(self) -> int: ...  # noqa: D102
+    @property
+    def width(self) -> int: ...  # noqa: D102
+    @property
+    def fps(self) -> float | None: ...  # noqa: D102
 
 
 def place_all(patches: Iterable[Patch], ground: Ground, temporal_stride: int = 4) -> list[Placed]:

@@ -29,7 +29,7 @@ MISSING = {
 }
 
 
-def resolve(model: str | PathLike) -> str:
+def resolve(model: str | PathLike[str]) -> str:
     """What diffusers' `from_pretrained` takes: the folder of "nano", a local folder, or a hub id as it is.
 
     A local folder goes before a hub id of the same spelling, and what lies in a folder that is here is no hub id.
@@ -111,7 +111,7 @@ def part_own(config: Mapping[str, Any], own: Collection[str]) -> dict[str, Any]:
     return others | {OWN: {key: config[key] for key in sorted(own) if key in config}}
 
 
-def forget_places(folder: str | PathLike) -> None:
+def forget_places(folder: str | PathLike[str]) -> None:
     """Removes from the configurations below a folder where each component was loaded from, which the libraries write
     there."""
     for file in [*Path(folder).glob("model_index.json"), *Path(folder).rglob("*config.json")]:
@@ -122,7 +122,7 @@ def forget_places(folder: str | PathLike) -> None:
 
 
 @contextmanager
-def loading(model: str | PathLike) -> Iterator[None]:
+def loading(model: str | PathLike[str]) -> Iterator[None]:
     """Around what reads a model with a library's own code: whatever that raises is said in one line.
 
     Args:

@@ -66,7 +66,8 @@ class PartInfo:
             {name: checks.real(f"{where}: rate of {name}", rate, 1e-3, 1e5) for name, rate in rates.items()},
             statistics,
             checks.whole(f"{where}: history", config.get("history", 4), 1, 10**6),
-            *(checks.whole(f"{where}: {name}", config.get(name, 0), 0, 10**6) for name in ("horizon", "states")),
+            checks.whole(f"{where}: horizon", config.get("horizon", 0), 0, 10**6),
+            checks.whole(f"{where}: states", config.get("states", 0), 0, 10**6),
             checks.real(f"{where}: guidance", config.get("guidance", 1.0)),
             bool(config.get("anchor", False)),
         )
@@ -130,7 +131,7 @@ class ModelInfo:
     state: PartInfo | None = None
 
     @classmethod
-    def read(cls, model: str | PathLike, parts: Sequence[str] | None = None) -> Self:
+    def read(cls, model: str | PathLike[str], parts: Sequence[str] | None = None) -> Self:
         """Reads the configuration files of a model; no weights are loaded.
 
         Args:
@@ -145,9 +146,9 @@ class ModelInfo:
             parts = [part for part in (EGO, STATE) if Path(folder, part, "config.json").is_file()]
         for part in parts:
             check_part(name, folder, part)
-        components = (read_config(folder, f"{component}/config.json") for component in ("vae", "transformer"))
+        vae, transformer = (read_config(folder, f"{component}/config.json") for component in ("vae", "transformer"))
         configs = {part: read_config(folder, f"{part}/config.json") for part in parts}
-        return cls._of_configs(name, read_config(folder, "model_index.json"), *components, configs)
+        return cls._of_configs(name, read_config(folder, "model_index.json"), vae, transformer, configs)
 
     @classmethod
     def of(cls, pipe: VideoPipeline) -> Self:

@@ -17,7 +17,8 @@ from vgen.data.cache.shard import Damaged
 from vgen.data.cache.store import Encode, Item, Store, stopped
 from vgen.data.footage import episode_keys
 from vgen.data.jsonl import read_summed, summed_line
-from vgen.data.lerobot.dataset import CAMERA_PREFIX, LeRobotDataset
+from vgen.data.lerobot.dataset import LeRobotDataset
+from vgen.data.lerobot.meta import CAMERA_PREFIX
 from vgen.errors import InputError, RunStopped
 from vgen.files import append, writing
 from vgen.media.video import READING

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -210,7 +211,7 @@ def actions_of_steps(steps: Trajectory, form: str, rate: float, frames: int) -> 
 
 def joined(earlier: Trajectory, later: Trajectory) -> Trajectory:
     """Two trajectories of one layout and form as one."""
-    parts = {
+    parts: dict[str, Any] = {
         name: np.concatenate([getattr(earlier, name), getattr(later, name)]) for name in ("values", "times", "valid")
     }
     return replace(later, **parts)
