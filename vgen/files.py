@@ -174,10 +174,10 @@ def write_whole(path: str | PathLike[str], content: bytes | str) -> None:
 
 @contextmanager
 def replaced_folder(path: str | PathLike[str]) -> Iterator[Path]:
-    """A name for a folder that comes in the place of the one at `path`, if there is one, when the block ends and the disk
-    has all that is in it; otherwise nothing is left of it. The name is `path` with `.part` behind it, and it is not made
-    yet. A kill leaves the old folder, or, for the moment between two renames, both under other names: `.part` and
-    `.old`.
+    """A name for a folder that comes in the place of the one at `path`, if there is one, when the block ends and the
+    disk has all that is in it; otherwise nothing is left of it. The name is `path` with `.part` behind it, and it is
+    not made yet. A kill leaves the old folder, or, for the moment between two renames, both under other names: `.part`
+    and `.old`.
 
     Raises:
         OSError: it cannot be written; then the old one is as it was.

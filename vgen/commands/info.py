@@ -57,14 +57,12 @@ def describe_machine() -> dict[str, Any]:
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
         devices[f"cuda:{index} ({device.name})"] = _gib(device.total_memory)
+    optional = package_versions(OPTIONAL)
     return {
         "versions": {"vgen": __version__, "python": platform.python_version()} | package_versions(NEEDED),
         "devices": devices,
         "attention": {name: attention_refusal(name) or "runs here" for name in ATTENTIONS},
-        "optional packages": {
-            name: number or f"not installed; for {OPTIONAL[name]}"
-            for name, number in package_versions(OPTIONAL).items()
-        },
+        "optional packages": {n: found or f"not installed; for {OPTIONAL[n]}" for n, found in optional.items()},
         "models": installed(),
     }
 
