@@ -9,10 +9,10 @@ a training of the ego front-end from an episode (the objective's first `batch`) 
 
 The rule: each function is noted when it is called for the first time, as a reader meets it, and what follows in the
 same file counts as one stay there. A return is a stay in a file that the walk has been in before. Left out is what a
-reader knows from the ground floor or need not open (errors, checks, files, notices, models, results, moved, the
-backbone's shapes, precision, parallel and lora, and the rooms media, metrics and weights), and what is written down of
-a run (record, output, report, overlay). The rule goes by names alone, so that it counts every version of the code in
-the same way. Takes three minutes.
+reader knows from the ground floor or need not open (errors, checks, files, notices, results, moved, the backbone's
+shapes, precision, parallel and lora, and the rooms media, metrics, models and weights), and what is written down of a
+run (record, output, report, overlay). The rule goes by names alone, so that it counts every
+version of the code in the same way. Takes three minutes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from golden import PRESS, ROOT, SETTINGS, recipes, write_data
 from vgen.errors import exit_on_input_error
 
 FLOOR = {f"vgen/{name}.py" for name in ("errors", "checks", "files", "notices", "models", "results", "moved")}
-FLOOR_ROOMS = {"media", "metrics", "weights"}
+FLOOR_ROOMS = {"media", "metrics", "models", "weights"}
 FLOOR_OF_BACKBONE = {"shapes", "precision", "parallel", "lora"}
 WRITTEN_DOWN = {"record", "output", "report", "overlay", "draw"}
 
