@@ -58,8 +58,9 @@ def options(subcommand, second=""):
 
 
 def texts_of(script):
-    """What looks like an option in a script."""
-    return set(re.findall(r"--[\w-]+", script.read_text(encoding="utf-8")))
+    """What looks like an option in a script, and in what benchmarks share."""
+    files = [script, *sorted((ROOT / "benchmarks" / "bench_common").glob("*.py"))]
+    return {option for file in files for option in re.findall(r"--[\w-]+", file.read_text(encoding="utf-8"))}
 
 
 def ids(page):

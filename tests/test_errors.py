@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from vgen.errors import InputError, RunStopped, TryAgain, exit_on_input_error, unknown_key
-from vgen.files import whole_folder
+from vgen.results import VIDEO_RUN, results_folder
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_sigterm_ends_a_command_as_an_exception_does(tmp_path, capsys):
     before = signal.getsignal(signal.SIGTERM)
 
     def main():
-        with whole_folder(tmp_path / "out") as folder:
+        with results_folder(tmp_path / "out", VIDEO_RUN) as folder:
             (folder / "file").write_text("half")
             os.kill(os.getpid(), signal.SIGTERM)
             signal.pause()

@@ -56,7 +56,9 @@ def test_what_is_not_allowed_is_wrong_input(number: int) -> None:
 def test_a_whole_file_replaces_another_and_has_the_users_rights(tmp_path: Path, umask) -> None:
     (tmp_path / "a").write_text("old")
     files.write_whole(tmp_path / "a", "new")
-    with files.whole_folder(tmp_path / "b" / "c") as part:
+    (tmp_path / "b").mkdir()
+    with files.replaced_folder(tmp_path / "b" / "c") as part:
+        part.mkdir()
         save_file({"w": torch.zeros(1)}, part / "d")  # which makes it for its user alone
         assert (part / "d").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "a").read_text() == "new"
@@ -69,7 +71,8 @@ def test_what_fails_leaves_the_old_one_and_nothing_else(tmp_path: Path, small_fi
     (tmp_path / "a").write_text("old")
     with pytest.raises(OSError, match="File too large"):
         files.write_whole(tmp_path / "a", b"x" * (1 << 17))
-    with pytest.raises(OSError, match="File too large"), files.whole_folder(tmp_path / "b") as part:
+    with pytest.raises(OSError, match="File too large"), files.replaced_folder(tmp_path / "b") as part:
+        part.mkdir()
         (part / "c").write_bytes(b"x" * (1 << 17))
     with pytest.raises(OSError, match="File too large"):
         files.preallocate(tmp_path / "d", 1 << 17)

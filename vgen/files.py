@@ -173,33 +173,11 @@ def write_whole(path: str | PathLike[str], content: bytes | str) -> None:
 
 
 @contextmanager
-def whole_folder(path: str | PathLike[str]) -> Iterator[Path]:
-    """A new folder beside `path`, which takes its name when the block ends and the disk has all that is in it;
-    otherwise nothing is left of it. Nothing may be at `path` then. The folder above it is made.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path = Path(path)
-    part = aside(path)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.mkdir()
-    try:
-        yield part
-        share(part)
-        sync_all(part)
-        os.rename(part, path)
-        sync(path.parent)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-@contextmanager
 def replaced_folder(path: str | PathLike[str]) -> Iterator[Path]:
-    """As `whole_folder`, where a folder may be at `path`, in whose place the new one comes. The name that is given is
-    `path` with `.part` behind it, and it is not made yet. A kill leaves the old folder, or, for the moment between two
-    renames, both under other names: `.part` and `.old`.
+    """A name for a folder that comes in the place of the one at `path`, if there is one, when the block ends and the
+    disk has all that is in it; otherwise nothing is left of it. The name is `path` with `.part` behind it, and it is
+    not made yet. A kill leaves the old folder, or, for the moment between two renames, both under other names: `.part`
+    and `.old`.
 
     Raises:
         OSError: it cannot be written; then the old one is as it was.

@@ -51,7 +51,7 @@ MODEL = Kind(
 DATASET = Kind("a data set", "meta/info.json", frozenset({"meta", "data", "videos", "README.md"}))
 
 
-def check_folder(folder: str | PathLike, kind: Kind, overwrite: bool = False, name: str = "") -> None:
+def check_folder(folder: str | PathLike[str], kind: Kind, overwrite: bool = False, name: str = "") -> None:
     """Refuses a folder for results that holds something already.
 
     Args:
@@ -80,7 +80,7 @@ def check_folder(folder: str | PathLike, kind: Kind, overwrite: bool = False, na
         raise InputError(f"{name} holds {kind.name} already; name another folder, or replace it with --overwrite")
 
 
-def check_file(file: str | PathLike, overwrite: bool = False) -> None:
+def check_file(file: str | PathLike[str], overwrite: bool = False) -> None:
     """Refuses a file for results that is there already, unless it may be replaced.
 
     Raises:
@@ -94,7 +94,7 @@ def check_file(file: str | PathLike, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def results_folder(folder: str | PathLike, kind: Kind, overwrite: bool = False) -> Iterator[Path]:
+def results_folder(folder: str | PathLike[str], kind: Kind, overwrite: bool = False) -> Iterator[Path]:
     """A folder to write results in, which move to `folder` when all went well; otherwise nothing is left behind, and
     what was at `folder` is as it was. It lies in `folder` where that is there already, which may be a mount or a link
     to another disk, and beside it otherwise.

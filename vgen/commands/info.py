@@ -13,13 +13,13 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vgen import __version__
 from vgen.commands.options import make_parser
 from vgen.errors import Parser
+from vgen.files import package_versions
 
 if TYPE_CHECKING:
     from vgen.models import PartInfo
@@ -57,11 +57,12 @@ def describe_machine() -> dict[str, Any]:
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
         devices[f"cuda:{index} ({device.name})"] = _gib(device.total_memory)
+    optional = package_versions(OPTIONAL)
     return {
-        "versions": {"vgen": __version__, "python": platform.python_version()} | {n: _version(n) for n in NEEDED},
+        "versions": {"vgen": __version__, "python": platform.python_version()} | package_versions(NEEDED),
         "devices": devices,
         "attention": {name: attention_refusal(name) or "runs here" for name in ATTENTIONS},
-        "optional packages": {name: _version(name) or f"not installed; for {use}" for name, use in OPTIONAL.items()},
+        "optional packages": {n: found or f"not installed; for {OPTIONAL[n]}" for n, found in optional.items()},
         "models": installed(),
     }
 
@@ -149,13 +150,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     described = describe_machine() if options.model is None else describe_model(options.model)
     print(json.dumps(described, indent=2) if options.json else "\n".join(lines(described)))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _gib(count: int) -> str:
