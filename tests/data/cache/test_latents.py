@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+from tiny_parts import tiny_codec
 
 from vgen.backbone.codec import WanCodec
 from vgen.data.buckets import assign_buckets
@@ -24,18 +25,7 @@ def clips(tmp_path):
 
 @pytest.fixture
 def codec(tmp_path):
-    torch.manual_seed(0)
-    vae = AutoencoderKLWan(
-        base_dim=8,
-        z_dim=4,
-        dim_mult=[1, 1, 1],
-        num_res_blocks=1,
-        temperal_downsample=[True, True],
-        latents_mean=[0.1] * 4,
-        latents_std=[2.0] * 4,
-        scale_factor_spatial=4,
-    )
-    vae.save_pretrained(tmp_path / "vae")
+    tiny_codec(latents_mean=[0.1] * 4, latents_std=[2.0] * 4).save_pretrained(tmp_path / "vae")
     return tmp_path / "vae"
 
 
