@@ -132,6 +132,7 @@ class Rollout:
         )
 
     def _bind(self, drop: bool) -> BoundActions:
+        assert self._actions is not None, "a step has told of its actions"
         device, context = self.text.device, [*self._history, *self._given()]
         dropped = torch.full((len(self.text),), drop, device=device) if drop else None
         return self.pipe.ego.bind(self._actions.to(device), self.layout, context, self.text, dropped, self.now)
