@@ -160,7 +160,7 @@ class Rollout:
         return video
 
     def _spaced(self, count: int) -> list[int]:
-        """Of the frames 1 - count .. 0, those that the window holds, oldest first."""
+        """Those of the frames 1 - count .. 0 that the window holds, oldest first."""
         return list(range(0, -count, -self._spacing))[: self._window][::-1]
 
     def _keep(self, latent: Tensor, frame: int) -> None:
