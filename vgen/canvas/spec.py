@@ -11,7 +11,7 @@ from typing import Any
 
 from vgen import checks
 from vgen.backbone.shapes import check_frames, check_size
-from vgen.canvas.yaml_file import load_yaml
+from vgen.strict_yaml import load_yaml
 from vgen.errors import InputError
 from vgen.media.patch import Patch, parse_patch, position_of
 from vgen.shipped import find
