@@ -11,8 +11,8 @@ The rule: each function is noted when it is called for the first time, as a read
 same file counts as one stay there. A return is a stay in a file that the walk has been in before. Left out is what a
 reader knows from the ground floor or need not open (errors, checks, files, notices, results, moved, shipped, strict
 YAML, what options are called, the names that `vgen` exports, the backbone's shapes, precision, parallel and lora, and
-the rooms media, metrics, models and weights), what is written down of a run (record, output, report, overlay, draw) with
-all that is called for it, and what runs while a module is imported. The rule goes by names alone, so that it counts
+the rooms media, metrics, models and weights), what is written down of a run (record, output, report, overlay, draw)
+with all that is called for it, and what runs while a module is imported. The rule goes by names alone, so that it counts
 every version of the code in the same way. Takes half a minute a walk.
 """
 
