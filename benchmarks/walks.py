@@ -12,8 +12,8 @@ same file counts as one stay there. A return is a stay in a file that the walk h
 reader knows from the ground floor or need not open (errors, checks, files, notices, results, moved, shipped, strict
 YAML, what options are called, the names that `vgen` exports, the backbone's shapes, precision, parallel and lora, and
 the rooms media, metrics, models and weights), what is written down of a run (record, output, report, overlay, draw)
-with all that is called for it, and what runs while a module is imported. The rule goes by names alone, so that it counts
-every version of the code in the same way. Takes half a minute a walk.
+with all that is called for it, and what runs while a module is imported. The rule goes by names alone, so that it
+counts every version of the code in the same way. Takes half a minute a walk.
 """
 
 from __future__ import annotations
