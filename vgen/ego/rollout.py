@@ -132,6 +132,7 @@ class Rollout:
         )
 
     def _bind(self, drop: bool) -> BoundActions:
+        assert self._actions is not None, "a step has told of its actions"
         device, context = self.text.device, [*self._history, *self._given()]
         dropped = torch.full((len(self.text),), drop, device=device) if drop else None
         return self.pipe.ego.bind(self._actions.to(device), self.layout, context, self.text, dropped, self.now)
@@ -159,7 +160,7 @@ class Rollout:
         return video
 
     def _spaced(self, count: int) -> list[int]:
-        """Of the frames 1 - count .. 0, those that the window holds, oldest first."""
+        """Those of the frames 1 - count .. 0 that the window holds, oldest first."""
         return list(range(0, -count, -self._spacing))[: self._window][::-1]
 
     def _keep(self, latent: Tensor, frame: int) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ def train(config: TrainConfig, stop: Stop | None = None, only_prepare: bool = Fa
             return trainer.folder
 
 
-def _prepare(objective: Objective, ranks: Ranks, stop: Stop) -> bool:
+def _prepare(objective: Objective[Any], ranks: Ranks, stop: Stop) -> bool:
     """Builds what an objective needs; False where this process was told to stop meanwhile."""
     try:
         with stop.at_once():
@@ -107,7 +108,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        objective: Objective,
+        objective: Objective[Any],
         ranks: Ranks,
         checkpoint: Checkpoint | None = None,
         samples: Samples | None = None,
@@ -253,7 +254,7 @@ class Trainer:
             "command goes on from the newest checkpoint, with another optimizer.lr or spike_factor if you give one"
         )
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Generator[Batch, None, None]:
         """Batches from where the run stands, prepared ahead by threads."""
         config, ranks = self.config, self.ranks
         index = self.progress.step * config.accumulation
@@ -291,6 +292,7 @@ class Trainer:
 
     def _draw(self) -> None:
         """Samples of the averaged model."""
+        assert self.samples is not None, "only a run with samples draws"
         with self._averaged():
             videos = self.samples.draw()
         with all_or_none(self.ranks, f"the samples of {self.folder}", self.folder):
@@ -355,7 +357,7 @@ class Trainer:
                 self.log.write(self.progress.step, values, kind)
 
 
-def training_mode(objective: Objective) -> None:
+def training_mode(objective: Objective[Any]) -> None:
     """Training mode, but for parts that are frozen as a whole: a frozen text encoder has no dropout."""
     objective.train()
     for module in objective.modules():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -64,11 +65,12 @@ def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
     Embeddings, input and output layers, convolutions and modulation tables are none."""
     blocks = [m for m in module.modules() if isinstance(m, nn.ModuleList)]
     layers = {id(m): m for block in blocks for m in block.modules() if isinstance(m, nn.Linear)}
-    return [layer.weight for layer in layers.values() if layer.weight.requires_grad]
+    weights = [layer.weight for layer in layers.values()]
+    return [weight for weight in weights if isinstance(weight, nn.Parameter) and weight.requires_grad]
 
 
 def _muon(
-    hidden: list[nn.Parameter], rest: list[dict], config: OptimizerConfig, rates: Mapping[int, float]
+    hidden: list[nn.Parameter], rest: list[dict[str, Any]], config: OptimizerConfig, rates: Mapping[int, float]
 ) -> torch.optim.Optimizer:
     """DeepSpeed's Muon, because it also runs under ZeRO. Its step is orthogonal, times sqrt(max(1, rows / columns));
     with 0.2 * sqrt(columns) on top, an entry moves by 0.2 * lr (root mean square), as it does in a usual step of
@@ -85,7 +87,7 @@ def _muon(
     for parameter in (p for group in rest for p in group["params"]):
         parameter.use_muon = False  # the marks that ZeRO looks at
     for parameter in hidden:
-        parameter.use_muon = True
+        parameter.use_muon = True  # type: ignore[attr-defined]
     matrices = [
         {
             "params": parameters,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,11 +37,11 @@ class Samples:
         InputError: a spec cannot be drawn by this objective, or two have the same name.
     """
 
-    def __init__(self, config: SamplesConfig, objective: Objective, run: Path) -> None:
+    def __init__(self, config: SamplesConfig, objective: Objective[Any], run: Path) -> None:
         if config.every_steps < 1:
             raise InputError(f"samples.every_steps={config.every_steps} is not positive; the smallest is 1")
         self._config, self._objective, self._run = config, objective, run
-        self._samples = {}
+        self._samples: dict[str, Any] = {}
         overrides = {key: value for key in ("frames", "size") if (value := getattr(config, key)) is not None}
         for spec in config.specs:
             name = Path(spec).stem

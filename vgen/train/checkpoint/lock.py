@@ -91,7 +91,8 @@ class RunLock:
     def __init__(self, run: Path) -> None:
         self.path, self.holder = run / LOCK, Holder.here()
         self._aside = run / f".{LOCK}.{self.holder.host}.{self.holder.pid}"
-        self._over, self._beat = threading.Event(), None
+        self._over = threading.Event()
+        self._beat: threading.Thread | None = None
 
     def take(self) -> str | None:
         """Takes the lock, also of a process that has ended; returns why not, in one line, where another one has it.
@@ -226,7 +227,7 @@ def _begun(pid: int) -> str | None:
 
 
 def _begun_elsewhere(pid: int) -> str | None:
-    """As `_begun`, where there is no /proc."""
+    """When a process began, where there is no /proc."""
     if Path("/proc/self/stat").exists() or pid < 1:
         return None
     try:

@@ -63,7 +63,7 @@ class CodecBatch(Batch):
     video: Tensor
 
 
-class CodecObjective(Objective):
+class CodecObjective(Objective[CodecBatch]):
     """Reconstruction: L1 and squared error, a little KL, moving pixels weighted up. `seed` fixes the initial weights,
     the batches and the choice between frames and clips, which is the same on every rank."""
 
@@ -85,7 +85,7 @@ class CodecObjective(Objective):
         self.lengths = parse_lengths(config.frames, self.vae.config.scale_factor_temporal)
 
     def outline(self) -> Outline:
-        """As in the base class; the activations of a codec are not estimated."""
+        """What a dry run has to know; the activations of a codec are not estimated."""
         multiple = self.vae.config.scale_factor_spatial
         batch, data = self.config.clips_per_batch, self.config.data
         return Outline(self.parts(), data, self.lengths, multiple, batch, captions=False, all_places=True)
@@ -101,11 +101,11 @@ class CodecObjective(Objective):
         )
 
     def data_summary(self) -> str:
-        """As in the base class."""
+        """What of the data sets could not be used, in one line."""
         return "; ".join(filter(None, (each.data.bad.summary() for each in self.sets)))
 
     def batch(self, step: int, part: int, parts: int, progress: float) -> CodecBatch:
-        """As in the base class; the clips are of one data set."""
+        """Clips, or single frames, of one data set."""
         config = self.config
         rng = np.random.default_rng((self.seed, step))
         images = progress < config.image_share or rng.random() < config.image_probability
@@ -164,7 +164,8 @@ class CodecObjective(Objective):
     def _latent_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation [C] of the latents of clips spread over the first data set."""
         device, first = next(self.parameters()).device, self.sets[0]
-        total, squares, count = 0.0, 0.0, 0
+        total, squares = torch.zeros(2, self.vae.config.z_dim, dtype=torch.float64, device=device)
+        count = 0
         for number in first.data.train.spread(self.config.statistics_clips):
             video = _unit(first.clip(first.data.train, number).to(device))
             latent = self.vae.encode(video).latent_dist.mode().double().transpose(0, 1).flatten(1)

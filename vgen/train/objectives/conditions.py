@@ -71,7 +71,7 @@ def check_conditions(config: ConditionsConfig, frames: int) -> None:
 
 
 def _chances(config: ConditionsConfig, frames: int) -> np.ndarray:
-    """Of each of `KINDS`; a clip must leave something to complete."""
+    """The weight of each of `KINDS`; a clip must leave something to complete."""
     fits = any(length < frames for length in config.clip_frames)
     return np.array([getattr(config, kind) if kind != "clip" or fits else 0.0 for kind in KINDS], dtype=np.float64)
 
@@ -124,7 +124,7 @@ def _spread(count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
 def _run(count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
     """Consecutive frames: the first ones, the last ones, or any, equally often."""
     last = frames - count
-    return np.arange(count) + int(rng.choice([0, last, rng.integers(last + 1)]))
+    return np.arange(count) + int(rng.choice([0, last, int(rng.integers(last + 1))]))
 
 
 def _hole(config: ConditionsConfig, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -130,6 +130,7 @@ class VideoDenoiser:
 
     @classmethod
     def _new(cls, config: DenoiserConfig) -> Self:
+        assert config.codec is not None, "where nothing is pretrained, a codec is named"
         check_keywords(config.transformer, VideoTransformer, "objective.transformer")
         vae = frozen_codec(config.codec).vae
         channels = {"in_channels": vae.config.z_dim, "out_channels": vae.config.z_dim}
@@ -157,7 +158,7 @@ class VideoDenoiser:
 
     @property
     def text_tokens(self) -> int:
-        """That the transformer reads of each sentence."""
+        """How many tokens the transformer reads of each sentence."""
         return text_length(self.tokenizer)
 
     def cached(self) -> dict[str, int]:

@@ -66,7 +66,7 @@ class JointBatch(Batch):
     ego: EgoBatch
 
 
-class EgoObjective(VideoObjective):
+class EgoObjective(VideoObjective[JointBatch]):
     """Velocity matching on the frames ahead, given the latest frames, the sentence and the actions; and on canvases.
 
     With a pretrained folder that has an `ego/`, that front-end is trained on, and new layouts are added to it.
@@ -77,6 +77,7 @@ class EgoObjective(VideoObjective):
     """
 
     Config = EgoConfig
+    config: EgoConfig
 
     def __init__(self, config: EgoConfig, seed: int) -> None:
         if config.pretrained is None:
@@ -84,7 +85,7 @@ class EgoObjective(VideoObjective):
         super().__init__(config, seed)
         self._shares = body_shares(config.bodies)
         self._check_choices()
-        self.ego = self._front_end()
+        self.ego = self._front_end(config.pretrained)
 
     def _check_choices(self) -> None:
         config = self.config
@@ -95,11 +96,11 @@ class EgoObjective(VideoObjective):
             rule = f"must reach back beyond {config.history} frames of history; nearest: {least}"
             raise InputError(f"objective.anchor_reach={config.anchor_reach} {rule}")
 
-    def _front_end(self) -> EgoAdapter:
-        """That of the pretrained folder, or a new one; it knows the layouts of all bodies."""
+    def _front_end(self, pretrained: str) -> EgoAdapter:
+        """The front-end of the pretrained folder, or a new one; it knows the layouts of all bodies."""
         config = self.config
         widths = {body.layout: find_layout(body.layout).network.width for body in config.bodies}
-        folder = Path(resolve(config.pretrained)) / EGO
+        folder = Path(resolve(pretrained)) / EGO
         if not folder.is_dir():
             stride = self.denoiser.strides.temporal
             return EgoAdapter.for_backbone(self.transformer, stride, widths, {}, **config.adapter)
@@ -109,7 +110,7 @@ class EgoObjective(VideoObjective):
         return ego
 
     def outline(self) -> Outline:
-        """As in the base class; and a batch of one of the bodies in every step."""
+        """What a dry run has to know: of the canvases, and of the clips of every body."""
         config = self.config
         bodies = [
             BodyOutline(body.layout, body.data, body.clips, config.ego_batch, float(share), self._clip_tokens)
@@ -125,7 +126,7 @@ class EgoObjective(VideoObjective):
         return Tokens(clip.tokens - area, area * known, area * most)
 
     def prepare(self) -> None:
-        """As in the base class; and the clips and trajectories of every body."""
+        """Encodes the clips of every body, then those of the canvases; and measures statistics of the trajectories."""
         self.bodies, self.held_bodies = [], []
         for config in self.config.bodies:
             lengths, multiple = self.canvases.lengths, self.denoiser.strides.multiple
@@ -160,7 +161,7 @@ class EgoObjective(VideoObjective):
         self.statistics = {name: Statistics.from_json(kept) for name, kept in known.items()}
 
     def batch(self, step: int, part: int, parts: int, progress: float) -> JointBatch:
-        """As in the base class: canvases, and clips of one body."""
+        """Canvases, and clips of one body."""
         rng = np.random.default_rng((self.seed, step, 0, 1))  # one choice for all parts of a step
         body = self.bodies[rng.choice(len(self.bodies), p=self._shares)]
         choice = self.choose_frames(rng)
@@ -188,11 +189,11 @@ class EgoObjective(VideoObjective):
         return FrameChoice(history, spacing, chunks, goal, anchor)
 
     def tokens(self, batch: JointBatch) -> int:
-        """Of both kinds."""
+        """How many tokens the backbone sees of the canvases and of the clips of the body."""
         ego = batch.ego
-        samples, _, _, *size = ego.present.shape
+        samples, _, _, height, width = ego.present.shape
         frames = max(1, ego.chunks.t.shape[1]) + ego.frames.shape[1]
-        clip = LatentShape(frames, *size, self.denoiser.strides.patch)
+        clip = LatentShape(frames, height, width, self.denoiser.strides.patch)
         return self.canvases.tokens(batch.canvas) + samples * clip.tokens
 
     def forward(self, batch: JointBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -230,7 +231,7 @@ class EgoObjective(VideoObjective):
         others = encode_frames(codec, pixels, torch.ones_like(pixels[:, :, :1]), batch.frames[:, 1:])
         latents = torch.cat([present, others.latent], dim=2)
         sizes = [count for count in (batch.history, places.shape[1] - batch.history) if count]
-        parts = zip(latents.split(sizes, dim=2), places.split(sizes, dim=1), strict=True)
+        parts = zip(torch.split(latents, sizes, dim=2), torch.split(places, sizes, dim=1), strict=True)
         return [condition(latent, t) for latent, t in parts]
 
     @torch.no_grad()
@@ -255,7 +256,7 @@ class EgoObjective(VideoObjective):
         return results | {name: torch.cat(parts).mean().item() for name, parts in losses.items()}
 
     def export(self, folder: Path) -> None:
-        """As in the base class, and the front-end beside it."""
+        """Writes the whole pipeline, and the front-end beside it."""
         super().export(folder)
         self.ego.save_pretrained(folder / EGO)
         forget_places(folder / EGO)

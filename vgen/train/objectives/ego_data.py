@@ -28,7 +28,7 @@ from vgen.trajectory.trajectory import FORMS, Trajectory
 
 @dataclass
 class EgoBodyConfig(BodyConfig):
-    """As in the base class, and how its trajectory drives a video."""
+    """One body's episodes, and how its trajectory drives a video."""
 
     form: str = "absolute"  # in which it enters the model: absolute, relative or delta
     clips: int | None = None  # as in the canvas objective
@@ -131,9 +131,7 @@ class BodyClips:
         self.config, self._reach = config, reach
         dataset, footage = open_dataset(config.data), data.footage
         recorded = {
-            footage.episodes[place].name: recorded_trajectory(
-                dataset, footage.source(place), config.column, config.layout
-            )
+            footage.episodes[place].name: recorded_trajectory(dataset, data.source(place), config.column, config.layout)
             for place in clips.places
         }
         empty = tell_missing_rows(config, recorded, data.bad)
