@@ -11,10 +11,10 @@ from typing import Any
 
 from vgen import checks
 from vgen.backbone.shapes import check_frames, check_size
-from vgen.canvas.yaml_file import load_yaml
 from vgen.errors import InputError
 from vgen.media.patch import Patch, parse_patch, position_of
 from vgen.shipped import find
+from vgen.strict_yaml import load_yaml
 
 __all__ = ["MAX_SEED", "Canvas", "Patch", "parse_patch", "parse_size", "validate"]
 
