@@ -5,7 +5,8 @@ import pytest
 import torch
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 
-from vgen.backbone.rope import axes_widths, rotary_embedding, temporal_position
+from vgen.backbone.rope import axes_widths, rotary_embedding
+from vgen.backbone.shapes import temporal_position
 
 
 @pytest.mark.parametrize("head", [24, 64, 128])

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from vgen.canvas.placed import place
-from vgen.canvas.spec import Canvas, validate
+from vgen.canvas.placed import place, validate
+from vgen.canvas.spec import Canvas
 
 FOLDER = Path(__file__).parents[2] / "configs/canvas"
 SPECS = sorted(FOLDER.glob("*.yaml"))

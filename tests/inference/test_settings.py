@@ -3,10 +3,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vgen.backbone.pipeline import VideoPipeline
+from vgen.backbone.pipeline import VideoPipeline, _scheduler, load_pipeline
 from vgen.errors import InputError
 from vgen.inference import settings as settings_module
-from vgen.inference.settings import RunSettings, check_settings, load_pipeline
+from vgen.inference.settings import RunSettings
 
 
 @pytest.mark.parametrize(
@@ -39,43 +39,40 @@ def test_what_the_machine_cannot_do_is_refused_before_loading(monkeypatch, tmp_p
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for values in ({"attention": "xformers"}, {"attention": "flash"}, {"offload": "model"}):
         with pytest.raises(InputError, match="there is none; use n"):
-            check_settings(RunSettings(**values))
-    check_settings(RunSettings(attention="flex"))
+            RunSettings(**values)
+    RunSettings(attention="flex")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(settings_module, "find_spec", lambda package: None)
     with pytest.raises(InputError, match="attention=sage needs the package sageattention"):
-        check_settings(RunSettings(attention="sage"))
+        RunSettings(attention="sage")
     with pytest.raises(InputError, match=r"lora=lost\.safetensors is no file"):
-        check_settings(RunSettings(lora="lost.safetensors"))
+        RunSettings(lora="lost.safetensors")
     (tmp_path / "style.safetensors").touch()
-    check_settings(RunSettings(lora=str(tmp_path / "style.safetensors")))
-    check_settings(RunSettings(lora="someone/style"))
+    RunSettings(lora=str(tmp_path / "style.safetensors"))
+    RunSettings(lora="someone/style")
 
 
 @pytest.mark.parametrize("name", ["euler", "unipc", "dpm++"])
 def test_schedulers_keep_the_models_time_shift(tiny_model, name):
-    pipe = load_pipeline(VideoPipeline, RunSettings(model=str(tiny_model), scheduler=name))
+    pipe = load_pipeline(VideoPipeline, str(tiny_model), scheduler=name)
     pipe.scheduler.set_timesteps(4)
     times = pipe.scheduler.timesteps / 1000
     assert len(times) == 4 and (times.diff() < 0).all() and 0 < times.min() < times.max() <= 1
-    shifted = settings_module._scheduler(name, {"shift": 5.0})
+    shifted = _scheduler(name, {"shift": 5.0})
     shifted.set_timesteps(4)
     assert (shifted.timesteps[1:] / 1000 > times[1:]).all()
 
 
 def test_dtype_and_a_lora_that_is_none(tiny_model, tmp_path):
-    assert load_pipeline(VideoPipeline, RunSettings(model=str(tiny_model))).transformer.dtype == torch.float32
-    assert (
-        load_pipeline(VideoPipeline, RunSettings(model=str(tiny_model), dtype="bf16")).transformer.dtype
-        == torch.bfloat16
-    )
+    assert load_pipeline(VideoPipeline, str(tiny_model)).transformer.dtype == torch.float32
+    assert load_pipeline(VideoPipeline, str(tiny_model), dtype="bf16").transformer.dtype == torch.bfloat16
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"lora=.*broken\.safetensors is damaged or no safetensors file"):
-        load_pipeline(VideoPipeline, RunSettings(model=str(tiny_model), lora=str(tmp_path / "broken.safetensors")))
+        load_pipeline(VideoPipeline, str(tiny_model), lora=str(tmp_path / "broken.safetensors"))
 
 
 def test_schedulers_are_those_of_diffusers():
-    kinds = {name: type(settings_module._scheduler(name, {})) for name in settings_module.SCHEDULERS}
+    kinds = {name: type(_scheduler(name, {})) for name in settings_module.SCHEDULERS}
     assert kinds == {
         "euler": diffusers.FlowMatchEulerDiscreteScheduler,
         "unipc": diffusers.UniPCMultistepScheduler,
@@ -86,4 +83,4 @@ def test_schedulers_are_those_of_diffusers():
 def test_a_lora_of_another_architecture_is_refused_not_ignored(tiny_model, tmp_path):
     save_file({"unet.down.lora_A.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"other\.safetensors has no weight for this model's transformer"):
-        load_pipeline(VideoPipeline, RunSettings(model=str(tiny_model), lora=str(tmp_path / "other.safetensors")))
+        load_pipeline(VideoPipeline, str(tiny_model), lora=str(tmp_path / "other.safetensors"))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vgen.canvas.placed import place
-from vgen.canvas.spec import Canvas, Patch, parse_patch, validate
+from vgen.canvas.placed import place, validate
+from vgen.canvas.spec import Canvas, Patch, parse_patch
 from vgen.errors import exit_on_input_error
 from vgen.media.writing import write_video
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vgen.canvas import extend
 from vgen.errors import InputError, exit_on_input_error
-from vgen.inference import canvas as make
 from vgen.media.video import read_video, video_info
 from vgen.media.writing import write_video
 
@@ -101,7 +101,7 @@ def test_extension_past_one_pass(run):
 
 
 def test_a_broken_off_extension_keeps_its_finished_segments(run, caplog, monkeypatch):
-    frames_until_now = make.extend
+    frames_until_now = extend.extend
 
     def broken(*given, **more):
         for index, chunk in enumerate(frames_until_now(*given, **more)):
@@ -109,13 +109,13 @@ def test_a_broken_off_extension_keeps_its_finished_segments(run, caplog, monkeyp
                 raise KeyboardInterrupt
             yield chunk
 
-    monkeypatch.setattr(make, "extend", broken)
+    monkeypatch.setattr(extend, "extend", broken)
     for name in ("long.first-29-of-40.mp4", "long.first-29-of-40-2.mp4"):  # the second beside the first
         with pytest.raises(KeyboardInterrupt):
             run(*TINY, "--patch", "media/cat.png@0", "--extend-to", "40", "--out", "long")
         assert f"broken off after 29 of 40 frames, which are kept in {name}" in caplog.text
         assert len(read_video(name)) == 29 and not Path("long").exists()
-    monkeypatch.setattr(make, "extend", frames_until_now)
+    monkeypatch.setattr(extend, "extend", frames_until_now)
     run(*TINY, "--patch", "media/cat.png@0", "--extend-to", "40", "--out", "long")
     assert np.array_equal(frames("long")[:29], read_video(name))
 
@@ -186,7 +186,7 @@ BAD = [
 
 @pytest.mark.parametrize("options, names", BAD, ids=range(len(BAD)))
 def test_what_is_wrong_is_said_in_one_line_before_the_model_is_loaded(run, monkeypatch, capsys, options, names):
-    monkeypatch.setattr(make, "load_pipeline", lambda kind, settings: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("vgen.backbone.pipeline.load_pipeline", lambda *_, **__: pytest.fail("the model was loaded"))
     with pytest.raises(SystemExit) as stop:
         exit_on_input_error(lambda: run(*TINY, "--out", "out", *options))
     error = capsys.readouterr().err

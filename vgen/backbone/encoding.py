@@ -7,8 +7,8 @@ from einops import rearrange
 from torch import Tensor
 
 from vgen.backbone.codec import Codec
-from vgen.backbone.rope import temporal_position
 from vgen.backbone.segments import Segment, condition
+from vgen.backbone.shapes import temporal_position
 
 IMAGES_AT_ONCE = 8  # bounds the codec's memory; each image is encoded alone whatever this is
 

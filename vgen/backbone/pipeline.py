@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
+import diffusers
+import torch
 from diffusers import AutoencoderKLWan, DiffusionPipeline, SchedulerMixin
 from diffusers.loaders import WanLoraLoaderMixin
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
@@ -20,12 +24,16 @@ from vgen import checks
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.lora import put_lora
 from vgen.backbone.lora_files import Lora, read_lora
+from vgen.backbone.precision import DTYPES
+from vgen.backbone.segments import Segment, target
 from vgen.backbone.shapes import Strides
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
 from vgen.files import writing
 from vgen.models import EGO, STATE, forget_places, join_own, loading, part_own, resolve
+
+Pipeline = TypeVar("Pipeline", bound="VideoPipeline")
 
 
 class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
@@ -36,8 +44,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         tokenizer, text_encoder, vae, transformer, scheduler: Wan's components.
         default_steps, default_guidance: what a call without these values uses (the paper's, unless the folder says
             otherwise).
-        default_frames, default_height, default_width: what the model was trained on, which
-            `tools/infer.py` offers where the user names none.
+        default_frames, default_height, default_width: what the model was trained on; `vgen infer` offers it.
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"
@@ -200,6 +207,58 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         """The VAE as a codec, on the device where it runs."""
         return WanCodec(self.vae, self._execution_device)
 
+    @torch.no_grad()
+    def sample(
+        self,
+        conditions: Sequence[Segment] | Segment | None,
+        prompts: Sequence[str],
+        *,
+        frames: int,
+        height: int,
+        width: int,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        negative_prompts: Sequence[str] | None = None,
+        callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
+        attention_kwargs: dict[str, Any] | None = None,
+        timings: dict[str, float] | None = None,
+    ) -> Tensor:
+        """Completes a batch from ready condition segments: video [B, 3, T, H, W] in [-1, 1], float32.
+
+        Args:
+            conditions: segments with a batch of B, or None for text to video.
+            prompts, negative_prompts: B sentences each; the negative ones are "" by default.
+            frames, height, width: T, H, W of the video.
+            timings: the seconds of each stage are added to it.
+
+        Raises:
+            InputError: an illegal frame count or size.
+        """
+        latent = self.strides.latent(frames, height, width)
+        timings = {} if timings is None else timings
+        guidance = self.config.default_guidance
+        if guidance_scale is not None:
+            guidance = checks.real("guidance_scale", guidance_scale)
+        conditions = [conditions] if isinstance(conditions, Segment) else list(conditions or [])
+        texts = [self.embed(prompts)]
+        if guidance > 1:
+            texts.append(self.embed(negative_prompts or [""] * len(prompts)))
+
+        shape = (len(prompts), self.codec.channels, latent.frames, latent.height, latent.width)
+
+        def velocity(latents: Tensor, noise_level: Tensor) -> Tensor:
+            """The conditions stay in both, only the text is dropped."""
+            segments = [*conditions, target(latents, noise_level)]
+            outputs = [self.transformer(segments, text, attention_kwargs=attention_kwargs)[0].float() for text in texts]
+            return outputs[0] if len(outputs) == 1 else guided(outputs[0], outputs[1], guidance)
+
+        with timed(timings, "denoise"):
+            noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
+            latents = self.denoise(noise, velocity, num_inference_steps, callback_on_step_end)
+        with timed(timings, "decode"):
+            return self.decode(latents)
+
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """Text embeddings [B, Lt, D] of B prompts, in the transformer's type. What is cut off a prompt is told.
 
@@ -235,8 +294,8 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         with self.progress_bar(total=len(self.scheduler.timesteps)) as bar:
             bar.set_description("denoising")
             for step, timestep in enumerate(self.scheduler.timesteps):
-                time = (timestep / TIMESTEPS).float().expand(len(latents)).to(latents.device)
-                latents = self.scheduler.step(velocity(latents, time), timestep, latents, return_dict=False)[0]
+                noise_level = (timestep / TIMESTEPS).float().expand(len(latents)).to(latents.device)
+                latents = self.scheduler.step(velocity(latents, noise_level), timestep, latents, return_dict=False)[0]
                 if callback_on_step_end:
                     changed = callback_on_step_end(self, step, timestep, {"latents": latents})
                     latents = changed.get("latents", latents)
@@ -262,6 +321,54 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
                 hook.remove()
 
 
+def load_pipeline(
+    kind: type[Pipeline],
+    model: str,
+    *,
+    lora: str | None = None,
+    scheduler: str | None = None,
+    attention: str = "native",
+    offload: str = "none",
+    dtype: str = "auto",
+) -> Pipeline:
+    """Loads a model as a pipeline of that kind and makes it ready to run.
+
+    Args:
+        kind: of pipeline.
+        model, lora, scheduler, attention, offload, dtype: as in `vgen.inference.settings.RunSettings`, which checks
+            that this machine can do it.
+
+    Raises:
+        InputError: the model or LoRA cannot be loaded.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = ("bf16" if device == "cuda" else "fp32") if dtype == "auto" else dtype
+    read = None if lora is None else read_lora(lora)  # first: a large model takes minutes to load
+    pipe = kind.from_pretrained(model, dtype=DTYPES[dtype])
+    if scheduler is not None:
+        pipe.scheduler = _scheduler(scheduler, pipe.scheduler.config)
+    if read is not None:
+        pipe.load_lora_weights(read)
+    if offload == "model":
+        pipe.enable_model_cpu_offload()
+    elif offload == "sequential":
+        pipe.enable_sequential_cpu_offload()
+    else:
+        pipe.to(device)
+    if attention != "native":  # which it is from the start
+        pipe.transformer.set_attention_backend(attention)
+    return pipe
+
+
+def _scheduler(name: str, config: Mapping[str, Any]) -> Any:
+    """A scheduler for flow matching, with the time shift of the model's own."""
+    shift = config.get("shift", config.get("flow_shift", 1.0))
+    if name == "euler":
+        return diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
+    solver = {"unipc": diffusers.UniPCMultistepScheduler, "dpm++": diffusers.DPMSolverMultistepScheduler}[name]
+    return solver(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)
+
+
 def check_components(pipe: VideoPipeline, name: str) -> None:
     """Refuses models that are Wan but not text-to-video with one transformer.
 
@@ -283,3 +390,11 @@ def check_components(pipe: VideoPipeline, name: str) -> None:
 def guided(with_text: Tensor, without: Tensor, guidance: float) -> Tensor:
     """Classifier-free guidance u + w·(c - u)."""
     return without + guidance * (with_text - without)
+
+
+@contextmanager
+def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    """Adds the seconds that a stage takes to those of the others."""
+    began = time.perf_counter()
+    yield
+    timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - began

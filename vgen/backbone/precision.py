@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 def computes_bf16(device_type: str) -> bool:
     """Whether a device has instructions for bfloat16. A CPU with AVX2 alone has none; torch emulates them there, 40

@@ -15,11 +15,6 @@ def axes_widths(head_width: int) -> tuple[int, int, int]:
     return head_width - 2 * side, side, side
 
 
-def temporal_position(frame: Tensor, stride: int) -> Tensor:
-    """The latent position t = τ/N of pixel frame τ, in float64: frame 41 lies at 10.25 for N = 4."""
-    return frame.double() / stride
-
-
 def rotary_embedding(t: Tensor, rows: int, columns: int, head_width: int, theta: float = 10000.0) -> Rotation:
     """Rotation of every token of latent frames at any real-valued times.
 

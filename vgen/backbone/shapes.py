@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from vgen.errors import InputError
+
+if TYPE_CHECKING:  # numbers alone need no torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,11 @@ def latent_frames(frames: int, stride: int) -> int:
 def pixel_frames(latent: int, stride: int) -> int:
     """T of F latent frames: a causal codec holds the first frame alone, then `stride` frames in each latent."""
     return 1 + stride * (latent - 1)
+
+
+def temporal_position(frame: Tensor, stride: int) -> Tensor:
+    """The latent position t = τ/N of pixel frame τ, in float64: frame 41 lies at 10.25 for N = 4."""
+    return frame.double() / stride
 
 
 def check_frames(frames: int, stride: int) -> None:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
 from vgen import checks
 from vgen.canvas.spec import Canvas, Patch
+
+if TYPE_CHECKING:
+    from vgen.canvas.pipeline import CanvasOutput, CanvasPipeline
+    from vgen.canvas.placed import PlacedCanvas
 
 MAX_TOTAL = 10**6
 OVERLAP = 5  # frames that a segment takes over from the one before
@@ -32,6 +36,39 @@ class Completes(Protocol):
 
     def __call__(self, canvas: Canvas, /, *, generator: torch.Generator | None = None) -> HasVideo:
         """Completes one canvas."""
+
+
+def generate(
+    pipe: CanvasPipeline,
+    placed: PlacedCanvas,
+    total_frames: int | None,
+    *,
+    loops: bool = False,
+    timings: dict[str, float],
+    **options: Any,
+) -> Iterator[np.ndarray]:
+    """The frames of the whole video, as they come: uint8 `[t, H, W, 3]`, in one piece or segment by segment.
+
+    Args:
+        pipe: Completes each segment.
+        placed: What to complete; the seed of its canvas makes the noise.
+        total_frames: Length of the whole video; None is one pass over the canvas.
+        loops: As `loop`, instead of as `extend`.
+        timings: The seconds of each stage are added to it.
+        options: Of each call of the pipeline (`num_inference_steps`, `guidance_scale`).
+    """
+    canvas = placed.canvas
+
+    def complete(part: Canvas, *, generator: torch.Generator | None = None) -> CanvasOutput:
+        output = pipe(placed if part is canvas else part, generator=generator, **options)
+        for stage, seconds in output.timings.items():
+            timings[stage] = timings.get(stage, 0.0) + seconds
+        return output
+
+    generator = torch.Generator().manual_seed(canvas.seed)
+    if total_frames is None:
+        return iter([complete(canvas, generator=generator).video])
+    return (loop if loops else extend)(complete, canvas, total_frames, generator=generator)
 
 
 def extend(

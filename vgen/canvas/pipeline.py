@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from vgen import checks
 from vgen.backbone.codec import Codec
 from vgen.backbone.encoding import encode_clip, encode_frames
-from vgen.backbone.pipeline import VideoPipeline, guided
-from vgen.backbone.segments import Segment, target
+from vgen.backbone.pipeline import VideoPipeline, timed
+from vgen.backbone.segments import Segment
 from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
@@ -80,7 +77,7 @@ class CanvasPipeline(VideoPipeline):
         outputs: list[CanvasOutput] = []
         for each, own in zip(canvases, _generators(generator, len(canvases)), strict=True):
             outputs.append(self._complete(each, own, **options))
-            if self.interrupt:
+            if self._interrupt:
                 break
         return outputs if several else outputs[0]
 
@@ -88,7 +85,7 @@ class CanvasPipeline(VideoPipeline):
         self, canvas: Canvas | PlacedCanvas, generator: torch.Generator | None, **options: Any
     ) -> CanvasOutput:
         timings: dict[str, float] = {}
-        with _timed(timings, "encode"):
+        with timed(timings, "encode"):
             if not isinstance(canvas, PlacedCanvas):
                 if not isinstance(canvas, Canvas):
                     raise InputError(f"{checks.show(canvas)} is no canvas; give a Canvas, or a list of them")
@@ -108,65 +105,6 @@ class CanvasPipeline(VideoPipeline):
         )
         self.maybe_free_model_hooks()
         return CanvasOutput(to_uint8(video[0].permute(1, 2, 3, 0)).cpu().numpy(), timings)
-
-    @torch.no_grad()
-    def sample(
-        self,
-        conditions: Sequence[Segment] | Segment | None,
-        prompts: Sequence[str],
-        *,
-        frames: int,
-        height: int,
-        width: int,
-        generator: torch.Generator | list[torch.Generator] | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        negative_prompts: Sequence[str] | None = None,
-        callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
-        attention_kwargs: dict[str, Any] | None = None,
-        timings: dict[str, float] | None = None,
-    ) -> Tensor:
-        """Completes a batch from ready condition segments: video [B, 3, T, H, W] in [-1, 1], float32.
-
-        Args:
-            conditions: segments with a batch of B, or None for text to video.
-            prompts, negative_prompts: B sentences each; the negative ones are "" by default.
-            frames, height, width: T, H, W of the video.
-            timings: the seconds of each stage are added to it.
-
-        Raises:
-            InputError: an illegal frame count or size.
-        """
-        latent = self.strides.latent(frames, height, width)
-        timings = {} if timings is None else timings
-        guidance = self.config.default_guidance
-        if guidance_scale is not None:
-            guidance = checks.real("guidance_scale", guidance_scale)
-        conditions = [conditions] if isinstance(conditions, Segment) else list(conditions or [])
-        texts = [self.embed(prompts)]
-        if guidance > 1:
-            texts.append(self.embed(negative_prompts or [""] * len(prompts)))
-
-        shape = (len(prompts), self.codec.channels, latent.frames, latent.height, latent.width)
-
-        def velocity(latents: Tensor, time: Tensor) -> Tensor:
-            """The conditions stay in both, only the text is dropped."""
-            segments = [*conditions, target(latents, time)]
-            outputs = [self.transformer(segments, text, attention_kwargs=attention_kwargs)[0].float() for text in texts]
-            return outputs[0] if len(outputs) == 1 else guided(outputs[0], outputs[1], guidance)
-
-        with _timed(timings, "denoise"):
-            noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
-            latents = self.denoise(noise, velocity, num_inference_steps, callback_on_step_end)
-        with _timed(timings, "decode"):
-            return self.decode(latents)
-
-
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - began
 
 
 def encode_placed(codec: Codec, placed: Sequence[Placed]) -> list[Segment]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vgen.canvas.spec import Canvas, validate
+from vgen.backbone.shapes import check_frames, check_size
+from vgen.canvas.spec import Canvas
 from vgen.media.placing import Placed, composite, frame_rate, place_all
 
 
@@ -45,3 +46,18 @@ def place(canvas: Canvas, temporal_stride: int = 4, size_multiple: int = 1) -> P
     canvas = canvas if canvas.fps is not None else replace(canvas, fps=frame_rate(canvas.patches))
     patches = tuple(place_all(canvas.patches, canvas, temporal_stride))
     return PlacedCanvas(canvas, patches, tuple(composite(patches)))
+
+
+def validate(canvas: Canvas, temporal_stride: int = 4, size_multiple: int = 32) -> None:
+    """Refuses a canvas that a model cannot hold.
+
+    Args:
+        canvas: What the user asks for.
+        temporal_stride: N of the codec: 1 + N·k pixel frames are legal.
+        size_multiple: Spatial stride of the codec times the patch of the transformer.
+
+    Raises:
+        InputError: it names the nearest legal frame count or size.
+    """
+    check_frames(canvas.frames, temporal_stride)
+    check_size(canvas.height, canvas.width, size_multiple)

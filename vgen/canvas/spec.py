@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from vgen import checks
-from vgen.backbone.shapes import check_frames, check_size
 from vgen.errors import InputError
 from vgen.media.patch import Patch, parse_patch, position_of
 from vgen.shipped import find
 from vgen.strict_yaml import load_yaml
 
-__all__ = ["MAX_SEED", "Canvas", "Patch", "parse_patch", "parse_size", "validate"]
+__all__ = ["MAX_SEED", "Canvas", "Patch", "parse_patch", "parse_size"]
 
 # One pass holds what attention over all its tokens can hold; longer videos are made segment by segment (extend.py).
 MAX_FRAMES = 1025
@@ -29,7 +28,7 @@ class Canvas:
     """A video to complete: its size, what it shows, and the patches that are given.
 
     Attributes:
-        frames: Pixel frames, 1 + 4k for a codec of temporal stride 4; see `validate`.
+        frames: Pixel frames, 1 + 4k for a codec of temporal stride 4; see `vgen.canvas.placed.validate`.
         height: Pixels.
         width: Pixels.
         prompt: What the video shows; may be empty.
@@ -135,21 +134,6 @@ class Canvas:
 
 
 CANVAS_KEYS = ("frames", "size", "prompt", "negative_prompt", "fps", "seed", "patches")
-
-
-def validate(canvas: Canvas, temporal_stride: int = 4, size_multiple: int = 32) -> None:
-    """Refuses a canvas that a model cannot hold.
-
-    Args:
-        canvas: What the user asks for.
-        temporal_stride: N of the codec: 1 + N·k pixel frames are legal.
-        size_multiple: Spatial stride of the codec times the patch of the transformer.
-
-    Raises:
-        InputError: it names the nearest legal frame count or size.
-    """
-    check_frames(canvas.frames, temporal_stride)
-    check_size(canvas.height, canvas.width, size_multiple)
 
 
 def parse_size(text: str) -> tuple[int, int]:

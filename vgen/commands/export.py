@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     report = read_report(options.report)
 
-    from vgen.inference.settings import DTYPES
+    from vgen.backbone.precision import DTYPES
     from vgen.train.export import export, export_lora
 
     dtype = DTYPES[options.dtype]

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from vgen.backbone.cache import ConditionCache
-from vgen.backbone.rope import temporal_position
 from vgen.backbone.segments import Segment, condition
-from vgen.backbone.shapes import check_advance, check_size
+from vgen.backbone.shapes import check_advance, check_size, temporal_position
 from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import BoundActions
 from vgen.ego.pipeline import EgoPipeline

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from os import PathLike
-from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from vgen.canvas.extend import check_length, extend, loop
-from vgen.canvas.placed import PlacedCanvas, place
+from vgen.canvas.extend import check_length, generate
+from vgen.canvas.placed import place
 from vgen.canvas.report import Fidelity, contact_sheet, fidelity, given_frames, sheet_frames
 from vgen.canvas.spec import Canvas
 from vgen.inference.output import write_frames
 from vgen.inference.record import RunKind, RunResult, check_outside, describe_run, write_record
-from vgen.inference.settings import CanvasSettings, check_settings, load_pipeline
+from vgen.inference.settings import CanvasSettings
 from vgen.models import ModelInfo
 from vgen.results import VIDEO_RUN, results_folder
-
-if TYPE_CHECKING:
-    from vgen.canvas.pipeline import CanvasOutput, CanvasPipeline
 
 CANVAS_RUN = RunKind("canvas", "vgen infer", Canvas, CanvasSettings, lambda canvas: canvas.files)
 
@@ -58,7 +50,6 @@ def run_canvas(canvas: Canvas, settings: CanvasSettings, out: str | PathLike, ov
         InputError: the canvas does not fit the model, a file cannot be used, the machine cannot do it, or the folder
             cannot be written or holds something.
     """
-    check_settings(settings)
     info = ModelInfo.read(settings.model, parts=())
     if settings.extend_to is not None:
         check_length(canvas, settings.extend_to, ends=2 if settings.loop else 1, name="--extend-to")
@@ -69,11 +60,21 @@ def run_canvas(canvas: Canvas, settings: CanvasSettings, out: str | PathLike, ov
         check_outside(CANVAS_RUN, canvas, out)
         run = describe_run(CANVAS_RUN, canvas, settings, out)
         began, seconds = time.perf_counter(), {}
+        from vgen.backbone.pipeline import load_pipeline
         from vgen.canvas.pipeline import CanvasPipeline  # late, so that a wrong canvas is refused at once
 
-        pipe = load_pipeline(CanvasPipeline, settings)
+        pipe = load_pipeline(
+            CanvasPipeline,
+            settings.model,
+            lora=settings.lora,
+            scheduler=settings.scheduler,
+            attention=settings.attention,
+            offload=settings.offload,
+            dtype=settings.dtype,
+        )
         seconds["load"] = time.perf_counter() - began
-        chunks = generate(pipe, placed, settings, seconds)
+        choices = {"num_inference_steps": settings.steps, "guidance_scale": settings.guidance}
+        chunks = generate(pipe, placed, settings.extend_to, loops=settings.loop, timings=seconds, **choices)
         keep = {*shown, *given_frames(placed)}
         frames, digest = write_frames(chunks, folder / "video.mp4", fps, keep, total, stopped=out)
         seconds["all"] = time.perf_counter() - began
@@ -83,30 +84,3 @@ def run_canvas(canvas: Canvas, settings: CanvasSettings, out: str | PathLike, ov
         result = CanvasResult(seconds, digest, fidelity(frames, placed), fps, left_out)
         write_record(folder / "run.json", run | asdict(result))
     return result
-
-
-def generate(
-    pipe: CanvasPipeline, placed: PlacedCanvas, settings: CanvasSettings, timings: dict[str, float]
-) -> Iterator[np.ndarray]:
-    """The frames of the whole video, as they come: uint8 `[t, H, W, 3]`, in one piece or segment by segment.
-
-    Args:
-        pipe: As `vgen.inference.settings.load_pipeline` returns it.
-        placed: What to complete; the seed of its canvas makes the noise.
-        settings: Steps, guidance, length.
-        timings: The seconds of each stage are added to it.
-    """
-    canvas = placed.canvas
-
-    def complete(part: Canvas, *, generator: torch.Generator | None = None) -> CanvasOutput:
-        numbers = {"num_inference_steps": settings.steps, "guidance_scale": settings.guidance}
-        output = pipe(placed if part is canvas else part, generator=generator, **numbers)
-        for stage, seconds in output.timings.items():
-            timings[stage] = timings.get(stage, 0.0) + seconds
-        return output
-
-    generator = torch.Generator().manual_seed(canvas.seed)
-    if settings.extend_to is None:
-        return iter([complete(canvas, generator=generator).video])
-    lengthen = loop if settings.loop else extend
-    return lengthen(complete, canvas, settings.extend_to, generator=generator)

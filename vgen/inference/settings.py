@@ -6,25 +6,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self
 
 import torch
 
 from vgen import checks
-from vgen.backbone.lora_files import read_lora
+from vgen.backbone.precision import DTYPES
 from vgen.canvas.extend import MAX_TOTAL
 from vgen.errors import InputError, unknown_key
 from vgen.models import is_hub_id
 
-if TYPE_CHECKING:
-    from vgen.backbone.pipeline import VideoPipeline
-
-    Pipeline = TypeVar("Pipeline", bound=VideoPipeline)
-
 SCHEDULERS = ("euler", "unipc", "dpm++")
 MAX_ADVANCE, MAX_WINDOW = 1024, 256  # frames
 OFFLOADS = ("none", "model", "sequential")
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Of each attention kernel, the package that brings it to CUDA devices; None comes with torch and runs anywhere.
 ATTENTIONS = {"native": None, "flex": None, "xformers": "xformers", "flash": "flash_attn", "sage": "sageattention"}
 
@@ -44,7 +38,7 @@ class RunSettings:
         dtype: "fp32", "bf16" or "fp16"; "auto" is bf16 on an accelerator and fp32 on the CPU.
 
     Raises:
-        InputError: a value breaks its rule.
+        InputError: a value breaks its rule, or this machine cannot do it; it names what can be done.
     """
 
     model: str = "nano"
@@ -69,6 +63,15 @@ class RunSettings:
         checks.choice("attention", self.attention, ATTENTIONS)
         checks.choice("offload", self.offload, OFFLOADS)
         checks.choice("dtype", self.dtype, ("auto", *DTYPES))
+        self._check_machine()
+
+    def _check_machine(self) -> None:
+        if self.lora is not None and not os.path.exists(self.lora) and not is_hub_id(self.lora):
+            raise InputError(f"lora={checks.show(self.lora)} is no file, no folder and no hub id as owner/name")
+        if refusal := attention_refusal(self.attention):
+            raise InputError(f"attention={self.attention} {refusal}")
+        if self.offload != "none" and not torch.cuda.is_available():
+            raise InputError(f"offload={self.offload} needs an accelerator to load to and there is none; use none")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -129,21 +132,6 @@ class EgoSettings(RunSettings):
             checks.whole("window", self.window, 1, MAX_WINDOW)
 
 
-def check_settings(settings: RunSettings) -> None:
-    """Refuses what this machine cannot do, before anything is loaded.
-
-    Raises:
-        InputError: it names what can be done.
-    """
-    if settings.lora is not None and not os.path.exists(settings.lora) and not is_hub_id(settings.lora):
-        raise InputError(f"lora={checks.show(settings.lora)} is no file, no folder and no hub id as owner/name")
-    accelerated = torch.cuda.is_available()
-    if refusal := attention_refusal(settings.attention):
-        raise InputError(f"attention={settings.attention} {refusal}")
-    if settings.offload != "none" and not accelerated:
-        raise InputError(f"offload={settings.offload} needs an accelerator to load to and there is none; use none")
-
-
 def attention_refusal(name: str) -> str:
     """Why an attention kernel of `ATTENTIONS` cannot run on this machine, and what to do; "" where it can."""
     package = ATTENTIONS[name]
@@ -152,40 +140,3 @@ def attention_refusal(name: str) -> str:
     if package and find_spec(package) is None:
         return f"needs the package {package}; install it, or use native"
     return ""
-
-
-def load_pipeline(kind: type[Pipeline], settings: RunSettings) -> Pipeline:
-    """Loads the model as a pipeline of that kind and makes it ready to run as the settings say.
-
-    Raises:
-        InputError: the model or LoRA cannot be loaded, or the machine cannot run it so.
-    """
-    check_settings(settings)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = ("bf16" if device == "cuda" else "fp32") if settings.dtype == "auto" else settings.dtype
-    lora = None if settings.lora is None else read_lora(settings.lora)  # first: a large model takes minutes to load
-    pipe = kind.from_pretrained(settings.model, dtype=DTYPES[dtype])
-    if settings.scheduler is not None:
-        pipe.scheduler = _scheduler(settings.scheduler, pipe.scheduler.config)
-    if lora is not None:
-        pipe.load_lora_weights(lora)
-    if settings.offload == "model":
-        pipe.enable_model_cpu_offload()
-    elif settings.offload == "sequential":
-        pipe.enable_sequential_cpu_offload()
-    else:
-        pipe.to(device)
-    if settings.attention != "native":  # which it is from the start
-        pipe.transformer.set_attention_backend(settings.attention)
-    return pipe
-
-
-def _scheduler(name: str, config: Mapping[str, Any]) -> Any:
-    """A scheduler for flow matching, with the time shift of the model's own."""
-    import diffusers
-
-    shift = config.get("shift", config.get("flow_shift", 1.0))
-    if name == "euler":
-        return diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
-    solver = {"unipc": diffusers.UniPCMultistepScheduler, "dpm++": diffusers.DPMSolverMultistepScheduler}[name]
-    return solver(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from vgen.backbone.codec import WanCodec, load_vae
+from vgen.backbone.pipeline import load_pipeline
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
@@ -23,7 +24,7 @@ from vgen.inference.ego.spec import RolloutSpec
 from vgen.inference.ego.trajectories import whole_steps
 from vgen.inference.output import write_frames
 from vgen.inference.record import RunResult
-from vgen.inference.settings import EgoSettings, load_pipeline
+from vgen.inference.settings import EgoSettings
 from vgen.media.video import VideoFile
 from vgen.models import STATE, component_folder, resolve
 from vgen.state.model import StateModel
@@ -78,7 +79,15 @@ def roll_out(
         out: where the folder goes; a rollout that is stopped leaves its frames beside it.
     """
     began, seconds, policy = time.perf_counter(), {}, None
-    pipe = load_pipeline(EgoPipeline, settings)
+    pipe = load_pipeline(
+        EgoPipeline,
+        settings.model,
+        lora=settings.lora,
+        scheduler=settings.scheduler,
+        attention=settings.attention,
+        offload=settings.offload,
+        dtype=settings.dtype,
+    )
     pipe.set_progress_bar_config(disable=True)
     rollout = RolloutSettings(settings.advance, settings.window, settings.steps, settings.guidance)
     world = EgoWorld(pipe, inputs.layout, rollout)

@@ -25,7 +25,7 @@ from vgen.inference.ego.trajectories import (
     state_at_start,
     warn_of_gap,
 )
-from vgen.inference.settings import EgoSettings, check_settings
+from vgen.inference.settings import EgoSettings
 from vgen.media.pixels import to_uint8
 from vgen.media.placing import PlacedFrame, composite, place_all
 from vgen.models import ModelInfo
@@ -164,7 +164,6 @@ def read_inputs(spec: RolloutSpec, settings: EgoSettings) -> Inputs:
     Raises:
         InputError: a file cannot be used, the model cannot do what is asked, or the machine cannot.
     """
-    check_settings(settings)
     info = ModelInfo.read(settings.model, spec.parts)
     check_advance(settings.advance, info.temporal_stride)
     begin, given = spec.start, spec.source is not None

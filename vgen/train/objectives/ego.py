@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from vgen.backbone.encoding import encode_frames
-from vgen.backbone.rope import temporal_position
 from vgen.backbone.segments import Segment, condition
-from vgen.backbone.shapes import LatentShape, latent_frames
+from vgen.backbone.shapes import LatentShape, latent_frames, temporal_position
 from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
