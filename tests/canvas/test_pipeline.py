@@ -10,9 +10,9 @@ from diffusers import WanPipeline, WanTransformer3DModel
 from peft import LoraConfig, get_peft_model_state_dict
 from PIL import Image
 
-from vgen.backbone.encoding import encode_frames
+from vgen.backbone.encoding import encode_frames, encode_placed
 from vgen.backbone.transformer import VideoTransformer
-from vgen.canvas.pipeline import CanvasPipeline, encode_placed
+from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.placed import place
 from vgen.canvas.spec import Canvas, Patch
 from vgen.errors import InputError

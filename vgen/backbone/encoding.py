@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -9,8 +11,24 @@ from torch import Tensor
 from vgen.backbone.codec import Codec
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import temporal_position
+from vgen.media.placing import Placed, PlacedClip, PlacedFrame
 
 IMAGES_AT_ONCE = 8  # bounds the codec's memory; each image is encoded alone whatever this is
+
+
+def encode_placed(codec: Codec, placed: Sequence[Placed]) -> list[Segment]:
+    """Condition segments (batch of one) of what lies on a canvas: all images in one, then one for each clip."""
+    images = [item for item in placed if isinstance(item, PlacedFrame)]
+    clips = [item for item in placed if isinstance(item, PlacedClip)]
+    segments = []
+    if images:
+        pixels, masks = (torch.stack([getattr(item, name) for item in images]) for name in ("pixels", "mask"))
+        frames = torch.tensor([[item.frame for item in images]], dtype=torch.float64)
+        segments.append(encode_frames(codec, pixels[None], masks[None], frames))
+    for clip in clips:
+        start = torch.tensor([clip.frame], dtype=torch.float64)
+        segments.append(encode_clip(codec, clip.pixels[None], clip.mask[None], start))
+    return segments
 
 
 def encode_frames(codec: Codec, pixels: Tensor, masks: Tensor, frames: Tensor) -> Segment:

@@ -12,15 +12,12 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from vgen import checks
-from vgen.backbone.codec import Codec
-from vgen.backbone.encoding import encode_clip, encode_frames
+from vgen.backbone.encoding import encode_placed
 from vgen.backbone.pipeline import VideoPipeline, timed
-from vgen.backbone.segments import Segment
 from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
 from vgen.media.pixels import to_uint8
-from vgen.media.placing import Placed, PlacedClip, PlacedFrame
 
 
 @dataclass(frozen=True)
@@ -105,21 +102,6 @@ class CanvasPipeline(VideoPipeline):
         )
         self.maybe_free_model_hooks()
         return CanvasOutput(to_uint8(video[0].permute(1, 2, 3, 0)).cpu().numpy(), timings)
-
-
-def encode_placed(codec: Codec, placed: Sequence[Placed]) -> list[Segment]:
-    """Condition segments (batch of one) of what lies on a canvas: all images in one, then one for each clip."""
-    images = [item for item in placed if isinstance(item, PlacedFrame)]
-    clips = [item for item in placed if isinstance(item, PlacedClip)]
-    segments = []
-    if images:
-        pixels, masks = (torch.stack([getattr(item, name) for item in images]) for name in ("pixels", "mask"))
-        frames = torch.tensor([[item.frame for item in images]], dtype=torch.float64)
-        segments.append(encode_frames(codec, pixels[None], masks[None], frames))
-    for clip in clips:
-        start = torch.tensor([clip.frame], dtype=torch.float64)
-        segments.append(encode_clip(codec, clip.pixels[None], clip.mask[None], start))
-    return segments
 
 
 def _generators(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vgen.canvas.spec import Canvas
 from vgen.commands.options import (
@@ -28,9 +28,6 @@ from vgen.commands.options import (
 )
 from vgen.errors import Parser
 from vgen.results import VIDEO_RUN, check_folder
-
-if TYPE_CHECKING:
-    from vgen.inference.canvas import CanvasResult
 
 CANVAS_OPTIONS = ("frames", "size", "prompt", "negative_prompt", "seed", "fps")
 
@@ -71,6 +68,7 @@ def run(options: dict[str, Any]) -> None:
     earlier, canvas = None, None if "from" in options else read_canvas(options)
     import torch  # late, as is all that needs it, so that a wrong spec is refused at once
 
+    from vgen.canvas.report import format_table
     from vgen.inference.canvas import CANVAS_RUN, run_canvas
     from vgen.inference.record import read_run
     from vgen.inference.settings import CanvasSettings
@@ -84,22 +82,15 @@ def run(options: dict[str, Any]) -> None:
         given = {field.name: options[field.name] for field in fields(CanvasSettings) if field.name in options}
         settings = CanvasSettings(**given)
     result = run_canvas(canvas, settings, options["out"], options.get("overwrite", False))
-    report(result, options["out"])
-    if earlier is not None:
-        same = earlier.equals(result)
-        print("the frames are those of the earlier run" if same else "the frames DIFFER from those of the earlier run")
-
-
-def report(result: CanvasResult, out: str) -> None:
-    """Prints how closely each patch was kept, the time it took, and where all is."""
-    from vgen.canvas.report import format_table
-
     if result.fidelity:
         print(format_table(result.fidelity))
     print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items()))
     if result.left_out:
         print(f"contact_sheet.png shows, of what was {result.left_out}")
-    print(f"wrote {out}/video.mp4 ({result.fps:g} fps), contact_sheet.png and run.json")
+    print(f"wrote {options['out']}/video.mp4 ({result.fps:g} fps), contact_sheet.png and run.json")
+    if earlier is not None:
+        same = earlier.equals(result)
+        print("the frames are those of the earlier run" if same else "the frames DIFFER from those of the earlier run")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
