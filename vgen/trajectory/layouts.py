@@ -140,7 +140,9 @@ class Layout:
         """
         if values.shape[1] != self.width:
             same = [name for name, other in LAYOUTS.items() if other.width == values.shape[1]]
-            hint = f"layouts of that width: {', '.join(same)}" if same else f"they start with {', '.join(self.names[:4])}"
+            hint = (
+                f"layouts of that width: {', '.join(same)}" if same else f"they start with {', '.join(self.names[:4])}"
+            )
             raise InputError(f"values have {values.shape[1]} columns; layout {self.name} has {self.width}; {hint}")
         lost = np.argwhere(~np.isfinite(values) & valid[:, None])
         if lost.size:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vgen.inference.ego.inputs import read_inputs
 from vgen.inference.ego.observation import start_files
-from vgen.inference.ego.spec import RolloutSpec
+from vgen.inference.ego.spec import MODES, RolloutSpec
 from vgen.inference.record import RunKind, check_outside, describe_run, write_record
 from vgen.inference.settings import EgoSettings
 from vgen.results import VIDEO_RUN, results_folder
@@ -53,4 +53,4 @@ def media_files(spec: RolloutSpec) -> Sequence[str | PathLike]:
     return [*start_files(spec.start), *trajectory, *(file for goal in spec.goals for file in goal.files)]
 
 
-ROLLOUT_RUN = RunKind("question", "vgen rollout", RolloutSpec, EgoSettings, media_files, lambda spec: spec.parts)
+ROLLOUT_RUN = RunKind("question", "vgen rollout", RolloutSpec, EgoSettings, media_files, lambda spec: MODES[spec.mode])
