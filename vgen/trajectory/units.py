@@ -95,15 +95,15 @@ def check_values(rows: Trajectory, statistics: Statistics) -> None:
         logger.warning("%d of %d rows are not valid; the model is not told of them", lost, len(rows))
     if not rows.valid.any():
         return
+    entering = _in_form(rows, statistics.form)
+    if entering is not None:
+        _check_distances(entering, statistics)
     for (part, where), (_, entered) in zip(rows.spec.slices(), rows.spec.network.slices(), strict=True):
         values = rows.values[rows.valid, where]
         if part.type in ("level", "flag"):
             _check_level(part.columns[0], values)
             if part.type == "level":
                 _warn_of_metres(part.columns[0], values, statistics, entered.start)
-    entering = _in_form(rows, statistics.form)
-    if entering is not None:
-        _check_distances(entering, statistics)
 
 
 def _in_form(rows: Trajectory, form: str) -> Trajectory | None:
@@ -120,10 +120,9 @@ def _check_distances(rows: Trajectory, statistics: Statistics) -> None:
     """Against the widest spread among the columns of a kind: a hand may well move along an axis on which those that the
     model saw hardly did. Steps of a hand are now and then much longer than most, so that they are not told of."""
     spec = rows.spec.network
-    kinds = [(places, _widest(statistics.spread[places])) for places in _columns_by_unit(spec)]
     values, times = network_rows(rows)[rows.valid], rows.times[rows.valid]
-    for places, widest in kinds:
-        apart = np.abs(values[:, places] - statistics.centre[places]) / widest
+    for places in _columns_by_unit(spec):
+        apart = np.abs(values[:, places] - statistics.centre[places]) / _widest(statistics.spread[places])
         row, nth = np.unravel_index(apart.argmax(), apart.shape)
         if apart[row, nth] <= (UNUSUAL_DISTANCE if rows.form == "absolute" else IMPOSSIBLE_DISTANCE):
             continue
