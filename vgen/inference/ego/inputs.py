@@ -22,7 +22,7 @@ from vgen.inference.ego.trajectories import (
     read_known,
     state_at_start,
 )
-from vgen.inference.settings import EgoSettings, check_settings
+from vgen.inference.settings import EgoSettings
 from vgen.media.pixels import to_uint8
 from vgen.media.placing import PlacedFrame, composite, place_all
 from vgen.models import ModelInfo
@@ -93,25 +93,17 @@ class _Future:
 
 @dataclass(frozen=True)
 class _Reader:
-    """What all modes read from: what is asked, how a model is run, what it says of itself, and what is seen."""
+    """What all modes read from: what is asked, how a model is run, what it says of itself, what is seen, and how many
+    past frames are conditions."""
 
     spec: RolloutSpec
     settings: EgoSettings
     info: ModelInfo
     observation: Observation
+    window: int
 
     def statistics(self, layout: str) -> Statistics:
         return Statistics.from_json(self.info.statistics_of(layout))
-
-    @property
-    def window(self) -> int:
-        """How many past frames are conditions."""
-        return self.settings.window or self.info.ego.history
-
-    @property
-    def reach(self) -> int:
-        """How many rows before the start frame a rollout reads."""
-        return self.window * self.info.temporal_stride
 
     @property
     def text(self) -> str:
@@ -120,11 +112,11 @@ class _Reader:
     def context(self, layout: str, frames: int, rate: float, sight: float = 0.0) -> Context:
         """What a rollout begins with; its history goes back as far as the window, or some seconds, if further."""
         check_uncut(self.observation, layout)
-        goals = self.goals(frames, rate)
+        goals, text = self.goals(frames, rate), self.text
         spacing = min(self.settings.advance, self.info.temporal_stride)
         most = max((self.window - 1) * spacing, int(np.ceil(sight * rate - 1e-6))) + 1
         history = self.observation.frames(1 - self.observation.back(rate, most), 0, rate)
-        return Context(history, self.text, goals, self.spec.seed)
+        return Context(history, text, goals, self.spec.seed)
 
     def goals(self, frames: int, rate: float) -> Sequence[Goal]:
         """Every goal as an image, a mask and a frame."""
@@ -154,9 +146,8 @@ def read_inputs(spec: RolloutSpec, settings: EgoSettings) -> Inputs:
     """Reads and checks all that a rollout names.
 
     Raises:
-        InputError: a file cannot be used, the model cannot do what is asked, or the machine cannot.
+        InputError: a file cannot be used, or the model cannot do what is asked.
     """
-    check_settings(settings)
     info = ModelInfo.read(settings.model, MODES[spec.mode])
     check_advance(settings.advance, info.temporal_stride)
     mode = {"forward": _forward, "policy": _policy, "inverse": _inverse}[spec.mode]
@@ -167,12 +158,14 @@ def _open(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo, start: Star
     """Opens what is seen; where a trajectory is named, the start needs none of its own."""
     given = spec.trajectory is not None
     own = (None, STATE_COLUMN) if given else (spec.layout, spec.column)
-    return _Reader(spec, settings, info, open_observation(start, (info.height, info.width), *own, needed=not given))
+    observation = open_observation(start, (info.height, info.width), *own, needed=not given)
+    window = settings.window or (info.ego.history if info.ego else 1)
+    return _Reader(spec, settings, info, observation, window)
 
 
 def _forward(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Inputs:
     reader = _open(spec, settings, info, spec.start)
-    actions, frames = read_actions(spec, reader.observation.recorded, info, reader.reach)
+    actions, frames = read_actions(spec, reader.observation.recorded, info, reader.window * info.temporal_stride)
     layout = actions.trajectory.layout
     rate = info.ego.rate(layout)
     context = reader.context(layout, frames, rate)
@@ -198,7 +191,7 @@ def _policy(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Inputs
     sight = (info.state.states - 1) / info.state.rate(layout)  # seconds between the frames that a policy looks at
     earlier = int((known.times < -TIME_TOLERANCE).sum())
     past = joined(known.rows(0, earlier), start) if earlier else start
-    before = past_of(known, rate, reader.reach)
+    before = past_of(known, rate, reader.window * info.temporal_stride)
     hand = HandHistory(start if before is None else joined(before, start), statistics.form)
     context = reader.context(layout, frames, rate, sight)
     return Inputs(reader.observation, layout, rate, frames, context, past=past, hand=hand, truth="Recorded")
