@@ -117,7 +117,7 @@ def frame_range(value: object) -> tuple[int, int]:
     return first, last
 
 
-def known_keys(data: Mapping[str, Any], known: tuple[str, ...], where: str) -> dict[str, Any]:
+def known_keys(data: object, known: tuple[str, ...], where: str) -> dict[str, Any]:
     """The keys that have a value, after all of them were checked."""
     if not isinstance(data, Mapping):
         raise InputError(f"{where} must be a mapping with the keys {', '.join(known)}, not {show(data)}")

@@ -186,7 +186,7 @@ def test_only_what_has_changed_is_encoded_anew(config, start, tmp_path, caplog):
     first, encoded = start()
     assert len(encoded) == 12 and start()[1] == []
     folder = tmp_path / "videos"
-    held = {first.data.held_out.episode(n).name for n in first.data.held_out.windows()}
+    held = {first.canvases.data.held_out.episode(n).name for n in first.canvases.data.held_out.windows()}
     save(folder / "03.mp4", 103)
     save(folder / "20.mp4", 20)
     save(folder / "21.mp4", 21)
@@ -202,7 +202,7 @@ def test_only_what_has_changed_is_encoded_anew(config, start, tmp_path, caplog):
     before, after = latents(first), latents(second)
     assert all(np.array_equal(before[name], after[name]) for name in before.keys() - {"03.mp4", "07.mp4"})
     assert not np.array_equal(before["03.mp4"], after["03.mp4"])
-    now = {second.data.held_out.episode(n).name for n in second.data.held_out.windows()}
+    now = {second.canvases.data.held_out.episode(n).name for n in second.canvases.data.held_out.windows()}
     new = {"03.mp4", "20.mp4", "21.mp4", "07.mp4"}
     assert now - new == held - new
 

@@ -79,7 +79,8 @@ class IndependentProcessor:
         return rearrange(self._attend(riding), "(b k) n h d -> b (k n) h d", k=count)
 
     def _attend(self, heads: Heads) -> Tensor:
-        return dispatch_attention_fn(*heads, backend=self._attention_backend)
+        update: Tensor = dispatch_attention_fn(*heads, backend=self._attention_backend)
+        return update
 
 
 def project(attn: WanAttention, tokens: Tensor) -> Heads:
@@ -91,5 +92,5 @@ def project(attn: WanAttention, tokens: Tensor) -> Heads:
 def rotate(heads: Tensor, rotation: Rotation) -> Tensor:
     """Rotary embedding of [B, L, heads, head width] in Wan's layout: neighbouring channels are a pair."""
     cos, sin = (table[..., 0::2] for table in rotation)
-    even, odd = heads.unflatten(-1, (-1, 2)).unbind(-1)
+    even, odd = torch.unflatten(heads, -1, (-1, 2)).unbind(-1)
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(heads)

@@ -67,7 +67,7 @@ class WanCodec:
         *_, frames, height, width = video.shape
         check_frames(frames, self.temporal_stride)
         check_size(height, width, self.spatial_stride)
-        latent = self.vae.encode(video.to(self.device, self.vae.dtype)).latent_dist.mode()
+        latent: Tensor = self.vae.encode(video.to(self.device, self.vae.dtype)).latent_dist.mode()
         mean, std = self._statistics(latent)
         return (latent.float() - mean) / std
 
@@ -80,12 +80,14 @@ class WanCodec:
         """Normalised latent [B, C, F, h, w] to video [B, 3, T, H, W] in [-1, 1], float32."""
         mean, std = self._statistics(latent)
         raw = latent.float() * std + mean
-        return self.vae.decode(raw.to(self.device, self.vae.dtype)).sample.float().clamp(-1, 1)
+        video: Tensor = self.vae.decode(raw.to(self.device, self.vae.dtype)).sample
+        return video.float().clamp(-1, 1)
 
     def _statistics(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         shape = (1, self.channels, 1, 1, 1)
         config = self.vae.config
-        return tuple(
+        mean, std = (
             torch.tensor(values, device=latent.device, dtype=torch.float32).view(shape)
             for values in (config.latents_mean, config.latents_std)
         )
+        return mean, std

@@ -26,7 +26,7 @@ def encode_frames(codec: Codec, pixels: Tensor, masks: Tensor, frames: Tensor) -
     """
     batch = len(pixels)
     images = rearrange(pixels * (masks != 0), "b k c h w -> (b k) c h w")
-    latents = torch.cat([codec.encode_image(part) for part in images.split(IMAGES_AT_ONCE)])
+    latents = torch.cat([codec.encode_image(part) for part in torch.split(images, IMAGES_AT_ONCE)])
     latent = rearrange(latents, "(b k) c 1 h w -> b c k h w", b=batch)
     return condition(latent, temporal_position(frames, codec.temporal_stride).to(latent.device))
 

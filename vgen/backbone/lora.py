@@ -3,6 +3,7 @@ says which key does not fit."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -21,6 +22,8 @@ from vgen.backbone.lora_layers import NormDifference
 from vgen.backbone.lora_names import ANOTHER, MERGE, LayerParts, parse
 from vgen.checks import show
 from vgen.errors import InputError
+
+Layer = nn.Linear | nn.Conv3d | nn.LayerNorm | nn.RMSNorm
 
 _INITS = (None, True, False, "gaussian", "eva", "orthogonal")  # others change W itself
 _SPECIAL = ("use_dora", "use_qalora", "layer_replication", "alora_invocation_tokens", "trainable_token_indices")
@@ -102,28 +105,28 @@ def read_changes(transformer: WanTransformer3DModel, lora: Lora) -> Changes:
         _check_config(lora.config)
         modules = _modules(transformer)
         found = parse(lora.weights, modules, len(transformer.blocks))
-        layers, norms = {}, {}
+        layers: dict[str, Change] = {}
+        norms = {}
         for name, layer in found.items():
             _check_values(layer)
             if isinstance(modules[name], nn.Linear | nn.Conv3d):
-                layers[name] = _change(name, modules[name], layer, lora.config)
+                if change := _change(name, modules[name], layer, lora.config):
+                    layers[name] = change
             elif any(_any(part) for part in layer.parts.values()):
                 norms[name] = _norm_difference(name, modules[name], layer)
     except (ValueError, re.error) as error:  # a pattern of the config may be no regular expression
         raise InputError(f"lora={show(lora.name)} {error}") from error
-    layers = {name: change for name, change in layers.items() if change is not None}
     if not layers:
         raise InputError(f"lora={show(lora.name)} changes no layer but norms; {ANOTHER}")
     return Changes(layers, norms)
 
 
-def _modules(transformer: WanTransformer3DModel) -> dict[str, nn.Module]:
+def _modules(transformer: WanTransformer3DModel) -> dict[str, Layer]:
     """The layers that have weights, by diffusers' names; those inside of an adapter count as themselves."""
-    kinds = (nn.Linear, nn.Conv3d, nn.LayerNorm, nn.RMSNorm)
     return {
         name.removesuffix(".base_layer"): module
         for name, module in transformer.named_modules()
-        if isinstance(module, kinds) and getattr(module, "weight", None) is not None and "lora_" not in name
+        if isinstance(module, Layer) and getattr(module, "weight", None) is not None and "lora_" not in name
     }
 
 
@@ -155,7 +158,7 @@ def _check_values(layer: LayerParts) -> None:
         raise ValueError(f"holds {layer.keys['alpha']!r} of shape {shape}; an alpha is one number")
 
 
-def _change(name: str, module: nn.Module, layer: LayerParts, config: Mapping[str, Any]) -> Change | None:
+def _change(name: str, module: Layer, layer: LayerParts, config: Mapping[str, Any]) -> Change | None:
     """What is found of a layer with a matrix, as one pair of matrices and a bias; None where that is nothing."""
     parts = layer.parts
     for part, other in (("A", "B"), ("B", "A"), ("alpha", "A"), ("bias", "B")):
@@ -180,7 +183,7 @@ def _change(name: str, module: nn.Module, layer: LayerParts, config: Mapping[str
     return Change(a, torch.cat([pair.b.float() for pair in pairs], dim=1), float(len(a)), bias)
 
 
-def _pair(name: str, module: nn.Module, layer: LayerParts, config: Mapping[str, Any]) -> Change:
+def _pair(name: str, module: Layer, layer: LayerParts, config: Mapping[str, Any]) -> Change:
     a, b = layer.parts["A"], layer.parts["B"]
     outputs, inputs, rank = len(module.weight), module.weight[0].numel(), len(a) if a.ndim > 1 else 0
     given = f"{list(a.shape)} and {list(b.shape)}"
@@ -218,7 +221,7 @@ def _pattern(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     return pattern
 
 
-def _whole_difference(name: str, module: nn.Module, layer: LayerParts) -> Change:
+def _whole_difference(name: str, module: Layer, layer: LayerParts) -> Change:
     """A difference of W itself, as a pair with the identity on its shorter side."""
     difference = _shaped(name, "weight", module, layer, "diff")
     outputs, inputs = len(difference), difference[0].numel()
@@ -234,17 +237,18 @@ def _bias(name: str, module: nn.Module, layer: LayerParts, scale: float) -> Tens
         for part, weight in (("diff_b", 1.0), ("bias", scale))
         if part in layer.parts and _any(layer.parts[part])
     ]
-    return sum(given) if given else None
+    return functools.reduce(torch.add, given) if given else None
 
 
 def _norm_difference(name: str, module: nn.Module, layer: LayerParts) -> tuple[Tensor | None, Tensor | None]:
     for part, key in layer.keys.items():
         if part not in ("diff", "diff_b"):
             raise ValueError(f"holds {key!r}, and {name} is a norm, which has no matrix; {ANOTHER}")
-    return tuple(
+    weight, bias = (
         _shaped(name, kind, module, layer, part) if part in layer.parts else None
         for kind, part in (("weight", "diff"), ("bias", "diff_b"))
     )
+    return weight, bias
 
 
 def _shaped(name: str, kind: str, module: nn.Module, layer: LayerParts, part: str) -> Tensor:

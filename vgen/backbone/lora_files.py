@@ -159,7 +159,7 @@ def _from_hub(lora: str, weight_name: str | None, subfolder: str, hub: dict[str,
     try:
         if hub.get("local_files_only"):
             raise LocalEntryNotFoundError("asked for what is here")
-        files = [file.rfilename for file in model_info(lora, **named).siblings]
+        files = [file.rfilename for file in model_info(lora, **named).siblings or []]
     except Exception as error:  # of whichever HTTP client huggingface_hub stands on
         return _downloaded(lora, weight_name, subfolder, hub, error)
     inside = [file.removeprefix(prefix) for file in files if file.startswith(prefix)]

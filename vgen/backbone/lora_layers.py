@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -21,6 +22,9 @@ class NormDifference(nn.Module, BaseTunerLayer):
 
     adapter_layer_names = ("lora_norm",)
     other_param_names = ("scaling", "r")
+    active_adapters: list[str]  # these are peft's
+    get_base_layer: Callable[[], nn.Module]
+    set_adapter: Callable[[str], None]
 
     def __init__(self, base_layer: nn.Module) -> None:
         super().__init__()
@@ -47,7 +51,7 @@ class NormDifference(nn.Module, BaseTunerLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to [..., D]."""
-        result = self.base_layer(x)
+        result: Tensor = self.base_layer(x)
         if not self.disable_adapters and not self.merged:
             for adapter in self._active():
                 result = result + self.scaling[adapter] * self.lora_norm[adapter](x)

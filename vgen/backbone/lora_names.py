@@ -125,7 +125,7 @@ def parse(weights: Mapping[str, Tensor], modules: Mapping[str, nn.Module], block
 
 def _split(key: str, spellings: Mapping[str, str]) -> tuple[str | None, str | None]:
     """A key as a layer's name and the part of it: None where it is not known."""
-    stem = key[_PREFIX.match(key).end() :].replace("_lora.", ".lora.")
+    stem = _PREFIX.sub("", key, count=1).replace("_lora.", ".lora.")
     written = stem
     while written not in spellings:
         if "." not in written:

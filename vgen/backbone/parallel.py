@@ -61,7 +61,8 @@ def _group(size: int) -> dist.ProcessGroup:
     from deepspeed.runtime.sequence_parallel import parallel_state_sp
 
     parallel_state_sp.initialize_sequence_parallel(size)
-    return parallel_state_sp.get_sequence_parallel_group()
+    group: dist.ProcessGroup = parallel_state_sp.get_sequence_parallel_group()
+    return group
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class TokenSplit:
     @property
     def lengths(self) -> list[int]:
         """Tokens of each segment on this rank; their sum is `share`."""
-        first, ends, lengths = self.rank * self.share, 0, []
+        first, ends = self.rank * self.share, 0
+        lengths: list[int] = []
         for length in self.whole:
             ends += length
             lengths.append(max(0, min(ends - first, self.share) - sum(lengths)))
@@ -117,7 +119,7 @@ class TokenSplit:
         if self.group is None:
             return tokens
         if tokens.requires_grad:
-            tokens.register_hook(lambda gradient: gradient * self.size)
+            tokens.register_hook(lambda gradient: gradient * self.size)  # type: ignore[no-untyped-call]  # torch's
         parts = [torch.empty_like(tokens, memory_format=torch.contiguous_format) for _ in range(self.size)]
         dist.all_gather(parts, tokens.detach().contiguous(), group=self.group)
         parts[self.rank] = tokens
@@ -137,16 +139,18 @@ class UlyssesProcessor:
 
         self._attention_backend = backend  # set_attention_backend of diffusers sets this
         # A compiled block breaks off here: traced, the exchange would lose its gradient without a word.
-        self.exchange = torch.compiler.disable(DistributedAttention(self._attend, group, scatter_idx=2, gather_idx=1))
+        exchange = DistributedAttention(self._attend, group, scatter_idx=2, gather_idx=1)
+        self.exchange = torch.compiler.disable(exchange)  # type: ignore[no-untyped-call]  # torch's
 
     def __call__(
         self, attn: WanAttention, tokens: Tensor, text: None, attention_mask: None, rotation: Rotation
     ) -> Tensor:
         """Tokens [B, share, D] to tokens of the same shape; `rotation` has cos and sin of all L tokens."""
         query, key, value = project(attn, tokens)
-        update = self.exchange(query, key, value, 0, None, rotation).flatten(2)
+        update: Tensor = self.exchange(query, key, value, 0, None, rotation).flatten(2)
         out, dropout = attn.to_out
-        return dropout(out(update.type_as(query)))
+        result: Tensor = dropout(out(update.type_as(query)))
+        return result
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, rotation: Rotation) -> Tensor:
         """All tokens [B, size · share, heads of this rank, head width]; what lies past the rotation is empty."""

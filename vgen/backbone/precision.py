@@ -12,10 +12,11 @@ def computes_bf16(device_type: str) -> bool:
     times slower than float32."""
     if device_type != "cpu":
         return True
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's
+    return built and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def autocast(device_type: str, bf16: bool = True) -> AbstractContextManager:
+def autocast(device_type: str, bf16: bool = True) -> AbstractContextManager[None]:
     """Matrix products in bfloat16 if wanted, over weights of any kind; in the weights' own where the device has no
     instructions for it."""
     return torch.autocast(device_type, torch.bfloat16, enabled=bf16 and computes_bf16(device_type))

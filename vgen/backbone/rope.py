@@ -50,7 +50,7 @@ def rotary_embedding(t: Tensor, rows: int, columns: int, head_width: int, theta:
 
 
 def _angles(positions: Tensor, width: int, theta: float) -> Rotation:
-    return get_1d_rotary_pos_embed(
+    cos, sin = get_1d_rotary_pos_embed(
         width,
         positions,
         theta,
@@ -58,3 +58,4 @@ def _angles(positions: Tensor, width: int, theta: float) -> Rotation:
         repeat_interleave_real=True,
         freqs_dtype=torch.float64,
     )
+    return cos, sin

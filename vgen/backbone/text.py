@@ -20,7 +20,8 @@ WAN_TEXT_LENGTH = 512
 
 def text_length(tokenizer: PreTrainedTokenizerBase) -> int:
     """How many tokens the text is padded to: the tokenizer's own limit, at most Wan's 512."""
-    return min(tokenizer.model_max_length, WAN_TEXT_LENGTH)
+    limit: int = tokenizer.model_max_length
+    return min(limit, WAN_TEXT_LENGTH)
 
 
 def encode_text(
@@ -47,8 +48,9 @@ def encode_text(
         truncation=True,
         return_tensors="pt",
     ).to(device or text_encoder.device)
-    states = text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
-    return states * tokens.attention_mask.to(states.dtype).unsqueeze(-1)
+    mask: Tensor = tokens.attention_mask
+    states: Tensor = text_encoder(tokens.input_ids, mask).last_hidden_state
+    return states * mask.to(states.dtype).unsqueeze(-1)
 
 
 @dataclass(frozen=True)

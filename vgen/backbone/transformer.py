@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, cast, get_args
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -25,8 +25,17 @@ from vgen.backbone.shapes import LatentShape
 from vgen.errors import InputError, unknown_key
 from vgen.models import join_own, part_own
 
+if TYPE_CHECKING:
+    from diffusers.models.transformers.transformer_wan import WanAttention
+
+F = TypeVar("F", bound=Callable[..., Any])
 TIMESTEPS = 1000  # Wan counts diffusion time in 0..1000
 ConditionAttention = Literal["joint", "independent"]
+
+
+def typed(decorator: Callable[[Any], Any]) -> Callable[[F], F]:
+    """A decorator that keeps a function's signature without saying so in its own types."""
+    return decorator
 
 
 class BlockAdapter(Protocol):
@@ -85,7 +94,8 @@ class SegmentBlock(WanTransformerBlock):
     ) -> tuple[Tensor, KeysValues | None]:
         if runs is None:
             return self.attn1(tokens, None, None, rotation), None
-        return self.attn1(tokens, None, None, rotation, runs=runs, memory=memory)
+        update, heads = self.attn1(tokens, None, None, rotation, runs=runs, memory=memory)
+        return update, heads
 
 
 class VideoTransformer(WanTransformer3DModel):
@@ -106,7 +116,7 @@ class VideoTransformer(WanTransformer3DModel):
     _no_split_modules: ClassVar[list[str]] = ["SegmentBlock"]
     _repeated_blocks: ClassVar[list[str]] = ["SegmentBlock"]
 
-    @functools.wraps(WanTransformer3DModel.__init__)  # the configuration is read off this signature: Wan's, and one key
+    @typed(functools.wraps(WanTransformer3DModel.__init__))  # the configuration is read off its signature, and one key
     def __init__(self, *args: Any, condition_attention: ConditionAttention = "joint", **kwargs: Any) -> None:
         if condition_attention not in get_args(ConditionAttention):
             raise unknown_key(condition_attention, get_args(ConditionAttention), "the kinds of condition_attention")
@@ -127,13 +137,14 @@ class VideoTransformer(WanTransformer3DModel):
             for _ in range(c.num_layers)
         )
         if self.independent:
-            for block in self.blocks:
-                block.attn1.set_processor(IndependentProcessor())
+            for attention in self._self_attentions():
+                attention.set_processor(IndependentProcessor())
         self.sequence_group: ProcessGroup | None = None
 
     @staticmethod  # what diffusers reads of a configuration; a stock Wan configuration has one key less
     def _get_init_keys(input_class: type) -> set[str]:
-        return WanTransformer3DModel._get_init_keys(input_class) | {"condition_attention"}
+        keys: set[str] = WanTransformer3DModel._get_init_keys(input_class)
+        return keys | {"condition_attention"}
 
     def to_json_string(self) -> str:
         """Its configuration, of which diffusers' own class passes over what it does not know."""
@@ -148,7 +159,7 @@ class VideoTransformer(WanTransformer3DModel):
     @property
     def independent(self) -> bool:
         """Whether a condition attends to itself alone."""
-        return self.config.condition_attention == "independent"
+        return bool(self.config.condition_attention == "independent")
 
     def split_sequence(self, size: int) -> None:
         """From now on, every `size` neighbouring ranks share the tokens of a sample, and call `forward` together with
@@ -162,11 +173,14 @@ class VideoTransformer(WanTransformer3DModel):
             needs = "needs condition_attention=joint, and this model is independent; nearest: 1"
             raise InputError(f"sequence_parallel_size={size} {needs}")
         self.sequence_group = join_sequence_group(size, self.config.num_attention_heads)
-        for block in self.blocks:
-            backend = block.attn1.processor._attention_backend
-            block.attn1.set_processor(UlyssesProcessor(self.sequence_group, backend))
+        for attention in self._self_attentions():
+            backend = attention.processor._attention_backend
+            attention.set_processor(UlyssesProcessor(self.sequence_group, backend))
 
-    @apply_lora_scale("attention_kwargs")
+    def _self_attentions(self) -> list[WanAttention]:
+        return [cast(SegmentBlock, block).attn1 for block in self.blocks]
+
+    @typed(apply_lora_scale("attention_kwargs"))
     def forward(
         self,
         segments: Sequence[Segment],
@@ -201,11 +215,11 @@ class VideoTransformer(WanTransformer3DModel):
             tokens, _ = step(index, tokens, cache.block(index) if cache is not None else None)
         tokens = split.join(self._head(tokens, times, split.lengths))
 
-        ends = zip(segments, tokens.split(split.whole, dim=1), strict=True)
+        ends = zip(segments, torch.split(tokens, split.whole, dim=1), strict=True)
         return [self._unpatchify(part, segment) for segment, part in ends if segment.role == "target"]
 
-    @apply_forward_hook  # as `forward` does: an offloaded model comes to the device
-    @apply_lora_scale("attention_kwargs")
+    @typed(apply_forward_hook)  # as `forward` does: an offloaded model comes to the device
+    @typed(apply_lora_scale("attention_kwargs"))
     def remember(
         self,
         segments: Sequence[Segment],
@@ -249,7 +263,7 @@ class VideoTransformer(WanTransformer3DModel):
         adapter: BlockAdapter | None,
     ) -> Callable[[int, Tensor, KeysValues | None], tuple[Tensor, KeysValues | None]]:
         """One block and what the adapter adds to it; computed again in the backward pass under checkpointing."""
-        places = self._places(segments, split) if adapter is not None else None
+        change = functools.partial(adapter, places=self._places(segments, split)) if adapter is not None else None
         rotations = [self._rotation(segment) for segment in segments]
         rotation = tuple(torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True))
         runs = runs_of(self._condition_lengths(segments)) if self.independent else None
@@ -257,7 +271,7 @@ class VideoTransformer(WanTransformer3DModel):
 
         def step(index: int, tokens: Tensor, memory: KeysValues | None) -> tuple[Tensor, KeysValues | None]:
             tokens, heads = self.blocks[index](tokens, states, modulations, lengths, rotation, runs, memory)
-            return (tokens if adapter is None else adapter(index, tokens, places)), heads
+            return (tokens if change is None else change(index, tokens)), heads
 
         if torch.is_grad_enabled() and self.gradient_checkpointing:
             return functools.partial(self._gradient_checkpointing_func, step)
@@ -303,10 +317,8 @@ class VideoTransformer(WanTransformer3DModel):
         return LatentShape(frames, height, width, self.config.patch_size[1])
 
     def _embed(self, segment: Segment) -> Tensor:
-        return rearrange(
-            self.patch_embedding(segment.latent.to(self.dtype)),
-            "b d f h w -> b (f h w) d",
-        ).contiguous()
+        embedded: Tensor = self.patch_embedding(segment.latent.to(self.dtype))
+        return rearrange(embedded, "b d f h w -> b (f h w) d").contiguous()
 
     def _rotation(self, segment: Segment) -> Rotation:
         assert self.config.patch_size[0] == 1, "positions are per latent frame, so a token spans one"
@@ -333,7 +345,10 @@ class VideoTransformer(WanTransformer3DModel):
     def _head(self, tokens: Tensor, times: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
         parts = [(self.scale_shift_table + time.unsqueeze(1)).chunk(2, dim=1) for time in times]
         shifts, scales = zip(*parts, strict=True)
-        return self.proj_out(modulate(self.norm_out(tokens.float()), scales, shifts, lengths).type_as(tokens))
+        velocity: Tensor = self.proj_out(
+            modulate(self.norm_out(tokens.float()), scales, shifts, lengths).type_as(tokens)
+        )
+        return velocity
 
     def _unpatchify(self, tokens: Tensor, segment: Segment) -> Tensor:
         shape = self._shape(segment)
@@ -348,13 +363,11 @@ def modulate(
     lengths: Sequence[int],
 ) -> Tensor:
     """x·(1 + scale) + shift, with [B, 1, D] of its own for each segment of [B, L, D]."""
-    parts = zip(tokens.split(list(lengths), dim=1), scales, shifts, strict=True)
+    parts = zip(torch.split(tokens, list(lengths), dim=1), scales, shifts, strict=True)
     return torch.cat([part * (1 + scale) + shift for part, scale, shift in parts], dim=1)
 
 
 def gate(tokens: Tensor, gates: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
     """x·gate, with [B, 1, D] of its own for each segment of [B, L, D]."""
-    return torch.cat(
-        [part * g for part, g in zip(tokens.split(list(lengths), dim=1), gates, strict=True)],
-        dim=1,
-    )
+    parts = zip(torch.split(tokens, list(lengths), dim=1), gates, strict=True)
+    return torch.cat([part * own for part, own in parts], dim=1)

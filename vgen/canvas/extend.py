@@ -93,9 +93,9 @@ def loop(
     """
     check_length(canvas, total_frames, overlap, ends=2)
     closing = min(canvas.frames - 2 * overlap, total_frames - canvas.frames)
-    beginning, recent = None, np.empty((0, canvas.height, canvas.width, 3), np.uint8)
+    beginning = recent = np.empty((0, canvas.height, canvas.width, 3), np.uint8)
     for frames in extend(pipeline, canvas, total_frames - closing, overlap, generator):
-        beginning = frames[:overlap].copy() if beginning is None else beginning
+        beginning = beginning if len(beginning) else frames[:overlap].copy()
         recent = np.concatenate([recent, frames])[-canvas.frames :]
         yield frames
     taken = canvas.frames - closing - overlap

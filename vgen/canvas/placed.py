@@ -22,6 +22,12 @@ class PlacedCanvas:
     patches: tuple[Placed, ...]
     conditions: tuple[Placed, ...]
 
+    @property
+    def fps(self) -> float:
+        """Frames per second of the video."""
+        assert self.canvas.fps is not None, "`place` fills it in"
+        return self.canvas.fps
+
 
 def place(canvas: Canvas, temporal_stride: int = 4, size_multiple: int = 1) -> PlacedCanvas:
     """Reads all media of a canvas and places them.

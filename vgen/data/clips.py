@@ -36,9 +36,9 @@ class Clips:
     ) -> None:
         self.footage, self.fps = footage, fps
         chosen = range(len(footage.episodes)) if episodes is None else episodes
-        self.places = [place for place in chosen if buckets[place] is not None]
-        self._buckets = [buckets[place] for place in self.places]
-        spans = [self._taken(place, bucket)[-1] + 1 for place, bucket in zip(self.places, self._buckets, strict=True)]
+        kept = [(place, bucket) for place in chosen if (bucket := buckets[place]) is not None]
+        self.places, self._buckets = [place for place, _ in kept], [bucket for _, bucket in kept]
+        spans = [self._taken(place, bucket)[-1] + 1 for place, bucket in kept]
         starts = [footage.episodes[p].frames - span + 1 for p, span in zip(self.places, spans, strict=True)]
         assert min(starts, default=1) > 0, "a bucket is longer than its episode"
         self._spans = spans
@@ -80,7 +80,7 @@ class Clips:
         assert self._first[place] <= number < self._first[place + 1], f"no clip starts there: {place}, {start}"
         return number
 
-    def pixels(self, number: int, frames: Sequence[int] | None = None) -> np.ndarray:
+    def pixels(self, number: int, frames: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Frames of a clip, scaled to cover its bucket's size and cropped to it around the centre.
 
         Args:
@@ -98,7 +98,7 @@ class Clips:
         wanted = self.recorded(number, range(bucket.frames) if frames is None else frames)
         return cover(self.footage.read(self.places[place], wanted.tolist()), bucket.size)
 
-    def recorded(self, number: int, frames: Sequence[int]) -> np.ndarray:
+    def recorded(self, number: int, frames: Sequence[int] | np.ndarray) -> np.ndarray:
         """Where frames of a clip lie in its recorded episode, int64 [K]. Negative ones come before the clip; where the
         episode begins later, its first frame stands in for them."""
         place, start = self._find(number)
@@ -137,7 +137,11 @@ class Clips:
 
 
 def read_or_next(
-    clips: Clips, numbers: Sequence[int], place: int, bad: BadData, frames: Sequence[int] | None = None
+    clips: Clips,
+    numbers: Sequence[int] | np.ndarray,
+    place: int,
+    bad: BadData,
+    frames: Sequence[int] | np.ndarray | None = None,
 ) -> tuple[int, np.ndarray]:
     """Frames (see `Clips.pixels`) of clip `numbers[place]`. Where its video cannot be decoded (any more), that is
     noted, and the next of `numbers` stands in for it (after the last, the first): the same one whoever asks, and when.

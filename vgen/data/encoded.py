@@ -95,6 +95,7 @@ class EncodedClips:
 
     def deal(self, step: int, part: int, parts: int) -> tuple[int, list[int]]:
         """The bucket (its place in `buckets`) of a training step, and the clips (0 .. count - 1) of one part of it."""
+        assert self._schedule is not None, "there are no clips"
         return self._schedule.rows(step, part, parts)
 
     def shares(self, rank: int, world: int) -> Iterator[tuple[int, list[int]]]:
@@ -105,7 +106,7 @@ class EncodedClips:
             for start in range(0, len(mine), self._batch):
                 yield place, mine[start : start + self._batch]
 
-    def sample(self, bucket: int, clip: int, frames: Sequence[int]) -> Sample:
+    def sample(self, bucket: int, clip: int, frames: Sequence[int] | np.ndarray) -> Sample:
         """A clip with some of its frames (or none); see `read_or_next` for a video that fails."""
         numbers = self._numbers[bucket]
         pixels = np.zeros((0, 0, 0, 3), np.uint8)

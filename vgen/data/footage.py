@@ -33,13 +33,17 @@ class Footage(Protocol):
 
     Attributes:
         name: what caches made of it are called by.
-        episodes: all that can be decoded as far as is known, in a fixed order; a caption may be "".
-        bad: name and reason of those that cannot.
     """
 
     name: str
-    episodes: Sequence[EpisodeInfo]
-    bad: Sequence[tuple[str, str]]
+
+    @property
+    def episodes(self) -> Sequence[EpisodeInfo]:
+        """All that can be decoded as far as is known, in a fixed order; a caption may be ""."""
+
+    @property
+    def bad(self) -> Sequence[tuple[str, str]]:
+        """Name and reason of those that cannot."""
 
     @property
     def keys(self) -> Sequence[str]:
@@ -115,7 +119,7 @@ class LeRobotFootage:
         self.episodes: list[EpisodeInfo] = []
         self.bad: list[tuple[str, str]] = []
         self._numbers: list[int] = []
-        sizes: dict[Path, tuple[int, int]] = {}  # of files, which hold many episodes
+        sizes: dict[Path, tuple[int, ...]] = {}  # of files, which hold many episodes
         for number in range(len(dataset)):
             index, length, task = dataset.summary(number)
             file = dataset.path
@@ -176,7 +180,7 @@ def _probe(videos: Sequence[Captioned], index: Path, indexes: Path | None) -> li
     """What each file holds (without its caption), or why it cannot be used. Good ones are kept in a JSONL file, so that
     an interrupted search goes on and a later one opens only what is new or has changed; none are without `indexes`."""
     known = _read_index(index)
-    found = [known.get((video.name, _stamp(video.path))) for video in videos]
+    found: list[Facts | str | None] = [known.get((video.name, _stamp(video.path))) for video in videos]
     missing = [place for place, facts in enumerate(found) if facts is None]
     if missing:
         if indexes:
@@ -189,7 +193,7 @@ def _probe(videos: Sequence[Captioned], index: Path, indexes: Path | None) -> li
                     with writing(index):
                         append(index, summed_line([videos[place].name, _stamp(videos[place].path), *facts]))
     return [
-        facts if isinstance(facts, str) else EpisodeInfo(video.name, *facts, "")
+        EpisodeInfo(video.name, *facts, "") if isinstance(facts, tuple) else str(facts)
         for video, facts in zip(videos, found, strict=True)
     ]
 

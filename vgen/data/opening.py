@@ -60,6 +60,11 @@ class TrainingData:
     held_out: Clips
     bad: BadData
 
+    def source(self, episode: int) -> int:
+        """The number in its data set of the episode at a place of the footage."""
+        assert isinstance(self.footage, FrameCache | LeRobotFootage), "plain videos come from no data set"
+        return self.footage.source(episode)
+
     def stills(self, clips: Clips) -> Clips:
         """All single frames of the episodes that clips are cut from, of the same size."""
         buckets = [bucket and replace(bucket, frames=1) for bucket in self.assignment.buckets]
@@ -136,8 +141,10 @@ def open_data(
     else:
         name = f"{footage.name}, {config.split}"
         train, held_out = split_as_before(footage, kept, config.held_out, report.parent, name)
-    parts = [Clips(footage, assignment.buckets, config.fps, [kept[n] for n in part]) for part in (train, held_out)]
-    return TrainingData(footage, assignment, *parts, bad)
+    own, others = (
+        Clips(footage, assignment.buckets, config.fps, [kept[n] for n in part]) for part in (train, held_out)
+    )
+    return TrainingData(footage, assignment, own, others, bad)
 
 
 def parse_lengths(frames: int | Sequence[int], stride: int) -> list[int]:
@@ -146,8 +153,9 @@ def parse_lengths(frames: int | Sequence[int], stride: int) -> list[int]:
     Raises:
         InputError: it is neither, or one is not 1 + stride·k.
     """
-    lengths = list(frames) if isinstance(frames, list | tuple) else [frames]
-    if not lengths or not all(isinstance(length, int) for length in lengths):
+    given = list(frames) if isinstance(frames, list | tuple) else [frames]
+    lengths = [length for length in given if isinstance(length, int)]
+    if not lengths or len(lengths) < len(given):
         raise InputError(f"frames={frames} is neither a number nor a list of numbers, such as 77 or [17, 49, 77]")
     for length in lengths:
         check_frames(length, stride)
@@ -190,4 +198,5 @@ def open_dataset(config: DataConfig) -> LeRobotDataset:
     Raises:
         InputError: as `LeRobotDataset`.
     """
+    assert config.dataset is not None, "no data set is named"
     return LeRobotDataset(config.dataset, config.split, Path(config.cache) / INDEXES)

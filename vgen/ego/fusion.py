@@ -115,9 +115,9 @@ class ActionFusion(nn.Module):
 
     def _visual(self, context: Sequence[Segment]) -> tuple[Tensor, Tensor]:
         """Tokens [B, L, W] of latent patches, which know their place in the image, and their times [B, L]."""
-        tokens, times = [], []
+        assert self.context is not None, "without context nothing is looked at"
+        tokens, times, p = [], [], self.context.patch
         for segment in context:
-            p = self.context.patch
             patches = rearrange(segment.latent, "b c f (h p) (w q) -> b f h w (c p q)", p=p, q=p).to(self.null)
             *_, h, w, _ = patches.shape
             place = get_2d_sincos_pos_embed(self.width, (h, w), device=patches.device).to(patches)

@@ -91,6 +91,7 @@ class TimedAttention(nn.Module):
         sees = visible.any(2, keepdim=True)
         mask = (visible | ~sees).unsqueeze(1)  # a softmax over nothing is not a number
         if self.slopes is not None:
+            assert age is not None, "an attention that prefers what is recent is told how long ago each key was"
             fading = self.slopes.view(-1, 1, 1) * age.unsqueeze(1).type_as(self.slopes)
             mask = torch.where(mask, -fading, -torch.inf).type_as(query)
         query, key, value = (each.transpose(1, 2) for each in (query, key, value))

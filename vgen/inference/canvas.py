@@ -63,7 +63,7 @@ def run_canvas(canvas: Canvas, settings: CanvasSettings, out: str | PathLike, ov
     if settings.extend_to is not None:
         check_length(canvas, settings.extend_to, ends=2 if settings.loop else 1, name="--extend-to")
     placed = place(canvas, info.temporal_stride, info.size_multiple)
-    fps, total = placed.canvas.fps, settings.extend_to or canvas.frames
+    fps, total = placed.fps, settings.extend_to or canvas.frames
     shown = sheet_frames(total, placed)
     with results_folder(out, VIDEO_RUN, overwrite) as folder:
         check_outside(CANVAS_RUN, canvas, out)

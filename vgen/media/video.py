@@ -77,7 +77,7 @@ class VideoFile:
         """The numbers of the frames that are shown at some times of the file's clock: int64, of the same shape."""
         return frames_shown(self.times, self._index.tick, seconds)
 
-    def read(self, frames: Sequence[int], alpha: bool = False) -> np.ndarray:
+    def read(self, frames: Sequence[int] | np.ndarray, alpha: bool = False) -> np.ndarray:
         """Decodes the numbered frames, in the order given.
 
         Args:
@@ -150,7 +150,9 @@ def open_video(path: str | PathLike[str], indexes: str | PathLike[str] | None = 
     return files[key]
 
 
-def read_video(path: str | PathLike[str], frames: Sequence[int] | None = None, alpha: bool = False) -> np.ndarray:
+def read_video(
+    path: str | PathLike[str], frames: Sequence[int] | np.ndarray | None = None, alpha: bool = False
+) -> np.ndarray:
     """Reads a video file, or the numbered frames of it.
 
     Args:

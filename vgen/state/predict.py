@@ -171,7 +171,7 @@ def _past(model: StateModel, layout: str, past: Trajectory | None, rate: float) 
         raise InputError(f"the past is {past.layout} ({past.form}); the model needs {layout} (absolute)")
     known = 0 if past is None else int(np.floor((past.times[-1] - past.times[0]) * rate + 1e-6))
     known = min(known, model.config.history)
-    if known == 0:
+    if past is None or known == 0:
         return torch.zeros(1, 0, width), torch.ones(1, 0, dtype=torch.bool)
     times = np.maximum(past.times[-1] - np.arange(known, -1, -1) / rate, past.times[0])
     rows = resample(past, times)

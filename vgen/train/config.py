@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -101,7 +101,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
             of the wrong type, or two choices do not go together.
     """
     try:
-        given = OmegaConf.merge(read_recipe(find(path)), OmegaConf.from_dotlist(list(overrides)))
+        given = _merged(read_recipe(find(path)), OmegaConf.from_dotlist(list(overrides)))
         name = OmegaConf.select(given, "objective.name")
     except (OSError, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the recipe {path}: {_one_line(error)}") from error
@@ -110,7 +110,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     schema = _schema(name)
     try:
         _refuse_unknown(given, schema, "")
-        config = OmegaConf.to_object(OmegaConf.merge(schema, given))
+        config = _checked(schema, given)
     except OmegaConfBaseException as error:
         raise InputError(f"{path}: {_one_line(error)}") from error
     _check(config)
@@ -136,12 +136,12 @@ def read_recipe(path: str | Path) -> DictConfig:
         return given
     if not isinstance(base, str):
         raise InputError(f"{path}: base={base} must be the name of another recipe")
-    return OmegaConf.merge(read_recipe(path.parent / base), given)
+    return _merged(read_recipe(path.parent / base), given)
 
 
 def config_dict(config: TrainConfig) -> dict[str, Any]:
     """The plain nested dict of a config, for a YAML or JSON record."""
-    return OmegaConf.to_container(OmegaConf.structured(config))
+    return _plain(OmegaConf.structured(config))
 
 
 def recorded_config(config: dict[str, Any]) -> TrainConfig:
@@ -153,7 +153,7 @@ def recorded_config(config: dict[str, Any]) -> TrainConfig:
     schema = _schema(config["objective"]["name"])
     _refuse_unknown(OmegaConf.create(config), schema, "")
     try:
-        return OmegaConf.to_object(OmegaConf.merge(schema, config))
+        return _checked(schema, config)
     except OmegaConfBaseException as error:
         raise InputError(f"the recipe of the checkpoint: {_one_line(error)}") from error
 
@@ -167,9 +167,9 @@ def fingerprint(config: dict[str, Any]) -> str:
 def config_changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The dotted keys whose values differ, each with its old and its new value. A key that one side does not know, as
     it came or went with a version of vgen, counts as its default."""
-    defaults = {}
+    defaults: dict[str, Any] = {}
     for config in (old, new):
-        defaults |= _flat(OmegaConf.to_container(_schema(config["objective"]["name"])))
+        defaults |= _flat(_plain(_schema(config["objective"]["name"])))
     before, after = (defaults | _flat(config) for config in (old, new))
     return {key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)}
 
@@ -185,10 +185,22 @@ def _may_change(key: str) -> bool:
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted keys; values as they come back from JSON."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return json.loads(json.dumps(flat))
+
+
+def _merged(*configs: Any) -> DictConfig:
+    return cast(DictConfig, OmegaConf.merge(*configs))  # of mappings it is one
+
+
+def _checked(schema: DictConfig, given: Any) -> TrainConfig:
+    return cast(TrainConfig, OmegaConf.to_object(OmegaConf.merge(schema, given)))
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(config))
 
 
 def _schema(objective: str) -> DictConfig:
@@ -205,7 +217,7 @@ def _refuse_unknown(given: DictConfig, schema: DictConfig, where: str) -> None:
             raise unknown_key(str(key), [str(k) for k in schema], where or "the recipe")
         value = OmegaConf.select(given, str(key))
         if isinstance(value, DictConfig) and OmegaConf.is_dict(schema._get_node(key)):
-            _refuse_unknown(value, schema[key], f"{where}.{key}".lstrip("."))
+            _refuse_unknown(value, schema[key], f"{where}.{key!s}".lstrip("."))
 
 
 def _check(config: TrainConfig) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -98,9 +99,9 @@ class DryRun:
         Raises:
             InputError: as the run would raise it.
         """
-        for part in (self, *self.bodies):
-            if part.problem:
-                raise InputError(part.problem)
+        for problem in (self.problem, *(body.problem for body in self.bodies)):
+            if problem:
+                raise InputError(problem)
 
     @property
     def steps_per_epoch(self) -> float:
@@ -110,8 +111,9 @@ class DryRun:
     @property
     def tokens_per_epoch(self) -> float:
         """That the backbone reads: targets and conditions."""
-        lines = [line for line in self.buckets if line.tokens and line.clips]
-        return sum(line.clips * (line.tokens.target + line.tokens.given) for line in lines)
+        return sum(
+            line.clips * (line.tokens.target + line.tokens.given) for line in self.buckets if line.tokens and line.clips
+        )
 
 
 def dry_run(config: TrainConfig, gpus: int) -> DryRun:
@@ -200,7 +202,7 @@ def model_states(
     """
     assert offload in ("none", "optimizer", "all"), offload
     share = 1 if stage == 0 else 1 / gpus
-    weights = weight_bytes * (trained + frozen)
+    weights: float = weight_bytes * (trained + frozen)
     whole = {0: 1.0, 1: 1.0, 2: share, 3: 0.0}[stage]
     gradients = trained * (weight_bytes * whole + (FP32 * share if stage else 0))
     optimizer = trained * share * (8 if stage == 0 and weight_bytes == FP32 else 12)
@@ -230,6 +232,7 @@ def activations(outline: Outline, batch: int, tokens: int, sequence: int = 1, ch
         tokens: of the longest sample, conditions included.
     """
     backbone = outline.backbone
+    assert backbone is not None, "without a backbone nothing is estimated"
     width = backbone["num_attention_heads"] * backbone["attention_head_dim"]
     own, text = batch * tokens / sequence, batch * outline.text_tokens
     block = own * (69 * width + 4 * backbone["ffn_dim"]) + text * 12 * width
@@ -240,7 +243,8 @@ def activations(outline: Outline, batch: int, tokens: int, sequence: int = 1, ch
 
 def codec_bytes(outline: Outline, bucket: Bucket) -> float:
     """Bytes that the codec needs while it encodes conditions, without its weights."""
-    config = outline.parts["vae"].config
+    vae: Any = outline.parts["vae"]
+    config = vae.config
     grid = bucket.height * bucket.width / (config.patch_size or 1) ** 2
     return CODEC_BYTES * grid * config.base_dim * outline.images
 
@@ -303,6 +307,7 @@ def _body_lines(body: BodyCount) -> Iterator[str]:
     yield f"{outline.layout} of {name}, {share}, beside the canvas's: {found}"
     for line in body.buckets:
         clips = "?" if line.clips is None else line.clips
+        assert line.tokens is not None, "a body's outline says its tokens"
         given = f"{line.tokens.given:.0f} given on average, {line.tokens.most_given} at most"
         yield f"  {line.bucket}: {clips} clips, {line.tokens.target} tokens, {given}"
 
@@ -322,13 +327,13 @@ def _memory_lines(run: DryRun, config: TrainConfig) -> Iterator[str]:
     together["bf16 copies of weights"] = BF16 * trained if config.precision == "bf16" and stage < 3 else 0
     if run.outline.backbone is not None and run.buckets:
         batches = list(_longest(run))
-        named = " and ".join(f"{batch} x {line.tokens.most} tokens of {line.bucket}" for batch, line in batches)
+        named = " and ".join(f"{batch} x {tokens} tokens of {bucket}" for batch, tokens, bucket in batches)
         kept = [
             sum(
-                activations(run.outline, batch, line.tokens.most, config.sequence_parallel_size, c)
-                for batch, line in batches
+                activations(run.outline, batch, tokens, config.sequence_parallel_size, checkpointing)
+                for batch, tokens, _ in batches
             )
-            for c in (False, True)
+            for checkpointing in (False, True)
         ]
         yield f"activations of {named}: {kept[0] / GB:.2f} without activation checkpointing, {kept[1] / GB:.2f} with it"
         together["activations"] = kept[run.outline.checkpointing]
@@ -338,12 +343,14 @@ def _memory_lines(run: DryRun, config: TrainConfig) -> Iterator[str]:
     yield f"             together {sum(together.values()) / GB:.2f}{missing}"
 
 
-def _longest(run: DryRun) -> Iterator[tuple[int, BucketCount]]:
-    """The batches that a step may hold at once at most: their samples, and the longest one."""
-    yield run.outline.batch, max(run.buckets, key=lambda line: line.tokens.most)
+def _longest(run: DryRun) -> Iterator[tuple[int, int, Bucket]]:
+    """The batches that a step may hold at once at most: their samples, and the tokens and bucket of the longest one."""
+    own = [(run.outline.batch, line) for line in run.buckets]
     bodies = [(body.outline.batch, line) for body in run.bodies for line in body.buckets]
-    if bodies:
-        yield max(bodies, key=lambda pair: pair[1].tokens.most)
+    for lines in (own, bodies):
+        sizes = [(batch, line.tokens.most, line.bucket) for batch, line in lines if line.tokens]
+        if sizes:
+            yield max(sizes, key=lambda size: size[1])
 
 
 def offload_of(config: TrainConfig) -> str:

@@ -128,7 +128,7 @@ def _save_beside(
     pipe: CanvasPipeline, ego: Path, states: Sequence[Path], folder: Path, dtype: torch.dtype
 ) -> dict[str, int]:
     """Writes what lies in a model folder beside the pipeline; returns the number of parameters of each."""
-    saved: dict[str, torch.nn.Module] = {}
+    saved: dict[str, EgoAdapter | StateModel] = {}
     if ego.is_dir():
         with loading(ego):
             saved[EGO] = EgoAdapter.from_pretrained(ego, torch_dtype=dtype)
@@ -175,7 +175,9 @@ def read_curve(run: Path) -> list[dict[str, float]]:
     except OSError as error:
         raise InputError(f"{run / 'log.jsonl'} cannot be read: {error.strerror}") from error
     for record in records:
-        numbers = _numbers(record) if isinstance(record, dict) else {}
+        if not isinstance(record, dict):
+            continue
+        numbers = _numbers(record)
         minutes = numbers.get("minutes", minutes)
         if numbers and record.get("kind") == "validation":
             curve.append({"minutes": round(minutes, 1), **numbers})

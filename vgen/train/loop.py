@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -253,7 +253,7 @@ class Trainer:
             "command goes on from the newest checkpoint, with another optimizer.lr or spike_factor if you give one"
         )
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Generator[Batch, None, None]:
         """Batches from where the run stands, prepared ahead by threads."""
         config, ranks = self.config, self.ranks
         index = self.progress.step * config.accumulation
@@ -291,6 +291,7 @@ class Trainer:
 
     def _draw(self) -> None:
         """Samples of the averaged model."""
+        assert self.samples is not None, "only a run with samples draws"
         with self._averaged():
             videos = self.samples.draw()
         with all_or_none(self.ranks, f"the samples of {self.folder}", self.folder):

@@ -56,9 +56,11 @@ def model_at(run: Path, step: int | None, near: Path) -> Iterator[RunModel]:
     else:
         checkpoint = None if step == exported or exported_at(run, step).is_dir() else _at(run, step, exported)
     if checkpoint is None:
-        kept = step is not None and step != exported
-        folder = exported_at(run, step) if kept else run / "model"
-        yield RunModel(folder, read_record(folder if kept else run))
+        if step is None or step == exported:
+            yield RunModel(run / "model", read_record(run))
+        else:
+            folder = exported_at(run, step)
+            yield RunModel(folder, read_record(folder))
         return
     made = aside(near)
     state = checkpoint.state

@@ -64,7 +64,8 @@ def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
     Embeddings, input and output layers, convolutions and modulation tables are none."""
     blocks = [m for m in module.modules() if isinstance(m, nn.ModuleList)]
     layers = {id(m): m for block in blocks for m in block.modules() if isinstance(m, nn.Linear)}
-    return [layer.weight for layer in layers.values() if layer.weight.requires_grad]
+    weights = [layer.weight for layer in layers.values()]
+    return [weight for weight in weights if isinstance(weight, nn.Parameter) and weight.requires_grad]
 
 
 def _muon(
@@ -85,7 +86,7 @@ def _muon(
     for parameter in (p for group in rest for p in group["params"]):
         parameter.use_muon = False  # the marks that ZeRO looks at
     for parameter in hidden:
-        parameter.use_muon = True
+        parameter.use_muon = True  # type: ignore[attr-defined]
     matrices = [
         {
             "params": parameters,

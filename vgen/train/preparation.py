@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
@@ -17,6 +18,9 @@ from vgen.errors import InputError, RunStopped, TryAgain
 from vgen.train.distributed import Ranks
 from vgen.train.objectives import Objective
 from vgen.train.stop import StopAsked
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 BEAT = 10.0  # seconds between two signs of life of a rank
 SILENT = 600.0  # seconds without one after which a rank counts as gone
@@ -70,7 +74,8 @@ class _Meeting:
     @contextmanager
     def held(self) -> Iterator[_Meeting]:
         """Around the work: its end waits for all ranks, and is the same for all."""
-        beat = threading.Thread(target=self._live, args=(self._store.clone(),), daemon=True)
+        own = self._store.clone()  # type: ignore[attr-defined]  # torch's stub leaves it out
+        beat = threading.Thread(target=self._live, args=(own,), daemon=True)
         beat.start()
         everyone = range(len(self._hosts))
         try:
@@ -139,7 +144,7 @@ class _Meeting:
             raise REFUSALS[said[0]](said[1])
         return True
 
-    def _live(self, store: dist.Store) -> None:
+    def _live(self, store: Store) -> None:
         """Signs of life, by a connection of their own."""
         with suppress(RuntimeError):  # the store is gone, which the work will notice
             store.add(self._key("beat", self._rank), 1)

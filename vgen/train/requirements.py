@@ -69,7 +69,7 @@ def recipe_of(result: str | Path, folder: Path) -> Path | None:
 
 def _needs(recipe: str | Path) -> str:
     """What the comment at the head of a recipe says that it needs."""
-    head = re.match(r"(?:#.*\n)*", Path(find(recipe)).read_text(encoding="utf-8"))[0]
+    (head,) = re.findall(r"\A(?:#.*\n)*", Path(find(recipe)).read_text(encoding="utf-8"))
     lines = re.search(r"# Needs: (.*(?:\n# (?![A-Z][a-z]+: ).*)*)", head)
     if lines is None:
         return "`vgen record` records data sets, and docs/data.md says which folders of others can be read"

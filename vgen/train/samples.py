@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Samples:
         if config.every_steps < 1:
             raise InputError(f"samples.every_steps={config.every_steps} is not positive; the smallest is 1")
         self._config, self._objective, self._run = config, objective, run
-        self._samples = {}
+        self._samples: dict[str, Any] = {}
         overrides = {key: value for key in ("frames", "size") if (value := getattr(config, key)) is not None}
         for spec in config.specs:
             name = Path(spec).stem

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -174,9 +175,9 @@ class FrameCache:
                 append(notes, summed_line([place, item.caption]))
             return item
 
-        listed = _Episodes(keys, list(episodes), list(lengths), [""] * len(keys), float(fps), tuple(size))
+        listed = _Episodes(keys, list(episodes), list(lengths), [""] * len(keys), float(fps), size)
         store = _decoded(folder, listed, noted)
-        known = dict(read_summed(notes))
+        known = dict(cast(Iterator[tuple[int, str]], read_summed(notes)))
         for place, key in enumerate(keys):
             if key not in store.bad:
                 listed.captions[place] = known[place] if place in known else read(episodes[place]).caption
@@ -191,7 +192,8 @@ def _read_listing(folder: Path) -> _Episodes:
         listed = _Episodes(**read_sealed(folder / LISTING))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder} is not a frame cache, or a damaged one ({error}); {ANEW}") from error
-    return replace(listed, size=tuple(listed.size))
+    height, width = listed.size
+    return replace(listed, size=(height, width))
 
 
 def _decoded(folder: Path, listed: _Episodes, read: Callable[[int], EpisodeFrames]) -> Store:
@@ -227,7 +229,8 @@ def _first_size(dataset: LeRobotDataset, camera: str) -> Size:
         raise InputError(f"{dataset.path}: the split holds no episode")
     for number in range(len(dataset)):
         try:
-            return dataset.frames(number, camera, [0]).shape[1:3]
+            _, height, width, _ = dataset.frames(number, camera, [0]).shape
+            return height, width
         except InputError as error:
             last = error
     raise InputError(f"{dataset.path}: no episode can be decoded; the last one: {last}")

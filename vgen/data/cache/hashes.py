@@ -19,6 +19,8 @@ from vgen.files import append, file_sha256
 MEMO = "hashes.jsonl"
 AT_ONCE = 8  # files; hashing waits for the disk
 
+Stamp = tuple[str, int, int]  # place, size and time of change of a file
+
 
 def folder_sha256(folder: str | Path, root: str | Path) -> str:
     """The SHA-256 of all files of a folder, by name and content.
@@ -51,18 +53,18 @@ def file_hashes(files: Sequence[Path], root: str | Path | None = None) -> list[s
         root: folder in which hashes are kept, each with the file's place, size and time of change; of a disk that is
             full or that must not be written to, none is kept. None: they are not kept.
     """
-    memo = root and Path(root) / MEMO
-    known = {tuple(record[:3]): record[3] for record in read_summed(memo) if _is_hash(record)} if memo else {}
+    memo = Path(root) / MEMO if root else None
+    known = _known(memo) if memo else {}
     stamps = {file: _stamp(file) for file in dict.fromkeys(files)}
     unknown = [file for file, stamp in stamps.items() if stamp and stamp not in known]
     if unknown:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             found = pool.map(_content, unknown)
             for file, content in zip(unknown, tqdm(found, "hashing files", len(unknown), delay=2), strict=True):
-                if content:
-                    known[stamps[file]] = content
-                    _keep(memo, [*stamps[file], content])
-    return [known.get(stamps[file], "") for file in files]
+                if content and (stamp := stamps[file]):
+                    known[stamp] = content
+                    _keep(memo, [*stamp, content])
+    return [known.get(stamp, "") if (stamp := stamps[file]) else "" for file in files]
 
 
 def _content(file: Path) -> str:
@@ -72,7 +74,7 @@ def _content(file: Path) -> str:
         return ""
 
 
-def _stamp(file: Path) -> tuple[str, int, int] | None:
+def _stamp(file: Path) -> Stamp | None:
     """Changes when a file does; None where it is not there."""
     try:
         about = os.stat(file)
@@ -81,11 +83,14 @@ def _stamp(file: Path) -> tuple[str, int, int] | None:
     return os.path.realpath(file), about.st_size, about.st_mtime_ns
 
 
-def _is_hash(record: object) -> bool:
-    match record:
-        case [str(), int(), int(), str()]:
-            return True
-    return False
+def _known(memo: Path) -> dict[Stamp, str]:
+    """The hashes that are kept in a file."""
+    known = {}
+    for record in read_summed(memo):
+        match record:
+            case [str(place), int(size), int(changed), str(content)]:
+                known[place, size, changed] = content
+    return known
 
 
 def _keep(memo: Path | None, record: list) -> None:

@@ -106,7 +106,8 @@ class _Encoding:
         encoder = WanCodec(load_vae(self.codec).to(device))
 
         def encode(places: Sequence[int]) -> dict[int, np.ndarray | str]:
-            pixels, found = {}, {}
+            pixels: dict[int, np.ndarray] = {}
+            found: dict[int, np.ndarray | str] = {}
             for place in places:
                 try:
                     pixels[place] = self.clips.pixels(self.numbers[place])

@@ -67,7 +67,7 @@ class Shard:
                 for place, data in zip((first + places).tolist(), blocks, strict=True):
                     if not _read(rows.fileno(), data, place * self.block):
                         raise Damaged(f"{file} breaks off: it had {self.size} bytes")
-                    if crc32(data) != self.sums[place]:
+                    if crc32(data.data) != self.sums[place]:
                         raise Damaged(f"{file} is not what was written: the checksum of block {place} differs")
         except OSError as error:
             raise Damaged(f"{file} cannot be read: {error.strerror or error}") from error
@@ -148,7 +148,7 @@ class Draft:
                 assert blocks.shape[1] == self.block, f"a block of {blocks.shape[1]} bytes, not {self.block}"
                 for place, data in enumerate(blocks, self.first[row]):
                     _write(file.fileno(), data, place * self.block)
-                lines.append(summed_line([row, [crc32(data) for data in blocks]]))
+                lines.append(summed_line([row, [crc32(data.data) for data in blocks]]))
             os.fdatasync(file.fileno())
         append(self.folder / DONE, "".join(lines))
         sync(self.folder / DONE)
@@ -252,7 +252,7 @@ def _other_name(part: Path, suffix: str = "") -> Path:
 
 
 def _write(descriptor: int, data: np.ndarray, offset: int) -> None:
-    view = memoryview(data)
+    view = data.data
     while len(view):
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written
@@ -260,7 +260,7 @@ def _write(descriptor: int, data: np.ndarray, offset: int) -> None:
 
 def _read(descriptor: int, data: np.ndarray, offset: int) -> bool:
     """Fills `data`; False where the file ends before."""
-    view = memoryview(data)
+    view = data.data
     while len(view):
         count = os.preadv(descriptor, [view], offset)
         if not count:

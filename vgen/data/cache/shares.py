@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch.multiprocessing.spawn import ProcessExitedException
+from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from tqdm import tqdm
 
 from vgen.errors import InputError, RunStopped, TryAgain
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+    from multiprocessing.sharedctypes import Synchronized
 
 
 class Share(Protocol):
@@ -46,7 +50,7 @@ def _run_processes(share: Share, workers: int, bar: tqdm) -> None:
     """Several processes, and a bar that follows them. What one of them refuses ends all."""
     context = torch.multiprocessing.get_context("spawn")
     problems, done = context.SimpleQueue(), context.Value("q", 0)
-    processes = torch.multiprocessing.spawn(_run, (workers, share, problems, done), nprocs=workers, join=False)
+    processes = spawn(_run, (workers, share, problems, done), nprocs=workers, join=False)
     try:
         over = False
         while not over and problems.empty():
@@ -69,8 +73,8 @@ def _run(
     worker: int,
     workers: int,
     share: Share,
-    problems: torch.multiprocessing.SimpleQueue,
-    done: torch.multiprocessing.Value,
+    problems: SimpleQueue[Exception],
+    done: Synchronized[int],
 ) -> None:
     def progress(more: int) -> None:
         with done.get_lock():

@@ -117,13 +117,15 @@ class CachedTextEncoder(nn.Module):
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
-        self.folder, self.cache = Path(folder), None
+        self.folder = Path(folder)
+        self.cache: TextCache | None = None
         self.register_buffer("_place", torch.empty(0), persistent=False)  # goes where the module is sent
 
     @property
     def device(self) -> torch.device:
         """Where the states are put."""
-        return self._place.device
+        device: torch.device = self.get_buffer("_place").device
+        return device
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutput:
         """States [B, L, D] of tokens [B, L], zeros where the mask is 0.

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vgen.checks import show
 from vgen.data.lerobot.meta import (
     CAMERA_PREFIX,
+    Row,
     choose_split,
     declared_shape,
     file_of,
@@ -57,7 +58,7 @@ class Episode:
     fps: float
     task: str
     columns: Columns
-    extra: dict[str, object]
+    extra: dict[str, Any]
 
 
 class LeRobotDataset:
@@ -151,7 +152,7 @@ class LeRobotDataset:
         """
         return file_of(self.path, self.info, self._row(i))
 
-    def frames(self, i: int, camera: str, indices: Sequence[int] | None = None) -> np.ndarray:
+    def frames(self, i: int, camera: str, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Decode frames of episode i of the split. Safe for several threads.
 
         Args:
@@ -207,7 +208,7 @@ class LeRobotDataset:
             raise InputError(f"{what} must hold pictures of one size; it has {told}")
         return np.stack(pictures)
 
-    def _row(self, i: int) -> Mapping[str, object]:
+    def _row(self, i: int) -> Row:
         if not 0 <= i < len(self):
             raise InputError(f"episode {i} is not in the split of {self.path}; it has episodes 0 to {len(self) - 1}")
         return self._episodes[i]
@@ -223,13 +224,14 @@ class LeRobotDataset:
         if isinstance(task, str) and task:
             return task
         tasks = read_tasks(self.path)
-        return tasks.get(self._rows(i).task_index(), "") if tasks else ""
+        index = self._rows(i).task_index() if tasks else None
+        return "" if index is None else tasks.get(index, "")
 
     def _rate(self) -> float:
         """Frames per second, as said; where that is no rate, as the first episode has it."""
         said, measured = self.info.get("fps"), self._measured_rate()
         info = f"{self.path}/meta/info.json: fps={show(said)}"
-        if isinstance(said, Real) and not isinstance(said, bool) and math.isfinite(said) and said > 0:
+        if isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said) and said > 0:
             if measured and abs(measured / said - 1) > OFF_RATE:
                 warn_once(
                     logger, f"{info}, and the rows of its first episode are {measured:g} per second; {said:g} is taken"

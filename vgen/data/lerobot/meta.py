@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path, PurePosixPath
 from string import Formatter
+from typing import Any
 
 import pyarrow as pa
 
@@ -37,7 +38,7 @@ FIELD_FORMAT = re.compile(r"(0?\d{1,2}d?)?|d")  # no width that fills the memory
 
 LONGEST = 1000  # characters of a path
 
-Row = Mapping[str, object]
+Row = Mapping[str, Any]
 
 
 def read_info(folder: Path) -> dict:
@@ -71,14 +72,14 @@ def read_info(folder: Path) -> dict:
     return info
 
 
-def declared_shape(feature: Mapping[str, object]) -> tuple[int, ...] | None:
+def declared_shape(feature: Mapping[str, Any]) -> tuple[int, ...] | None:
     """The shape of a row of a column; None where nothing that is a shape is said."""
     shape = feature.get("shape")
     whole = isinstance(shape, list) and all(isinstance(size, int) and size > 0 for size in shape)
-    return tuple(shape) if whole else None
+    return tuple(shape) if isinstance(shape, list) and whole else None
 
 
-def read_episodes(folder: Path) -> list[dict[str, object]]:
+def read_episodes(folder: Path) -> list[dict[str, Any]]:
     """The rows of `meta/episodes` without the statistics, sorted by `episode_index`.
 
     Raises:
@@ -88,7 +89,7 @@ def read_episodes(folder: Path) -> list[dict[str, object]]:
     files = [file for file in sorted(where.glob("*/*.parquet")) if not file.name.startswith(".")]
     if not files:
         raise InputError(f"{folder} is not a complete LeRobot dataset: it has no meta/episodes/*/*.parquet")
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for path in files:
         with open_parquet(path) as file:
             names = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
@@ -132,7 +133,7 @@ def number(folder: Path, row: Row, key: str) -> float:
     value = row.get(key)
     if value is None:
         raise InputError(f"{_of_row(folder, row)}: {key} is missing")
-    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise InputError(f"{_of_row(folder, row)}: {key}={show(value)} must be a number")
     return value
 
@@ -166,7 +167,7 @@ def file_of(folder: Path, info: Mapping, row: Row, camera: str | None = None) ->
     """
     name, prefix = ("data_path", "data") if camera is None else ("video_path", f"videos/{camera}")
     template, what = info[name], f"{folder}/meta/info.json: {name}"
-    fields = {part: whole(folder, row, f"{prefix}/{part}") for part in ("chunk_index", "file_index")}
+    fields: dict[str, object] = {part: whole(folder, row, f"{prefix}/{part}") for part in ("chunk_index", "file_index")}
     fields |= {"video_key": camera} if camera is not None else {}
     return inside(folder, _filled(template, fields, what), what)
 
@@ -193,7 +194,7 @@ def read_tasks(folder: Path) -> dict[int, str]:
     return _read_tasks(path) if os.path.isfile(path) else {}
 
 
-def _filled(template: object, fields: Mapping[str, object], what: str) -> str:
+def _filled(template: Any, fields: Mapping[str, object], what: str) -> str:
     """Like `str.format`, which would also read attributes and write to any width."""
     try:
         parts = list(Formatter().parse(template))

@@ -162,7 +162,7 @@ class EpisodeRows:
         with _named(self.file.path, f"episode {self.number}, column {name}"):
             return to_array(self._take(_whole_column(self.file, name)), shape)
 
-    def pictures(self, name: str, rows: Sequence[int]) -> list[object]:
+    def pictures(self, name: str, rows: Sequence[int] | np.ndarray) -> list[object]:
         """What a column of pictures holds in some rows: the bytes of a file, or {"bytes", "path"}, or None.
 
         Raises:
@@ -192,7 +192,9 @@ class Columns(Mapping[str, np.ndarray]):
         left_out: columns that are not arrays, such as those of pictures.
     """
 
-    def __init__(self, rows: EpisodeRows, shapes: Mapping[str, Sequence[int]], left_out: Sequence[str] = ()) -> None:
+    def __init__(
+        self, rows: EpisodeRows, shapes: Mapping[str, Sequence[int] | None], left_out: Sequence[str] = ()
+    ) -> None:
         self.path = rows.file.path
         self._rows, self._shapes = rows, shapes
         self._names = [name for name in rows.file.names if name not in left_out]

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -154,8 +155,8 @@ class LeRobotWriter:
 
     def _index_columns(self, episode: int, length: int, task_index: int) -> dict[str, np.ndarray]:
         steps = np.arange(length, dtype=np.int64)
-        values = ((steps / self._fps).astype(np.float32), steps, np.full_like(steps, episode))
-        values += (self._frames + steps, np.full_like(steps, task_index))
+        seconds = (steps / self._fps).astype(np.float32)
+        values = (seconds, steps, np.full_like(steps, episode), self._frames + steps, np.full_like(steps, task_index))
         return dict(zip(INDEX_COLUMNS, values, strict=True))
 
     def _add_rows(self, table: Mapping[str, np.ndarray]) -> None:
@@ -163,7 +164,7 @@ class LeRobotWriter:
         for name, values in table.items():
             labels = self._names.get(name)
             shape = [1] if labels is None else list(values.shape[1:])
-            feature = {"dtype": str(values.dtype), "shape": shape, "names": labels}
+            feature: dict[str, Any] = {"dtype": str(values.dtype), "shape": shape, "names": labels}
             if name in self._layouts:
                 feature["info"] = {"layout": self._layouts[name]}
             self._features.setdefault(name, feature)
@@ -176,10 +177,10 @@ class LeRobotWriter:
         """The episode's video files, one per camera."""
         parts = {}
         for key in self._cameras:
-            part = videos[key]
-            if isinstance(part, np.ndarray):
-                part = self._work / "parts" / f"{key}-{index}.mp4"
-                write_video(part, videos[key], self._fps)
+            video = videos[key]
+            part = self._work / "parts" / f"{key}-{index}.mp4" if isinstance(video, np.ndarray) else video
+            if isinstance(video, np.ndarray):
+                write_video(part, video, self._fps)
             info = video_info(part)
             if info.frames != length:
                 raise InputError(f"{part} holds {info.frames} frames; its episode's columns have {length} rows")
@@ -260,6 +261,7 @@ class _Stats:
     def __init__(self, shape: Sequence[int] = (-1,)) -> None:
         self._shape = shape
         self._count = 0
+        self._low = self._high = self._total = self._square = np.zeros(0)
 
     def add(self, values: np.ndarray) -> None:
         """Take in values [N, D]."""
@@ -283,7 +285,7 @@ def _numbered(file: int) -> dict[str, int]:
 
 
 def _video_feature(height: int, width: int, fps: int) -> dict:
-    info = {"video.height": height, "video.width": width, "video.channels": 3, "video.fps": fps}
+    info: dict[str, object] = {"video.height": height, "video.width": width, "video.channels": 3, "video.fps": fps}
     info |= {"video.codec": "h264", "video.pix_fmt": "yuv420p", "video.is_depth_map": False, "has_audio": False}
     names = ["height", "width", "channels"]
     return {"dtype": "video", "shape": [height, width, 3], "names": names, "info": info}

@@ -123,7 +123,9 @@ class _Listing:
         Raises:
             InputError: see `list_videos`.
         """
-        videos, lines, copies, unused = [], {}, [], {}
+        videos, copies = [], []
+        lines: dict[str, int] = {}
+        unused: dict[str, None] = {}
         for row in self._rows():
             name = self._name(row)
             if is_mac_copy(name):

@@ -23,7 +23,8 @@ def find_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
         suffixes: in lower case, with the dot.
     """
     found: dict[str, Path] = {}
-    folders, links, searched = [folder], [], set()
+    folders, searched = [folder], set()
+    links: list[Path] = []
     while folders or links:
         place = folders.pop() if folders else links.pop(0)
         if (real := os.path.realpath(place)) in searched:

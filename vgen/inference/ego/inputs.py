@@ -133,10 +133,10 @@ class _Reader:
 
     def known(self, last: bool) -> Trajectory | None:
         """The absolute trajectory of which the start frame is a part: that of the file, or of the episode."""
-        recorded = self.observation.recorded
-        if self.spec.trajectory is None:
+        recorded, file = self.observation.recorded, file_of(self.spec)
+        if file is None:
             return recorded
-        known = read_known(file_of(self.spec), self.spec.at, state_at_start(recorded), last)
+        known = read_known(file, self.spec.at, state_at_start(recorded), last)
         if known.form != "absolute":
             raise InputError(f"{self.spec.trajectory} is {known.form}; where the hand is takes an absolute trajectory")
         return known

@@ -96,7 +96,7 @@ def open_observation(
     if start.episode is None:
         observation = _open_file(start, size)
     else:
-        observation = _open_episode(start, size, layout, column, needed)
+        observation = _open_episode(start, start.episode, size, layout, column, needed)
     if not 0 <= observation.frame < len(observation.times):
         last = len(observation.times) - 1
         raise InputError(f"frame={observation.frame} is not in {observation.name}; it has frames 0 to {last}")
@@ -152,12 +152,14 @@ def _refuse_transparent(start: Start, pixels: np.ndarray) -> None:
         )
 
 
-def _open_episode(start: Start, size: tuple[int, int], layout: str | None, column: str, needed: bool) -> Observation:
+def _open_episode(
+    start: Start, episode: int, size: tuple[int, int], layout: str | None, column: str, needed: bool
+) -> Observation:
     dataset, camera = _open_dataset(start)
-    _, length, text = dataset.summary(start.episode)
+    _, length, text = dataset.summary(episode)
     frame, recorded = start.frame or 0, None
     try:
-        recorded = recorded_trajectory(dataset, start.episode, column, layout)
+        recorded = recorded_trajectory(dataset, episode, column, layout)
         recorded = replace(recorded, times=recorded.times - frame / dataset.fps)
     except InputError:
         if needed:
@@ -165,7 +167,7 @@ def _open_episode(start: Start, size: tuple[int, int], layout: str | None, colum
     times = np.arange(length) / dataset.fps
     return Observation(
         _name(start),
-        lambda numbers: dataset.frames(start.episode, camera, numbers),
+        lambda numbers: dataset.frames(episode, camera, numbers),
         lambda seconds: frames_shown(times, 0.0, seconds),
         frame,
         times,

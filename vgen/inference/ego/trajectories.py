@@ -133,12 +133,14 @@ def read_actions(
     Raises:
         InputError: the trajectory cannot be used, or the model does not take it.
     """
-    seen, known = state_at_start(recorded), recorded
-    if spec.trajectory is not None:
-        known = read_known(file_of(spec), spec.at, seen)
+    assert info.ego is not None, "it was asked for"
+    seen, known, file = state_at_start(recorded), recorded, file_of(spec)
+    if file is not None:
+        known = read_known(file, spec.at, seen)
+    assert known is not None, "what names no file starts from an episode, which has one"
     layout = info.choose_layout(known.layout)
     rate = info.ego.rate(layout)
-    if spec.trajectory is not None:
+    if file is not None:
         check_times(known, rate)
     statistics = Statistics.from_json(info.statistics_of(layout))
     frames = choose_frames(spec.frames, known, rate)
@@ -157,8 +159,10 @@ def read_actions(
     return actions, frames
 
 
-def file_of(spec: RolloutSpec) -> TrajectoryFile:
-    """Where the trajectory is that a rollout names."""
+def file_of(spec: RolloutSpec) -> TrajectoryFile | None:
+    """Where the trajectory is that a rollout names; None where it names none."""
+    if spec.trajectory is None:
+        return None
     return TrajectoryFile(Path(spec.trajectory), spec.layout, spec.episode, spec.column)
 
 

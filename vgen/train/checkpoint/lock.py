@@ -91,7 +91,8 @@ class RunLock:
     def __init__(self, run: Path) -> None:
         self.path, self.holder = run / LOCK, Holder.here()
         self._aside = run / f".{LOCK}.{self.holder.host}.{self.holder.pid}"
-        self._over, self._beat = threading.Event(), None
+        self._over = threading.Event()
+        self._beat: threading.Thread | None = None
 
     def take(self) -> str | None:
         """Takes the lock, also of a process that has ended; returns why not, in one line, where another one has it.

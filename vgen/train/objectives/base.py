@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -13,6 +13,14 @@ from torch import Tensor, nn
 from vgen.errors import InputError
 from vgen.train.batch import Batch
 from vgen.train.objectives.outline import Outline
+
+AnyBatch = TypeVar("AnyBatch", bound=Batch)
+
+
+class ObjectiveConfig(Protocol):
+    """What an objective needs; a dataclass."""
+
+    name: str
 
 
 def check_stage(zero_stage: int, objective: type[Objective], name: str) -> None:
@@ -25,7 +33,7 @@ def check_stage(zero_stage: int, objective: type[Objective], name: str) -> None:
         raise InputError(f"objective.name={name} needs whole weights; use zero_stage=2 or less, not 3")
 
 
-class Objective(nn.Module, ABC):
+class Objective(nn.Module, ABC, Generic[AnyBatch]):
     """The trainable parts and what they are trained on. The loop wraps the objective itself, so that its forward runs
     inside the training engine. Every subclass has a `Config` dataclass with a `name` field, is built as
     `cls(config, seed)` on every rank with the same weights, and draws random numbers in `forward` from torch's global
@@ -33,7 +41,7 @@ class Objective(nn.Module, ABC):
 
     A dry run builds it within `with torch.device("meta")`, where no weight may be read; see `building.py`."""
 
-    Config: ClassVar[type]
+    Config: ClassVar[type[ObjectiveConfig]]
     needs_whole_weights: ClassVar[bool] = False  # `export` runs the model on rank 0 alone, which ZeRO 3 cannot
     bad_data: Path | None = None  # a JSONL file for data that cannot be used; the loop names it before `prepare`
 
@@ -62,17 +70,17 @@ class Objective(nn.Module, ABC):
         raise InputError(f"sequence_parallel_size={size}: objective.name={self.Config.name} has no tokens; use 1")
 
     @abstractmethod
-    def batch(self, step: int, part: int, parts: int, progress: float) -> Batch:
+    def batch(self, step: int, part: int, parts: int, progress: float) -> AnyBatch:
         """Batch number `part` of the `parts` that make up an optimiser step, over all ranks and accumulated batches: a
         pure function of its arguments and the seed, on the CPU, called from several threads at once. `progress` in
         [0, 1] is the share of the run that is over."""
 
-    def tokens(self, batch: Batch) -> int:
+    def tokens(self, batch: AnyBatch) -> int:
         """How many tokens the backbone sees of a batch, for the speed in the log; 0 where that says nothing."""
         return 0
 
     @abstractmethod
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: AnyBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The unreduced loss [B], and metrics: each a tensor of any shape, whose mean is logged under its name."""
 
     def validate(self, rank: int, world: int) -> dict[str, float]:

@@ -33,10 +33,12 @@ def body_shares(bodies: Sequence[BodyConfig]) -> np.ndarray:
     """The chance of each body to be the one of a batch: float64, their sum 1.
 
     Raises:
-        InputError: there is no body, or the shares are not positive.
+        InputError: there is no body, one names no data set, or the shares are not positive.
     """
     if not bodies:
         raise InputError("objective.bodies is empty; name 1 or more, each with data and a layout")
+    if any(body.data.dataset is None for body in bodies):
+        raise InputError("objective.bodies: data.dataset of each is needed, a LeRobot folder with its trajectories")
     shares = np.array([body.share for body in bodies], dtype=np.float64)
     if not (np.isfinite(shares).all() and (shares > 0).all()):
         raise InputError(f"objective.bodies: the shares {shares.tolist()} must be positive numbers, such as 1")

@@ -10,7 +10,7 @@ from vgen.train.objectives.denoiser import by_noise
 from vgen.train.objectives.video import VideoObjective
 
 
-class CanvasObjective(VideoObjective):
+class CanvasObjective(VideoObjective[CanvasBatch]):
     """Velocity matching: z_s = (1-s)·z + s·ε, the model predicts ε - z on the target; conditions are clean."""
 
     Config = CanvasConfig

@@ -190,10 +190,10 @@ class Canvases:
 
     def tokens(self, batch: CanvasBatch) -> int:
         """Of targets and conditions."""
-        samples, _, frames, *size = batch.latent.shape
+        samples, _, frames, height, width = batch.latent.shape
         strides = self.denoiser.strides
         frames += batch.given.latent_frames(strides.temporal)
-        return samples * LatentShape(frames, *size, strides.patch).tokens
+        return samples * LatentShape(frames, height, width, strides.patch).tokens
 
     def random_loss(self, batch: CanvasBatch) -> tuple[Tensor, Tensor]:
         """The loss [B] at random diffusion times, and these times."""

@@ -63,7 +63,7 @@ class CodecBatch(Batch):
     video: Tensor
 
 
-class CodecObjective(Objective):
+class CodecObjective(Objective[CodecBatch]):
     """Reconstruction: L1 and squared error, a little KL, moving pixels weighted up. `seed` fixes the initial weights,
     the batches and the choice between frames and clips, which is the same on every rank."""
 
@@ -164,7 +164,8 @@ class CodecObjective(Objective):
     def _latent_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation [C] of the latents of clips spread over the first data set."""
         device, first = next(self.parameters()).device, self.sets[0]
-        total, squares, count = 0.0, 0.0, 0
+        total, squares = torch.zeros(2, self.vae.config.z_dim, dtype=torch.float64, device=device)
+        count = 0
         for number in first.data.train.spread(self.config.statistics_clips):
             video = _unit(first.clip(first.data.train, number).to(device))
             latent = self.vae.encode(video).latent_dist.mode().double().transpose(0, 1).flatten(1)

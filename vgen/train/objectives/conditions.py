@@ -124,7 +124,7 @@ def _spread(count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
 def _run(count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
     """Consecutive frames: the first ones, the last ones, or any, equally often."""
     last = frames - count
-    return np.arange(count) + int(rng.choice([0, last, rng.integers(last + 1)]))
+    return np.arange(count) + int(rng.choice([0, last, int(rng.integers(last + 1))]))
 
 
 def _hole(config: ConditionsConfig, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -130,6 +130,7 @@ class VideoDenoiser:
 
     @classmethod
     def _new(cls, config: DenoiserConfig) -> Self:
+        assert config.codec is not None, "where nothing is pretrained, a codec is named"
         check_keywords(config.transformer, VideoTransformer, "objective.transformer")
         vae = frozen_codec(config.codec).vae
         channels = {"in_channels": vae.config.z_dim, "out_channels": vae.config.z_dim}

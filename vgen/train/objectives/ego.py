@@ -66,7 +66,7 @@ class JointBatch(Batch):
     ego: EgoBatch
 
 
-class EgoObjective(VideoObjective):
+class EgoObjective(VideoObjective[JointBatch]):
     """Velocity matching on the frames ahead, given the latest frames, the sentence and the actions; and on canvases.
 
     With a pretrained folder that has an `ego/`, that front-end is trained on, and new layouts are added to it.
@@ -77,6 +77,7 @@ class EgoObjective(VideoObjective):
     """
 
     Config = EgoConfig
+    config: EgoConfig
 
     def __init__(self, config: EgoConfig, seed: int) -> None:
         if config.pretrained is None:
@@ -84,7 +85,7 @@ class EgoObjective(VideoObjective):
         super().__init__(config, seed)
         self._shares = body_shares(config.bodies)
         self._check_choices()
-        self.ego = self._front_end()
+        self.ego = self._front_end(config.pretrained)
 
     def _check_choices(self) -> None:
         config = self.config
@@ -95,11 +96,11 @@ class EgoObjective(VideoObjective):
             rule = f"must reach back beyond {config.history} frames of history; nearest: {least}"
             raise InputError(f"objective.anchor_reach={config.anchor_reach} {rule}")
 
-    def _front_end(self) -> EgoAdapter:
+    def _front_end(self, pretrained: str) -> EgoAdapter:
         """That of the pretrained folder, or a new one; it knows the layouts of all bodies."""
         config = self.config
         widths = {body.layout: find_layout(body.layout).network.width for body in config.bodies}
-        folder = Path(resolve(config.pretrained)) / EGO
+        folder = Path(resolve(pretrained)) / EGO
         if not folder.is_dir():
             stride = self.denoiser.strides.temporal
             return EgoAdapter.for_backbone(self.transformer, stride, widths, {}, **config.adapter)
@@ -190,9 +191,9 @@ class EgoObjective(VideoObjective):
     def tokens(self, batch: JointBatch) -> int:
         """Of both kinds."""
         ego = batch.ego
-        samples, _, _, *size = ego.present.shape
+        samples, _, _, height, width = ego.present.shape
         frames = max(1, ego.chunks.t.shape[1]) + ego.frames.shape[1]
-        clip = LatentShape(frames, *size, self.denoiser.strides.patch)
+        clip = LatentShape(frames, height, width, self.denoiser.strides.patch)
         return self.canvases.tokens(batch.canvas) + samples * clip.tokens
 
     def forward(self, batch: JointBatch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -131,9 +131,7 @@ class BodyClips:
         self.config, self._reach = config, reach
         dataset, footage = open_dataset(config.data), data.footage
         recorded = {
-            footage.episodes[place].name: recorded_trajectory(
-                dataset, footage.source(place), config.column, config.layout
-            )
+            footage.episodes[place].name: recorded_trajectory(dataset, data.source(place), config.column, config.layout)
             for place in clips.places
         }
         empty = tell_missing_rows(config, recorded, data.bad)

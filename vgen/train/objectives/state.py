@@ -15,7 +15,7 @@ from vgen.data.cache.shares import worker_count
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.models import STATE
-from vgen.state.frame_encoder import LatentVision, load_clip
+from vgen.state.frame_encoder import LatentVision, Vision, load_clip
 from vgen.state.language_model import choose_trained, load_tokenizer, load_trunk, new_llama
 from vgen.state.model import StateConfig, StateModel, States
 from vgen.state.predict import text_limit
@@ -68,7 +68,7 @@ class StateObjectiveConfig:
     validation_windows: int = 128
 
 
-class StateObjective(Objective):
+class StateObjective(Objective[StateBatch]):
     """Cross-entropy on the text and the loss of the action head. What is seen with is frozen."""
 
     Config = StateObjectiveConfig
@@ -80,7 +80,7 @@ class StateObjective(Objective):
         widths = {body.layout: find_layout(body.layout).network.width for body in config.bodies}
         torch.manual_seed(seed)
         self.codec = None if config.codec is None else frozen_codec(config.codec)
-        self.model = self._begin(widths) if config.pretrained is None else self._adopt(widths)
+        self.model = self._begin(widths) if config.pretrained is None else self._adopt(config.pretrained, widths)
         choose_trained(self.model.trunk, config.trained, config.lora_rank)
         if config.activation_checkpointing:
             self.model.trunk.gradient_checkpointing_enable()
@@ -96,18 +96,19 @@ class StateObjective(Objective):
         else:
             trunk, tokenizer = load_trunk(config.trunk), load_tokenizer(config.trunk)
         if config.clip is not None:
-            vision = load_clip(config.clip, config.clip_side)
+            vision: Vision = load_clip(config.clip, config.clip_side)
         else:
+            assert self.codec is not None, "one of the two is given"
             vision = LatentVision(self.codec.channels, config.latent_patch, self.codec)
         sizes = StateConfig(widths, **{name: getattr(config, name) for name in (*TIMES, *FIXED)})
         return StateModel(sizes, trunk, tokenizer, vision, {})  # `prepare` measures the statistics
 
-    def _adopt(self, widths: dict[str, int]) -> StateModel:
+    def _adopt(self, pretrained: str, widths: dict[str, int]) -> StateModel:
         config = self.config
         for name, value in (("clip", config.clip), ("trunk", config.trunk), ("llama", config.llama)):
             if value:
                 raise InputError(f"objective.{name}={value}: objective.pretrained={config.pretrained} has its own")
-        model = StateModel.from_pretrained(config.pretrained, self.codec)
+        model = StateModel.from_pretrained(pretrained, self.codec)
         for name in FIXED:
             if getattr(config, name) != getattr(model.config, name):
                 own = getattr(model.config, name)
@@ -127,7 +128,7 @@ class StateObjective(Objective):
         self.bodies = [StateBody(body, self._multiple(), self.bad_data) for body in config.bodies]
         rates = model.config.rates | _rates(self.bodies)
         for body in self.bodies:
-            if self.codec is not None:
+            if config.codec is not None:
                 body.encode(Path(config.codec), config.latents, worker_count(config.latent_workers))
             name = body.config.layout  # a pretrained model keeps the statistics that it has learned with
             model.statistics[name] = body.normalise(model.statistics.get(name), config.batch, self.seed)
@@ -137,7 +138,10 @@ class StateObjective(Objective):
 
     def _multiple(self) -> int:
         """Of which both sides of a frame must be multiples."""
-        return 1 if self.codec is None else self.codec.spatial_stride * self.model.vision.patch
+        vision = self.model.vision
+        if self.codec is None or not isinstance(vision, LatentVision):
+            return 1
+        return self.codec.spatial_stride * vision.patch
 
     def data_summary(self) -> str:
         """As in the base class."""
@@ -171,7 +175,9 @@ class StateObjective(Objective):
 
     def _tokens_per_frame(self, batch: StateBatch) -> int:
         vision = self.model.vision
-        return vision.side**2 if self.codec is None else batch.frames[0, 0, 0].numel() // vision.patch**2
+        if isinstance(vision, LatentVision):
+            return batch.frames[0, 0, 0].numel() // vision.patch**2
+        return vision.side**2
 
     def forward(self, batch: StateBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted loss [B], and its two parts apart."""
@@ -180,11 +186,12 @@ class StateObjective(Objective):
         return loss, {f"loss/{batch.layout}/{batch.question}": action.detach(), "loss/text": text.detach()}
 
     def _states(self, batch: StateBatch) -> States:
-        if self.codec is None:
-            features = self.model.see(to_unit(batch.frames))
-        else:
+        vision = self.model.vision
+        if isinstance(vision, LatentVision):
             latents = batch.frames.float()
-            features = self.model.vision.tokens(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+            features = vision.tokens(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+        else:
+            features = self.model.see(to_unit(batch.frames))
         past = batch.past, batch.past_times, batch.past_valid
         return States(features, batch.frame_times, batch.frames_valid, *past, batch.layout)
 

@@ -99,7 +99,9 @@ class StateEpisode:
         """The single step of a body that stays at its last valid row."""
         last = int(self.absolute.valid.nonzero()[0][-1])
         row = self.absolute.rows(last, last + 1)
-        return to_delta(replace(row, values=row.values[[0, 0]], times=row.times[0] + np.arange(2.0), valid=None))
+        return to_delta(
+            replace(row, values=row.values[[0, 0]], times=row.times[0] + np.arange(2.0), valid=np.ones(2, bool))
+        )
 
 
 class StateEpisodes:
@@ -127,7 +129,7 @@ class StateEpisodes:
         self._rows: dict[int, int] = {}  # clip to row of the latents
         found: dict[str, StateEpisode] = {}
         for place, number in enumerate(clips.places):
-            source = data.footage.source(number)
+            source = data.source(number)
             recorded = recorded_trajectory(dataset, source, body.column, body.layout)
             frames = clip_frames(len(recorded), frame_step(dataset.fps, clips.fps))
             frames = frames[frames < len(recorded)]
@@ -164,7 +166,7 @@ class StateEpisodes:
         else:
             coming = [windows.steps(number, range(1, count + 1)) for number in numbers]
         steps, valid = map(np.stack, zip(*coming, strict=True))
-        length = max(1, int(valid.any(0).nonzero()[0].max(initial=0)) + 1)
+        length = max(1, int(np.flatnonzero(valid.any(0)).max(initial=0)) + 1)
         places = [windows.present(number)[0] for number in numbers]
         read = self.pixels if self._latents is None else self.latents
         text = [self.episodes[place].caption for place in places]
@@ -231,14 +233,12 @@ class StateBody:
         schedule: of the trained windows, once `normalise` has cut them.
 
     Raises:
-        InputError: no data set is named, or see `StateEpisodes` and `open_data`.
+        InputError: see `StateEpisodes` and `open_data`.
     """
 
     schedule: BucketSchedule
 
     def __init__(self, config: BodyConfig, multiple: int, report: Path | None = None) -> None:
-        if config.data.dataset is None:
-            raise InputError("objective.bodies: data.dataset of each is needed, a LeRobot folder with its trajectories")
         self.config = config
         data = open_data(config.data, [1], multiple, report=report)
         dataset = open_dataset(config.data)

@@ -18,13 +18,13 @@ from vgen.canvas.spec import Canvas
 from vgen.media.writing import write_video
 from vgen.models import forget_places
 from vgen.train.lora import save_lora
-from vgen.train.objectives.base import Objective
+from vgen.train.objectives.base import AnyBatch, Objective
 from vgen.train.objectives.canvases import CanvasConfig, Canvases
 from vgen.train.objectives.denoiser import VideoDenoiser
 from vgen.train.objectives.outline import Outline
 
 
-class VideoObjective(Objective):
+class VideoObjective(Objective[AnyBatch]):
     """An objective that trains a video model, and draws canvases with it.
 
     Attributes:
@@ -106,8 +106,8 @@ class VideoObjective(Objective):
 
     def write_sample(self, sample: Canvas, video: np.ndarray, folder: Path) -> None:
         """As in the base class."""
-        write_video(folder / "video.mp4", video, sample.fps)
         placed = place(sample, self.denoiser.strides.temporal)
+        write_video(folder / "video.mp4", video, placed.fps)
         contact_sheet(video, placed, folder / "contact_sheet.png")
 
     def pipeline(self) -> CanvasPipeline:
