@@ -109,8 +109,8 @@ class ActionFusion(nn.Module):
             tokens = tokens + self.look.read_causally(self.norm_look(tokens), actions.arrivals, *visual)
         if self.context is not None:
             said = text.any(-1).unsqueeze(1).expand(-1, tokens.shape[1], -1)
-            text = self.read.keys_values(text.to(self.null), None)
-            tokens = tokens + self.read(self.norm_read(tokens), None, text, said)
+            words = self.read.keys_values(text.to(self.null), None)
+            tokens = tokens + self.read(self.norm_read(tokens), None, words, said)
         return replace(actions, values=tokens * actions.valid.unsqueeze(-1))
 
     def _visual(self, context: Sequence[Segment]) -> tuple[Tensor, Tensor]:

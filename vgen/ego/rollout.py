@@ -79,6 +79,8 @@ class Rollout:
         generator: torch.Generator | list[torch.Generator] | None = None,
     ) -> None:
         info = ModelInfo.of(pipe)
+        own = info.ego
+        assert own is not None, "the pipeline has a front-end"
         check_advance(settings.advance, info.temporal_stride)
         if settings.window is not None and settings.window < 1:
             raise InputError(f"window={settings.window} must keep 1 frame or more; nearest: 1")
@@ -89,9 +91,9 @@ class Rollout:
         self.text = pipe.embed(texts)
         self.goals = [goal for goal in goals if goal.t.max() > 0]
         self.now = 0
-        self._window = settings.window or info.ego.history
-        self._guidance = info.ego.guidance if settings.guidance is None else settings.guidance
-        self._anchored = info.ego.anchor if settings.anchor is None else settings.anchor
+        self._window = settings.window or own.history
+        self._guidance = own.guidance if settings.guidance is None else settings.guidance
+        self._anchored = own.anchor if settings.anchor is None else settings.anchor
         self._actions = past
         self._history: list[Segment] = []
         self._cache: ConditionCache | None = None

@@ -198,8 +198,8 @@ def _policy(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Inputs
 
 
 def _inverse(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Inputs:
-    start = spec.start if spec.start.frame is not None else replace(spec.start, frame=0)
-    reader = _open(spec, settings, info, start)
+    seen = spec.start if spec.start.frame is not None else replace(spec.start, frame=0)
+    reader = _open(spec, settings, info, seen)
     observation = reader.observation
     known = reader.known(last=False)
     layout = info.choose_layout(known.layout if known is not None else spec.layout)
