@@ -20,7 +20,8 @@ from vgen.models import ModelInfo
 from vgen.trajectory.convert import convert, resample, to_absolute
 from vgen.trajectory.edits import parse_edit
 from vgen.trajectory.files import TrajectoryFile, read_trajectory
-from vgen.trajectory.statistics import Statistics, network_rows
+from vgen.trajectory.network import network_rows
+from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import TIME_TOLERANCE, Trajectory
 from vgen.trajectory.units import check_times, check_values, warn_of_degrees
 
