@@ -9,6 +9,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+from tiny_parts import TEXT, TRANSFORMER, tiny_codec
 from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from vgen import notices
@@ -29,35 +30,11 @@ def same_everywhere():
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A Wan folder of diffusers with random weights: temporal stride 4, sizes are multiples of 16."""
-    torch.manual_seed(0)
-    vae = AutoencoderKLWan(
-        base_dim=8,
-        z_dim=4,
-        dim_mult=[1, 1, 1],
-        num_res_blocks=1,
-        temperal_downsample=[True, True],
-        latents_mean=[0.0] * 4,
-        latents_std=[1.0] * 4,
-        in_channels=12,
-        out_channels=12,
-        patch_size=2,
-        scale_factor_spatial=8,
-    )
-    transformer = WanTransformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=12,
-        in_channels=4,
-        out_channels=4,
-        text_dim=16,
-        freq_dim=32,
-        ffn_dim=32,
-        num_layers=1,
-        rope_max_seq_len=64,
-    )
-    text = UMT5Config(vocab_size=384, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    vae = tiny_codec(is_residual=False)
+    transformer = WanTransformer3DModel(**TRANSFORMER, in_channels=4, out_channels=4, text_dim=16)
     pipe = WanPipeline(
         ByT5Tokenizer(model_max_length=32),
-        UMT5EncoderModel(text).eval(),
+        UMT5EncoderModel(UMT5Config(**TEXT)).eval(),
         vae,
         FlowMatchEulerDiscreteScheduler(),
         transformer,

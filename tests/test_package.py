@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.util
+import pkgutil
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -43,6 +45,13 @@ def test_the_version_has_one_source():
 def test_old_modules_lead_to_modules_that_are_there(old, new):
     assert importlib.util.find_spec(new) is not None
     assert not Path(*old.split(".")).with_suffix(".py").exists(), "an old name is taken again"
+
+
+def test_the_changelog_names_what_is_there():
+    rows = [row.split("|") for row in Path("CHANGELOG.md").read_text(encoding="utf-8").splitlines() if "  | `" in row]
+    for now in (row[2] for row in rows):
+        for name in re.findall(r"`(vgen(?:\.\w+)+)`", now):
+            assert pkgutil.resolve_name(name) is not None
 
 
 def test_an_old_module_is_the_new_one_and_says_so():

@@ -28,6 +28,7 @@ _ROOMS: dict[str, dict[str, str]] = {
         "trajectory": "ego.trajectory",
         "units": "ego.units",
     },
+    "canvas": {"placed": "canvas.media"},
     "ego": {"fourier": "ego.waves", "timed_attention": "ego.attention"},
     "state": {
         "action_heads": "ego.heads",

@@ -7,10 +7,9 @@ import json
 import math
 import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
-from vgen.files import write_whole, writing
+from vgen.files import package_versions, write_whole, writing
 
 PACKAGES = ("torch", "diffusers", "transformers", "torchmetrics", "numpy")
 
@@ -34,9 +33,9 @@ def publish(results: dict, table: str, out: Path | None) -> None:
     print(table)
 
 
-def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str | None]:
     """The versions of Python and of the packages that make the numbers."""
-    return {"python": platform.python_version()} | {package: version(package) for package in packages}
+    return {"python": platform.python_version(), **package_versions(packages)}
 
 
 def plain_args(args: argparse.Namespace) -> dict:

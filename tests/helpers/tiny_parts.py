@@ -1,4 +1,9 @@
-"""Keywords of tiny parts that recipes make anew: a codec, a transformer, a text encoder."""
+"""Keywords of tiny parts that recipes make anew: a codec, a transformer, a text encoder; and the codec itself."""
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan
 
 CODEC = {
     "base_dim": 8,
@@ -20,3 +25,10 @@ TRANSFORMER = {
     "rope_max_seq_len": 64,
 }
 TEXT = {"vocab_size": 384, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+
+
+def tiny_codec(**changes: Any) -> AutoencoderKLWan:
+    """A codec with random weights, the same ones each time: strides 4 x 8 x 8, latents as they are."""
+    torch.manual_seed(0)
+    plain = {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4, "scale_factor_spatial": 8}
+    return AutoencoderKLWan(**CODEC | plain | changes)

@@ -3,9 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLWan
 from omegaconf import OmegaConf
-from tiny_parts import CODEC, TEXT, TRANSFORMER
+from tiny_parts import TEXT, TRANSFORMER, tiny_codec
 
 from vgen.backbone.segments import condition, target
 from vgen.canvas.pipeline import CanvasPipeline
@@ -26,9 +25,7 @@ def config(tmp_path):
         return EpisodeFrames(pixels, f"episode {episode}")
 
     FrameCache.write(tmp_path / "cache", range(4), [12] * 4, read, (16, 16), 10.0)
-    torch.manual_seed(0)
-    codec = CODEC | {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4, "scale_factor_spatial": 8}
-    AutoencoderKLWan(**codec).save_pretrained(tmp_path / "vae")
+    tiny_codec().save_pretrained(tmp_path / "vae")
     return CanvasConfig(
         data=DataConfig(cache=str(tmp_path / "cache")),
         latents=str(tmp_path / "latents"),

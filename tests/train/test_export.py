@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler
 from tiny_lora import as_if_trained, velocity
-from tiny_parts import CODEC, TEXT, TRANSFORMER
+from tiny_parts import TEXT, TRANSFORMER, tiny_codec
 from tiny_wan import save_clips, save_tiny_wan
 from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
@@ -40,7 +40,7 @@ def run(tmp_path):
     CanvasPipeline(
         ByT5Tokenizer(model_max_length=32),
         UMT5EncoderModel(UMT5Config(**TEXT)),
-        AutoencoderKLWan(**CODEC, latents_mean=[0.0] * 4, latents_std=[1.0] * 4),
+        tiny_codec(),
         VideoTransformer(**TRANSFORMER, **channels),
         FlowMatchEulerDiscreteScheduler(),
     ).save_pretrained(run / "model")

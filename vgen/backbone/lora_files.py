@@ -237,7 +237,7 @@ def _read_config(file: Path) -> dict[str, Any]:
 
 
 def _config(metadata: dict[str, str]) -> dict[str, Any]:
-    """Of a file's metadata: under diffusers' key, or single values under peft's names."""
+    """The configuration in a file's metadata: under diffusers' key, or as single values under peft's names."""
     try:
         if DIFFUSERS in metadata:
             whole = json.loads(metadata[DIFFUSERS])

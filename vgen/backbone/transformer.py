@@ -326,7 +326,7 @@ class VideoTransformer(WanTransformer3DModel):
         return rotary_embedding(segment.t, rows, columns, self.config.attention_head_dim)
 
     def _modulation(self, segments: Sequence[Segment], text: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """Of each segment, the embedded diffusion time [B, D] and its projection [B, 6, D]; and the text states."""
+        """For each segment, the embedded diffusion time [B, D] and its projection [B, 6, D]; and the text states."""
         times, modulations = [], []
         embedder = self.condition_embedder
         for segment in segments:

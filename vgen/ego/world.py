@@ -211,7 +211,7 @@ def as_frames(frames: Array) -> np.ndarray:
 
 
 def _as_array(name: str, given: Array) -> np.ndarray:
-    """As numpy has it, of tensors of any device and of lists of arrays too."""
+    """A numpy array, of tensors of any device and of lists of arrays too."""
     if isinstance(given, torch.Tensor):
         return given.detach().cpu().numpy()
     if isinstance(given, list | tuple) and any(isinstance(each, torch.Tensor) for each in given):

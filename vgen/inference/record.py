@@ -33,7 +33,7 @@ class Asked(Protocol):
     """What a run is asked for: a canvas, or a rollout."""
 
     def to_dict(self, relative_to: str | PathLike) -> dict[str, Any]:
-        """As plain JSON; paths relative to a folder."""
+        """The same as plain JSON; paths are relative to a folder."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], base: str | PathLike) -> Self:
@@ -204,7 +204,7 @@ def _check_unchanged(file: Path, then: Mapping[str, Any], now: Mapping[str, Any]
 
 
 def _lora_sha256(lora: str | None) -> str:
-    """Of a LoRA's files; its name where it comes from the hub, "" where there is none."""
+    """The SHA-256 of a LoRA's files; its name where it comes from the hub, "" where there is none."""
     if lora is None or not Path(lora).exists():
         return lora or ""
     file = find_lora(lora)

@@ -109,7 +109,7 @@ def frame_rate(patches: Iterable[Patch]) -> float:
 
 
 def _own_rate(patch: Patch) -> float | None:
-    """Of a clip in a file, of which more than one frame is given, at a steady rate."""
+    """The rate of a clip in a file, of which more than one frame is given at a steady rate."""
     if not isinstance(patch.source, str | PathLike) or (patch.range and patch.range[0] == patch.range[1]):
         return None
     try:

@@ -200,10 +200,10 @@ class ModelInfo:
         return sorted(set.intersection(*known)) if known else []
 
     def statistics_of(self, layout: str) -> Mapping[str, Any]:
-        """As `PartInfo.statistics_of`: of the front-end, or of Stage I where that alone was asked for.
+        """The statistics of a layout: those of the front-end, or of Stage I where that alone was asked for.
 
         Raises:
-            InputError: as there.
+            InputError: the layout is not known, or has none.
         """
         part = self.ego or self.state
         assert part is not None, "no part that knows trajectories was asked for"

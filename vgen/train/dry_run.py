@@ -90,7 +90,7 @@ class DryRun:
 
     @property
     def clips(self) -> int:
-        """Of an epoch."""
+        """How many clips an epoch has."""
         return sum(line.clips or 0 for line in self.buckets)
 
     def check_data(self) -> None:

@@ -158,7 +158,7 @@ def sizes(pipe: CanvasPipeline) -> dict[str, int]:
 
 
 def count_parameters(module: torch.nn.Module) -> int:
-    """Of a module."""
+    """How many parameters a module has."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

@@ -238,7 +238,7 @@ def device_name(device: torch.device) -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """Of the packages that a run's numbers hang on."""
+    """The versions of the packages that a run's numbers hang on."""
     return package_versions(("vgen", "torch", "diffusers", "transformers", "deepspeed", "numpy"))
 
 

@@ -28,7 +28,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class WebTracker:
-    """A tracker (see record.py) of wandb or trackio. A resumed run goes on in the same one.
+    """A tracker (see `vgen.train.logs`) of wandb or trackio. A resumed run goes on in the same one.
 
     Args:
         package: "wandb" or "trackio".

@@ -231,7 +231,7 @@ def _to_keys(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def _plain(trajectory: Trajectory) -> dict[str, Any]:
-    """As JSON holds it; rows without a number in some place are null."""
+    """What JSON holds of it; rows without a number in some place are null."""
     kept = _to_keys(trajectory)
     rows = [row.tolist() if np.isfinite(row).all() else None for row in trajectory.values]
     return kept | {"values": rows, "times": trajectory.times.tolist(), "valid": trajectory.valid.tolist()}

@@ -102,7 +102,7 @@ class Trajectory:
 
 
 def _numbers(given: object, name: str, dimensions: int) -> np.ndarray:
-    """As float64, of that many dimensions."""
+    """The values as float64, of that many dimensions."""
     try:
         array = np.asarray(given)
     except ValueError as error:  # lists of different lengths

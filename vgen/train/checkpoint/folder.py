@@ -187,7 +187,7 @@ def newest_checkpoint(run: Path, ranks: Ranks) -> Checkpoint | None:
 
 
 def described_checkpoint(run: Path) -> Checkpoint | None:
-    """As `newest_checkpoint`, by what checkpoints say of themselves: files of weights are not read, and nothing is
+    """The newest checkpoint by what checkpoints say of themselves: files of weights are not read, and nothing is
     renamed."""
     damaged: dict[Path, str] = {}
     for folder in reversed(checkpoints(run)):

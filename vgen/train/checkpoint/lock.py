@@ -227,7 +227,7 @@ def _begun(pid: int) -> str | None:
 
 
 def _begun_elsewhere(pid: int) -> str | None:
-    """As `_begun`, where there is no /proc."""
+    """When a process began, where there is no /proc."""
     if Path("/proc/self/stat").exists() or pid < 1:
         return None
     try:

@@ -22,7 +22,7 @@ MANIFEST = "manifest.json"
 LEFT_BY_SYSTEMS = re.compile(r"\.nfs[0-9a-f]+|\.DS_Store")
 
 Stamp = tuple[int, int, int, int]
-"""Of a file: inode, bytes, and the times of the last change of content and of anything else, in nanoseconds."""
+"""What changes with a file: inode, bytes, and the times of the last change of content and of anything else, in ns."""
 
 
 class Damage(Exception):
@@ -113,13 +113,13 @@ def check_file(folder: Path, name: str, entry: Mapping[str, Any]) -> Stamp:
 
 
 def hash_file(path: Path) -> dict[str, Any]:
-    """A file's entry in the manifest."""
+    """The entry of a file in the manifest. An OSError stays one: it tells a missing file from a broken disk."""
     with path.open("rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
 
 
 def stamp(path: Path) -> Stamp:
-    """Of a file as it is now."""
+    """The stamp of a file as it is now."""
     now = path.lstat()
     return now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 

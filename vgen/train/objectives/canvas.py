@@ -16,11 +16,11 @@ class CanvasObjective(VideoObjective[CanvasBatch]):
     Config = CanvasConfig
 
     def batch(self, step: int, part: int, parts: int, progress: float) -> CanvasBatch:
-        """As in the base class."""
+        """Clips of one bucket, and the pixels that are given of them."""
         return self.canvases.batch(step, part, parts)
 
     def tokens(self, batch: CanvasBatch) -> int:
-        """Of targets and conditions."""
+        """How many tokens the targets and conditions are."""
         return self.canvases.tokens(batch)
 
     def forward(self, batch: CanvasBatch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -189,7 +189,7 @@ class Canvases:
         )
 
     def tokens(self, batch: CanvasBatch) -> int:
-        """Of targets and conditions."""
+        """How many tokens the targets and conditions of a batch are."""
         samples, _, frames, height, width = batch.latent.shape
         strides = self.denoiser.strides
         frames += batch.given.latent_frames(strides.temporal)

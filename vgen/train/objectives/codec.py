@@ -85,7 +85,7 @@ class CodecObjective(Objective[CodecBatch]):
         self.lengths = parse_lengths(config.frames, self.vae.config.scale_factor_temporal)
 
     def outline(self) -> Outline:
-        """As in the base class; the activations of a codec are not estimated."""
+        """What a dry run has to know; the activations of a codec are not estimated."""
         multiple = self.vae.config.scale_factor_spatial
         batch, data = self.config.clips_per_batch, self.config.data
         return Outline(self.parts(), data, self.lengths, multiple, batch, captions=False, all_places=True)
@@ -101,11 +101,11 @@ class CodecObjective(Objective[CodecBatch]):
         )
 
     def data_summary(self) -> str:
-        """As in the base class."""
+        """What of the data sets could not be used, in one line."""
         return "; ".join(filter(None, (each.data.bad.summary() for each in self.sets)))
 
     def batch(self, step: int, part: int, parts: int, progress: float) -> CodecBatch:
-        """As in the base class; the clips are of one data set."""
+        """Clips, or single frames, of one data set."""
         config = self.config
         rng = np.random.default_rng((self.seed, step))
         images = progress < config.image_share or rng.random() < config.image_probability

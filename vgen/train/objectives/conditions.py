@@ -71,7 +71,7 @@ def check_conditions(config: ConditionsConfig, frames: int) -> None:
 
 
 def _chances(config: ConditionsConfig, frames: int) -> np.ndarray:
-    """Of each of `KINDS`; a clip must leave something to complete."""
+    """The weight of each of `KINDS`; a clip must leave something to complete."""
     fits = any(length < frames for length in config.clip_frames)
     return np.array([getattr(config, kind) if kind != "clip" or fits else 0.0 for kind in KINDS], dtype=np.float64)
 

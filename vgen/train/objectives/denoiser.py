@@ -158,7 +158,7 @@ class VideoDenoiser:
 
     @property
     def text_tokens(self) -> int:
-        """That the transformer reads of each sentence."""
+        """How many tokens the transformer reads of each sentence."""
         return text_length(self.tokenizer)
 
     def cached(self) -> dict[str, int]:

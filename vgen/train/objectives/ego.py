@@ -97,7 +97,7 @@ class EgoObjective(VideoObjective[JointBatch]):
             raise InputError(f"objective.anchor_reach={config.anchor_reach} {rule}")
 
     def _front_end(self, pretrained: str) -> EgoAdapter:
-        """That of the pretrained folder, or a new one; it knows the layouts of all bodies."""
+        """The front-end of the pretrained folder, or a new one; it knows the layouts of all bodies."""
         config = self.config
         widths = {body.layout: find_layout(body.layout).network.width for body in config.bodies}
         folder = Path(resolve(pretrained)) / EGO
@@ -110,7 +110,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         return ego
 
     def outline(self) -> Outline:
-        """As in the base class; and a batch of one of the bodies in every step."""
+        """What a dry run has to know: of the canvases, and of the clips of every body."""
         config = self.config
         bodies = [
             BodyOutline(body.layout, body.data, body.clips, config.ego_batch, float(share), self._clip_tokens)
@@ -126,7 +126,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         return Tokens(clip.tokens - area, area * known, area * most)
 
     def prepare(self) -> None:
-        """As in the base class; and the clips and trajectories of every body."""
+        """Encodes the clips of every body, then those of the canvases; and measures statistics of the trajectories."""
         self.bodies, self.held_bodies = [], []
         for config in self.config.bodies:
             lengths, multiple = self.canvases.lengths, self.denoiser.strides.multiple
@@ -161,7 +161,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         self.statistics = {name: Statistics.from_json(kept) for name, kept in known.items()}
 
     def batch(self, step: int, part: int, parts: int, progress: float) -> JointBatch:
-        """As in the base class: canvases, and clips of one body."""
+        """Canvases, and clips of one body."""
         rng = np.random.default_rng((self.seed, step, 0, 1))  # one choice for all parts of a step
         body = self.bodies[rng.choice(len(self.bodies), p=self._shares)]
         choice = self.choose_frames(rng)
@@ -189,7 +189,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         return FrameChoice(history, spacing, chunks, goal, anchor)
 
     def tokens(self, batch: JointBatch) -> int:
-        """Of both kinds."""
+        """How many tokens the backbone sees of the canvases and of the clips of the body."""
         ego = batch.ego
         samples, _, _, height, width = ego.present.shape
         frames = max(1, ego.chunks.t.shape[1]) + ego.frames.shape[1]
@@ -256,7 +256,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         return results | {name: torch.cat(parts).mean().item() for name, parts in losses.items()}
 
     def export(self, folder: Path) -> None:
-        """As in the base class, and the front-end beside it."""
+        """Writes the whole pipeline, and the front-end beside it."""
         super().export(folder)
         self.ego.save_pretrained(folder / EGO)
         forget_places(folder / EGO)

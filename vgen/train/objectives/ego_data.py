@@ -28,7 +28,7 @@ from vgen.trajectory.trajectory import FORMS, Trajectory
 
 @dataclass
 class EgoBodyConfig(BodyConfig):
-    """As in the base class, and how its trajectory drives a video."""
+    """One body's episodes, and how its trajectory drives a video."""
 
     form: str = "absolute"  # in which it enters the model: absolute, relative or delta
     clips: int | None = None  # as in the canvas objective

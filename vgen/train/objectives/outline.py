@@ -14,7 +14,7 @@ from vgen.data.opening import DataConfig
 
 @dataclass(frozen=True)
 class Tokens:
-    """Of one clip, what the backbone reads: `target` tokens, and those of its conditions, on average and at most."""
+    """What the backbone reads of one clip: `target` tokens, and those of its conditions, on average and at most."""
 
     target: int
     given: float
@@ -22,7 +22,7 @@ class Tokens:
 
     @property
     def most(self) -> int:
-        """Of the clip with the most conditions."""
+        """The tokens of the clip with the most conditions."""
         return self.target + self.most_given
 
 

@@ -137,19 +137,19 @@ class StateObjective(Objective[StateBatch]):
         model.config = replace(model.config, rates=rates)
 
     def _multiple(self) -> int:
-        """Of which both sides of a frame must be multiples."""
+        """Both sides of a frame must be multiples of it."""
         vision = self.model.vision
         if self.codec is None or not isinstance(vision, LatentVision):
             return 1
         return self.codec.spatial_stride * vision.patch
 
     def data_summary(self) -> str:
-        """As in the base class."""
+        """What of the bodies' data could not be used, in one line."""
         return "; ".join(filter(None, (body.bad.summary() for body in self.bodies)))
 
     def batch(self, step: int, part: int, parts: int, progress: float) -> StateBatch:
-        """As in the base class: windows of one body and one question, the same on every rank, as their sequences are of
-        one length; for the same reason their prompts all say something or all say nothing."""
+        """Windows of one body and one question, the same on every rank, as their sequences are of one length; for that
+        reason, too, their prompts all say something or all say nothing."""
         rng = np.random.default_rng((self.seed, step))
         body = self.bodies[rng.choice(len(self.bodies), p=self._shares)]
         question = INVERSE if rng.random() < self.config.inverse else POLICY
@@ -169,7 +169,7 @@ class StateObjective(Objective[StateBatch]):
         return self.model.config.inverse_steps if question == INVERSE else self.config.horizon
 
     def tokens(self, batch: StateBatch) -> int:
-        """Of frames and actions; sentences come on top."""
+        """How many tokens frames and actions are; sentences come on top."""
         frames = batch.frames_valid.shape[1] * self._tokens_per_frame(batch)
         return len(batch.next) * (frames + batch.past.shape[1] + batch.next.shape[1])
 

@@ -202,13 +202,13 @@ class StateEpisodes:
         self.episodes = [episode for episode in self.episodes if all(clip in self._rows for clip in episode.clips)]
 
     def latents(self, place: int, frames: Sequence[int]) -> np.ndarray:
-        """Of frames of the episode at that place: float16 [S, C, h, w]."""
+        """The latents of frames of the episode at that place: float16 [S, C, h, w]."""
         assert self._latents is not None, "encode comes first"
         rows = [self._rows[self.episodes[place].clips[frame]] for frame in frames]
         return np.stack([self._latents[row][:, 0] for row in rows])
 
     def pixels(self, place: int, frames: Sequence[int]) -> np.ndarray:
-        """Of frames of the episode at that place: uint8 [S, 3, H, W].
+        """The pixels of frames of the episode at that place: uint8 [S, 3, H, W].
 
         Raises:
             InputError: the video cannot be decoded (any more).
@@ -222,8 +222,8 @@ class StateBody:
     """One body: its trained and its held-out episodes, and the order in which windows of the first are trained on.
 
     Args:
-        config: see there.
-        multiple: of which both sides of a frame must be multiples.
+        config: the body, as a recipe names it.
+        multiple: both sides of a frame are multiples of it.
         report: see `open_data`.
 
     Attributes:

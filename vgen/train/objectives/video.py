@@ -45,7 +45,7 @@ class VideoObjective(Objective[AnyBatch]):
         self.canvases = Canvases(config, self.denoiser, seed)
 
     def outline(self) -> Outline:
-        """As in the base class."""
+        """What a dry run has to know of the model and its clips."""
         config, canvases = self.config, self.canvases
         most = max(canvases.given_frames(max(canvases.lengths)))
         return Outline(
@@ -69,15 +69,15 @@ class VideoObjective(Objective[AnyBatch]):
         self.denoiser.prepare_texts([*self.canvases.captions, *self.prompts], self.config)
 
     def data_summary(self) -> str:
-        """As in the base class."""
+        """What of the data could not be used, in one line."""
         return self.canvases.data.bad.summary()
 
     def split_sequence(self, size: int) -> None:
-        """As in the base class; by the transformer."""
+        """Lets neighbouring ranks share the tokens of a sample, within the transformer."""
         self.transformer.split_sequence(size)
 
     def exported(self) -> Iterable[nn.Parameter]:
-        """As in the base class; with a LoRA, its weights alone."""
+        """The weights that `export` writes: all of them; with a LoRA, those that it trains."""
         weights = self.parameters()
         return (weight for weight in weights if weight.requires_grad) if self.config.lora.rank else weights
 
@@ -91,7 +91,11 @@ class VideoObjective(Objective[AnyBatch]):
         forget_places(folder)
 
     def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Canvas:
-        """As in the base class: a canvas."""
+        """The canvas of a spec file; its prompts are embedded with the captions.
+
+        Raises:
+            InputError: it cannot be read, or does not fit the model.
+        """
         canvas = Canvas.from_yaml(spec, **overrides)
         strides = self.denoiser.strides
         place(canvas, strides.temporal, strides.multiple)  # reads its media, which now is the time to refuse
@@ -99,13 +103,13 @@ class VideoObjective(Objective[AnyBatch]):
         return canvas
 
     def draw(self, sample: Canvas, steps: int | None) -> np.ndarray:
-        """As in the base class."""
+        """The video uint8 [T, H, W, 3] that completes a canvas, with the weights held now."""
         pipe = self.pipeline()
         pipe.set_progress_bar_config(disable=True)
         return pipe(sample, num_inference_steps=steps).video
 
     def write_sample(self, sample: Canvas, video: np.ndarray, folder: Path) -> None:
-        """As in the base class."""
+        """Writes video.mp4 and contact_sheet.png of what `draw` drew."""
         placed = place(sample, self.denoiser.strides.temporal)
         write_video(folder / "video.mp4", video, placed.fps)
         contact_sheet(video, placed, folder / "contact_sheet.png")
