@@ -92,7 +92,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             transformer = kwargs.pop("transformer", None) or VideoTransformer.from_pretrained(
                 folder, subfolder="transformer", **hub, **choices
             )
-            pipe = super().from_pretrained(folder, transformer=transformer, **kwargs)
+            pipe: Self = super().from_pretrained(folder, transformer=transformer, **kwargs)
             copy(pipe.scheduler).set_timesteps(2)  # which only then reads what its configuration says
         check_components(pipe, str(model))
         if Path(folder).is_dir():

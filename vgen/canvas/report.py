@@ -98,7 +98,7 @@ def sheet_frames(total: int, placed: PlacedCanvas, most: int = MOST_FRAMES) -> l
     return sorted(given.union(others[index] for index in spread(len(others), count)))
 
 
-def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike, total: int | None = None) -> str:
+def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike[str], total: int | None = None) -> str:
     """Draws one PNG: the patches that were given, then frames of the video, those with a patch marked.
 
     Args:

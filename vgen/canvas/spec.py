@@ -11,10 +11,10 @@ from typing import Any
 
 from vgen import checks
 from vgen.backbone.shapes import check_frames, check_size
-from vgen.canvas.yaml_file import load_yaml
 from vgen.errors import InputError
 from vgen.media.patch import Patch, parse_patch, position_of
 from vgen.shipped import find
+from vgen.strict_yaml import load_yaml
 
 __all__ = ["MAX_SEED", "Canvas", "Patch", "parse_patch", "parse_size", "validate"]
 
@@ -68,7 +68,7 @@ class Canvas:
             self.position(patch)
 
     @property
-    def files(self) -> list[str | PathLike]:
+    def files(self) -> list[str | PathLike[str]]:
         """The files that its patches stand on."""
         return [file for patch in self.patches for file in patch.files]
 
@@ -85,7 +85,7 @@ class Canvas:
         return replace(self, patches=(*self.patches, *patches))
 
     @classmethod
-    def from_yaml(cls, file: str | PathLike, **overrides: Any) -> Canvas:
+    def from_yaml(cls, file: str | PathLike[str], **overrides: Any) -> Canvas:
         """Reads a spec; its relative paths start at the folder of the YAML file.
 
         Args:
@@ -101,7 +101,7 @@ class Canvas:
         return cls.from_dict(data | overrides if isinstance(data, dict) else data, base=Path(file).parent)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike = "") -> Canvas:
+    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike[str] = "") -> Canvas:
         """A canvas from the fields of YAML: `size: 384x672` (HxW) and a list of patches; paths start at `base`.
 
         A key whose value is left empty takes its default. A patch may also be text, as `parse_patch` reads it.
@@ -120,7 +120,7 @@ class Canvas:
         patches = tuple(_read_patch(index, patch, base, (height, width)) for index, patch in enumerate(patches))
         return cls(height=height, width=width, patches=patches, **given)
 
-    def to_dict(self, relative_to: str | PathLike | None = None) -> dict[str, Any]:
+    def to_dict(self, relative_to: str | PathLike[str] | None = None) -> dict[str, Any]:
         """The inverse of `from_dict`; paths relative to a folder if one is named.
 
         Raises:
@@ -164,7 +164,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(size[1]), int(size[2])
 
 
-def _read_patch(index: int, patch: Any, base: str | PathLike, size: tuple[int, int]) -> Patch:
+def _read_patch(index: int, patch: Any, base: str | PathLike[str], size: tuple[int, int]) -> Patch:
     try:
         return parse_patch(patch, base, size) if isinstance(patch, str) else Patch.from_dict(patch, base, size)
     except InputError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class BucketSchedule:
         self._steps = lru_cache(maxsize=4)(self._steps_of_epoch)
         self._order = lru_cache(maxsize=4 * len(counts))(self._shuffled)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return BucketSchedule, (self.counts.tolist(), self.batch, self.seed)
 
     def steps_before(self, epoch: int, world: int) -> int:

@@ -14,7 +14,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from vgen.backbone.segments import Segment
-from vgen.backbone.transformer import VideoTransformer
+from vgen.backbone.transformer import VideoTransformer, typed
 from vgen.ego.actions import TimedActions
 from vgen.ego.fusion import ActionFusion, ContextSizes
 from vgen.ego.injection import INJECTIONS, BoundActions
@@ -49,7 +49,7 @@ class EgoAdapter(ModelMixin, ConfigMixin):
         InputError: an unknown injection, or a width that the heads do not divide.
     """
 
-    @register_to_config
+    @typed(register_to_config)
     def __init__(
         self,
         layouts: dict[str, int],

@@ -100,4 +100,4 @@ class TimedAttention(nn.Module):
         return self.to_out(update if gain is None else update * gain)
 
     def _heads(self, projected: Tensor) -> Tensor:
-        return projected.unflatten(-1, (-1, self.head_width))
+        return torch.unflatten(projected, -1, (-1, self.head_width))

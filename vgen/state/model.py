@@ -176,7 +176,7 @@ class StateModel(nn.Module):
 
     def see(self, pixels: Tensor) -> Tensor:
         """Frames [B, S, 3, H, W] in [-1, 1], each seen alone, to features [B, S, P, C]."""
-        return self.vision.encode(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+        return torch.unflatten(self.vision.encode(pixels.flatten(0, 1)), 0, pixels.shape[:2])
 
     def forward(
         self, states: States, prompts: Sequence[str], actions: Tensor, valid: Tensor, texts: Sequence[str]
@@ -240,7 +240,7 @@ class StateModel(nn.Module):
         sequence, asked = self._question(states, prompts, count or self.config.horizon)
         hidden = self._read(sequence).last_hidden_state[:, asked].float()
         drawn = self.head.sample(hidden.repeat(draws, 1, 1), states.layout, generator)
-        return drawn.unflatten(0, (draws, -1))
+        return torch.unflatten(drawn, 0, (draws, -1))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes config.json (with the statistics), the model's own weights, and trunk, tokenizer and vision as folders
@@ -315,7 +315,7 @@ class StateModel(nn.Module):
 
     def _known(self, states: States) -> list[_Sequence]:
         """Frames and actions in time order; of one time, the action that led to a frame stands behind the frame."""
-        frames = self.look(states.features.to(self.look[0].weight.dtype))
+        frames = self.look(states.features.to(next(self.look.parameters()).dtype))
         frames = frames + (self._time(states.frame_times) + self._mark("frame")).unsqueeze(1)
         actions = self.act[states.layout](clean(states.actions, states.actions_valid))
         actions = actions + self._time(states.action_times) + self._mark("action")

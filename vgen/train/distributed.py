@@ -128,7 +128,7 @@ def end_rank() -> None:
 
 
 def engine_for(
-    config: TrainConfig, objective: Objective, optimizer: torch.optim.Optimizer, universal: bool = False
+    config: TrainConfig, objective: Objective[Any], optimizer: torch.optim.Optimizer, universal: bool = False
 ) -> deepspeed.DeepSpeedEngine:
     """The DeepSpeed engine around an objective. Weights stay fp32; `precision: bf16` autocasts the forward, where the
     device computes in it. ZeRO 3 takes them one by one from the CPU, where the objective still is, so that no GPU ever

@@ -65,7 +65,7 @@ def _write(
     model: RunModel,
     folder: Path,
     dtype: torch.dtype,
-    records: Sequence[tuple],
+    records: Sequence[tuple[Any, ...]],
     report: str,
     parts: Sequence[Path],
     overwrite: bool,
@@ -190,7 +190,7 @@ def _numbers(record: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def card(name: str, parameters: dict[str, int], records: Sequence[tuple], report: str) -> str:
+def card(name: str, parameters: dict[str, int], records: Sequence[tuple[Any, ...]], report: str) -> str:
     """The model card: sizes, results, and of each run the data, time, curve and recipe."""
     ends = "two front-ends, canvas and ego" if EGO in parameters else "canvas"
     lines = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,8 @@ class GradientWatch:
         for parameter in module.parameters():
             if parameter.requires_grad:
                 name = self._trained[id(parameter)]
-                self._handles.append(parameter.register_hook(lambda gradient, own=name: self._reach(own, gradient)))
+                hook = partial(self._reach, name)
+                self._handles.append(parameter.register_hook(hook))  # type: ignore[no-untyped-call]  # torch's
 
     def check(self) -> None:
         """After the backward passes of a step, before it is taken; does nothing after the first steps.

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ def train(config: TrainConfig, stop: Stop | None = None, only_prepare: bool = Fa
             return trainer.folder
 
 
-def _prepare(objective: Objective, ranks: Ranks, stop: Stop) -> bool:
+def _prepare(objective: Objective[Any], ranks: Ranks, stop: Stop) -> bool:
     """Builds what an objective needs; False where this process was told to stop meanwhile."""
     try:
         with stop.at_once():
@@ -107,7 +108,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        objective: Objective,
+        objective: Objective[Any],
         ranks: Ranks,
         checkpoint: Checkpoint | None = None,
         samples: Samples | None = None,
@@ -356,7 +357,7 @@ class Trainer:
                 self.log.write(self.progress.step, values, kind)
 
 
-def training_mode(objective: Objective) -> None:
+def training_mode(objective: Objective[Any]) -> None:
     """Training mode, but for parts that are frozen as a whole: a frozen text encoder has no dropout."""
     objective.train()
     for module in objective.modules():

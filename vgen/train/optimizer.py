@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -69,7 +70,7 @@ def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _muon(
-    hidden: list[nn.Parameter], rest: list[dict], config: OptimizerConfig, rates: Mapping[int, float]
+    hidden: list[nn.Parameter], rest: list[dict[str, Any]], config: OptimizerConfig, rates: Mapping[int, float]
 ) -> torch.optim.Optimizer:
     """DeepSpeed's Muon, because it also runs under ZeRO. Its step is orthogonal, times sqrt(max(1, rows / columns));
     with 0.2 * sqrt(columns) on top, an entry moves by 0.2 * lr (root mean square), as it does in a usual step of

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
@@ -32,7 +32,7 @@ KEPT = "while data were prepared; what is prepared is kept: start the same comma
 _meetings = itertools.count()  # of this process; all ranks hold the same ones
 
 
-def prepare(objective: Objective, ranks: Ranks) -> None:
+def prepare(objective: Objective[Any], ranks: Ranks) -> None:
     """`objective.prepare()` on all ranks: first on one rank of each node, all of those together, then on the others,
     which find everything made. The first ones use all GPUs of their nodes and share the work, as caches let several
     processes make what is missing.

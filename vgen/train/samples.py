@@ -37,7 +37,7 @@ class Samples:
         InputError: a spec cannot be drawn by this objective, or two have the same name.
     """
 
-    def __init__(self, config: SamplesConfig, objective: Objective, run: Path) -> None:
+    def __init__(self, config: SamplesConfig, objective: Objective[Any], run: Path) -> None:
         if config.every_steps < 1:
             raise InputError(f"samples.every_steps={config.every_steps} is not positive; the smallest is 1")
         self._config, self._objective, self._run = config, objective, run

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ class FrameCache:
         """The number of cached episodes, bad ones included."""
         return len(self.captions)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return FrameCache, (self.folder, None if self._given else self._listed)
 
     @classmethod

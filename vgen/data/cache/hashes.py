@@ -93,7 +93,7 @@ def _known(memo: Path) -> dict[Stamp, str]:
     return known
 
 
-def _keep(memo: Path | None, record: list) -> None:
+def _keep(memo: Path | None, record: list[str | int]) -> None:
     if memo:
         with suppress(OSError):
             memo.parent.mkdir(parents=True, exist_ok=True)

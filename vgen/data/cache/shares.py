@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch.multiprocessing.spawn import ProcessExitedException, spawn
@@ -46,11 +46,12 @@ def run_shares(share: Share, workers: int, total: int, label: str) -> None:
             _run_processes(share, workers, bar)
 
 
-def _run_processes(share: Share, workers: int, bar: tqdm) -> None:
+def _run_processes(share: Share, workers: int, bar: tqdm[Any]) -> None:
     """Several processes, and a bar that follows them. What one of them refuses ends all."""
     context = torch.multiprocessing.get_context("spawn")
     problems, done = context.SimpleQueue(), context.Value("q", 0)
-    processes = spawn(_run, (workers, share, problems, done), nprocs=workers, join=False)
+    given = (workers, share, problems, done)
+    processes = spawn(_run, given, nprocs=workers, join=False)  # type: ignore[no-untyped-call]  # torch's
     try:
         over = False
         while not over and problems.empty():

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ class Store:
         self._loaded: dict[Path, Shard] = {}
         self.load()
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Store, (self.folder, self.block, self._broken, self._given)
 
     def __contains__(self, key: str) -> bool:

@@ -81,7 +81,7 @@ class LeRobotDataset:
     def __init__(self, path: str | Path, split: str = "train", indexes: str | Path | None = None) -> None:
         self.path, self._indexes = Path(path), indexes
         self.info = read_info(self.path)
-        self._features: dict[str, dict] = self.info["features"]
+        self._features: dict[str, dict[str, Any]] = self.info["features"]
         self._pictures = [key for key, feature in self._features.items() if feature.get("dtype") == "image"]
         videos = [key for key, feature in self._features.items() if feature.get("dtype") == "video"]
         self.cameras = [key for key in self._features if key in (*videos, *self._pictures)]

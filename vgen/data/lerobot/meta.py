@@ -41,7 +41,7 @@ LONGEST = 1000  # characters of a path
 Row = Mapping[str, Any]
 
 
-def read_info(folder: Path) -> dict:
+def read_info(folder: Path) -> dict[str, Any]:
     """`meta/info.json`, with the usual templates where it has none.
 
     Raises:
@@ -138,7 +138,9 @@ def number(folder: Path, row: Row, key: str) -> float:
     return value
 
 
-def choose_split(info: Mapping, split: str, rows: Sequence[dict], folder: Path) -> list[dict]:
+def choose_split(
+    info: Mapping[str, Any], split: str, rows: Sequence[dict[str, Any]], folder: Path
+) -> list[dict[str, Any]]:
     """The episodes of a split: FIRST:STOP, where either may be left out, or a list of episode numbers.
 
     Raises:
@@ -159,7 +161,7 @@ def choose_split(info: Mapping, split: str, rows: Sequence[dict], folder: Path) 
     return list(rows[first:stop])
 
 
-def file_of(folder: Path, info: Mapping, row: Row, camera: str | None = None) -> Path:
+def file_of(folder: Path, info: Mapping[str, Any], row: Row, camera: str | None = None) -> Path:
     """The data file of an episode, or the video file of one of its cameras.
 
     Raises:
@@ -207,7 +209,7 @@ def _filled(template: Any, fields: Mapping[str, object], what: str) -> str:
     raise InputError(f"{what}={show(template)} must be a path with the fields {known}, such as {DATA_PATH}")
 
 
-def _is_field(part: tuple, fields: Mapping[str, object]) -> bool:
+def _is_field(part: tuple[Any, ...], fields: Mapping[str, object]) -> bool:
     _, name, layout, conversion = part
     return name in fields and conversion is None and FIELD_FORMAT.fullmatch(layout or "") is not None
 

@@ -64,9 +64,9 @@ class LeRobotWriter:
         self._data_mb, self._video_mb = data_file_mb, video_file_mb
         self._layouts = dict(layouts or {})
         self._tasks: dict[str, int] = {}
-        self._episodes: list[dict] = []
+        self._episodes: list[dict[str, object]] = []
         self._frames = 0
-        self._features: dict[str, dict] = {}
+        self._features: dict[str, dict[str, Any]] = {}
         self._stats: dict[str, _Stats] = {}
         self._tables: list[pa.Table] = []  # of the open data file
         self._data_bytes = 0
@@ -273,7 +273,7 @@ class _Stats:
         self._low, self._high, self._total, self._square = low, high, total, square
         self._count += len(values)
 
-    def summary(self) -> dict[str, list]:
+    def summary(self) -> dict[str, list[Any]]:
         mean = self._total / self._count
         std = np.sqrt(np.maximum(self._square / self._count - mean**2, 0))
         values = {"min": self._low, "max": self._high, "mean": mean, "std": std}
@@ -284,7 +284,7 @@ def _numbered(file: int) -> dict[str, int]:
     return {"chunk_index": file // CHUNK_FILES, "file_index": file % CHUNK_FILES}
 
 
-def _video_feature(height: int, width: int, fps: int) -> dict:
+def _video_feature(height: int, width: int, fps: int) -> dict[str, Any]:
     info: dict[str, object] = {"video.height": height, "video.width": width, "video.channels": 3, "video.fps": fps}
     info |= {"video.codec": "h264", "video.pix_fmt": "yuv420p", "video.is_depth_map": False, "has_audio": False}
     names = ["height", "width", "channels"]

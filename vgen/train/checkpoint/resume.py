@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import deepspeed
 import torch
@@ -57,7 +58,7 @@ def check_resume(checkpoint: Checkpoint, config: TrainConfig, ranks: Ranks) -> N
         )
 
 
-def _check_same_run(checkpoint: Checkpoint, refused: dict, config: TrainConfig, ranks: Ranks) -> None:
+def _check_same_run(checkpoint: Checkpoint, refused: dict[str, Any], config: TrainConfig, ranks: Ranks) -> None:
     if refused:
         diff = "; ".join(f"{key}: {old} → {new}" for key, (old, new) in refused.items())
         raise InputError(

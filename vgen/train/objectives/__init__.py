@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from vgen.errors import InputError
 from vgen.train.objectives.base import Objective
@@ -18,7 +19,7 @@ OBJECTIVES = {
 }
 
 
-def objective_class(name: str) -> type[Objective]:
+def objective_class(name: str) -> type[Objective[Any]]:
     """The class registered under `name`; InputError names the known ones."""
     if name not in OBJECTIVES:
         raise InputError(f"objective.name={name} is not known; choose one of: {', '.join(OBJECTIVES)}")

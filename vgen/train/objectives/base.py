@@ -23,7 +23,7 @@ class ObjectiveConfig(Protocol):
     name: str
 
 
-def check_stage(zero_stage: int, objective: type[Objective], name: str) -> None:
+def check_stage(zero_stage: int, objective: type[Objective[Any]], name: str) -> None:
     """Refuses ZeRO 3 for an objective that cannot do with split weights.
 
     Raises:

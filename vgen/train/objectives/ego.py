@@ -231,7 +231,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         others = encode_frames(codec, pixels, torch.ones_like(pixels[:, :, :1]), batch.frames[:, 1:])
         latents = torch.cat([present, others.latent], dim=2)
         sizes = [count for count in (batch.history, places.shape[1] - batch.history) if count]
-        parts = zip(latents.split(sizes, dim=2), places.split(sizes, dim=1), strict=True)
+        parts = zip(torch.split(latents, sizes, dim=2), torch.split(places, sizes, dim=1), strict=True)
         return [condition(latent, t) for latent, t in parts]
 
     @torch.no_grad()

@@ -189,7 +189,7 @@ class StateObjective(Objective[StateBatch]):
         vision = self.model.vision
         if isinstance(vision, LatentVision):
             latents = batch.frames.float()
-            features = vision.tokens(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+            features = torch.unflatten(vision.tokens(latents.flatten(0, 1)), 0, latents.shape[:2])
         else:
             features = self.model.see(to_unit(batch.frames))
         past = batch.past, batch.past_times, batch.past_valid

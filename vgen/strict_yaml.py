@@ -25,7 +25,7 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_yaml(file: str | PathLike) -> Any:
+def load_yaml(file: str | PathLike[str]) -> Any:
     """What a small YAML file holds.
 
     Raises:
