@@ -17,7 +17,7 @@ from vgen.ego.actions import timed_actions
 from vgen.errors import InputError
 from vgen.inference.ego.observation import open_observation
 from vgen.inference.ego.spec import Start
-from vgen.inference.ego.trajectories import actions_of, frames_driven, future_of, past_of, read_known
+from vgen.inference.ego.trajectories import actions_of, frames_driven, past_of, read_known
 from vgen.state.predict import _past
 from vgen.train.objectives.bodies import BodyConfig
 from vgen.train.objectives.ego import EgoConfig, EgoObjective
@@ -105,8 +105,7 @@ def plain(form):
 
 def rolled(known, form, reach):
     """The rows that a rollout at frame START tells the network of, past and future."""
-    future = future_of(known, FPS, frames_driven(known, FPS))
-    actions = actions_of(future, past_of(known, FPS, reach), form)
+    actions = actions_of(known, FPS, frames_driven(known, FPS), form, past_of(known, FPS, reach))
     return torch.cat([timed_actions([part], plain(form), 0).values[0] for part in (actions.past, actions.future)])
 
 

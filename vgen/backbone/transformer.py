@@ -263,10 +263,10 @@ class VideoTransformer(WanTransformer3DModel):
         adapter: BlockAdapter | None,
     ) -> Callable[[int, Tensor, KeysValues | None], tuple[Tensor, KeysValues | None]]:
         """One block and what the adapter adds to it; computed again in the backward pass under checkpointing."""
+        change = functools.partial(adapter, places=self._places(segments, split)) if adapter is not None else None
         rotations = [self._rotation(segment) for segment in segments]
         rotation = tuple(torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True))
         runs = runs_of(self._condition_lengths(segments)) if self.independent else None
-        change = functools.partial(adapter, places=self._places(segments, split)) if adapter is not None else None
         lengths = split.lengths
 
         def step(index: int, tokens: Tensor, memory: KeysValues | None) -> tuple[Tensor, KeysValues | None]:

@@ -18,7 +18,8 @@ from vgen.backbone.cache import ConditionCache
 from vgen.backbone.pipeline import VideoPipeline, guided
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.transformer import VideoTransformer
-from vgen.ego.adapter import BoundActions, EgoAdapter
+from vgen.ego.adapter import EgoAdapter
+from vgen.ego.injection import BoundActions
 from vgen.errors import InputError
 from vgen.models import EGO, MISSING, loading, resolve
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from vgen.inference.ego.inputs import read_inputs
 from vgen.inference.ego.observation import start_files
-from vgen.inference.ego.spec import RolloutSpec
+from vgen.inference.ego.spec import MODES, RolloutSpec
 from vgen.inference.record import RunKind, check_outside, describe_run, write_record
-from vgen.inference.settings import EgoSettings
+from vgen.inference.settings import EgoSettings, check_settings
 from vgen.results import VIDEO_RUN, results_folder
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ def run_rollout(
         overwrite: replaces the results of an earlier run there, see `vgen.results`.
 
     Raises:
-        InputError: as `read_inputs`; or the folder cannot be written, or holds something.
+        InputError: as `check_settings` and `read_inputs`; or the folder cannot be written, or holds something.
     """
+    check_settings(settings)
     inputs = read_inputs(spec, settings)
     with results_folder(out, VIDEO_RUN, overwrite) as folder:
         check_outside(ROLLOUT_RUN, spec, out)
@@ -53,4 +54,4 @@ def media_files(spec: RolloutSpec) -> Sequence[str | PathLike]:
     return [*start_files(spec.start), *trajectory, *(file for goal in spec.goals for file in goal.files)]
 
 
-ROLLOUT_RUN = RunKind("question", "vgen rollout", RolloutSpec, EgoSettings, media_files, lambda spec: spec.parts)
+ROLLOUT_RUN = RunKind("question", "vgen rollout", RolloutSpec, EgoSettings, media_files, lambda spec: MODES[spec.mode])
