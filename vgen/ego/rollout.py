@@ -54,7 +54,7 @@ class Rollout:
         frames: [B, 3, K, H, W] in [-1, 1], what was seen; the last one is frame 0 of the rollout.
         texts: B sentences.
         layout: of the actions.
-        settings: see there.
+        settings: how far each call goes, and how frames are denoised.
         past: actions that arrived until frame 0: of a layout in absolute form, among them the state at frame 0.
         goals: conditions ahead in time, at positions counted from frame 0; each counts until its frame is reached.
         generator: of the noise; B of them, one for each future, make a future independent of its batch.

@@ -84,7 +84,7 @@ def to_array(column: pa.ChunkedArray | pa.Array, shape: Sequence[int] | None = N
 
 
 def to_numbers(column: pa.ChunkedArray | pa.Array, shape: Sequence[int] | None = None) -> np.ndarray:
-    """As `to_array`, of a column that must hold numbers."""
+    """The array of a column that must hold numbers, as `to_array` gives it."""
     array = to_array(column, shape)
     if array.dtype.kind not in NUMBERS:
         raise InputError(f"holds {column.type} and must hold numbers, such as float32")
@@ -92,7 +92,7 @@ def to_numbers(column: pa.ChunkedArray | pa.Array, shape: Sequence[int] | None =
 
 
 def _nested(values: pa.Array, shape: Sequence[int], what: str = "row") -> np.ndarray:
-    """As `to_array`; `shape` tells the length of lists that are all null."""
+    """The array of a column as `to_array` gives it; `shape` tells the length of lists that are all null."""
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     if pa.types.is_null(values.type):
