@@ -64,7 +64,7 @@ class EgoPipeline(VideoPipeline):
         self.register_modules(ego=ego)
 
     @classmethod
-    def from_pretrained(cls, model: str | PathLike, **kwargs: Any) -> Self:
+    def from_pretrained(cls, model: str | PathLike[str], **kwargs: Any) -> Self:
         """Loads "nano" or a local folder; keywords as in diffusers.
 
         Raises:

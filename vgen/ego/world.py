@@ -67,7 +67,7 @@ class EgoWorld:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | PathLike,
+        model: str | PathLike[str],
         layout: str | None = None,
         settings: RolloutSettings | None = None,
         **kwargs: Any,

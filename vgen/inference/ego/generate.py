@@ -62,7 +62,7 @@ class RolloutResult(RunResult):
 
 
 def roll_out(
-    spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Path, out: str | PathLike
+    spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Path, out: str | PathLike[str]
 ) -> RolloutResult:
     """video.mp4 and what goes with it, of the modes that make one.
 

@@ -167,6 +167,7 @@ def _forward(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Input
     reader = _open(spec, settings, info, spec.start)
     actions, frames = read_actions(spec, reader.observation.recorded, info, reader.window * info.temporal_stride)
     layout = actions.trajectory.layout
+    assert info.ego is not None, "a model without it is refused"
     rate = info.ego.rate(layout)
     context = reader.context(layout, frames, rate)
     truth = "Truth" if spec.trajectory is None and not spec.edits else "Recorded, under another trajectory"
@@ -177,12 +178,13 @@ def _policy(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Inputs
     reader = _open(spec, settings, info, spec.start)
     known = reader.known(last=True)
     start = state_at_start(known)
-    if start is None:
+    if known is None or start is None:
         raise InputError(
             "mode=policy does not know where the hand is at the start frame, and the video follows its path; "
             "give --trajectory FILE (absolute, its last row the present), or start from an episode"
         )
     layout = info.choose_layout(known.layout)
+    assert info.ego is not None and info.state is not None, "a model without them is refused"
     rate, statistics = info.ego.rate(layout), reader.statistics(layout)
     if spec.trajectory is not None:
         check_times(known, info.state.rate(layout))
@@ -203,6 +205,7 @@ def _inverse(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Input
     observation = reader.observation
     known = reader.known(last=False)
     layout = info.choose_layout(known.layout if known is not None else spec.layout)
+    assert info.state is not None, "a model without it is refused"
     rate = info.state.rate(layout)
     most = observation.ahead(rate)
     if most < 1:

@@ -64,7 +64,7 @@ def recorded_frames(inputs: Inputs, shown: Sequence[int]) -> list[tuple[str, dic
 
 
 def contact_sheet(
-    file: str | PathLike,
+    file: str | PathLike[str],
     title: str,
     sections: Sequence[tuple[str, Mapping[int, np.ndarray]]],
     rate: float,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run_rollout(
-    spec: RolloutSpec, settings: EgoSettings, out: str | PathLike, overwrite: bool = False
+    spec: RolloutSpec, settings: EgoSettings, out: str | PathLike[str], overwrite: bool = False
 ) -> RolloutResult:
     """Does what a rollout is asked, into a folder, which is written whole or not at all; memory does not grow with the
     length.
@@ -48,7 +48,7 @@ def run_rollout(
     return result
 
 
-def media_files(spec: RolloutSpec) -> Sequence[str | PathLike]:
+def media_files(spec: RolloutSpec) -> Sequence[str | PathLike[str]]:
     """The files that a rollout stands on."""
     trajectory = [] if spec.trajectory is None else [spec.trajectory]
     return [*start_files(spec.start), *trajectory, *(file for goal in spec.goals for file in goal.files)]

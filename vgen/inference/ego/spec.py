@@ -114,7 +114,7 @@ class RolloutSpec:
     frames: int | None = None
     fps: float | None = None
     seed: int = 0
-    trajectory: str | PathLike | None = None
+    trajectory: str | PathLike[str] | None = None
     at: float | None = None
     edits: tuple[str, ...] = ()
     layout: str | None = None
@@ -142,7 +142,7 @@ class RolloutSpec:
             parse_edit(checks.text("edit", edit))
         self._check_mode()
 
-    def to_dict(self, relative_to: str | PathLike) -> dict[str, Any]:
+    def to_dict(self, relative_to: str | PathLike[str]) -> dict[str, Any]:
         """The inverse of `from_dict`; paths relative to a folder."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         given["start"] = asdict(self.start) | {"path": _written(self.start.path, relative_to)}
@@ -151,7 +151,7 @@ class RolloutSpec:
         return given | {"edits": list(self.edits), "goals": [goal.to_dict(relative_to) for goal in self.goals]}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike) -> RolloutSpec:
+    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike[str]) -> RolloutSpec:
         """A rollout from what `to_dict` made; relative paths start at `base`.
 
         Raises:
@@ -196,5 +196,5 @@ def _listed(name: str, values: object) -> Sequence[Any]:
     return values
 
 
-def _written(file: str | PathLike, relative_to: str | PathLike) -> str:
+def _written(file: str | PathLike[str], relative_to: str | PathLike[str]) -> str:
     return Path(path.relpath(file, relative_to)).as_posix()
