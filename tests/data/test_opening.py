@@ -93,11 +93,11 @@ def test_a_video_that_fails_in_training_is_replaced_alike_by_every_rank(config, 
     codec = CodecConfig(data=config, model=CODEC, frames=5, clips_per_batch=2, images_per_batch=2, image_share=0.0)
     before = objective()
     assert "5.mp4" not in before.sets[0].data.bad
-    whole = [before.batch(step, 0, 2, 0.5)["video"] for step in range(12)]
+    whole = [before.batch(step, 0, 2, 0.5).video for step in range(12)]
     first, second = objective(), objective()
     (tmp_path / "videos" / "0.mp4").write_bytes(b"gone bad")
-    batches = [first.batch(step, 0, 2, 0.5)["video"] for step in range(12)]
-    later = [second.batch(step, 0, 2, 0.5)["video"] for step in reversed(range(12))][::-1]
+    batches = [first.batch(step, 0, 2, 0.5).video for step in range(12)]
+    later = [second.batch(step, 0, 2, 0.5).video for step in reversed(range(12))][::-1]
     assert all(torch.equal(one, other) for one, other in zip(batches, later, strict=True))
     assert any(not torch.equal(one, other) for one, other in zip(batches, whole, strict=True))
     assert [batch.shape for batch in batches] == [batch.shape for batch in whole]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from vgen.canvas.extend import generate
 from vgen.canvas.placed import place
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
-from vgen.inference.canvas import generate
 from vgen.inference.settings import CanvasSettings
 
 
@@ -35,13 +35,11 @@ def test_generate_hands_settings_on_and_adds_up_the_seconds():
         return SimpleNamespace(video=noise.numpy(), timings={"denoise": 1.0})
 
     canvas, timings = Canvas(17, 4, 4, seed=3), {"load": 2.0}
-    video = np.concatenate(list(generate(pipe, place(canvas), CanvasSettings(steps=5, guidance=2), timings)))
+    numbers = {"num_inference_steps": 5, "guidance_scale": 2}
+    video = np.concatenate(list(generate(pipe, place(canvas), None, timings=timings, **numbers)))
     assert video.shape == (17, 4, 4, 3) and timings == {"load": 2.0, "denoise": 1.0}
-    assert {name: calls[0][name] for name in ("num_inference_steps", "guidance_scale")} == {
-        "num_inference_steps": 5,
-        "guidance_scale": 2,
-    }
-    long = np.concatenate(list(generate(pipe, place(canvas), CanvasSettings(extend_to=40), timings)))
+    assert {name: calls[0][name] for name in numbers} == numbers
+    long = np.concatenate(list(generate(pipe, place(canvas), 40, timings=timings)))
     assert len(long) == 40 and np.array_equal(long[:17], video) and timings["denoise"] == 4.0
-    closed = np.concatenate(list(generate(pipe, place(canvas), CanvasSettings(extend_to=40, loop=True), {})))
+    closed = np.concatenate(list(generate(pipe, place(canvas), 40, loops=True, timings={})))
     assert len(closed) == 40 and not np.array_equal(closed[-5:], long[-5:])

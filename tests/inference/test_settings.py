@@ -39,17 +39,17 @@ def test_what_the_machine_cannot_do_is_refused_before_loading(monkeypatch, tmp_p
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for values in ({"attention": "xformers"}, {"attention": "flash"}, {"offload": "model"}):
         with pytest.raises(InputError, match="there is none; use n"):
-            RunSettings(**values)
-    RunSettings(attention="flex")
+            RunSettings(**values).check_machine()
+    RunSettings(attention="flex").check_machine()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(settings_module, "find_spec", lambda package: None)
     with pytest.raises(InputError, match="attention=sage needs the package sageattention"):
-        RunSettings(attention="sage")
+        RunSettings(attention="sage").check_machine()
     with pytest.raises(InputError, match=r"lora=lost\.safetensors is no file"):
-        RunSettings(lora="lost.safetensors")
+        RunSettings(lora="lost.safetensors").check_machine()
     (tmp_path / "style.safetensors").touch()
-    RunSettings(lora=str(tmp_path / "style.safetensors"))
-    RunSettings(lora="someone/style")
+    RunSettings(lora=str(tmp_path / "style.safetensors")).check_machine()
+    RunSettings(lora="someone/style").check_machine()
 
 
 @pytest.mark.parametrize("name", ["euler", "unipc", "dpm++"])

@@ -52,6 +52,7 @@ def run_canvas(
         InputError: the canvas does not fit the model, a file cannot be used, the machine cannot do it, or the folder
             cannot be written or holds something.
     """
+    settings.check_machine()
     info = ModelInfo.read(settings.model, parts=())
     if settings.extend_to is not None:
         check_length(canvas, settings.extend_to, ends=2 if settings.loop else 1, name="--extend-to")

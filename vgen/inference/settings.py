@@ -38,7 +38,7 @@ class RunSettings:
         dtype: "fp32", "bf16" or "fp16"; "auto" is bf16 on an accelerator and fp32 on the CPU.
 
     Raises:
-        InputError: a value breaks its rule, or this machine cannot do it; it names what can be done.
+        InputError: a value breaks its rule.
     """
 
     model: str = "nano"
@@ -63,9 +63,13 @@ class RunSettings:
         checks.choice("attention", self.attention, ATTENTIONS)
         checks.choice("offload", self.offload, OFFLOADS)
         checks.choice("dtype", self.dtype, ("auto", *DTYPES))
-        self._check_machine()
 
-    def _check_machine(self) -> None:
+    def check_machine(self) -> None:
+        """Refuses what this machine cannot do, before anything is loaded.
+
+        Raises:
+            InputError: it names what can be done.
+        """
         if self.lora is not None and not os.path.exists(self.lora) and not is_hub_id(self.lora):
             raise InputError(f"lora={checks.show(self.lora)} is no file, no folder and no hub id as owner/name")
         if refusal := attention_refusal(self.attention):

@@ -33,6 +33,7 @@ def run_rollout(
     Raises:
         InputError: as `read_inputs`; or the folder cannot be written, or holds something.
     """
+    settings.check_machine()
     inputs = read_inputs(spec, settings)
     with results_folder(out, VIDEO_RUN, overwrite) as folder:
         check_outside(ROLLOUT_RUN, spec, out)
