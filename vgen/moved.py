@@ -100,7 +100,7 @@ _ROOMS: dict[str, dict[str, str]] = {
 MOVED = {
     f"vgen.{old}": f"vgen.{room}.{name}".rstrip(".") for room, names in _ROOMS.items() for name, old in names.items()
 } | {"vgen.canvas.yaml_file": "vgen.strict_yaml"}
-"""Of each old module, the new one."""
+"""The new module of each old one."""
 
 
 def install() -> None:

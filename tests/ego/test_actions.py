@@ -59,7 +59,7 @@ def test_parts_of_actions_and_actions_put_together():
     assert [part.values.shape[1] for part in (first, *rest)] == [2, 2, 1]
     same(first.then(rest[0]).then(rest[1]), whole)
     one = timed_actions([walk()], statistics("absolute"), -2)
-    same(one.expand(2).steps(torch.tensor([0, 0])), replace(one, **{k: v[:, :1] for k, v in vars(one).items()}), (2, 2))
+    same(one.steps(torch.tensor([0, 0])), replace(one, **{k: v[:, :1] for k, v in vars(one).items()}), (1, 2))
 
 
 def same(one: TimedActions, other: TimedActions, shape=None):

@@ -17,12 +17,12 @@ from vgen.ego.actions import timed_actions
 from vgen.errors import InputError
 from vgen.inference.ego.observation import open_observation
 from vgen.inference.ego.spec import Start
-from vgen.inference.ego.trajectories import actions_of, frames_driven, future_of, past_of, read_known
+from vgen.inference.ego.trajectories import actions_of, frames_driven, past_of, read_known
 from vgen.state.predict import _past
 from vgen.train.objectives.bodies import BodyConfig
 from vgen.train.objectives.ego import EgoConfig, EgoObjective
 from vgen.train.objectives.ego_data import EgoBodyConfig
-from vgen.train.objectives.state_data import StateBody
+from vgen.train.objectives.state_data import BodyEpisodes
 from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import Trajectory, find_layout
@@ -105,8 +105,7 @@ def plain(form):
 
 def rolled(known, form, reach):
     """The rows that a rollout at frame START tells the network of, past and future."""
-    future = future_of(known, FPS, frames_driven(known, FPS))
-    actions = actions_of(future, past_of(known, FPS, reach), form)
+    actions = actions_of(known, FPS, frames_driven(known, FPS), form, past_of(known, FPS, reach))
     return torch.cat([timed_actions([part], plain(form), 0).values[0] for part in (actions.past, actions.future)])
 
 
@@ -133,7 +132,7 @@ def test_the_front_end_takes_rows_as_wide_as_the_network_reads_them(root):
 
 
 def test_stage_one_reads_steps_alike_in_training_and_in_use(root):
-    body = StateBody(BodyConfig(data=data(root), layout="pose7", normalisation="mean_std"), 16)
+    body = BodyEpisodes(BodyConfig(data=data(root), layout="pose7", normalisation="mean_std"), 16)
     episode = body.trained.episodes[0]
     statistics = body.normalise(None, 1, 0)
     assert statistics.centre.shape == (10,)
@@ -156,7 +155,7 @@ def test_data_in_another_unit_than_a_pretrained_model_knows_is_refused(root):
 
 
 def test_stage_one_is_held_against_what_it_knows_too(root):
-    body = StateBody(BodyConfig(data=data(root), layout="pose7", normalisation="mean_std"), 16)
+    body = BodyEpisodes(BodyConfig(data=data(root), layout="pose7", normalisation="mean_std"), 16)
     known = body.normalise(None, 1, 0)
     body.normalise(known, 1, 0)
     with pytest.raises(InputError, match=r"^column observation.state of .*hands: x=.*give it in m"):

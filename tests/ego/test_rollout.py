@@ -179,7 +179,7 @@ def test_actions_read_goals_as_in_training(pipe, monkeypatch):
     goal = encode_frames(pipe.codec, seen()[:, :, :1].transpose(1, 2), torch.ones(1, 1, 1, *SIZE), torch.tensor([[8]]))
     rollout, read = start(pipe, goals=[goal]), []
     bind = pipe.ego.bind
-    monkeypatch.setattr(pipe.ego, "bind", lambda *args: read.append(args[2]) or bind(*args))
+    monkeypatch.setattr(pipe.ego, "bind", lambda *args, **more: read.append(args[2]) or bind(*args, **more))
     rollout.step(actions(4))
     assert read and all(context[-1] is goal for context in read)
 
@@ -222,7 +222,8 @@ def test_a_blind_rollout_feels_no_actions(pipe):
 def test_with_generators_of_their_own_futures_do_not_depend_on_their_batch(pipe):
     settings, given = RolloutSettings(window=2, steps=2), actions(4)
     apart = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
-    both = Rollout(pipe, seen(batch=2), ["a cat"] * 2, LAYOUT, settings, generator=apart).step(given.expand(2))
+    twice = TimedActions(*(torch.cat([each, each]) for each in vars(given).values()))
+    both = Rollout(pipe, seen(batch=2), ["a cat"] * 2, LAYOUT, settings, generator=apart).step(twice)
     for place, seed in enumerate((3, 4)):
         frames, own = seen(batch=2)[place : place + 1], [torch.Generator().manual_seed(seed)]
         alone = Rollout(pipe, frames, ["a cat"], LAYOUT, settings, generator=own).step(given)

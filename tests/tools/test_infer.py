@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import os
 import shutil
@@ -11,6 +10,7 @@ import pytest
 from PIL import Image
 
 from vgen.canvas import extend
+from vgen.commands import infer
 from vgen.errors import InputError, exit_on_input_error
 from vgen.media.video import read_video, video_info
 from vgen.media.writing import write_video
@@ -18,25 +18,15 @@ from vgen.media.writing import write_video
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def infer():
-    """The command as a module: in this process, since to import its libraries again takes seconds."""
-    spec = importlib.util.spec_from_file_location("infer", ROOT / "tools/infer.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def run(infer, monkeypatch, tiny_model, media, tmp_path):
+def run(monkeypatch, tiny_model, media, tmp_path):
     """Runs the command on the tiny model in a folder of its own, beside the media."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "media").symlink_to(media)
     (tmp_path / "tiny").symlink_to(tiny_model)
 
     def call(*options: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["infer.py", *options])
-        infer.main()
+        infer.main(options)
 
     return call
 

@@ -1,6 +1,5 @@
 """tools/rollout.py, end to end on tiny models, and everything that a user can get wrong."""
 
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from ego_models import hand, save_model
 from PIL import Image
 from trajectory_samples import sample
 
+from vgen.commands import rollout
 from vgen.errors import InputError, exit_on_input_error
 from vgen.inference.ego import generate
 from vgen.inference.ego.inputs import check_uncut
@@ -30,17 +30,8 @@ ROOT = Path(__file__).parents[2]
 FILES = ["contact_sheet.png", "run.json", "trajectory.json", "trajectory.mp4", "trajectory.npz", "video.mp4"]
 
 
-@pytest.fixture(scope="module")
-def tool():
-    """The command as a module: in this process, since to import its libraries again takes seconds."""
-    spec = importlib.util.spec_from_file_location("rollout_tool", ROOT / "tools/rollout.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def run(tool, monkeypatch, ego_model, ego_media, tmp_path):
+def run(monkeypatch, ego_model, ego_media, tmp_path):
     """Runs the command on the tiny model in a folder of its own, beside the media."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(draw, "SIDE", 64)  # larger frames take longer to write
@@ -48,8 +39,7 @@ def run(tool, monkeypatch, ego_model, ego_media, tmp_path):
     (tmp_path / "tiny").symlink_to(ego_model)
 
     def call(*options: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["rollout.py", *map(str, options)])
-        tool.main()
+        rollout.main([*map(str, options)])
 
     return call
 

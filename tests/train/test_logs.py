@@ -54,7 +54,7 @@ def test_a_record_that_is_damaged_is_left_out_and_told(tmp_path, caplog):
         Log(tmp_path, 3).close()
         assert (tmp_path / "log.jsonl").read_bytes().splitlines() == [whole.splitlines()[k] for k in (0, 2)]
         assert [each.getMessage() for each in caplog.records] == [
-            f"{tmp_path / 'log.jsonl'}: 1 of 3 records are damaged, and left out"
+            f"{tmp_path / 'log.jsonl'}: 1 of 3 entries are damaged, and left out"
         ]
 
 

@@ -10,7 +10,8 @@ from trajectory_samples import LAYOUT_NAMES, sample, six, with_gap
 from vgen.errors import InputError
 from vgen.trajectory.convert import convert, to_delta
 from vgen.trajectory.layouts import find_layout
-from vgen.trajectory.statistics import Statistics, network_rows
+from vgen.trajectory.network import network_rows
+from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import Trajectory
 
 

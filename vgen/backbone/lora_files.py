@@ -139,7 +139,7 @@ def _deeper(folder: Path) -> str | None:
 
 
 def _with_config(weights: Path, choices: tuple[str, ...] = ()) -> LoraFile:
-    """With the adapter_config.json beside it: peft's own file, or the only one there."""
+    """The weights and the adapter_config.json beside them: peft's own file, or the only one there."""
     config = weights.with_name(CONFIG)
     if not config.is_file():
         return LoraFile(weights, None, choices)

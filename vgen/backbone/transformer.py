@@ -147,7 +147,7 @@ class VideoTransformer(WanTransformer3DModel):
         return keys | {"condition_attention"}
 
     def to_json_string(self) -> str:
-        """Its configuration, of which diffusers' own class passes over what it does not know."""
+        """The configuration, with our own key apart, since diffusers passes over what it does not know."""
         own = part_own(json.loads(super().to_json_string()), ["condition_attention"])
         return json.dumps(own, indent=2, sort_keys=True) + "\n"
 
@@ -263,10 +263,10 @@ class VideoTransformer(WanTransformer3DModel):
         adapter: BlockAdapter | None,
     ) -> Callable[[int, Tensor, KeysValues | None], tuple[Tensor, KeysValues | None]]:
         """One block and what the adapter adds to it; computed again in the backward pass under checkpointing."""
+        change = functools.partial(adapter, places=self._places(segments, split)) if adapter is not None else None
         rotations = [self._rotation(segment) for segment in segments]
         rotation = tuple(torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True))
         runs = runs_of(self._condition_lengths(segments)) if self.independent else None
-        change = functools.partial(adapter, places=self._places(segments, split)) if adapter is not None else None
         lengths = split.lengths
 
         def step(index: int, tokens: Tensor, memory: KeysValues | None) -> tuple[Tensor, KeysValues | None]:
@@ -291,7 +291,7 @@ class VideoTransformer(WanTransformer3DModel):
         return lengths
 
     def _places(self, segments: Sequence[Segment], split: TokenSplit) -> Places:
-        """Of this rank's tokens; the empty ones at the end are no target's, so adapters leave them."""
+        """The positions of this rank's tokens; the empty ones at the end are no target's, so adapters leave them."""
         device = segments[0].latent.device
         counts = [segment.t.shape[1] for segment in segments]
         per_frame = [tokens // count for tokens, count in zip(split.whole, counts, strict=True) for _ in range(count)]

@@ -113,7 +113,8 @@ def frame_step(recorded: float, fps: float | None) -> float:
 
 def clip_frames(frames: int, step: float) -> np.ndarray:
     """The recorded frames [T], from 0, that a clip of T frames takes: those nearest to its times."""
-    return np.floor(np.arange(frames) * step + 0.5).astype(np.int64)
+    places: np.ndarray = np.floor(np.arange(frames) * step + 0.5)
+    return places.astype(np.int64)
 
 
 def parse_sizes(texts: Sequence[str], multiple: int) -> list[Size]:

@@ -5,8 +5,8 @@ Training, rollouts and benchmarks all come through `timed_actions`, so that one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -33,10 +33,6 @@ class TimedActions:
     arrivals: Tensor
     valid: Tensor
 
-    def __post_init__(self) -> None:
-        shapes = [list(each.shape) for each in (self.values, self.arrivals, self.valid)]
-        assert shapes[0][:2] == shapes[1] == shapes[2], f"an action has one arrival and is valid or not: {shapes}"
-
     def steps(self, which: slice | Tensor) -> Self:
         """Some of the A actions of every sample: a slice of them, their numbers [K], or bool [A]."""
         return replace(self, values=self.values[:, which], arrivals=self.arrivals[:, which], valid=self.valid[:, which])
@@ -55,28 +51,33 @@ class TimedActions:
 
     def then(self, later: TimedActions) -> Self:
         """These, followed by later ones of the same samples."""
-        pairs = {name: torch.cat([getattr(self, name), getattr(later, name)], dim=1) for name in _FIELDS}
+        pairs = {
+            each.name: torch.cat([getattr(self, each.name), getattr(later, each.name)], dim=1) for each in fields(self)
+        }
         return replace(self, **pairs)
-
-    def expand(self, batch: int) -> Self:
-        """A single sample for each of a batch; a batch of that size as it is."""
-        return replace(self, **{name: _expanded(getattr(self, name), batch) for name in _FIELDS})
 
     def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in _FIELDS})
+        return replace(self, **{each.name: getattr(self, each.name).to(device) for each in fields(self)})
 
 
-_FIELDS = ("values", "arrivals", "valid")
+UNLIKE = 0.5  # the share of values outside the statistics above which actions are taken for those of something else
 
 
-def timed_actions(trajectories: Sequence[Trajectory], statistics: Statistics, first: int) -> TimedActions:
+def timed_actions(
+    trajectories: Sequence[Trajectory],
+    statistics: Statistics,
+    first: int,
+    unlike: Callable[[str], None] | None = None,
+) -> TimedActions:
     """Trajectories of one length, a row for each frame, as a model takes them.
 
     Args:
         trajectories: a sample of the batch each; converted to the form of the statistics.
         statistics: of the model and the layout.
         first: the pixel frame of the first row; of a delta trajectory, the one at which its first step arrives.
+        unlike: is told, in words, where most of a sample's values are unlike what the model has seen; trajectories
+            in another form than that of the statistics are then refused.
 
     Returns:
         values float32 [B, A, D], where not valid 0.
@@ -84,6 +85,11 @@ def timed_actions(trajectories: Sequence[Trajectory], statistics: Statistics, fi
     Raises:
         InputError: another layout than that of the statistics, or a form that cannot be converted to theirs.
     """
+    if unlike is not None:
+        worst = max(trajectories, key=statistics.outlier_share)
+        if (share := statistics.outlier_share(worst)) > UNLIKE:
+            said = f"{100 * share:.0f} % of the actions are unlike what the model has seen of {statistics.layout}"
+            unlike(f"{said}: {statistics.farthest_column(worst)}; check unit and form")
     frames = first + np.arange(len(trajectories[0]), dtype=np.float64)
     told = [convert(replace(each, times=frames), statistics.form) for each in trajectories]
     return TimedActions(
@@ -91,7 +97,3 @@ def timed_actions(trajectories: Sequence[Trajectory], statistics: Statistics, fi
         torch.from_numpy(np.stack([each.times for each in told])),
         torch.from_numpy(np.stack([each.valid for each in told])),
     )
-
-
-def _expanded(rows: Tensor, batch: int) -> Tensor:
-    return rows.expand(batch, *rows.shape[1:])

@@ -6,18 +6,18 @@ Wan folder that any diffusers program opens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from vgen.backbone.segments import Places, Segment
+from vgen.backbone.segments import Segment
 from vgen.backbone.transformer import VideoTransformer, typed
 from vgen.ego.actions import TimedActions
 from vgen.ego.fusion import ActionFusion, ContextSizes
-from vgen.ego.injection import INJECTIONS, ActionVisibility, Injection, action_visibility
+from vgen.ego.injection import INJECTIONS, BoundActions
 from vgen.errors import InputError, unknown_key
 from vgen.models import EGO, PartInfo
 
@@ -145,34 +145,10 @@ class EgoAdapter(ModelMixin, ConfigMixin):
             InputError: the layout is unknown, has no statistics, or has another number of columns.
         """
         self.info.statistics_of(layout)
-        columns, given = self.config.layouts[layout], actions.values.shape[-1]
+        shape, arrivals = list(actions.values.shape), list(actions.arrivals.shape)
+        assert shape[:2] == arrivals == list(actions.valid.shape), f"{shape} actions arrive at {arrivals}"
+        columns, given = self.config.layouts[layout], shape[-1]
         if given != columns:
             raise InputError(f"actions have {given} columns; layout {layout!r} has {columns}")
-        return BoundActions(self, self.fuse(actions, layout, context, text, drop, now))
-
-
-class BoundActions:
-    """Actions that are fused and prepared for every block: a `BlockAdapter` of the backbone."""
-
-    def __init__(self, ego: EgoAdapter, actions: TimedActions) -> None:
-        self.ego, self.actions = ego, actions
-        self.prepared = [injection.prepare(actions) for injection in cast(Iterable[Injection], ego.injections)]
-        self._last: tuple[Places, Tensor, ActionVisibility] | None = None
-
-    def __call__(self, block: int, tokens: Tensor, places: Places) -> Tensor:
-        """Adds to the target tokens what they read of the actions; tokens are [B, L, D], as they leave a block."""
-        targets, visibility = self._visibility(places)
-        if not len(targets):
-            return tokens
-        update = self.ego.injections[block](tokens[:, targets], visibility, self.prepared[block])
-        return tokens.index_add(1, targets, update.type_as(tokens))
-
-    def _visibility(self, places: Places) -> tuple[Tensor, ActionVisibility]:
-        """Which tokens are targets, and what they see of the actions; it is the same for all blocks of a call."""
-        if self._last is None or self._last[0] is not places:
-            targets = places.target.nonzero().squeeze(1)
-            times = self.ego.config.temporal_stride * places.frames
-            head_width = self.ego.config.width // self.ego.config.heads
-            visibility = action_visibility(times, places.frame[targets], places.spot[targets], self.actions, head_width)
-            self._last = (places, targets, visibility)
-        return self._last[1:]
+        fused = self.fuse(actions, layout, context, text, drop, now)
+        return BoundActions(self.injections, fused, self.config.temporal_stride, self.config.width // self.config.heads)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vgen.backbone.segments import Segment
 from vgen.ego.actions import TimedActions
 from vgen.ego.fourier import fourier_features
-from vgen.ego.timed_attention import SAME_TIME, TimedAttention, not_later, rotation_at
+from vgen.ego.timed_attention import SAME_TIME, TimedAttention
 
 ACTION_OCTAVES = 3
 ACTION_WIDTH = 2 * (1 + 2 * ACTION_OCTAVES)  # numbers that stand for a column
@@ -98,29 +98,20 @@ class ActionFusion(nn.Module):
             drop: [B] bool, samples whose actions all become the learned null (classifier-free guidance).
             now: the pixel frame of the present.
         """
+        visual = self._visual(context) if context and self.context is not None else None
         actions = replace(actions, values=torch.where(actions.valid.unsqueeze(-1), actions.values, 0.0))
         both = torch.cat([actions.values, displacement(actions, now)], dim=-1).to(self.null)
         tokens = self.norm(self.projections[layout](torch.cat([both, fourier_features(both, ACTION_OCTAVES)], dim=-1)))
         tokens = tokens + self.feed(tokens)
         if drop is not None:
             tokens = torch.where(drop.view(-1, 1, 1), self.null, tokens)
+        if visual is not None:
+            tokens = tokens + self.look.read_causally(self.norm_look(tokens), actions.arrivals, *visual)
         if self.context is not None:
-            tokens = tokens + self._attend_frames(tokens, actions.arrivals, context)
-            tokens = tokens + self._attend_text(tokens, text.to(self.null))
+            said = text.any(-1).unsqueeze(1).expand(-1, tokens.shape[1], -1)
+            words = self.read.keys_values(text.to(self.null), None)
+            tokens = tokens + self.read(self.norm_read(tokens), None, words, said)
         return replace(actions, values=tokens * actions.valid.unsqueeze(-1))
-
-    def _attend_frames(self, tokens: Tensor, times: Tensor, context: Sequence[Segment]) -> Tensor:
-        if not context:
-            return torch.zeros_like(tokens)
-        visual, when = self._visual(context)
-        heads = self.look.keys_values(visual, rotation_at(when, self.look.head_width))
-        return self.look(
-            self.norm_look(tokens), rotation_at(times, self.look.head_width), heads, not_later(when, times)
-        )
-
-    def _attend_text(self, tokens: Tensor, text: Tensor) -> Tensor:
-        said = text.any(-1).unsqueeze(1).expand(-1, tokens.shape[1], -1)
-        return self.read(self.norm_read(tokens), None, self.read.keys_values(text, None), said)
 
     def _visual(self, context: Sequence[Segment]) -> tuple[Tensor, Tensor]:
         """Tokens [B, L, W] of latent patches, which know their place in the image, and their times [B, L]."""

@@ -27,8 +27,9 @@ image a token lies, which self-attention, whose positions are relative, hardly t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ from torch.nn import functional
 
 from vgen.backbone.attention import KeysValues
 from vgen.backbone.rope import Rotation
+from vgen.backbone.segments import Places
 from vgen.ego.actions import TimedActions
 from vgen.ego.fourier import fourier_features
 from vgen.ego.timed_attention import TimedAttention, not_later, rotation_at
@@ -114,6 +116,39 @@ class Injection(nn.Module, ABC):
     @abstractmethod
     def forward(self, tokens: Tensor, visibility: ActionVisibility, prepared: Any) -> Tensor:
         """The update of the video tokens [B, L, D], to be added to them."""
+
+
+class BoundActions:
+    """Actions that are fused and prepared for every block: a `BlockAdapter` of the backbone.
+
+    Args:
+        injections: of each block.
+        actions: fused.
+        stride: N, pixel frames per latent unit.
+        head_width: channels of an attention head.
+    """
+
+    def __init__(self, injections: nn.ModuleList, actions: TimedActions, stride: int, head_width: int) -> None:
+        self.injections, self.actions, self.stride, self.head_width = injections, actions, stride, head_width
+        self.prepared = [injection.prepare(actions) for injection in cast(Iterable[Injection], injections)]
+        self._last: tuple[Places, Tensor, ActionVisibility] | None = None
+
+    def __call__(self, block: int, tokens: Tensor, places: Places) -> Tensor:
+        """Adds to the target tokens what they read of the actions; tokens are [B, L, D], as they leave a block."""
+        targets, visibility = self._visibility(places)
+        if not len(targets):
+            return tokens
+        update = self.injections[block](tokens[:, targets], visibility, self.prepared[block])
+        return tokens.index_add(1, targets, update.type_as(tokens))
+
+    def _visibility(self, places: Places) -> tuple[Tensor, ActionVisibility]:
+        """Which tokens are targets, and what they see of the actions; it is the same for all blocks of a call."""
+        if self._last is None or self._last[0] is not places:
+            targets = places.target.nonzero().squeeze(1)
+            frame, spot = places.frame[targets], places.spot[targets]
+            visibility = action_visibility(self.stride * places.frames, frame, spot, self.actions, self.head_width)
+            self._last = (places, targets, visibility)
+        return self._last[1:]
 
 
 class PositionGain(nn.Module):

@@ -18,7 +18,8 @@ from vgen.backbone.cache import ConditionCache
 from vgen.backbone.pipeline import VideoPipeline, guided
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.transformer import VideoTransformer
-from vgen.ego.adapter import BoundActions, EgoAdapter
+from vgen.ego.adapter import EgoAdapter
+from vgen.ego.injection import BoundActions
 from vgen.errors import InputError
 from vgen.models import EGO, MISSING, loading, resolve
 
@@ -63,7 +64,7 @@ class EgoPipeline(VideoPipeline):
         self.register_modules(ego=ego)
 
     @classmethod
-    def from_pretrained(cls, model: str | PathLike, **kwargs: Any) -> Self:
+    def from_pretrained(cls, model: str | PathLike[str], **kwargs: Any) -> Self:
         """Loads "nano" or a local folder; keywords as in diffusers.
 
         Raises:

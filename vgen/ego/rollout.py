@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,9 +17,9 @@ from vgen.backbone.cache import ConditionCache
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import check_advance, check_size, temporal_position
 from vgen.ego.actions import TimedActions
-from vgen.ego.adapter import BoundActions
 from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
+from vgen.models import ModelInfo
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Rollout:
         frames: [B, 3, K, H, W] in [-1, 1], what was seen; the last one is frame 0 of the rollout.
         texts: B sentences.
         layout: of the actions.
-        settings: see there.
+        settings: how far each call goes, and how frames are denoised.
         past: actions that arrived until frame 0: of a layout in absolute form, among them the state at frame 0.
         goals: conditions ahead in time, at positions counted from frame 0; each counts until its frame is reached.
         generator: of the noise; B of them, one for each future, make a future independent of its batch.
@@ -76,25 +77,28 @@ class Rollout:
         goals: Sequence[Segment] = (),
         generator: torch.Generator | list[torch.Generator] | None = None,
     ) -> None:
-        self.pipe, self.layout, self.settings, self.generator = pipe, layout, settings, generator
-        self.stride = pipe.temporal_stride
-        _check(settings, self.stride)
+        info = ModelInfo.of(pipe)
+        own = info.ego
+        assert own is not None, "the pipeline has a front-end"
+        check_advance(settings.advance, info.temporal_stride)
+        if settings.window is not None and settings.window < 1:
+            raise InputError(f"window={settings.window} must keep 1 frame or more; nearest: 1")
         height, width = frames.shape[-2:]
-        check_size(height, width, pipe.size_multiple)
-        self.size = height, width
+        check_size(height, width, info.size_multiple)
+        self.pipe, self.layout, self.settings, self.generator = pipe, layout, settings, generator
+        self.stride, self.size = info.temporal_stride, (height, width)
         self.text = pipe.embed(texts)
         self.goals = [goal for goal in goals if goal.t.max() > 0]
         self.now = 0
-        own = pipe.ego.info
         self._window = settings.window or own.history
         self._guidance = own.guidance if settings.guidance is None else settings.guidance
-        self._spacing = min(settings.advance, self.stride)
+        self._anchored = own.anchor if settings.anchor is None else settings.anchor
         self._actions = past
         self._history: list[Segment] = []
         self._cache: ConditionCache | None = None
-        for frame in self._spaced(frames.shape[2]):
+        apart = min(settings.advance, self.stride)
+        for frame in list(range(0, -frames.shape[2], -apart))[: self._window][::-1]:  # oldest first
             self._keep(pipe.codec.encode_image(frames[:, :, frame - 1]), frame)
-        self._anchored = own.anchor if settings.anchor is None else settings.anchor
         self._first = self._history[-1]
 
     @torch.no_grad()
@@ -106,61 +110,51 @@ class Rollout:
         """
         arrivals = list(range(self.now + 1, self.now + 1 + self.settings.advance))
         assert actions.arrivals[0].tolist() == arrivals, f"actions arrive at {actions.arrivals[0]}, not {arrivals}"
+        self.goals = [goal for goal in self.goals if goal.t.max() * self.stride > self.now]
+        latents, codec, ends = self._predict(actions), self.pipe.codec, self._ends()
+        if self.settings.advance == 1:
+            video, kept = codec.decode(latents), [latents]
+        else:  # the codec is causal: it decodes what follows the latest frame, which it takes in image mode
+            video = codec.decode(torch.cat([self._history[-1].latent, latents], dim=2))[:, :, 1:]
+            kept = [codec.encode_image(video[:, :, end - self.now - 1]) for end in ends]
+        for latent, end in zip(kept, ends, strict=True):
+            self._keep(latent, end)
+        self.now = ends[-1]
+        return video
+
+    def _predict(self, actions: TimedActions) -> Tensor:
+        """Latents of the next step under its actions: one image-mode latent, or the chunks that follow on the latent
+        grid."""
+        given, device = self._given(), self.text.device
+        t = temporal_position(torch.tensor([self._ends()]), self.stride).expand(len(self.text), -1).to(device)
         known = actions if self._actions is None else self._actions.then(actions)
         self._actions = known.after(self.now - self._window * self.stride)
-        self.goals = [goal for goal in self.goals if goal.t.max() * self.stride > self.now]
-        latents = self._predict()
-        return self._show_frame(latents) if self.settings.advance == 1 else self._show_chunk(latents)
-
-    def _predict(self) -> Tensor:
-        """Latents of the next step: one image-mode latent, or the chunks that follow on the latent grid."""
-        ends = [self.now + 1] if self.settings.advance == 1 else self._chunk_ends()
-        t = temporal_position(torch.tensor([ends]), self.stride).expand(len(self.text), -1).to(self.text.device)
+        told, context = self._actions.to(device), [*self._history, *given]
+        bind = partial(self.pipe.ego.bind, told, self.layout, context, self.text, now=self.now)
+        all_of_them = torch.ones(len(self.text), dtype=torch.bool, device=device)
         guidance = 1.0 if self.settings.blind else self._guidance
         return self.pipe.predict(
-            [*([] if self._cache is not None else self._history), *self._given()],
+            context if self._cache is None else given,
             self.text,
             t,
             self.size,
-            actions=self._bind(drop=self.settings.blind),
-            without=self._bind(drop=True) if guidance != 1 else None,
+            actions=bind(drop=all_of_them if self.settings.blind else None),
+            without=bind(drop=all_of_them) if guidance != 1 else None,
             guidance=guidance,
             cache=self._cache,
             generator=self.generator,
             steps=self.settings.steps,
         )
 
-    def _bind(self, drop: bool) -> BoundActions:
-        assert self._actions is not None, "a step has told of its actions"
-        device, context = self.text.device, [*self._history, *self._given()]
-        dropped = torch.full((len(self.text),), drop, device=device) if drop else None
-        return self.pipe.ego.bind(self._actions.to(device), self.layout, context, self.text, dropped, self.now)
+    def _ends(self) -> list[int]:
+        """The frames at which the latents of the next step end."""
+        step = min(self.settings.advance, self.stride)
+        return [self.now + end for end in range(step, self.settings.advance + 1, step)]
 
     def _given(self) -> list[Segment]:
         """Conditions beside the history: the frame that all began with, once the window has let it go, and goals."""
         out_of_view = all(kept is not self._first for kept in self._history)
         return [*([self._first] if self._anchored and out_of_view else []), *self.goals]
-
-    def _chunk_ends(self) -> list[int]:
-        return [self.now + end for end in range(self.stride, self.settings.advance + 1, self.stride)]
-
-    def _show_frame(self, latent: Tensor) -> Tensor:
-        self.now += 1
-        self._keep(latent, self.now)
-        return self.pipe.codec.decode(latent)
-
-    def _show_chunk(self, latents: Tensor) -> Tensor:
-        """The codec is causal: it decodes what follows the latest frame, which it takes in image mode."""
-        latest = self._history[-1].latent
-        video = self.pipe.codec.decode(torch.cat([latest, latents], dim=2))[:, :, 1:]
-        for end in self._chunk_ends():
-            self._keep(self.pipe.codec.encode_image(video[:, :, end - self.now - 1]), end)
-        self.now += self.settings.advance
-        return video
-
-    def _spaced(self, count: int) -> list[int]:
-        """Those of the frames 1 - count .. 0 that the window holds, oldest first."""
-        return list(range(0, -count, -self._spacing))[: self._window][::-1]
 
     def _keep(self, latent: Tensor, frame: int) -> None:
         """One more condition; the oldest one goes when the window is full."""
@@ -171,9 +165,3 @@ class Rollout:
             kept = self.pipe.transformer.remember([newest], self.text)
             kept = kept if self._cache is None else self._cache.append(kept)
             self._cache = kept.window(self._window)
-
-
-def _check(settings: RolloutSettings, stride: int) -> None:
-    check_advance(settings.advance, stride)
-    if settings.window is not None and settings.window < 1:
-        raise InputError(f"window={settings.window} must keep 1 frame or more; nearest: 1")

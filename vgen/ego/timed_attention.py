@@ -61,6 +61,12 @@ class TimedAttention(nn.Module):
         key = self.norm_k(self._heads(self.to_k(context)))
         return key if rotation is None else rotate(key, rotation), self._heads(self.to_v(context))
 
+    def read_causally(self, queries: Tensor, times: Tensor, context: Tensor, when: Tensor) -> Tensor:
+        """What queries [B, Q, D] at some times [B, Q] read of a context [B, K, C] at others [B, K]: nothing later."""
+        heads = self.keys_values(context, rotation_at(when, self.head_width))
+        read: Tensor = self(queries, rotation_at(times, self.head_width), heads, not_later(when, times))
+        return read
+
     def forward(
         self,
         queries: Tensor,

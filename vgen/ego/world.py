@@ -27,8 +27,6 @@ from vgen.trajectory.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 
-UNLIKE = 0.5  # above this share of values outside the statistics there is a warning, once
-
 Array = np.ndarray | torch.Tensor | Sequence[Any]
 """What stands for an array in a call: numpy's, torch's, or lists of numbers; frames may be PIL images too."""
 
@@ -69,7 +67,7 @@ class EgoWorld:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | PathLike,
+        model: str | PathLike[str],
         layout: str | None = None,
         settings: RolloutSettings | None = None,
         **kwargs: Any,
@@ -147,21 +145,22 @@ class EgoWorld:
         if len(rows) != self._futures:
             wanted = [self._futures, count, rows[0].spec.width]
             raise InputError(f"actions are of {len(rows)} futures, not of {self._futures}; give {wanted}")
-        told = self._told(rows, self._rollout.now + 1)
-        parts = [self._rollout.step(part) for part in told.split(advance)]
+        parts = [
+            self._rollout.step(self._told([each.rows(k, k + advance) for each in rows], self._rollout.now + 1))
+            for k in range(0, count, advance)
+        ]
         video = to_uint8(torch.cat(parts, dim=2)).permute(0, 2, 3, 4, 1).cpu().numpy()
         return video if batched else video[0]
 
     def _told(self, rows: Sequence[Trajectory], first: int) -> TimedActions:
         """Actions as the model takes them, the first of which arrives at a frame."""
-        worst = max(rows, key=self.statistics.outlier_share)
-        outside = self.statistics.outlier_share(worst)
-        if outside > UNLIKE and not self._warned:
-            rule = f"of the actions are unlike what the model has seen of {self.layout}"
-            column = self.statistics.farthest_column(worst)
-            logger.warning("%.0f %% %s: %s; check unit and form", 100 * outside, rule, column)
-            self._warned = True
-        return timed_actions(rows, self.statistics, first)
+        return timed_actions(rows, self.statistics, first, self._warn)
+
+    def _warn(self, message: str) -> None:
+        """Logs what is unlike the model's data, once."""
+        if not self._warned:
+            logger.warning("%s", message)
+        self._warned = True
 
     def _trajectories(self, name: str, given: Array | Trajectory) -> tuple[list[Trajectory], bool]:
         """One for each future, and whether they came as a batch: [B, A, D], or a single [A, D] or [D]."""
@@ -179,7 +178,7 @@ class EgoWorld:
         rows, _ = self._trajectories("past", given)
         if len(rows) not in (1, futures):
             raise InputError(f"past is of {len(rows)} futures and there are {futures}; give [P, D] or one for each")
-        return self._told(rows, 1 - len(rows[0])).expand(futures)
+        return self._told(rows * (futures // len(rows)), 1 - len(rows[0]))
 
     def _goal(self, image: Array, mask: Array | None, frame: float, size: tuple[int, int], futures: int) -> Segment:
         checks.real("the frame of a goal", frame)

@@ -34,7 +34,9 @@ class CanvasResult(RunResult):
     left_out: str
 
 
-def run_canvas(canvas: Canvas, settings: CanvasSettings, out: str | PathLike, overwrite: bool = False) -> CanvasResult:
+def run_canvas(
+    canvas: Canvas, settings: CanvasSettings, out: str | PathLike[str], overwrite: bool = False
+) -> CanvasResult:
     """Completes a canvas into a folder, which is written whole or not at all; memory does not grow with the length.
 
     An extension that is stopped leaves the frames of its finished segments as a video beside the folder, see

@@ -25,7 +25,7 @@ def write_frames(
     fps: float,
     keep: Set[int],
     total: int,
-    stopped: str | PathLike | None = None,
+    stopped: str | PathLike[str] | None = None,
 ) -> tuple[dict[int, np.ndarray], str]:
     """Writes a video while it is made, in constant memory.
 

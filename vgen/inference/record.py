@@ -32,11 +32,11 @@ SHARED = {"settings": dict, "media": dict, "model": str, "lora": str, "torch_thr
 class Asked(Protocol):
     """What a run is asked for: a canvas, or a rollout."""
 
-    def to_dict(self, relative_to: str | PathLike) -> dict[str, Any]:
+    def to_dict(self, relative_to: str | PathLike[str]) -> dict[str, Any]:
         """The same as plain JSON; paths are relative to a folder."""
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike) -> Self:
+    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike[str]) -> Self:
         """The inverse of `to_dict`."""
 
 
@@ -60,7 +60,7 @@ class RunKind(Generic[AnyAsked, AnySettings]):
     command: str
     asked: type[AnyAsked]
     settings: type[AnySettings]
-    files: Callable[[AnyAsked], Iterable[str | PathLike]]
+    files: Callable[[AnyAsked], Iterable[str | PathLike[str]]]
     parts: Callable[[AnyAsked], Sequence[str]] = lambda asked: ()
 
 
@@ -92,7 +92,7 @@ class RunResult:
 
 
 def describe_run(
-    kind: RunKind[AnyAsked, AnySettings], asked: AnyAsked, settings: AnySettings, folder: str | PathLike
+    kind: RunKind[AnyAsked, AnySettings], asked: AnyAsked, settings: AnySettings, folder: str | PathLike[str]
 ) -> dict[str, Any]:
     """What decides on the results of a run, for run.json in a folder; paths are relative to it.
 
@@ -118,7 +118,7 @@ def describe_run(
     }
 
 
-def check_outside(kind: RunKind[AnyAsked, AnySettings], asked: AnyAsked, out: str | PathLike) -> None:
+def check_outside(kind: RunKind[AnyAsked, AnySettings], asked: AnyAsked, out: str | PathLike[str]) -> None:
     """Refuses to replace a folder that holds what is read: the run could not be made again.
 
     Raises:
@@ -140,7 +140,7 @@ def write_record(file: Path, run: Mapping[str, Any]) -> None:
     file.write_bytes(content + b"\n")
 
 
-def read_run(kind: RunKind[AnyAsked, AnySettings], file: str | PathLike) -> RecordedRun[AnyAsked, AnySettings]:
+def read_run(kind: RunKind[AnyAsked, AnySettings], file: str | PathLike[str]) -> RecordedRun[AnyAsked, AnySettings]:
     """Reads run.json and checks that its media, model and LoRA are what they were.
 
     What else has changed (versions, device) is logged: the frames may then differ in the last bit, or more.
@@ -156,7 +156,7 @@ def read_run(kind: RunKind[AnyAsked, AnySettings], file: str | PathLike) -> Reco
     return RecordedRun(asked, settings, data)
 
 
-def _read_json(file: Path, kind: RunKind) -> dict[str, Any]:
+def _read_json(file: Path, kind: RunKind[Any, Any]) -> dict[str, Any]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -108,7 +108,8 @@ class FrameRenderer:
         radius = self.model.geom_rbound
         reach = radius * np.hypot(1, slope)
         inside = (z > -radius) & (np.abs(x) - slope * z <= reach) & (np.abs(y) - slope * z <= reach)
-        return inside | (radius == 0)
+        seen: np.ndarray = inside | (radius == 0)
+        return seen
 
 
 def free_camera(

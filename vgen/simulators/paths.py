@@ -10,7 +10,8 @@ SMOOTHNESS = 8  # frames, of a wandering
 def glide(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
     """The smoothest way (least jerk, at rest at both ends) from point to point: [steps, 3] without the start."""
     share = np.arange(1, steps + 1)[:, None] / steps
-    return start + (end - start) * share**3 * (10 - 15 * share + 6 * share**2)
+    way: np.ndarray = start + (end - start) * share**3 * (10 - 15 * share + 6 * share**2)
+    return way
 
 
 def bursts(rng: np.random.Generator, level: float, steps: int, width: int) -> np.ndarray:
@@ -25,6 +26,7 @@ def bursts(rng: np.random.Generator, level: float, steps: int, width: int) -> np
 
 def wandering(rng: np.random.Generator, deviation: float, steps: int) -> np.ndarray:
     """A smooth random way off a path, [steps, 3], that starts at zero; `deviation` is that of each coordinate."""
-    way = gaussian_filter1d(rng.standard_normal((steps, 3)), SMOOTHNESS, axis=0)
+    way: np.ndarray = gaussian_filter1d(rng.standard_normal((steps, 3)), SMOOTHNESS, axis=0)
     way *= deviation / way.std()
-    return way - way[0]
+    away: np.ndarray = way - way[0]
+    return away

@@ -58,7 +58,8 @@ class RegressionHead(ActionHead):
 
     def sample(self, hidden: Tensor, layout: str, generator: torch.Generator | None = None) -> Tensor:
         """See `ActionHead`."""
-        return self.out[layout](self.trunk(hidden)).float()
+        steps: Tensor = self.out[layout](self.trunk(hidden))
+        return steps.float()
 
 
 class FlowHead(ActionHead):
@@ -109,7 +110,8 @@ class FlowHead(ActionHead):
         # An action beyond the end of its episode tells the others nothing; a sample without any would attend to none.
         masked = ~(valid | ~valid.any(1, keepdim=True))
         tokens = self.blocks(self.noisy[layout](noisy) + level + condition, src_key_padding_mask=masked)
-        return self.out[layout](tokens).float()
+        velocity: Tensor = self.out[layout](tokens)
+        return velocity.float()
 
 
 HEADS: dict[str, type[ActionHead]] = {"regression": RegressionHead, "flow": FlowHead}

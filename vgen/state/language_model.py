@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import peft
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
@@ -106,9 +106,11 @@ def choose_trained(trunk: PreTrainedModel, trained: str, rank: int) -> None:
 
 def decoder(trunk: PreTrainedModel) -> nn.Module:
     """The text part, which reads embeddings and returns hidden states."""
-    return trunk.get_decoder()
+    reader: nn.Module = trunk.get_decoder()
+    return reader
 
 
 def text_width(trunk: PreTrainedModel) -> int:
     """Width of its embeddings."""
-    return trunk.get_input_embeddings().weight.shape[1]
+    embeddings: Tensor = trunk.get_input_embeddings().weight
+    return embeddings.shape[1]

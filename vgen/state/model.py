@@ -346,12 +346,14 @@ class StateModel(nn.Module):
         return labels, labels != IGNORED
 
     def _tokens(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False).input_ids[: self.config.text_tokens]
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return tokens[: self.config.text_tokens]
 
     def _time(self, times: Tensor) -> Tensor:
         """Embeddings [N, W] of times [N] in steps."""
         waves = get_timestep_embedding(times.to(self.when.weight.device).float(), TIME_WIDTH, max_period=1000)
-        return self.when(waves.to(self.when.weight.dtype))
+        embedded: Tensor = self.when(waves.to(self.when.weight.dtype))
+        return embedded
 
     def _mark(self, name: str) -> Tensor:
         return self.marks.weight[MARKS.index(name)]
@@ -366,7 +368,8 @@ class StateModel(nn.Module):
         )
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        return self.trunk.get_output_embeddings()(hidden)
+        logits: Tensor = self.trunk.get_output_embeddings()(hidden)
+        return logits
 
     def _write(self, output: BaseModelOutputWithPast, valid: Tensor) -> list[str]:
         """The texts that follow a sequence the trunk has read, greedily."""
@@ -392,7 +395,8 @@ class StateModel(nn.Module):
     def _decode(self, ids: list[int]) -> str:
         end = self.tokenizer.eos_token_id
         kept = ids[: ids.index(end)] if end in ids else ids
-        return self.tokenizer.decode(kept, skip_special_tokens=True).strip()
+        text: str = self.tokenizer.decode(kept, skip_special_tokens=True)
+        return text.strip()
 
 
 def _join(parts: Sequence[_Sequence]) -> _Sequence:

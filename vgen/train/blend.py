@@ -54,7 +54,7 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path, 
 
 
 def _told(before: Path, after: Path, shares: Mapping[str, float]) -> str:
-    """For the card; folders of runs are named by the run."""
+    """What the card says of a blend; folders of runs are named by the run."""
     one, other = (path.parent.name if path.name == "model" else path.name for path in (before, after))
     parts = ", ".join(f"{name} {share:g}" for name, share in shares.items())
     return f"Of the way from {one} to {other} (WiSE-FT): {parts}. All else is {other}'s."

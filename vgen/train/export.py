@@ -163,30 +163,30 @@ def count_parameters(module: torch.nn.Module) -> int:
 
 
 def read_curve(run: Path) -> list[dict[str, float]]:
-    """The validation records of a run, each with the minutes of training up to it. Lines that are none are left out, as
-    the last one may be that a run was killed at.
+    """The validation entries of a run's log, each with the minutes of training up to it. Lines that are none are left
+    out, as the last one may be that a run was killed at.
 
     Raises:
         InputError: its log.jsonl cannot be read.
     """
     curve, minutes = [], 0.0
     try:
-        records = list(read_records(run / "log.jsonl"))
+        entries = list(read_records(run / "log.jsonl"))
     except OSError as error:
         raise InputError(f"{run / 'log.jsonl'} cannot be read: {error.strerror}") from error
-    for record in records:
-        if not isinstance(record, dict):
+    for entry in entries:
+        if not isinstance(entry, dict):
             continue
-        numbers = _numbers(record)
+        numbers = _numbers(entry)
         minutes = numbers.get("minutes", minutes)
-        if numbers and record.get("kind") == "validation":
+        if numbers and entry.get("kind") == "validation":
             curve.append({"minutes": round(minutes, 1), **numbers})
     return curve
 
 
-def _numbers(record: dict[str, Any]) -> dict[str, float]:
+def _numbers(entry: dict[str, Any]) -> dict[str, float]:
     return {
-        key: value for key, value in record.items() if type(value) in (int, float) and abs(value) <= sys.float_info.max
+        key: value for key, value in entry.items() if type(value) in (int, float) and abs(value) <= sys.float_info.max
     }
 
 

@@ -76,7 +76,7 @@ class Tracker(Protocol):
     """Where a run's numbers go, beside its JSONL log. On rank 0 alone."""
 
     def write(self, step: int, values: dict[str, float], kind: str) -> None:
-        """One record; `kind` is `train` or `validation`."""
+        """One entry; `kind` is `train` or `validation`."""
 
     def show(self, step: int, name: str, folder: Path) -> None:
         """A sample: its folder holds video.mp4 and contact_sheet.png."""
@@ -121,9 +121,9 @@ class Log:
 
     Args:
         run: the run folder.
-        step: where the run stands; records of later steps, which an interrupted run left, are dropped, and damaged
+        step: where the run stands; entries of later steps, which an interrupted run left, are dropped, and damaged
             ones are told of.
-        trackers: what else each record goes to.
+        trackers: what else each entry goes to.
     """
 
     def __init__(self, run: Path, step: int, trackers: Sequence[Tracker] = ()) -> None:
@@ -131,15 +131,15 @@ class Log:
         lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
         places = [_place(line) for line in lines]
         if damaged := places[:-1].count(None):  # the last one may have been cut short by a kill
-            logger.warning("%s: %d of %d records are damaged, and left out", self._path, damaged, len(lines))
+            logger.warning("%s: %d of %d entries are damaged, and left out", self._path, damaged, len(lines))
         kept = [place is not None and place[0] <= step for place in places]
         write_whole(self._path, b"".join(compress(lines, kept)))
         self._known = set(compress(places, kept))
         self._trackers = list(trackers)
 
     def write(self, step: int, values: dict[str, float], kind: str = "train") -> None:
-        """One record; also said on the console. One that is there already, as a run makes it twice that was ended
-        between its last record and its end, is left as it is."""
+        """One entry; also said on the console. One that is there already, as a run makes it twice that was ended
+        between its last entry and its end, is left as it is."""
         if (step, kind) in self._known:
             return
         append(self._path, json.dumps({"kind": kind, "step": step, **values}) + "\n")
@@ -162,22 +162,22 @@ class Log:
 def _place(line: bytes) -> tuple[int, str] | None:
     """The step and the kind of a log line; None for one that is damaged or was cut short."""
     try:
-        record = json.loads(line)
-        step, kind = record["step"], record["kind"]
+        entry = json.loads(line)
+        step, kind = entry["step"], entry["kind"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
     return (step, kind) if line.endswith(b"\n") and type(step) is int and type(kind) is str else None
 
 
 class Live:
-    """The line that follows every step on a terminal: a bar. Elsewhere the records of the log are lines enough."""
+    """The line that follows every step on a terminal: a bar. Elsewhere the entries of the log are lines enough."""
 
     def __init__(self, config: TrainConfig, ranks: Ranks, step: int) -> None:
         total = None if config.max_minutes else config.steps
         self._bar = tqdm(total=total, initial=step, unit="step", disable=None if ranks.first else True)
         self._stack = ExitStack()
         if self.shown:
-            self._stack.enter_context(logging_redirect_tqdm())  # records come above the bar
+            self._stack.enter_context(logging_redirect_tqdm())  # entries come above the bar
 
     @property
     def shown(self) -> bool:
@@ -233,7 +233,7 @@ def exported_at(run: Path, step: int) -> Path:
 
 
 def device_name(device: torch.device) -> str:
-    """What a record calls a device."""
+    """The name of a device, as it stands in a run's record."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() + " cpu"
 
 

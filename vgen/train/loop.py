@@ -288,7 +288,7 @@ class Trainer:
         means = Means()
         with self._averaged():
             means.add(**self.objective.validate(self.ranks.data_rank, self.ranks.data_world))
-        self._record(means.take(self.ranks), "validation")
+        self._enter(means.take(self.ranks), "validation")
 
     def _draw(self) -> None:
         """Samples of the averaged model."""
@@ -347,11 +347,11 @@ class Trainer:
                     write_record(records, record)
 
     def _write_log(self) -> None:
-        """A record of the steps since the last one."""
+        """An entry of the steps since the last one."""
         about = {"memory_gb": memory_gb(self.ranks.device), "minutes": self.progress.elapsed / 60}
-        self._record(self.means.take(self.ranks) | self.pace.take() | about, "train")
+        self._enter(self.means.take(self.ranks) | self.pace.take() | about, "train")
 
-    def _record(self, values: dict[str, float], kind: str) -> None:
+    def _enter(self, values: dict[str, float], kind: str) -> None:
         with all_or_none(self.ranks, f"the log of {self.folder}", self.folder):
             if self.log and values:
                 self.log.write(self.progress.step, values, kind)

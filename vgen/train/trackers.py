@@ -45,7 +45,7 @@ class WebTracker:
         self._package.init(project=project, name=name, config=dict(config), resume="allow", **own)
 
     def write(self, step: int, values: Mapping[str, float], kind: str) -> None:
-        """One record; `kind` comes before the name of each value."""
+        """One entry; `kind` comes before the name of each value."""
         self._package.log({f"{kind}/{name}": value for name, value in values.items()}, step=step)
 
     def show(self, step: int, name: str, folder: Path) -> None:

@@ -13,11 +13,14 @@ type; the unit, frame and sign of each column are for people, and for the checks
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from vgen.errors import unknown_key
+import numpy as np
 
+from vgen.errors import InputError, unknown_key
+
+LARGEST_ANGLE = 8 * np.pi  # four whole turns: what no angle in radians is beyond, and most that are in degrees are
 PART_TYPES = ("point", "box", "rotation", "pose", "local", "level", "flag")
 DELTA_MEANING = {
     "point": "difference",
@@ -85,6 +88,8 @@ class Layout:
         rate: rows per second that its sources have; the times of a trajectory are what counts.
         parts: all columns, in order.
         centre: the x about which a mirrored scene is turned over.
+        network: the layout as a network reads and predicts it: orientations in Euler angles are told as the first two
+            columns of the matrix, which change smoothly and in one way; all else stays.
     """
 
     name: str
@@ -92,6 +97,12 @@ class Layout:
     rate: float
     parts: tuple[Part, ...]
     centre: float = 0.0
+    network: "Layout" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        turned = any(part.euler for part in self.parts)
+        parts = tuple(_matrix(part) if part.euler else part for part in self.parts)
+        object.__setattr__(self, "network", replace(self, parts=parts) if turned else self)  # as it is frozen
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -109,12 +120,6 @@ class Layout:
         return sum(len(part.columns) for part in self.parts)
 
     @property
-    def network(self) -> "Layout":
-        """The layout as a network reads and predicts it: orientations in Euler angles are told as the first two columns
-        of the matrix, which change smoothly and in one way; all else stays."""
-        return replace(self, parts=tuple(_matrix(part) if part.euler else part for part in self.parts))
-
-    @property
     def bodies(self) -> list[str]:
         """What can be moved: every owner but the camera."""
         return [owner for owner in dict.fromkeys(part.owner for part in self.parts) if owner != "camera"]
@@ -125,6 +130,34 @@ class Layout:
         for part in self.parts:
             yield part, slice(start, start + len(part.columns))
             start += len(part.columns)
+
+    def check(self, values: np.ndarray, valid: np.ndarray) -> None:
+        """Refuses rows [A, D] that cannot be of this layout.
+
+        Raises:
+            InputError: another width, or in a valid row a value that is not finite or an angle that cannot be in
+                radians.
+        """
+        if values.shape[1] != self.width:
+            same = [name for name, other in LAYOUTS.items() if other.width == values.shape[1]]
+            hint = (
+                f"layouts of that width: {', '.join(same)}" if same else f"they start with {', '.join(self.names[:4])}"
+            )
+            raise InputError(f"values have {values.shape[1]} columns; layout {self.name} has {self.width}; {hint}")
+        lost = np.argwhere(~np.isfinite(values) & valid[:, None])
+        if lost.size:
+            row, column = lost[0]
+            said = f"values[{row}, {column}] ({self.names[column]})"
+            raise InputError(f"{said} is {values[row, column]}; make it finite, or valid[{row}] false")
+        for part, where in self.slices():
+            if not part.euler:
+                continue
+            far = np.argwhere((np.abs(values[:, where]) > LARGEST_ANGLE) & valid[:, None])
+            if far.size:
+                row, column = far[0]
+                said = f"values[{row}, {where.start + column}] ({part.columns[column].name})"
+                rule = "more than four turns, and must be in rad; numpy.radians makes them of degrees"
+                raise InputError(f"{said} is {values[row, where][column]:.6g}, {rule}")
 
     def points(self, body: str) -> list[list[int]]:
         """The columns of each point that moves with a body, the place of the body itself first (of a box: two corners).

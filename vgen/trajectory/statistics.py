@@ -2,10 +2,6 @@
 
 They belong to one layout and one form, and travel in the model's folder as JSON. A trajectory of another kind is
 refused, so that they are neither missing nor mixed up in silence.
-
-They are also the one place where orientations change their form: a trajectory holds Euler angles where its layout says
-so, the network's rows hold rot6d (`Layout.network`). Training, rollouts and benchmarks all come through here, so one
-motion has one set of rows, without a jump at ±pi, whichever of its angles were recorded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from vgen.errors import InputError, unknown_key
-from vgen.trajectory.layouts import Layout, find_layout
-from vgen.trajectory.rotations import to_columns, to_matrices
+from vgen.trajectory.layouts import find_layout
+from vgen.trajectory.network import network_rows, recorded_columns
 from vgen.trajectory.trajectory import FORMS, Trajectory
 
 METHODS = ("quantile", "mean_std")
@@ -136,7 +132,7 @@ class Statistics:
         if rows.ndim != 2 or rows.shape[1] != len(self.centre):
             raise InputError(f"rows of shape {list(rows.shape)} are not [A, {len(self.centre)}] of {self.layout}")
         known = np.ones(len(rows), bool) if valid is None else np.asarray(valid)
-        values = _recorded(rows * self.spread + self.centre, find_layout(self.layout), known)
+        values = recorded_columns(rows * self.spread + self.centre, find_layout(self.layout), known)
         return Trajectory(values, times, valid, self.layout, self.form)
 
     def to_json(self) -> dict[str, object]:
@@ -165,27 +161,3 @@ class Statistics:
         rows: np.ndarray = (network_rows(trajectory) - self.centre) / self.spread
         rows[~trajectory.valid] = 0.0
         return rows
-
-
-def network_rows(trajectory: Trajectory) -> np.ndarray:
-    """The rows as a network reads them, not yet normalised: float64 [A, N]; anything where they are not valid."""
-    values = trajectory.values.astype(np.float64)
-    if not any(part.euler for part in trajectory.spec.parts):
-        return values
-    values[~trajectory.valid] = 0.0
-    parts = trajectory.spec.slices()
-    return np.concatenate(
-        [to_columns(to_matrices(values[:, where]), 6) if part.euler else values[:, where] for part, where in parts], 1
-    )
-
-
-def _recorded(rows: np.ndarray, spec: Layout, valid: np.ndarray) -> np.ndarray:
-    """The inverse of `network_rows`: [A, D] in the columns of the layout."""
-    values = []
-    for part, (_, where) in zip(spec.parts, spec.network.slices(), strict=True):
-        columns = rows[:, where]
-        if part.euler:
-            columns = np.full((len(rows), 3), np.nan)
-            columns[valid] = to_columns(to_matrices(rows[valid, where]), 3)
-        values.append(columns)
-    return np.concatenate(values, 1)

@@ -17,7 +17,6 @@ from vgen.trajectory.layouts import LAYOUTS, Column, Layout, find_layout
 __all__ = ["FORMS", "LAYOUTS", "TIME_TOLERANCE", "Column", "Layout", "Trajectory", "find_layout"]
 
 FORMS = ("absolute", "relative", "delta")
-LARGEST_ANGLE = 8 * np.pi  # four whole turns: what no angle in radians is beyond, and most that are in degrees are
 LARGEST_TIME = 1e25  # seconds; nanoseconds since 1970 lie far below
 TIME_TOLERANCE = 1e-4  # of a second: what lies no further apart is at one time, since data sets keep times in float32
 
@@ -61,14 +60,12 @@ class Trajectory:
         given = {"values": rows, "times": _numbers(times, "times", 1), "valid": flags, "layout": layout, "form": form}
         for name, value in given.items():
             object.__setattr__(self, name, value)  # as it is frozen
-        self._check_width()
         for name in ("times", "valid"):
             count = len(getattr(self, name))
             if count != len(self):
                 raise InputError(f"{name} has {count} entries for {len(self)} rows of values; give one for each")
         self._check_times()
-        self._check_finite()
-        self._check_angles()
+        self.spec.check(self.values, self.valid)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -91,14 +88,6 @@ class Trajectory:
         keep = slice(start, stop)
         return replace(self, values=self.values[keep], times=self.times[keep], valid=self.valid[keep])
 
-    def _check_width(self) -> None:
-        spec = self.spec
-        if self.values.shape[1] == spec.width:
-            return
-        same = [name for name, other in LAYOUTS.items() if other.width == self.values.shape[1]]
-        hint = f"layouts of that width: {', '.join(same)}" if same else f"they start with {', '.join(spec.names[:4])}"
-        raise InputError(f"values have {self.values.shape[1]} columns; layout {spec.name} has {spec.width}; {hint}")
-
     def _check_times(self) -> None:
         lost = np.flatnonzero(~(np.abs(self.times) <= LARGEST_TIME))
         if lost.size:
@@ -110,26 +99,6 @@ class Trajectory:
             raise InputError(
                 f"times[{k}]={self.times[k]:.10g} does not come after times[{k - 1}]={self.times[k - 1]:.10g}; {rule}"
             )
-
-    def _check_finite(self) -> None:
-        lost = np.argwhere(~np.isfinite(self.values) & self.valid[:, None])
-        if lost.size:
-            row, column = lost[0]
-            name = self.spec.names[column]
-            raise InputError(
-                f"values[{row}, {column}] ({name}) is {self.values[row, column]}; make it finite, or valid[{row}] false"
-            )
-
-    def _check_angles(self) -> None:
-        for part, where in self.spec.slices():
-            if not part.euler:
-                continue
-            far = np.argwhere((np.abs(self.values[:, where]) > LARGEST_ANGLE) & self.valid[:, None])
-            if far.size:
-                row, column = far[0]
-                said = f"values[{row}, {where.start + column}] ({part.columns[column].name})"
-                rule = "more than four turns, and must be in rad; numpy.radians makes them of degrees"
-                raise InputError(f"{said} is {self.values[row, where][column]:.6g}, {rule}")
 
 
 def _numbers(given: object, name: str, dimensions: int) -> np.ndarray:

@@ -13,7 +13,8 @@ import numpy as np
 from vgen.errors import InputError
 from vgen.trajectory.convert import convert
 from vgen.trajectory.layouts import Column, Layout
-from vgen.trajectory.statistics import Statistics, network_rows
+from vgen.trajectory.network import network_rows
+from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)

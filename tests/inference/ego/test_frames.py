@@ -84,9 +84,9 @@ def test_rows_that_are_not_valid_are_as_if_absent(world, context):
     for change in (0.0, 5.0):
         path = with_gap(hand(9), 3, 7)
         values = np.where(path.valid[:, None], path.values, change)
-        actions = actions_of(replace(path, values=values), None, world.form)
+        actions = actions_of(replace(path, values=values), RATE, 8, world.form)
         videos.append(np.concatenate(list(frames_of.follow(world, context, actions))))
-    whole = np.concatenate(list(frames_of.follow(world, context, actions_of(hand(9), None, world.form))))
+    whole = np.concatenate(list(frames_of.follow(world, context, actions_of(hand(9), RATE, 8, world.form))))
     assert np.array_equal(videos[0], videos[1]) and not np.array_equal(videos[0], whole)
 
 
@@ -96,7 +96,7 @@ def test_a_row_changes_its_own_frame_and_what_comes_after(pipe, context):
     values = path.values.copy()
     values[4] += 1  # the state at frame 4
     both = [
-        np.concatenate(list(frames_of.follow(world, context, actions_of(each, None, world.form))))
+        np.concatenate(list(frames_of.follow(world, context, actions_of(each, RATE, 6, world.form))))
         for each in (path, replace(path, values=values))
     ]
     same = [np.array_equal(one, other) for one, other in zip(*both, strict=True)]

@@ -44,7 +44,7 @@ def test_a_question_comes_back_from_another_folder(tmp_path, monkeypatch):
     assert Path(again.start.path).resolve() == tmp_path / "data/d"
     assert os.path.normpath(again.goals[0].mask) == "mask.png"
     assert again.to_dict(tmp_path / "runs/first") == written
-    assert again.source.path.resolve() == tmp_path / "hand.npz" and again.source.layout == "position4"
+    assert Path(again.trajectory).resolve() == tmp_path / "hand.npz" and again.layout == "position4"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from ego_models import hand
 from trajectory_samples import sample, with_gap
 
 from vgen.errors import InputError
+from vgen.inference.ego.frames import prolonged, whole_steps
 from vgen.inference.ego.trajectories import (
     HandHistory,
     actions_of,
@@ -16,11 +17,9 @@ from vgen.inference.ego.trajectories import (
     frames_driven,
     future_of,
     past_of,
-    prolonged,
     read_known,
     state_at_start,
     warn_of_gap,
-    whole_steps,
 )
 from vgen.trajectory.convert import convert, to_delta
 from vgen.trajectory.edits import mirror
@@ -56,7 +55,7 @@ def test_the_first_row_is_the_start_frame_and_action_k_leads_to_frame_k_plus_1(s
     given = hand(rows=9, rate=4.0, began=3.0)  # of another rate, on a clock of its own
     known = read_known(source(given), None, None)
     assert known.times[0] == 0 and frames_driven(known, RATE) == 40
-    actions = actions_of(all_of(known), None, "absolute")
+    actions = actions_of(known, RATE, 40, "absolute")
     seconds = 3.0 + np.arange(41) / RATE
     assert np.allclose(actions.trajectory.values[:, 0], column(given, seconds), atol=1e-6)
     assert np.allclose(actions.future.values[:, 0], column(given, seconds[1:]), atol=1e-6)
@@ -66,7 +65,7 @@ def test_the_first_row_is_the_start_frame_and_action_k_leads_to_frame_k_plus_1(s
 def test_another_row_may_be_the_start_frame(source):
     given = hand(rows=41, began=1.0)
     known = read_known(source(given), 2.0, None)
-    actions = actions_of(all_of(known), past_of(known, RATE, 8), "absolute")
+    actions = actions_of(known, RATE, 20, "absolute", past_of(known, RATE, 8))
     assert len(actions.future) == 20 and len(actions.past) == 9
     assert np.allclose(actions.future.values[0, 0], column(given, 2.0 + 1 / RATE), atol=1e-6)
     assert np.allclose(actions.past.values[:, 0], column(given, 2.0 + np.arange(-8, 1) / RATE), atol=1e-6)
@@ -78,7 +77,7 @@ def test_another_row_may_be_the_start_frame(source):
 def test_actions_of_other_forms_are_steps_or_against_the_start(form):
     known = hand()
     whole = all_of(known)
-    actions = actions_of(whole, None, form)
+    actions = actions_of(whole, RATE, 40, form)
     steps = actions.future.values[:, :3]
     path = steps.cumsum(0) if form == "delta" else steps
     assert len(steps) == 40 and np.allclose(path, whole.values[1:, :3] - whole.values[0, :3], atol=1e-5)
@@ -90,7 +89,7 @@ def test_turn_by_turn_gives_the_same_actions_as_at_once(form):
     whole = all_of(hand())
     led = HandHistory(whole.rows(0, 1), form)
     parts = [led.extend(whole.rows(first, first + 8)) for first in range(1, 41, 8)]
-    at_once = actions_of(whole, None, form).future
+    at_once = actions_of(whole, RATE, 40, form).future
     assert np.allclose(np.concatenate([part.values for part in parts]), at_once.values, atol=1e-6)
 
 
@@ -158,7 +157,7 @@ def test_edits_are_of_the_future_and_count_from_the_start_frame():
 
 def test_rows_that_are_not_valid_stay_so():
     known = with_gap(hand(), 7)
-    actions = actions_of(all_of(known), None, "absolute")
+    actions = actions_of(known, RATE, 40, "absolute")
     assert np.flatnonzero(~actions.future.valid).tolist() == [6]
     assert state_at_start(with_gap(hand(), 0)) is None
 
@@ -166,6 +165,6 @@ def test_rows_that_are_not_valid_stay_so():
 def test_what_has_led_here_matches_how_statistics_are_fit():
     rows = sample("adroit_hand", rows=12, rate=RATE)
     rows = replace(rows, times=rows.times - rows.times[0])
-    actions = actions_of(rows, None, "delta")
+    actions = actions_of(rows, RATE, len(rows) - 1, "delta")
     Statistics.fit([actions.future]).normalise(actions.future)
     assert np.allclose(actions.future.values, to_delta(rows).values, atol=1e-5)

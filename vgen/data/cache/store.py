@@ -274,7 +274,7 @@ class _Filling:
                 self._make(part, lacking, encode, progress)
 
     def wait(self) -> None:
-        """For the first shard that another process is making."""
+        """Waits for the first shard that another process is making."""
         for group in self.groups()[:1]:
             with held_by_us(self._part(group), wait=True):
                 pass

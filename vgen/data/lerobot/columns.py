@@ -84,7 +84,7 @@ def to_array(column: pa.ChunkedArray | pa.Array, shape: Sequence[int] | None = N
 
 
 def to_numbers(column: pa.ChunkedArray | pa.Array, shape: Sequence[int] | None = None) -> np.ndarray:
-    """As `to_array`, of a column that must hold numbers."""
+    """The array of a column that must hold numbers, as `to_array` gives it."""
     array = to_array(column, shape)
     if array.dtype.kind not in NUMBERS:
         raise InputError(f"holds {column.type} and must hold numbers, such as float32")
@@ -92,7 +92,7 @@ def to_numbers(column: pa.ChunkedArray | pa.Array, shape: Sequence[int] | None =
 
 
 def _nested(values: pa.Array, shape: Sequence[int], what: str = "row") -> np.ndarray:
-    """As `to_array`; `shape` tells the length of lists that are all null."""
+    """The array of a column as `to_array` gives it; `shape` tells the length of lists that are all null."""
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     if pa.types.is_null(values.type):
@@ -128,14 +128,15 @@ def _plain(values: pa.Array) -> np.ndarray:
         values = values.cast(pa.float64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or is_text(kind)):
         raise InputError(f"holds {kind}, which is neither numbers nor text")
-    return values.to_numpy(zero_copy_only=False)
+    array: np.ndarray = values.to_numpy(zero_copy_only=False)
+    return array
 
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column of this type holds text."""
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _is_list(kind: pa.DataType) -> bool:
     views = pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind)
-    return views or pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(views or pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))

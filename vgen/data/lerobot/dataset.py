@@ -186,7 +186,7 @@ class LeRobotDataset:
         seconds = start + rows.seconds(self.fps)[wanted]
         after = np.searchsorted(times, seconds).clip(0, len(times) - 1)
         before = np.maximum(after - 1, 0)
-        nearest = np.where(seconds - times[before] <= times[after] - seconds, before, after)
+        nearest: np.ndarray = np.where(seconds - times[before] <= times[after] - seconds, before, after)
         far = np.flatnonzero(np.abs(times[nearest] - seconds) > (REACH + SLACK) / self.fps)
         if far.size:
             place = far[0]

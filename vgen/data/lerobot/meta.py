@@ -202,7 +202,7 @@ def _filled(template: Any, fields: Mapping[str, object], what: str) -> str:
         parts = list(Formatter().parse(template))
         wrong = [part for part in parts if part[1] is not None and not _is_field(part, fields)]
         if not wrong:
-            return template.format(**fields)
+            return str(template.format(**fields))
     except (TypeError, ValueError):
         pass
     known = ", ".join(f"{{{name}}}" for name in fields)

@@ -219,7 +219,7 @@ class Columns(Mapping[str, np.ndarray]):
 
 
 def open_data_file(path: Path) -> DataFile:
-    """As `DataFile`; the last few are kept, until the file is another one.
+    """The `DataFile` of a path; the last few are kept, until the file is another one.
 
     Raises:
         InputError: as `DataFile`.

@@ -11,11 +11,52 @@ import torch
 
 from vgen.ego.world import EgoWorld
 from vgen.inference.ego.inputs import Context
-from vgen.inference.ego.trajectories import HandHistory, RolloutActions, joined, prolonged, whole_steps
+from vgen.inference.ego.report import AT_ONCE
+from vgen.inference.ego.trajectories import HandHistory, RolloutActions, joined
 from vgen.state.model import StateModel
 from vgen.state.predict import policy
 from vgen.trajectory.convert import resample
 from vgen.trajectory.trajectory import Trajectory
+
+
+def whole_steps(frames: int, advance: int) -> int:
+    """How many frames a rollout makes for so many: its last step may reach further."""
+    return -(-frames // advance) * advance
+
+
+def in_parts(
+    chunks: Iterator[np.ndarray], start: np.ndarray, frames: int, seconds: dict[str, float]
+) -> Iterator[np.ndarray]:
+    """A video as it comes, in parts that are worth a key frame.
+
+    Args:
+        chunks: of its future; the last step of a rollout may go further than the video.
+        start: uint8 [1, H, W, 3], the start frame.
+        frames: of the future.
+        seconds: where it is noted how long the chunks took, without what is done with them.
+    """
+    waiting = [start]
+    for chunk in _timed(chunks, seconds):
+        waiting.append(chunk[:frames])
+        frames -= len(waiting[-1])
+        if sum(map(len, waiting)) >= AT_ONCE:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _timed(chunks: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
+    """The same, with the seconds that they take, without those of whoever takes them."""
+    seconds |= {"first": 0.0, "rollout": 0.0}
+    while True:
+        began = time.perf_counter()
+        chunk = next(chunks, None)
+        seconds["rollout"] += time.perf_counter() - began
+        seconds["first"] = seconds["first"] or seconds["rollout"]
+        if chunk is None:
+            return
+        yield chunk
 
 
 def follow(world: EgoWorld, context: Context, actions: RolloutActions) -> Iterator[np.ndarray]:
@@ -27,11 +68,26 @@ def follow(world: EgoWorld, context: Context, actions: RolloutActions) -> Iterat
         context: what it begins with.
         actions: in the world's form and at its rate.
     """
-    world.reset(context.history, context.text, actions.past, context.goals, seed=context.seed)
     advance = world.settings.advance
     rows = prolonged(actions.future, whole_steps(len(actions.future), advance))
+    world.reset(context.history, context.text, actions.past, context.goals, seed=context.seed)
     for first in range(0, len(rows), advance):
         yield world.step(rows.rows(first, first + advance))
+
+
+def prolonged(rows: Trajectory, count: int) -> Trajectory:
+    """Rows that go on as the last one, up to so many."""
+    more = count - len(rows)
+    if more <= 0:
+        return rows
+    step = np.diff(rows.times[-2:]) if len(rows) > 1 else np.ones(1)
+    last = replace(
+        rows,
+        values=np.repeat(rows.values[-1:], more, axis=0),
+        times=rows.times[-1] + step * np.arange(1, more + 1),
+        valid=np.repeat(rows.valid[-1:], more),
+    )
+    return joined(rows, last)
 
 
 class Policy:

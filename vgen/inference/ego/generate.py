@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,11 +17,10 @@ from vgen.backbone.pipeline import load_pipeline
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
-from vgen.inference.ego.frames import Policy, follow
+from vgen.inference.ego.frames import Policy, follow, in_parts, whole_steps
 from vgen.inference.ego.inputs import Inputs
-from vgen.inference.ego.report import contact_sheet, sheet_frames
+from vgen.inference.ego.report import contact_sheet, draw_over, recorded_frames, sheet_frames
 from vgen.inference.ego.spec import RolloutSpec
-from vgen.inference.ego.trajectories import whole_steps
 from vgen.inference.output import write_frames
 from vgen.inference.record import RunResult
 from vgen.inference.settings import EgoSettings
@@ -30,13 +29,9 @@ from vgen.models import STATE, component_folder, resolve
 from vgen.state.model import StateModel
 from vgen.state.predict import explanations
 from vgen.trajectory.convert import to_absolute
-from vgen.trajectory.files import write_trajectory
 from vgen.trajectory.layouts import Layout
-from vgen.trajectory.overlay import Overlay
 from vgen.trajectory.rotations import to_columns
 from vgen.trajectory.trajectory import Trajectory
-
-AT_ONCE = 32  # frames of a part of the video, so that memory does not grow with its length
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class RolloutResult(RunResult):
 
 
 def roll_out(
-    spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Path, out: str | PathLike
+    spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Path, out: str | PathLike[str]
 ) -> RolloutResult:
     """video.mp4 and what goes with it, of the modes that make one.
 
@@ -97,20 +92,19 @@ def roll_out(
     seconds["load"] = time.perf_counter() - began
     made = whole_steps(inputs.frames, settings.advance)
     chunks = policy.play(made) if policy else follow(world, inputs.context, inputs.actions)
-    chunks = _first(_timed(chunks, seconds), inputs.frames)
-    chunks = _in_parts(inputs.context.history[-1:], chunks)
+    parts = in_parts(chunks, inputs.context.history[-1:], inputs.frames, seconds)
     goals = {frame: pixels for pixels, _, frame in inputs.context.goals}
     shown, fps = sheet_frames(inputs.frames + 1, goals), spec.fps or inputs.rate
-    kept, digest = write_frames(chunks, folder / "video.mp4", fps, set(shown), inputs.frames + 1, stopped=out)
+    kept, digest = write_frames(parts, folder / "video.mp4", fps, set(shown), inputs.frames + 1, stopped=out)
     if policy:
         seconds["policy"] = policy.seconds
     trajectory = _from_start(policy.hand.rows, inputs.frames + 1) if policy else inputs.actions.trajectory
     drawing = time.perf_counter()
-    drawn = _draw_over(VideoFile(folder / "video.mp4").read, inputs, trajectory, folder, fps, shown)
-    sections = [("Predicted", kept), *_recorded(inputs, shown), ("Trajectory", drawn)]
+    drawn = draw_over(VideoFile(folder / "video.mp4").read, inputs, trajectory, folder, fps, shown)
+    sections = [("Predicted", kept), *recorded_frames(inputs, shown), ("Trajectory", drawn)]
     contact_sheet(folder / "contact_sheet.png", inputs.context.text, sections, inputs.rate, goals)
     seconds |= {"draw": time.perf_counter() - drawing, "all": time.perf_counter() - began}
-    return _result(spec, inputs, trajectory, seconds, folder, digest, policy.texts if policy else [])
+    return _result(spec, inputs, trajectory, seconds, digest, policy.texts if policy else [])
 
 
 def explain(spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Path) -> RolloutResult:
@@ -126,12 +120,12 @@ def explain(spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Pa
     spread = path_spread(drawn, inputs.start)
     seconds["inverse"] = time.perf_counter() - asking
     shown, fps = sheet_frames(inputs.frames + 1), spec.fps or inputs.rate
-    overlaid = _draw_over(lambda numbers: frames[list(numbers)], inputs, trajectory, folder, fps, shown)
+    overlaid = draw_over(lambda numbers: frames[list(numbers)], inputs, trajectory, folder, fps, shown)
     title = inputs.context.text or inputs.observation.name
     sections = [("Video", {number: frames[number] for number in shown}), ("Trajectory", overlaid)]
     contact_sheet(folder / "contact_sheet.png", title, sections, inputs.rate, {})
     seconds["all"] = time.perf_counter() - began
-    return _result(spec, inputs, trajectory, seconds, folder, spread=spread)
+    return _result(spec, inputs, trajectory, seconds, spread=spread)
 
 
 def path_spread(drawn: Sequence[Trajectory], start: Trajectory | None) -> dict[str, float]:
@@ -168,14 +162,11 @@ def _result(
     inputs: Inputs,
     trajectory: Trajectory,
     seconds: Mapping[str, float],
-    folder: Path,
     digest: str = "",
     texts: Sequence[str] = (),
     spread: Mapping[str, float] | None = None,
 ) -> RolloutResult:
-    """Writes the trajectory, and sums up."""
-    for suffix in ("npz", "json"):
-        write_trajectory(folder / f"trajectory.{suffix}", trajectory)
+    """Sums up."""
     content = trajectory.values.tobytes() + trajectory.times.tobytes()
     return RolloutResult(
         {stage: round(took, 3) for stage, took in seconds.items()},
@@ -190,69 +181,6 @@ def _result(
         dict(spread or {}),
         hashlib.sha256(content).hexdigest(),
     )
-
-
-def _timed(chunks: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
-    """The same, with the seconds that they take, without those of whoever takes them."""
-    seconds |= {"first": 0.0, "rollout": 0.0}
-    while True:
-        began = time.perf_counter()
-        chunk = next(chunks, None)
-        seconds["rollout"] += time.perf_counter() - began
-        seconds["first"] = seconds["first"] or seconds["rollout"]
-        if chunk is None:
-            return
-        yield chunk
-
-
-def _first(chunks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
-    """So many frames of them: the last step of a rollout may go further."""
-    for chunk in chunks:
-        yield chunk[:frames]
-        frames -= len(chunk)
-
-
-def _in_parts(start: np.ndarray, chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The start frame and all chunks, in parts that are worth a key frame."""
-    waiting = [start]
-    for chunk in chunks:
-        waiting.append(chunk)
-        if sum(map(len, waiting)) >= AT_ONCE:
-            yield np.concatenate(waiting)
-            waiting = []
-    if waiting:
-        yield np.concatenate(waiting)
-
-
-def _draw_over(
-    read: Callable[[Sequence[int]], np.ndarray],
-    inputs: Inputs,
-    trajectory: Trajectory,
-    folder: Path,
-    fps: float,
-    shown: Sequence[int],
-) -> dict[int, np.ndarray]:
-    """Writes trajectory.mp4; returns, at some of its frames, what a contact sheet shows of the trajectory: where it is
-    drawn beside the frames, that alone."""
-    overlay, total = Overlay(trajectory, inputs.observation.size), inputs.frames + 1
-
-    def parts() -> Iterator[np.ndarray]:
-        for first in range(0, total, AT_ONCE):
-            numbers = range(first, min(first + AT_ONCE, total))
-            drawn = zip(read(numbers), numbers, strict=True)
-            yield np.stack([overlay.draw(pixels, number / inputs.rate) for pixels, number in drawn])
-
-    drawn, _ = write_frames(parts(), folder / "trajectory.mp4", fps, set(shown), total)
-    return {number: pixels[:, overlay.panels_at :] for number, pixels in drawn.items()}
-
-
-def _recorded(inputs: Inputs, shown: Sequence[int]) -> list[tuple[str, dict[int, np.ndarray]]]:
-    """The recorded frames beside those that are shown, as far as the recording goes."""
-    numbers = [number for number in shown if number <= inputs.observation.ahead(inputs.rate)]
-    if len(numbers) < 2:
-        return []
-    frames = inputs.observation.at(np.array(numbers) / inputs.rate)
-    return [(inputs.truth, dict(zip(numbers, frames, strict=True)))]
 
 
 def _from_start(rows: Trajectory, count: int) -> Trajectory:

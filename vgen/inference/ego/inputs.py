@@ -11,19 +11,16 @@ import numpy as np
 from vgen.backbone.shapes import check_advance
 from vgen.errors import InputError
 from vgen.inference.ego.observation import Observation, open_observation
-from vgen.inference.ego.spec import STATE_COLUMN, RolloutSpec
+from vgen.inference.ego.spec import MODES, STATE_COLUMN, RolloutSpec, Start
 from vgen.inference.ego.trajectories import (
     HandHistory,
     RolloutActions,
-    actions_of,
-    actions_of_steps,
-    choose_frames,
-    future_of,
+    file_of,
     joined,
     past_of,
+    read_actions,
     read_known,
     state_at_start,
-    warn_of_gap,
 )
 from vgen.inference.settings import EgoSettings
 from vgen.media.pixels import to_uint8
@@ -96,36 +93,30 @@ class _Future:
 
 @dataclass(frozen=True)
 class _Reader:
-    """What all modes read from: what is asked, how a model is run, what it says of itself, and what is seen."""
+    """What all modes read from: what is asked, how a model is run, what it says of itself, what is seen, and how many
+    past frames are conditions."""
 
     spec: RolloutSpec
     settings: EgoSettings
     info: ModelInfo
     observation: Observation
+    window: int
 
     def statistics(self, layout: str) -> Statistics:
         return Statistics.from_json(self.info.statistics_of(layout))
 
     @property
-    def window(self) -> int:
-        """How many past frames are conditions."""
-        return self.settings.window or self.info.ego.history
-
-    @property
-    def reach(self) -> int:
-        """How many rows before the start frame a rollout reads."""
-        return self.window * self.info.temporal_stride
-
-    @property
     def text(self) -> str:
         return self.observation.text if self.spec.text is None else self.spec.text
 
-    def context(self, frames: int, rate: float, sight: float = 0.0) -> Context:
+    def context(self, layout: str, frames: int, rate: float, sight: float = 0.0) -> Context:
         """What a rollout begins with; its history goes back as far as the window, or some seconds, if further."""
+        check_uncut(self.observation, layout)
+        goals, text = self.goals(frames, rate), self.text
         spacing = min(self.settings.advance, self.info.temporal_stride)
         most = max((self.window - 1) * spacing, int(np.ceil(sight * rate - 1e-6))) + 1
         history = self.observation.frames(1 - self.observation.back(rate, most), 0, rate)
-        return Context(history, self.text, self.goals(frames, rate), self.spec.seed)
+        return Context(history, text, goals, self.spec.seed)
 
     def goals(self, frames: int, rate: float) -> Sequence[Goal]:
         """Every goal as an image, a mask and a frame."""
@@ -142,99 +133,80 @@ class _Reader:
 
     def known(self, last: bool) -> Trajectory | None:
         """The absolute trajectory of which the start frame is a part: that of the file, or of the episode."""
-        recorded = self.observation.recorded
-        if self.spec.source is None:
+        recorded, file = self.observation.recorded, file_of(self.spec)
+        if file is None:
             return recorded
-        known = read_known(self.spec.source, self.spec.at, state_at_start(recorded), last)
+        known = read_known(file, self.spec.at, state_at_start(recorded), last)
         if known.form != "absolute":
             raise InputError(f"{self.spec.trajectory} is {known.form}; where the hand is takes an absolute trajectory")
         return known
-
-    def past(self, known: Trajectory, layout: str, rate: float) -> Trajectory | None:
-        """What led to the start frame: of the trajectory itself, otherwise of the episode."""
-        past, recorded = past_of(known, rate, self.reach), self.observation.recorded
-        if past is None and recorded is not None and recorded.layout == layout:
-            past = past_of(recorded, rate, self.reach)
-        return past
 
 
 def read_inputs(spec: RolloutSpec, settings: EgoSettings) -> Inputs:
     """Reads and checks all that a rollout names.
 
     Raises:
-        InputError: a file cannot be used, the model cannot do what is asked, or the machine cannot.
+        InputError: a file cannot be used, or the model cannot do what is asked.
     """
-    info = ModelInfo.read(settings.model, spec.parts)
+    info = ModelInfo.read(settings.model, MODES[spec.mode])
     check_advance(settings.advance, info.temporal_stride)
-    begin, given = spec.start, spec.source is not None
-    if spec.mode == "inverse" and begin.frame is None:
-        begin = replace(begin, frame=0)
+    mode = {"forward": _forward, "policy": _policy, "inverse": _inverse}[spec.mode]
+    return mode(spec, settings, info)
+
+
+def _open(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo, start: Start) -> _Reader:
+    """Opens what is seen; where a trajectory is named, the start needs none of its own."""
+    given = spec.trajectory is not None
     own = (None, STATE_COLUMN) if given else (spec.layout, spec.column)
-    observation = open_observation(begin, (info.height, info.width), *own, needed=not given)
-    reader = _Reader(spec, settings, info, observation)
-    if spec.mode == "forward":
-        inputs = _forward(reader)
-    elif spec.mode == "policy":
-        inputs = _policy(reader)
-    else:
-        inputs = _inverse(reader)
-    check_uncut(observation, inputs.layout)
-    return inputs
+    observation = open_observation(start, (info.height, info.width), *own, needed=not given)
+    window = settings.window or (info.ego.history if info.ego else 1)
+    return _Reader(spec, settings, info, observation, window)
 
 
-def _forward(reader: _Reader) -> Inputs:
-    spec, observation, known = reader.spec, reader.observation, reader.observation.recorded
-    if spec.source is not None:
-        known = read_known(spec.source, spec.at, state_at_start(observation.recorded))
-    layout = reader.info.choose_layout(known.layout)
-    rate, statistics = reader.info.ego.rate(layout), reader.statistics(layout)
-    if spec.source is not None:
-        check_times(known, rate)
-    frames = choose_frames(spec.frames, known, rate)
-    context = reader.context(frames, rate)
-    truth = "Truth" if spec.source is None and not spec.edits else "Recorded, under another trajectory"
-    if known.form != "absolute":
-        if spec.edits:
-            raise InputError(f"edit={spec.edits[0]}: the trajectory is {known.form}; give it in absolute form")
-        actions = actions_of_steps(known, statistics.form, rate, frames)
-        check_values(actions.future, statistics)
-    else:
-        future = future_of(known, rate, frames, spec.edits)
-        check_values(future, statistics)
-        warn_of_gap(future, state_at_start(observation.recorded), statistics)
-        actions = actions_of(future, reader.past(known, layout, rate), statistics.form)
-    return Inputs(observation, layout, rate, frames, context, actions, truth=truth)
+def _forward(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Inputs:
+    reader = _open(spec, settings, info, spec.start)
+    actions, frames = read_actions(spec, reader.observation.recorded, info, reader.window * info.temporal_stride)
+    layout = actions.trajectory.layout
+    assert info.ego is not None, "a model without it is refused"
+    rate = info.ego.rate(layout)
+    context = reader.context(layout, frames, rate)
+    truth = "Truth" if spec.trajectory is None and not spec.edits else "Recorded, under another trajectory"
+    return Inputs(reader.observation, layout, rate, frames, context, actions, truth=truth)
 
 
-def _policy(reader: _Reader) -> Inputs:
-    spec, info = reader.spec, reader.info
+def _policy(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Inputs:
+    reader = _open(spec, settings, info, spec.start)
     known = reader.known(last=True)
     start = state_at_start(known)
-    if start is None:
+    if known is None or start is None:
         raise InputError(
             "mode=policy does not know where the hand is at the start frame, and the video follows its path; "
             "give --trajectory FILE (absolute, its last row the present), or start from an episode"
         )
     layout = info.choose_layout(known.layout)
+    assert info.ego is not None and info.state is not None, "a model without them is refused"
     rate, statistics = info.ego.rate(layout), reader.statistics(layout)
-    if spec.source is not None:
+    if spec.trajectory is not None:
         check_times(known, info.state.rate(layout))
     check_values(known.rows(0, int((known.times <= TIME_TOLERANCE).sum())), statistics)
     frames = spec.frames or max(1, int(info.state.horizon / info.state.rate(layout) * rate + 1e-6))
     sight = (info.state.states - 1) / info.state.rate(layout)  # seconds between the frames that a policy looks at
     earlier = int((known.times < -TIME_TOLERANCE).sum())
     past = joined(known.rows(0, earlier), start) if earlier else start
-    before = past_of(known, rate, reader.reach)
+    before = past_of(known, rate, reader.window * info.temporal_stride)
     hand = HandHistory(start if before is None else joined(before, start), statistics.form)
-    context = reader.context(frames, rate, sight)
+    context = reader.context(layout, frames, rate, sight)
     return Inputs(reader.observation, layout, rate, frames, context, past=past, hand=hand, truth="Recorded")
 
 
-def _inverse(reader: _Reader) -> Inputs:
-    spec, observation = reader.spec, reader.observation
+def _inverse(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Inputs:
+    seen = spec.start if spec.start.frame is not None else replace(spec.start, frame=0)
+    reader = _open(spec, settings, info, seen)
+    observation = reader.observation
     known = reader.known(last=False)
-    layout = reader.info.choose_layout(known.layout if known is not None else spec.layout)
-    rate = reader.info.state.rate(layout)
+    layout = info.choose_layout(known.layout if known is not None else spec.layout)
+    assert info.state is not None, "a model without it is refused"
+    rate = info.state.rate(layout)
     most = observation.ahead(rate)
     if most < 1:
         rule = f"has no two frames {1 / rate:.3g} s apart from frame {observation.frame} on; give a longer video"
@@ -246,8 +218,9 @@ def _inverse(reader: _Reader) -> Inputs:
         rule = f"{MOST_STEPS} are explained at once; say how many with --frames, and from where with CLIP@FRAME"
         raise InputError(f"{observation.name} has {frames} steps and no more than {rule}")
     start = state_at_start(known)
-    if spec.source is not None and start is not None:
+    if spec.trajectory is not None and start is not None:
         check_values(start, reader.statistics(layout))
+    check_uncut(observation, layout)
     context = Context(np.zeros((0, *observation.size, 3), np.uint8), reader.text, (), spec.seed)
     return Inputs(observation, layout, rate, frames, context, start=start)
 

@@ -122,13 +122,13 @@ def _open_file(start: Start, size: tuple[int, int]) -> Observation:
         frame = clip.info.frames - 1 if start.frame is None else start.frame
         if 0 <= frame < clip.info.frames:
             _refuse_transparent(start, clip.read([frame], alpha=True))
-        return Observation(start.name, clip.read, clip.shown, frame, clip.times, size)
+        return Observation(_name(start), clip.read, clip.shown, frame, clip.times, size)
     if start.frame:
-        raise InputError(f"{start.name} is an image and has no frame {start.frame}; leave out @{start.frame}")
+        raise InputError(f"{_name(start)} is an image and has no frame {start.frame}; leave out @{start.frame}")
     pixels = read_media(start.path)
     _refuse_transparent(start, pixels)
     return Observation(
-        start.name,
+        _name(start),
         lambda numbers: pixels[numbers, ..., :3],
         lambda seconds: np.zeros(len(seconds), np.int64),
         0,
@@ -137,12 +137,18 @@ def _open_file(start: Start, size: tuple[int, int]) -> Observation:
     )
 
 
+def _name(start: Start) -> str:
+    """In messages and labels."""
+    name = Path(start.path).name
+    return name if start.episode is None else f"{name}, episode {start.episode} of {start.split}"
+
+
 def _refuse_transparent(start: Start, pixels: np.ndarray) -> None:
     """Refuses a start that is transparent somewhere: what lies under it was never meant to be seen."""
     if pixels.shape[-1] == 4 and (pixels[..., 3] < 255).any():
         share = (pixels[..., 3] < 255).mean()
         raise InputError(
-            f"{start.name} is transparent in {share:.1%} of its pixels; a start has to be whole: lay it on a colour"
+            f"{_name(start)} is transparent in {share:.1%} of its pixels; a start has to be whole: lay it on a colour"
         )
 
 
@@ -160,7 +166,7 @@ def _open_episode(
             raise
     times = np.arange(length) / dataset.fps
     return Observation(
-        start.name,
+        _name(start),
         lambda numbers: dataset.frames(episode, camera, numbers),
         lambda seconds: frames_shown(times, 0.0, seconds),
         frame,

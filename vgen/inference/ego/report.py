@@ -1,14 +1,21 @@
-"""What came out, to look at: the contact sheet of a rollout."""
+"""What came out, to look at: the trajectory drawn over the frames, and the contact sheet of a rollout."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 
+from vgen.inference.ego.inputs import Inputs
+from vgen.inference.output import write_frames
 from vgen.media.sheet import COLUMNS, Tile, draw_sheet, picture_of, spread, tile_size
+from vgen.trajectory.files import write_trajectory
+from vgen.trajectory.overlay import Overlay
+from vgen.trajectory.trajectory import Trajectory
 
+AT_ONCE = 32  # frames of a part of the video, so that memory does not grow with its length
 ROWS = 1  # of the sheet for each section, so that what belongs together lies one below the other
 
 
@@ -23,8 +30,41 @@ def sheet_frames(total: int, goals: Iterable[float] = ()) -> list[int]:
     return sorted(shown)
 
 
+def draw_over(
+    read: Callable[[Sequence[int]], np.ndarray],
+    inputs: Inputs,
+    trajectory: Trajectory,
+    folder: Path,
+    fps: float,
+    shown: Sequence[int],
+) -> dict[int, np.ndarray]:
+    """Writes trajectory.mp4, .npz and .json; returns, at some of its frames, what a contact sheet shows of the
+    trajectory: where it is drawn beside the frames, that alone."""
+    for suffix in ("npz", "json"):
+        write_trajectory(folder / f"trajectory.{suffix}", trajectory)
+    overlay, total = Overlay(trajectory, inputs.observation.size), inputs.frames + 1
+
+    def parts() -> Iterator[np.ndarray]:
+        for first in range(0, total, AT_ONCE):
+            numbers = range(first, min(first + AT_ONCE, total))
+            drawn = zip(read(numbers), numbers, strict=True)
+            yield np.stack([overlay.draw(pixels, number / inputs.rate) for pixels, number in drawn])
+
+    drawn, _ = write_frames(parts(), folder / "trajectory.mp4", fps, set(shown), total)
+    return {number: pixels[:, overlay.panels_at :] for number, pixels in drawn.items()}
+
+
+def recorded_frames(inputs: Inputs, shown: Sequence[int]) -> list[tuple[str, dict[int, np.ndarray]]]:
+    """The recorded frames beside those that are shown, as far as the recording goes."""
+    numbers = [number for number in shown if number <= inputs.observation.ahead(inputs.rate)]
+    if len(numbers) < 2:
+        return []
+    frames = inputs.observation.at(np.array(numbers) / inputs.rate)
+    return [(inputs.truth, dict(zip(numbers, frames, strict=True)))]
+
+
 def contact_sheet(
-    file: str | PathLike,
+    file: str | PathLike[str],
     title: str,
     sections: Sequence[tuple[str, Mapping[int, np.ndarray]]],
     rate: float,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vgen.inference.ego.inputs import read_inputs
 from vgen.inference.ego.observation import start_files
-from vgen.inference.ego.spec import RolloutSpec
+from vgen.inference.ego.spec import MODES, RolloutSpec
 from vgen.inference.record import RunKind, check_outside, describe_run, write_record
 from vgen.inference.settings import EgoSettings
 from vgen.results import VIDEO_RUN, results_folder
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run_rollout(
-    spec: RolloutSpec, settings: EgoSettings, out: str | PathLike, overwrite: bool = False
+    spec: RolloutSpec, settings: EgoSettings, out: str | PathLike[str], overwrite: bool = False
 ) -> RolloutResult:
     """Does what a rollout is asked, into a folder, which is written whole or not at all; memory does not grow with the
     length.
@@ -47,10 +47,10 @@ def run_rollout(
     return result
 
 
-def media_files(spec: RolloutSpec) -> Sequence[str | PathLike]:
+def media_files(spec: RolloutSpec) -> Sequence[str | PathLike[str]]:
     """The files that a rollout stands on."""
     trajectory = [] if spec.trajectory is None else [spec.trajectory]
     return [*start_files(spec.start), *trajectory, *(file for goal in spec.goals for file in goal.files)]
 
 
-ROLLOUT_RUN = RunKind("question", "vgen rollout", RolloutSpec, EgoSettings, media_files, lambda spec: spec.parts)
+ROLLOUT_RUN = RunKind("question", "vgen rollout", RolloutSpec, EgoSettings, media_files, lambda spec: MODES[spec.mode])

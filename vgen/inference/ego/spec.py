@@ -14,9 +14,9 @@ from vgen.errors import InputError, unknown_key
 from vgen.media.patch import Patch
 from vgen.models import EGO, STATE
 from vgen.trajectory.edits import parse_edit
-from vgen.trajectory.files import TrajectoryFile
 
-MODES = ("forward", "policy", "inverse")
+MODES = {"forward": (EGO,), "policy": (EGO, STATE), "inverse": (STATE,)}
+"""Of each mode, the parts of a model that answer it, beside the backbone."""
 MAX_FRAMES = 100_000
 MAX_SEED = 2**63 - 1
 STATE_COLUMN = "observation.state"
@@ -47,13 +47,6 @@ class Start:
         for name in ("frame", "episode"):
             if getattr(self, name) is not None:
                 checks.whole(name, getattr(self, name), 0, 10**9)
-
-    @property
-    def name(self) -> str:
-        """In a message or a label."""
-        if self.episode is None:
-            return Path(self.path).name
-        return f"{Path(self.path).name}, episode {self.episode} of {self.split}"
 
 
 def parse_start(text: str) -> Start:
@@ -121,7 +114,7 @@ class RolloutSpec:
     frames: int | None = None
     fps: float | None = None
     seed: int = 0
-    trajectory: str | PathLike | None = None
+    trajectory: str | PathLike[str] | None = None
     at: float | None = None
     edits: tuple[str, ...] = ()
     layout: str | None = None
@@ -149,19 +142,7 @@ class RolloutSpec:
             parse_edit(checks.text("edit", edit))
         self._check_mode()
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts of a model that answer it, beside the backbone."""
-        return {"forward": (EGO,), "policy": (EGO, STATE), "inverse": (STATE,)}[self.mode]
-
-    @property
-    def source(self) -> TrajectoryFile | None:
-        """Where the trajectory is; None where the episode has it."""
-        if self.trajectory is None:
-            return None
-        return TrajectoryFile(Path(self.trajectory), self.layout, self.episode, self.column)
-
-    def to_dict(self, relative_to: str | PathLike) -> dict[str, Any]:
+    def to_dict(self, relative_to: str | PathLike[str]) -> dict[str, Any]:
         """The inverse of `from_dict`; paths relative to a folder."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         given["start"] = asdict(self.start) | {"path": _written(self.start.path, relative_to)}
@@ -170,7 +151,7 @@ class RolloutSpec:
         return given | {"edits": list(self.edits), "goals": [goal.to_dict(relative_to) for goal in self.goals]}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike) -> RolloutSpec:
+    def from_dict(cls, data: Mapping[str, Any], base: str | PathLike[str]) -> RolloutSpec:
         """A rollout from what `to_dict` made; relative paths start at `base`.
 
         Raises:
@@ -215,5 +196,5 @@ def _listed(name: str, values: object) -> Sequence[Any]:
     return values
 
 
-def _written(file: str | PathLike, relative_to: str | PathLike) -> str:
+def _written(file: str | PathLike[str], relative_to: str | PathLike[str]) -> str:
     return Path(path.relpath(file, relative_to)).as_posix()

@@ -9,18 +9,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vgen.errors import InputError
-from vgen.inference.ego.spec import MAX_FRAMES
+from vgen.inference.ego.spec import MAX_FRAMES, RolloutSpec
+from vgen.models import ModelInfo
 from vgen.trajectory.convert import convert, resample, to_absolute
 from vgen.trajectory.edits import parse_edit
 from vgen.trajectory.files import TrajectoryFile, read_trajectory
-from vgen.trajectory.statistics import Statistics, network_rows
+from vgen.trajectory.network import network_rows
+from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import TIME_TOLERANCE, Trajectory
-from vgen.trajectory.units import warn_of_degrees
+from vgen.trajectory.units import check_times, check_values, warn_of_degrees
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +65,9 @@ def read_known(source: TrajectoryFile, at: float | None, start: Trajectory | Non
     """
     given = read_trajectory(source)
     warn_of_degrees(given)
-    first, end = _begin(given), float(given.times[-1])
+    first, end = float(given.times[0]), float(given.times[-1])
+    if given.form == "delta":  # its first frame is one step before the first arrival
+        first -= float(np.median(np.diff(given.times)) if len(given) > 1 else 1 / given.spec.rate)
     now = at if at is not None else end if last else first
     if not first - TIME_TOLERANCE <= now <= end + TIME_TOLERANCE:
         nearest = first if now < first else end
@@ -114,24 +119,52 @@ def choose_frames(frames: int | None, known: Trajectory, rate: float) -> int:
     return frames or most
 
 
-def whole_steps(frames: int, advance: int) -> int:
-    """How many frames a rollout makes for so many: its last step may reach further."""
-    return -(-frames // advance) * advance
+def read_actions(
+    spec: RolloutSpec, recorded: Trajectory | None, info: ModelInfo, reach: int
+) -> tuple[RolloutActions, int]:
+    """The actions of a rollout that follows a trajectory, and how many frames of future it has.
+
+    Args:
+        spec: what is asked.
+        recorded: what is known of the start, absolute, on the clock of the rollout; it drives the rollout where no file
+            is named.
+        info: of the model.
+        reach: how many rows before the start frame the model reads.
+
+    Raises:
+        InputError: the trajectory cannot be used, or the model does not take it.
+    """
+    assert info.ego is not None, "it was asked for"
+    seen, known, file = state_at_start(recorded), recorded, file_of(spec)
+    if file is not None:
+        known = read_known(file, spec.at, seen)
+    assert known is not None, "what names no file starts from an episode, which has one"
+    layout = info.choose_layout(known.layout)
+    rate = info.ego.rate(layout)
+    if file is not None:
+        check_times(known, rate)
+    statistics = Statistics.from_json(info.statistics_of(layout))
+    frames = choose_frames(spec.frames, known, rate)
+    if known.form == "absolute":
+        past = past_of(known, rate, reach)
+        if past is None and recorded is not None and recorded.layout == layout:
+            past = past_of(recorded, rate, reach)
+        actions = actions_of(known, rate, frames, statistics.form, past, spec.edits)
+    elif spec.edits:
+        raise InputError(f"edit={spec.edits[0]}: the trajectory is {known.form}; give it in absolute form")
+    else:
+        actions = actions_of_steps(known, statistics.form, rate, frames)
+    check_values(actions.trajectory, statistics)
+    if seen is not None and actions.trajectory.form == "absolute":
+        warn_of_gap(actions.trajectory, seen, statistics)
+    return actions, frames
 
 
-def prolonged(rows: Trajectory, count: int) -> Trajectory:
-    """Rows that go on as the last one, up to so many."""
-    more = count - len(rows)
-    if more <= 0:
-        return rows
-    step = np.diff(rows.times[-2:]) if len(rows) > 1 else np.ones(1)
-    last = replace(
-        rows,
-        values=np.repeat(rows.values[-1:], more, axis=0),
-        times=rows.times[-1] + step * np.arange(1, more + 1),
-        valid=np.repeat(rows.valid[-1:], more),
-    )
-    return joined(rows, last)
+def file_of(spec: RolloutSpec) -> TrajectoryFile | None:
+    """Where the trajectory is that a rollout names; None where it names none."""
+    if spec.trajectory is None:
+        return None
+    return TrajectoryFile(Path(spec.trajectory), spec.layout, spec.episode, spec.column)
 
 
 def future_of(known: Trajectory, rate: float, frames: int, edits: Sequence[str] = ()) -> Trajectory:
@@ -180,17 +213,25 @@ class HandHistory:
         return actions.rows(len(actions) - len(newer), len(actions))
 
 
-def actions_of(future: Trajectory, past: Trajectory | None, form: str) -> RolloutActions:
-    """The actions of a rollout.
+def actions_of(
+    known: Trajectory, rate: float, frames: int, form: str, past: Trajectory | None = None, edits: Sequence[str] = ()
+) -> RolloutActions:
+    """The actions of a rollout under an absolute trajectory.
 
     Args:
-        future: absolute, rows 0 and on at the model's rate.
-        past: absolute, rows before that; None where nothing is known.
-        form: in which they enter the model.
+        known: on the clock of the rollout.
+        rate, frames: of the future.
+        form: in which actions enter the model.
+        past: absolute, rows at that rate before the start frame; None where nothing is known.
+        edits: of the future.
+
+    Raises:
+        InputError: an edit that cannot be made.
     """
-    start = future.rows(0, 1)
-    hand = HandHistory(start if past is None else joined(past, start), form)
-    return RolloutActions(hand.past_actions(), hand.extend(future.rows(1, len(future))), future)
+    future = future_of(known, rate, frames, edits)
+    actions = convert(future if past is None else joined(past, future), form)
+    arrived = len(actions) - frames
+    return RolloutActions(actions.rows(0, arrived) if arrived else None, actions.rows(arrived, len(actions)), future)
 
 
 def actions_of_steps(steps: Trajectory, form: str, rate: float, frames: int) -> RolloutActions:
@@ -217,9 +258,9 @@ def joined(earlier: Trajectory, later: Trajectory) -> Trajectory:
     return replace(later, **parts)
 
 
-def warn_of_gap(future: Trajectory, seen: Trajectory | None, statistics: Statistics) -> None:
+def warn_of_gap(future: Trajectory, seen: Trajectory, statistics: Statistics) -> None:
     """Logs where a trajectory does not begin at the state that is known of the start frame."""
-    if seen is None or seen.layout != future.layout or statistics.form != "absolute" or not future.valid[0]:
+    if seen.layout != future.layout or statistics.form != "absolute" or not future.valid[0]:
         return
     given, known = (network_rows(row)[0] for row in (future.rows(0, 1), seen))
     apart = np.abs(given - known) / (2 * statistics.spread)
@@ -230,14 +271,6 @@ def warn_of_gap(future: Trajectory, seen: Trajectory | None, statistics: Statist
         logger.warning(
             "the trajectory begins at %s=%.3g, the hand is at %.3g; %s", column, given[place], known[place], rule
         )
-
-
-def _begin(given: Trajectory) -> float:
-    """When the first frame is: of steps, one step before the first arrival."""
-    if given.form != "delta":
-        return float(given.times[0])
-    step = np.median(np.diff(given.times)) if len(given) > 1 else 1 / given.spec.rate
-    return float(given.times[0] - step)
 
 
 def _sampled(known: Trajectory, times: np.ndarray) -> Trajectory:

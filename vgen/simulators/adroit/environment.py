@@ -179,7 +179,7 @@ def _trembling(rng: np.random.Generator, planned: PalmPath, level: float) -> Pal
 
 def _noise(rng: np.random.Generator, planned: PalmPath, level: float) -> np.ndarray:
     """Noise of the actions [T, 30]; the fingers are left alone while they hold."""
-    noise = bursts(rng, level, len(planned.path), 30) * NOISE_SHARES * (1 - planned.steady[:, None])
+    noise: np.ndarray = bursts(rng, level, len(planned.path), 30) * NOISE_SHARES * (1 - planned.steady[:, None])
     noise[:, 8:] *= (planned.grip == 0)[:, None]
     return noise
 
@@ -223,7 +223,7 @@ def _ball(env: AdroitHandRelocateEnv) -> np.ndarray:
 
 
 def _goal(env: AdroitHandRelocateEnv) -> np.ndarray:
-    return env.data.site_xpos[env.target_obj_site_id].copy()
+    return np.array(env.data.site_xpos[env.target_obj_site_id])
 
 
 def _wrist(episode: AdroitEpisode) -> np.ndarray:

@@ -76,11 +76,11 @@ class Hand:
 
     def palm(self) -> np.ndarray:
         """The point under the palm where things are held, now: [3], metres, in the world's frame."""
-        return self.data.site_xpos[self._grasp].copy()
+        return np.array(self.data.site_xpos[self._grasp])
 
     def joints(self) -> np.ndarray:
         """The arm's and wrist's joints now: [8], metres and radians."""
-        return self.data.qpos[: self._arm].copy()
+        return np.array(self.data.qpos[: self._arm])
 
     def reach(self, path: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Inverse kinematics: the joints of arm and wrist that lead the palm along a path.
@@ -113,7 +113,7 @@ class Hand:
             left = columns.T @ columns + np.diag(pull[free] + REACH_DAMPING)
             step = np.zeros(self._arm)
             step[free] = np.linalg.solve(left, columns.T @ error - pull[free] * joints[free])
-            moved = np.clip(joints + step, *self._limits)
+            moved: np.ndarray = np.clip(joints + step, *self._limits)
             free = moved == joints + step
         return moved
 
@@ -128,7 +128,8 @@ class Hand:
             float32 [30], in [-1, 1]: one position per actuator, scaled to its range, as the environment takes it.
         """
         control = np.concatenate([self._follow(joints), self._open + grip * (self._shut - self._open)])
-        return np.clip((control - self._middle) / self._half, -1, 1).astype(np.float32)
+        scaled: np.ndarray = np.clip((control - self._middle) / self._half, -1, 1)
+        return scaled.astype(np.float32)
 
     def _follow(self, joints: np.ndarray) -> np.ndarray:
         """Actuator positions [8] whose forces accelerate the arm along its path, against gravity and friction."""
@@ -140,4 +141,5 @@ class Hand:
         mujoco.mj_mulM(model, data, force, acceleration)
         force += data.qfrc_bias - data.qfrc_passive
         gain, spring = model.actuator_gainprm[arm, 0], -model.actuator_biasprm[arm, 1]  # force = gain u - spring q
-        return (force[arm] + spring * data.qpos[arm]) / gain
+        positions: np.ndarray = (force[arm] + spring * data.qpos[arm]) / gain
+        return positions

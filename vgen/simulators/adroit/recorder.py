@@ -64,7 +64,7 @@ class AdroitRecorder(TaskRecorder[AdroitEpisode]):
 
     def _start(self) -> np.ndarray:
         """Where the ball lies when an episode begins."""
-        return self._env.model.body_pos[self._env.obj_body_id].copy()
+        return np.array(self._env.model.body_pos[self._env.obj_body_id])
 
 
 def record(settings: AdroitRecording) -> Path:

@@ -201,8 +201,8 @@ def read_holder(path: Path) -> Holder | None:
     except FileNotFoundError:
         return None
     try:
-        record = json.loads(text)
-        return Holder(**{field.name: record[field.name] for field in fields(Holder)})
+        held = json.loads(text)
+        return Holder(**{field.name: held[field.name] for field in fields(Holder)})
     except (ValueError, LookupError, TypeError):
         return Holder("an unknown host", 0, "", "", "0:0", "an unknown time")
 

@@ -117,7 +117,7 @@ class BodyClips:
     """The trained or the held-out clips of one body, with its trajectories.
 
     Args:
-        config: see there.
+        config: the body, as a recipe names it.
         data, clips: its opened data set and the part of it to cut from; episodes without a finite row are left out.
         reach: how many pixel frames before a clip actions are told of.
 

@@ -22,7 +22,7 @@ from vgen.state.predict import text_limit
 from vgen.train.objectives.base import Objective
 from vgen.train.objectives.bodies import BodyConfig, body_shares
 from vgen.train.objectives.building import frozen_codec
-from vgen.train.objectives.state_data import StateBatch, StateBody, WindowChoice
+from vgen.train.objectives.state_data import BodyEpisodes, StateBatch, WindowChoice
 from vgen.train.objectives.state_scores import Future, Scores, spread
 from vgen.trajectory.trajectory import find_layout
 
@@ -125,7 +125,7 @@ class StateObjective(Objective[StateBatch]):
     def prepare(self) -> None:
         """Opens the data of every body, encodes its frames, and measures the statistics of its trained episodes."""
         config, model = self.config, self.model
-        self.bodies = [StateBody(body, self._multiple(), self.bad_data) for body in config.bodies]
+        self.bodies = [BodyEpisodes(body, self._multiple(), self.bad_data) for body in config.bodies]
         rates = model.config.rates | _rates(self.bodies)
         for body in self.bodies:
             if config.codec is not None:
@@ -213,7 +213,7 @@ class StateObjective(Objective[StateBatch]):
                 self._score(scores, body, numbers[start : start + self.config.batch], self.seed + start)
         return scores.means()
 
-    def _score(self, scores: Scores, body: StateBody, numbers: Sequence[int], seed: int) -> None:
+    def _score(self, scores: Scores, body: BodyEpisodes, numbers: Sequence[int], seed: int) -> None:
         episodes, generator = body.held_out, torch.Generator().manual_seed(seed)
         statistics, layout = self.model.statistics[body.config.layout], body.config.layout
         places = [episodes.windows.present(number) for number in numbers]
@@ -239,7 +239,7 @@ class StateObjective(Objective[StateBatch]):
         self.model.save_pretrained(folder / STATE)
 
 
-def _rates(bodies: Sequence[StateBody]) -> dict[str, float]:
+def _rates(bodies: Sequence[BodyEpisodes]) -> dict[str, float]:
     """Steps per second of each layout.
 
     Raises:

@@ -218,7 +218,7 @@ class StateEpisodes:
         return np.stack(read).transpose(0, 3, 1, 2)
 
 
-class StateBody:
+class BodyEpisodes:
     """One body: its trained and its held-out episodes, and the order in which windows of the first are trained on.
 
     Args:
