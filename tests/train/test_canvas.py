@@ -76,7 +76,8 @@ def test_the_loss_is_the_flow_matching_formula_on_the_target_alone(objective):
     batch = next(b for b in (objective.batch(i, 0, 1, 0.0) for i in range(50)) if b.given.frames.shape[1])
     latent, time = batch.latent.float(), torch.tensor([0.25, 0.75])
     noise = torch.randn_like(latent)
-    got = objective.eval().canvases.loss(batch, Noise(noise, time))
+    conditions, denoiser = batch.given.conditions(objective.canvases.codec), objective.eval().denoiser
+    got = denoiser.mean_error(latent, Noise(noise, time), conditions, batch.text)
 
     pixels = (batch.given.pixels.float() / 127.5 - 1) * batch.given.masks
     vae = objective.vae
@@ -97,7 +98,8 @@ def test_a_clip_is_a_condition_of_a_quarter_of_the_tokens_at_its_true_times(obje
     torch.testing.assert_close(segment.latent, objective.vae.encode(pixels).latent_dist.mode(), atol=1e-5, rtol=1e-4)
     starts = batch.given.frames[:, :1].double()
     torch.testing.assert_close(segment.t.double(), torch.cat([starts, starts + 4], dim=1) / 4)
-    assert canvases.loss(batch, Noise(torch.randn(2, 4, 3, 2, 2), torch.tensor([0.2, 0.9]))).shape == (2,)
+    noise = Noise(torch.randn(2, 4, 3, 2, 2), torch.tensor([0.2, 0.9]))
+    assert objective.denoiser.mean_error(batch.latent.float(), noise, [segment], batch.text).shape == (2,)
 
 
 def test_tokens_are_counted_as_the_backbone_sees_them(objective):

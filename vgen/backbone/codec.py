@@ -46,15 +46,20 @@ class WanCodec:
     """diffusers' `AutoencoderKLWan`: Wan 2.1 (16 channels, stride 8), Wan 2.2 (48 channels, stride 16), nano's own."""
 
     def __init__(self, vae: AutoencoderKLWan, device: torch.device | None = None) -> None:
-        """`device` is where the VAE runs, which is not where it lies while it is offloaded; InputError where the VAE
+        """`device` is where the VAE runs, if that is not where it lies (while it is offloaded); InputError where it
         does not say how its latents are normalised."""
         for name in ("latents_mean", "latents_std"):
             checks.numbers(name, getattr(vae.config, name, None), vae.config.z_dim)
         self.vae = vae
-        self.device = device or vae.device
+        self._device = device
         self.temporal_stride: int = vae.config.scale_factor_temporal
         self.spatial_stride: int = vae.config.scale_factor_spatial
         self.channels: int = vae.config.z_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the VAE runs."""
+        return self._device or self.vae.device
 
     @torch.no_grad()
     def encode_video(self, video: Tensor) -> Tensor:

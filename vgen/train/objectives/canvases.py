@@ -119,7 +119,7 @@ class Canvases:
     """
 
     def __init__(self, config: CanvasConfig, denoiser: VideoDenoiser, seed: int) -> None:
-        self.config, self.denoiser, self.seed = config, denoiser, seed
+        self.config, self.denoiser, self.codec, self.seed = config, denoiser, denoiser.codec, seed
         self.lengths = parse_lengths(config.frames, denoiser.strides.temporal)
         for length in self.lengths:
             check_conditions(config.conditions, length)
@@ -197,14 +197,9 @@ class Canvases:
 
     def random_loss(self, batch: CanvasBatch) -> tuple[Tensor, Tensor]:
         """The loss [B] at random diffusion times, and these times."""
-        noise = Noise.drawn(batch.latent.float(), self.config.time_mean, self.config.time_scale)
-        return self.loss(batch, noise), noise.time
-
-    def loss(self, batch: CanvasBatch, noise: Noise) -> Tensor:
-        """Mean squared error [B] of the predicted velocity, on target tokens alone."""
-        conditions = batch.given.conditions(self.denoiser.codec)
-        text = self.denoiser.text(batch.text)
-        return self.denoiser.squared_error(batch.latent.float(), noise, conditions, text).flatten(1).mean(1)
+        latent, conditions = batch.latent.float(), batch.given.conditions(self.codec)
+        noise = Noise.drawn(latent, self.config.time_mean, self.config.time_scale)
+        return self.denoiser.mean_error(latent, noise, conditions, batch.text), noise.time
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
@@ -215,7 +210,8 @@ class Canvases:
             draw = draw_conditions(self.config.conditions, self.held_clips.buckets[bucket].frames, rng)
             batch = self.of_clips(self.held_clips, bucket, clips, draw, rng).to(self.denoiser.device)
             noise = Noise.of_seed(batch.latent, self.seed + len(losses) * self.config.batch)
-            losses.append(self.loss(batch, noise))
+            conditions = batch.given.conditions(self.codec)
+            losses.append(self.denoiser.mean_error(batch.latent.float(), noise, conditions, batch.text))
         return {"loss": torch.cat(losses).mean().item()} if losses else {}
 
     @property

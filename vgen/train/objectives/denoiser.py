@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -141,9 +142,9 @@ class VideoDenoiser:
         scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0)
         return cls(vae, Path(config.codec), text_encoder, transformer, tokenizer, scheduler)
 
-    @property
+    @cached_property
     def codec(self) -> WanCodec:
-        """The VAE as a codec, where it lies now."""
+        """The VAE as a codec, which runs where the VAE lies."""
         return WanCodec(self.vae)
 
     @property
@@ -151,7 +152,7 @@ class VideoDenoiser:
         """Where the model lies now."""
         return self.vae.device
 
-    @property
+    @cached_property
     def strides(self) -> Strides:
         """How codec and transformer cut videos up."""
         return Strides.of(self.vae.config, self.transformer.config)
@@ -184,6 +185,12 @@ class VideoDenoiser:
         """Embeddings [B, Lt, D] of B sentences, in the transformer's type."""
         states = encode_text(self.tokenizer, self.text_encoder, sentences, self.text_tokens)
         return states.to(self.transformer.dtype)
+
+    def mean_error(
+        self, latent: Tensor, noise: Noise, conditions: Sequence[Segment], sentences: Sequence[str]
+    ) -> Tensor:
+        """Mean [B] of `squared_error`, on the latent grid, with B sentences."""
+        return self.squared_error(latent, noise, conditions, self.text(sentences)).flatten(1).mean(1)
 
     def squared_error(
         self,
