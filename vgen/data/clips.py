@@ -95,8 +95,9 @@ class Clips:
         """
         place, _ = self._find(number)
         bucket = self._buckets[place]
-        wanted = self.recorded(number, range(bucket.frames) if frames is None else frames)
-        return cover(self.footage.read(self.places[place], wanted.tolist()), bucket.size)
+        length, size = bucket.frames, bucket.size
+        wanted = self.recorded(number, range(length) if frames is None else frames)
+        return cover(self.footage.read(self.places[place], wanted.tolist()), size)
 
     def recorded(self, number: int, frames: Sequence[int] | np.ndarray) -> np.ndarray:
         """Where frames of a clip lie in its recorded episode, int64 [K]. Negative ones come before the clip; where the

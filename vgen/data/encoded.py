@@ -112,6 +112,6 @@ class EncodedClips:
         pixels = np.zeros((0, 0, 0, 3), np.uint8)
         if len(frames):
             clip, pixels = read_or_next(self._clips, numbers, clip, self._bad, frames)
-        latent = self._latents[bucket][self._rows[bucket][clip]]
         number = numbers[clip]
-        return Sample(latent, pixels, self._clips.episode(number).caption, number, self._clips.called(number))
+        caption, name = self._clips.episode(number).caption, self._clips.called(number)
+        return Sample(self._latents[bucket][self._rows[bucket][clip]], pixels, caption, number, name)

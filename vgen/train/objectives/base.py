@@ -113,3 +113,9 @@ class Objective(nn.Module, ABC, Generic[AnyBatch]):
     @abstractmethod
     def export(self, folder: Path) -> None:
         """Writes the trained models below `folder` in diffusers format, with the weights held now."""
+
+
+def by_noise(loss: Tensor, time: Tensor, levels: int = 4) -> dict[str, Tensor]:
+    """Losses [B] by bands of diffusion time [B], as metrics of the log."""
+    band = (time * levels).long().clamp(max=levels - 1)
+    return {f"loss/noise{level}": loss.detach()[band == level] for level in range(levels)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vgen.train.objectives.base import by_noise
 from vgen.train.objectives.canvases import CanvasBatch, CanvasConfig
-from vgen.train.objectives.denoiser import by_noise
 from vgen.train.objectives.video import VideoObjective
 
 

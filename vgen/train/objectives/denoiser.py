@@ -265,9 +265,3 @@ def interpolate(latent: Tensor, noise: Tensor, time: Tensor) -> Tensor:
 def even_times(count: int) -> Tensor:
     """Diffusion times [count], spread evenly over (0, 1)."""
     return (torch.arange(count) + 0.5) / count
-
-
-def by_noise(loss: Tensor, time: Tensor, levels: int = 4) -> dict[str, Tensor]:
-    """Losses [B] by bands of diffusion time [B], as metrics of the log."""
-    band = (time * levels).long().clamp(max=levels - 1)
-    return {f"loss/noise{level}": loss.detach()[band == level] for level in range(levels)}

@@ -23,10 +23,11 @@ from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.models import EGO, forget_places, resolve
 from vgen.train.batch import Batch
+from vgen.train.objectives.base import by_noise
 from vgen.train.objectives.bodies import body_shares
 from vgen.train.objectives.building import blank, on_paper
 from vgen.train.objectives.canvases import CanvasBatch, CanvasConfig
-from vgen.train.objectives.denoiser import Noise, by_noise, even_times, interpolate
+from vgen.train.objectives.denoiser import Noise, even_times, interpolate
 from vgen.train.objectives.ego_data import BodyClips, EgoBatch, EgoBodyConfig, EgoTarget, FrameChoice
 from vgen.train.objectives.outline import BodyOutline, Outline, Tokens
 from vgen.train.objectives.video import VideoObjective
@@ -207,9 +208,9 @@ class EgoObjective(VideoObjective[JointBatch]):
     def loss(self, batch: EgoBatch, target: EgoTarget, noise: Noise) -> Tensor:
         """Mean squared error [B] of the predicted velocity of the target, what moves weighing more."""
         conditions, text = self.conditions(batch), self.denoiser.text(batch.text)
+        weight = moving_weight(target.latent, batch.present.float(), self.config.moving)
         actions = self.ego.bind(batch.actions, batch.layout, conditions, text, batch.drop)
         error = self.denoiser.squared_error(target.latent, noise, conditions, text, target.t, actions)
-        weight = moving_weight(target.latent, batch.present.float(), self.config.moving)
         return (error * weight).flatten(1).mean(1)
 
     def conditions(self, batch: EgoBatch) -> list[Segment]:
