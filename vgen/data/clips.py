@@ -95,8 +95,7 @@ class Clips:
         """
         place, _ = self._find(number)
         bucket = self._buckets[place]
-        length, size = bucket.frames, bucket.size
-        wanted = self.recorded(number, range(length) if frames is None else frames)
+        wanted, size = self.recorded(number, range(bucket.frames) if frames is None else frames), bucket.size
         return cover(self.footage.read(self.places[place], wanted.tolist()), size)
 
     def recorded(self, number: int, frames: Sequence[int] | np.ndarray) -> np.ndarray:
