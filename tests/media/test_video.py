@@ -99,6 +99,13 @@ def test_what_h264_cannot_hold_is_an_input_error(tmp_path):
         write_video(tmp_path / "a.mp4", grey_levels(0), fps=0)
 
 
+def test_a_suffix_of_no_container_is_told_the_nearest(tmp_path):
+    with pytest.raises(InputError, match=r"clip\.xyz: its suffix names no container of h264; nearest: .*clip\.mp4"):
+        write_video(tmp_path / "clip.xyz", [np.zeros((16, 16, 3), np.uint8)], 10)
+    write_video(tmp_path / "clip.mp4", [np.zeros((16, 16, 3), np.uint8)], 10)
+    assert video_info(tmp_path / "clip.mp4").frames == 1
+
+
 def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -94,7 +94,9 @@ def test_a_layout_is_chosen_only_where_there_is_a_choice(model):
     assert info.choose_layout() == info.choose_layout("position4") == "position4"
     with pytest.raises(InputError, match="'keypoints' is not in the layouts of model"):
         info.choose_layout("keypoints")
-    with pytest.raises(InputError, match="knows 2 layouts; choose one with --layout: adroit_hand, position4"):
+    with pytest.raises(
+        InputError, match="knows 2 layouts; choose one with --layout, in Python layout=: adroit_hand, position4"
+    ):
         ModelInfo.read("nano").choose_layout()
     with pytest.raises(InputError, match="knows 0 layouts"):
         ModelInfo.read(model, ()).choose_layout()

@@ -39,6 +39,7 @@ def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF,
         InputError: an array, size or rate that h264 cannot hold, or `path` must not be written.
         TryAgain: the disk is full.
     """
+    video = np.asarray(video)
     _check_video(video, fps)
     try:
         with av.open(str(path), "w") as container:
@@ -54,6 +55,9 @@ def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF,
             container.mux(stream.encode())
     except (OSError, av.FFmpegError) as error:
         raise _refused(path, "write the video", error) from error
+    except ValueError as error:  # PyAV finds the container by the suffix
+        nearest = Path(path).with_suffix(".mp4")
+        raise InputError(f"cannot write {path}: its suffix names no container of h264; nearest: {nearest}") from error
 
 
 def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:

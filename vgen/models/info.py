@@ -217,7 +217,9 @@ class ModelInfo:
         """
         if layout is None and len(self.layouts) != 1:
             known = ", ".join(self.layouts) or "none"
-            raise InputError(f"the model knows {len(self.layouts)} layouts; choose one with --layout: {known}")
+            raise InputError(
+                f"the model knows {len(self.layouts)} layouts; choose one with --layout, in Python layout=: {known}"
+            )
         if layout is not None and layout not in self.layouts:
             raise unknown_key(layout, self.layouts, f"the layouts of model {self.model}")
         return layout or self.layouts[0]
