@@ -10,6 +10,7 @@ import pytest
 from vgen import commands, shipped
 from vgen.commands import completion, info, options
 from vgen.errors import InputError, exit_on_input_error
+from vgen.inference.canvas import CANVAS_RUN
 
 HEAVY = ("torch", "diffusers", "transformers")
 
@@ -117,7 +118,9 @@ def test_patches_of_the_command_line_may_travel_with_the_package(tmp_path, monke
     assert options.read_patch("cat.png@0").source == "cat.png"
 
 
-def test_other_options_beside_from_are_refused():
-    options.refuse_beside_from({"from": "run.json", "out": "x"}, "run")
+def test_other_options_beside_from_are_refused(tmp_path):
+    given = {"from": str(tmp_path / "run.json"), "out": "x"}
+    with pytest.raises(InputError, match="cannot read the run"):  # so far it comes with these alone
+        options.read_earlier(CANVAS_RUN, given, "run")
     with pytest.raises(InputError, match=r"leave out --negative-prompt"):
-        options.refuse_beside_from({"from": "run.json", "out": "x", "negative_prompt": "x"}, "run")
+        options.read_earlier(CANVAS_RUN, given | {"negative_prompt": "x"}, "run")

@@ -23,8 +23,8 @@ from vgen.commands.options import (
     add_result_options,
     add_video_options,
     make_parser,
+    read_earlier,
     read_patch,
-    refuse_beside_from,
 )
 from vgen.errors import Parser
 from vgen.results import VIDEO_RUN, check_folder
@@ -66,18 +66,14 @@ def read_canvas(options: dict[str, Any]) -> Canvas:
 def run(options: dict[str, Any]) -> None:
     """Makes the video that the options ask for, or that of an earlier run, and prints what came of it."""
     earlier, canvas = None, None if "from" in options else read_canvas(options)
-    import torch  # late, as is all that needs it, so that a wrong spec is refused at once
-
+    # Late, as is all that needs torch, so that a wrong spec is refused at once.
     from vgen.canvas.report import format_table
     from vgen.inference.canvas import CANVAS_RUN, run_canvas
-    from vgen.inference.record import read_run
     from vgen.inference.settings import CanvasSettings
 
     if canvas is None:
-        refuse_beside_from(options, "video")
-        earlier = read_run(CANVAS_RUN, options["from"])
+        earlier = read_earlier(CANVAS_RUN, options, "video")
         canvas, settings = earlier.asked, earlier.settings
-        torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
     else:
         given = {field.name: options[field.name] for field in fields(CanvasSettings) if field.name in options}
         settings = CanvasSettings(**given)

@@ -10,6 +10,7 @@ from vgen.errors import InputError, Parser
 from vgen.shipped import find
 
 if TYPE_CHECKING:
+    from vgen.inference.record import AnyAsked, AnySettings, RecordedRun, RunKind
     from vgen.media.patch import Patch
 
 
@@ -100,16 +101,26 @@ def read_patch(text: str, size: tuple[int, int] | None = None) -> Patch:
     return replace(patch, **found)
 
 
-def refuse_beside_from(options: dict[str, Any], what: str) -> None:
-    """Refuses options beside `--from`, which makes an earlier run again as it was.
+def read_earlier(
+    kind: RunKind[AnyAsked, AnySettings], options: dict[str, Any], what: str
+) -> RecordedRun[AnyAsked, AnySettings]:
+    """The run that `--from` names, to be made again as it was, with as many threads: sums round otherwise differently.
 
     Args:
-        options: those that were given, by name.
+        kind: of the run.
+        options: those that were given, by name; beside `--from`, only where the results go.
         what: was made, such as "video".
 
     Raises:
-        InputError: it names the options to leave out.
+        InputError: it names the options to leave out; or the run cannot be made again.
     """
     if others := sorted(options.keys() - {"from", "out", "overwrite"}):
         flags = ", ".join("--" + name.replace("_", "-") for name in others)
         raise InputError(f"--from makes an earlier {what} again as it was; leave out {flags}")
+    import torch
+
+    from vgen.inference.record import read_run
+
+    earlier = read_run(kind, options["from"])
+    torch.set_num_threads(earlier.data["torch_threads"])
+    return earlier

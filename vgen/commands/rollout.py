@@ -33,8 +33,8 @@ from vgen.commands.options import (
     add_trajectory_options,
     add_video_options,
     make_parser,
+    read_earlier,
     read_patch,
-    refuse_beside_from,
 )
 from vgen.errors import InputError, Parser
 from vgen.inference.ego.spec import MODES, RolloutSpec, parse_start
@@ -83,17 +83,13 @@ def read_spec(options: dict[str, Any]) -> RolloutSpec:
 def run(options: dict[str, Any]) -> None:
     """Does what the options ask, or what an earlier run was asked, and prints what came of it."""
     earlier, spec = None, None if "from" in options else read_spec(options)
-    import torch  # late, as is all that needs it, so that wrong options are refused at once
-
+    # Late, as is all that needs torch, so that wrong options are refused at once.
     from vgen.inference.ego.run import ROLLOUT_RUN, run_rollout
-    from vgen.inference.record import read_run
     from vgen.inference.settings import EgoSettings
 
     if spec is None:
-        refuse_beside_from(options, "run")
-        earlier = read_run(ROLLOUT_RUN, options["from"])
+        earlier = read_earlier(ROLLOUT_RUN, options, "run")
         spec, settings = earlier.asked, earlier.settings
-        torch.set_num_threads(earlier.data["torch_threads"])  # sums round differently with another number
     else:
         given = {field.name: options[field.name] for field in fields(EgoSettings) if field.name in options}
         if spec.mode == "inverse" and (unused := sorted(given.keys() - {"model"})):
