@@ -58,16 +58,16 @@ def test_batches_are_repeatable_and_of_one_plan_on_every_rank(objective):
 
 
 def test_an_epoch_shows_every_clip_once(objective):
-    clips = [clip for step in range(6) for clip in objective.canvases.train_clips.deal(step, 0, 1)[1]]
+    clips = [clip for step in range(6) for clip in objective.canvases.sets[0].train.deal(step, 0, 1)[1]]
     assert sorted(clips[:6]) == sorted(clips[6:]) == list(range(6)) and clips[:6] != clips[6:]
 
 
 def test_given_pixels_are_those_of_the_clip_at_its_frames(objective):
     rows = [0, 4]
     canvases, rng = objective.canvases, np.random.default_rng(0)
-    given = canvases.of_clips(canvases.train_clips, 0, rows, ConditionDraw("frames", 2), rng).given
+    given = canvases.of_clips(canvases.sets[0].train, 0, rows, ConditionDraw("frames", 2), rng).given
     for sample, row in enumerate(rows):
-        clip = canvases.data.train.pixels(canvases.data.train.spread(6)[row])
+        clip = canvases.sets[0].data.train.pixels(canvases.sets[0].data.train.spread(6)[row])
         for pixels, frame in zip(given.pixels[sample], given.frames[sample], strict=True):
             assert np.array_equal(pixels.permute(1, 2, 0), clip[frame])
 
@@ -92,7 +92,7 @@ def test_the_loss_is_the_flow_matching_formula_on_the_target_alone(objective):
 def test_a_clip_is_a_condition_of_a_quarter_of_the_tokens_at_its_true_times(objective):
     rows, rng = [0, 4], np.random.default_rng(0)
     canvases = objective.canvases
-    batch = canvases.of_clips(canvases.train_clips, 0, rows, ConditionDraw("clip", 5), rng)
+    batch = canvases.of_clips(canvases.sets[0].train, 0, rows, ConditionDraw("clip", 5), rng)
     (segment,) = batch.given.conditions(objective.denoiser.codec)
     pixels = batch.given.pixels.float().transpose(1, 2) / 127.5 - 1
     torch.testing.assert_close(segment.latent, objective.vae.encode(pixels).latent_dist.mode(), atol=1e-5, rtol=1e-4)
@@ -106,7 +106,7 @@ def test_tokens_are_counted_as_the_backbone_sees_them(objective):
     seen = []
     objective.transformer.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[:2].numel()))
     for draw in (ConditionDraw("text", 0), ConditionDraw("frames", 2), ConditionDraw("clip", 9)):
-        clips, rng = objective.canvases.train_clips, np.random.default_rng(0)
+        clips, rng = objective.canvases.sets[0].train, np.random.default_rng(0)
         batch = objective.canvases.of_clips(clips, *clips.deal(0, 0, 1), draw, rng)
         objective(batch)
         assert objective.tokens(batch) == seen[-1]
@@ -199,7 +199,7 @@ def test_a_step_has_one_bucket_on_all_ranks_and_however_it_is_shared_out(config,
     config.frames, config.clips, config.batch = [5, 9], None, 1
     objective = CanvasObjective(config, seed=3)
     objective.prepare()
-    assert [str(bucket) for bucket in objective.canvases.train_clips.buckets] == ["16x32x5", "16x32x9"]
+    assert [str(bucket) for bucket in objective.canvases.sets[0].train.buckets] == ["16x32x5", "16x32x9"]
     shapes = [{objective.batch(step, part, 4, 0.0).latent.shape for part in range(4)} for step in range(20)]
     assert all(len(shape) == 1 for shape in shapes) and len(set.union(*shapes)) == 2
     assert np.isfinite(objective.validate(0, 1)["loss"])
