@@ -14,6 +14,7 @@ from vgen.errors import InputError
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
+from vgen.train.objectives.canvases import CanvasData
 from vgen.train.objectives.conditions import ConditionDraw, ConditionsConfig
 from vgen.train.objectives.denoiser import Noise, interpolate
 
@@ -238,3 +239,17 @@ def test_blocks_are_compiled_when_asked_where_there_is_a_compiler(config, monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=r"needs a C\+\+ compiler"):
         CanvasObjective(config, seed=3)
+
+
+def test_a_batch_is_of_one_of_several_data_sets_with_its_own_length_and_number(config, tmp_path):
+    pixels = np.zeros((20, 16, 32, 3), np.uint8)
+    FrameCache.write(tmp_path / "wide", range(4), [20] * 4, lambda _: EpisodeFrames(pixels, "wide"), (16, 32), 10.0)
+    config.more_data = [CanvasData(cache=str(tmp_path / "wide"), share=3.0, frames=17, batch=1, clips=5)]
+    objective = CanvasObjective(config, seed=3)
+    objective.prepare()
+    shapes = [tuple(objective.batch(step, 0, 1, 0.0).latent.shape) for step in range(60)]
+    assert set(shapes) == {(2, 4, 3, 2, 2), (1, 4, 5, 2, 4)}
+    assert 30 < shapes.count((1, 4, 5, 2, 4)) < 58
+    assert [len(each.train) for each in objective.canvases.sets] == [6, 5]
+    assert set(objective.validate(0, 1)) == {"loss", "loss/wide-1"}
+    assert objective.canvases.captions.count("wide") == 2 and objective.pipeline().config.default_width == 16

@@ -106,7 +106,7 @@ class ClipBatches:
 
 
 def shares_of(more: Sequence[DataShare]) -> np.ndarray:
-    """The chance of each data set of a run to be the one of a batch, the run's first one in front: float64, their sum 1.
+    """The chance of each data set of a run to be the one of a batch, its first one in front: float64, their sum 1.
 
     Raises:
         InputError: a share is not positive.

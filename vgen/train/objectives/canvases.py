@@ -174,9 +174,7 @@ class Canvases:
             frames, batch = more.frames or config.frames, more.batch or config.batch
             self.sets.append(self._opened(more, frames, more.clips, batch, report))
 
-    def _opened(
-        self, config: DataConfig, frames: Any, clips: int | None, batch: int, report: Path | None
-    ) -> CanvasSet:
+    def _opened(self, config: DataConfig, frames: Any, clips: int | None, batch: int, report: Path | None) -> CanvasSet:
         data = open_data(config, self.lengths_of(frames), self.denoiser.strides.multiple, report=report)
         train = self._encoded(data, data.train, clips, batch)
         if not len(train):
@@ -253,7 +251,9 @@ class Canvases:
         for place, each in enumerate(self.sets):
             losses = self._losses(each.held, rank, world)
             if losses:
-                results["loss" + (f"/{each.data.footage.name}-{place}" if place else "")] = torch.cat(losses).mean().item()
+                results["loss" + (f"/{each.data.footage.name}-{place}" if place else "")] = (
+                    torch.cat(losses).mean().item()
+                )
         return results
 
     def _losses(self, held: EncodedClips, rank: int, world: int) -> list[Tensor]:

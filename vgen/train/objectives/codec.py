@@ -181,22 +181,24 @@ class CodecObjective(Objective[CodecBatch]):
 
     @torch.no_grad()
     def export(self, folder: Path) -> None:
-        """Writes `folder`/vae with the mean and deviation of each latent channel, measured on training clips; where the
-        encoder was not trained, they are those that it had."""
-        if not self.config.decoder_only:
+        """Writes `folder`/vae with the mean and deviation of each latent channel, measured on clips of all data sets;
+        where the latents are kept, they are those that it had."""
+        if not (self.config.decoder_only or self.config.keep_latents):
             mean, deviation = self._latent_statistics()
             self.vae.register_to_config(latents_mean=mean.tolist(), latents_std=deviation.tolist())
         self.vae.save_pretrained(folder / "vae")
 
     def _latent_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation [C] of the latents of clips spread over the first data set."""
-        device, first = next(self.parameters()).device, self.sets[0]
+        """Mean and deviation [C] of the latents of clips of all data sets, of each as many as its share."""
+        device = next(self.parameters()).device
         total, squares = torch.zeros(2, self.vae.config.z_dim, dtype=torch.float64, device=device)
         count = 0
-        for number in first.data.train.spread(self.config.statistics_clips):
-            video = _unit(first.clip(first.data.train, number).to(device))
-            latent = self.vae.encode(video).latent_dist.mode().double().transpose(0, 1).flatten(1)
-            total, squares, count = total + latent.sum(1), squares + latent.square().sum(1), count + latent.shape[1]
+        for each, share in zip(self.sets, self._shares, strict=True):
+            for number in each.data.train.spread(round(self.config.statistics_clips * share)):
+                video = _unit(each.clip(each.data.train, number).to(device))
+                latent = self.vae.encode(video).latent_dist.mode().double().transpose(0, 1).flatten(1)
+                total, squares = total + latent.sum(1), squares + latent.square().sum(1)
+                count += latent.shape[1]
         mean = total / count
         return mean, (squares / count - mean.square()).clamp(min=1e-12).sqrt()
 

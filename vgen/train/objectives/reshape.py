@@ -59,4 +59,3 @@ def _recut(weights: Mapping[str, Tensor], old: tuple[int, ...], new: tuple[int, 
         WRITE: rows.mean(dim=(0, 2, 4)).reshape(-1, write.shape[1]),
         WRITE_BIAS: own.mean(dim=(0, 2, 4)).flatten(),
     }
-
