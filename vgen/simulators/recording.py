@@ -58,17 +58,17 @@ def record(recording: Recording, recorder: type[TaskRecorder[Any]]) -> Path:
     check_folder(recording.out, DATASET, recording.overwrite)
     staging = recording.out.with_name(recording.out.name + ".recording")
     with disk_errors(staging):
-        _claim(staging, recording)
+        _claim(staging, recording, recorder)
         _record_all(recording, recorder, staging)
         _assemble(recording, recorder, staging)
         shutil.rmtree(staging)
     return recording.out
 
 
-def _claim(staging: Path, recording: Recording) -> None:
-    """Make the staging folder, or go on with one that was left by a recording with the same pictures."""
+def _claim(staging: Path, recording: Recording, recorder: type[TaskRecorder[Any]]) -> None:
+    """Make the staging folder, or go on with one that was left by a recording with the same pictures and columns."""
     names = ("size", "cameras", "max_steps", "counterfactuals")
-    settings = json.dumps({name: getattr(recording, name) for name in names})
+    settings = json.dumps({name: getattr(recording, name) for name in names} | {"columns": list(recorder.names)})
     file = staging / "settings.json"
     if file.exists() and file.read_text() != settings:
         raise InputError(f"{staging} holds an interrupted recording with other settings; use those, or remove it")
@@ -124,7 +124,10 @@ def _record_seed(job: _Job, seed: EpisodeSeed, recorder: TaskRecorder[Any]) -> N
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     recording = job.recording
-    for number, episode in enumerate(recorder.simulate(seed.seed, recording.max_steps, recording.counterfactuals)):
+    episodes = recorder.simulate(
+        seed.seed, recording.max_steps, recording.counterfactuals, seed.look, recording.cameras
+    )
+    for number, episode in enumerate(episodes):
         place = aside / str(number)
         place.mkdir()
         for camera in recording.cameras:
@@ -163,4 +166,4 @@ def _assemble(recording: Recording, recorder: type[TaskRecorder[Any]], staging: 
 
 
 def _folder(staging: Path, seed: EpisodeSeed) -> Path:
-    return staging / f"{seed.task}-{seed.seed}"
+    return staging / (f"{seed.task}-{seed.seed}" + (f"-look{seed.look}" if seed.look else ""))
