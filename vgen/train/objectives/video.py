@@ -75,7 +75,7 @@ class VideoObjective(Objective[AnyBatch]):
 
     def data_summary(self) -> str:
         """What of the data could not be used, in one line."""
-        return self.canvases.data.bad.summary()
+        return "; ".join(filter(None, (each.data.bad.summary() for each in self.canvases.sets)))
 
     def split_sequence(self, size: int) -> None:
         """Lets neighbouring ranks share the tokens of a sample, within the transformer."""
