@@ -25,7 +25,6 @@ from vgen.train.objectives.canvases import CanvasConfig, Canvases
 from vgen.train.objectives.denoiser import VideoDenoiser
 from vgen.train.objectives.outline import Outline
 
-
 logger = logging.getLogger(__name__)
 
 
