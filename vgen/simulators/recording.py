@@ -61,7 +61,8 @@ def record(recording: Recording, recorder: type[TaskRecorder[Any]]) -> Path:
     check_folder(recording.out, DATASET, recording.overwrite)
     staging = recording.out.with_name(recording.out.name + ".recording")
     with disk_errors(staging):
-        claim(staging, {name: getattr(recording, name) for name in SETTINGS})
+        settings = {name: getattr(recording, name) for name in SETTINGS}
+        claim(staging, settings | {"columns": list(recorder.names)})
         _record_all(recording, recorder, staging)
         _assemble(recording, recorder, staging)
         shutil.rmtree(staging)
@@ -140,7 +141,10 @@ def _record_seed(job: _Job, seed: EpisodeSeed, recorder: TaskRecorder[Any]) -> N
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     recording = job.recording
-    for number, episode in enumerate(recorder.simulate(seed.seed, recording.max_steps, recording.counterfactuals)):
+    episodes = recorder.simulate(
+        seed.seed, recording.max_steps, recording.counterfactuals, seed.look, recording.cameras
+    )
+    for number, episode in enumerate(episodes):
         place = aside / str(number)
         place.mkdir()
         for camera in recording.cameras:
@@ -179,4 +183,4 @@ def _assemble(recording: Recording, recorder: type[TaskRecorder[Any]], staging: 
 
 
 def _folder(staging: Path, seed: EpisodeSeed) -> Path:
-    return staging / f"{seed.task}-{seed.seed}"
+    return staging / (f"{seed.task}-{seed.seed}" + (f"-look{seed.look}" if seed.look else ""))
