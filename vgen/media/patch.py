@@ -17,9 +17,10 @@ from vgen.errors import InputError, unknown_key
 
 Mode = Literal["frames", "clip"]
 Fit = Literal["cover", "contain", "stretch"]
+Keep = Literal["exact", "model"]
 Media = str | PathLike[str] | np.ndarray | Image.Image
 
-PATCH_OPTIONS = ("box", "mask", "as", "range", "fit")  # behind SOURCE@FRAME
+PATCH_OPTIONS = ("box", "mask", "as", "range", "fit", "keep")  # behind SOURCE@FRAME
 PATCH_KEYS = ("source", "frame", *PATCH_OPTIONS)
 
 
@@ -29,17 +30,20 @@ class Patch:
 
     Attributes:
         source: A path, a `PIL.Image`, or uint8 pixels `[H, W, 3 | 4]` (an image) or `[T, H, W, 3 | 4]` (a clip), an
-            array or a tensor. A fourth channel is alpha: where it is under one half, nothing is given.
+            array or a tensor. A fourth channel is alpha: a pixel is given by so much.
         frame: The pixel frame of the image, or of the clip's first frame. May be fractional (10.5 lies half-way
             between two frames); negative counts from the end of the canvas, -1 is its last frame.
         box: (x0, y0, x1, y1) relative to the canvas, each in 0..1; None is the whole canvas.
         mask: A path, a `PIL.Image` or uint8 `[H, W]`, grey, stretched to the whole canvas: white is given. A clip,
-            uint8 `[T, H, W, 3]`, masks a clip of as many frames. Box, mask and alpha multiply.
+            uint8 `[T, H, W, 3]`, masks a clip of as many frames. Box, mask and alpha multiply; what is grey is given in
+            part, see `vgen.media.placing`.
         mode: "frames": each frame is a condition of its own. "clip" (`as: clip` in YAML): the clip is encoded as a
             clip of 1 + 4k frames, a quarter of the tokens.
         range: First and last frame taken from a clip, both included; None is all of it.
         fit: How pixels meet the box: "cover" fills it and crops, "contain" shows all and leaves the rest of the box
             free, "stretch" changes the aspect.
+        keep: "exact" puts the pixels back into the video, see `vgen.canvas.keep`; "model" leaves what the model makes
+            of them. None is as the canvas says.
 
     Raises:
         InputError: a value breaks its rule.
@@ -52,6 +56,7 @@ class Patch:
     mode: Mode = "frames"
     range: tuple[int, int] | None = None
     fit: Fit = "cover"
+    keep: Keep | None = None
 
     def __post_init__(self) -> None:
         for name in ("source", "mask"):
@@ -66,6 +71,8 @@ class Patch:
             object.__setattr__(self, "range", checks.frame_range(self.range))
         checks.choice("as", self.mode, get_args(Mode))
         checks.choice("fit", self.fit, get_args(Fit))
+        if self.keep is not None:
+            checks.choice("keep", self.keep, get_args(Keep))
 
     @property
     def name(self) -> str:
@@ -129,6 +136,8 @@ class Patch:
             given["range"] = "{}-{}".format(*self.range)
         if self.fit != "cover":
             given["fit"] = self.fit
+        if self.keep is not None:
+            given["keep"] = self.keep
         return given
 
 
@@ -162,8 +171,9 @@ def position_of(patch: Patch, frames: int) -> float:
 def parse_patch(text: str, base: str | PathLike[str] = "", size: tuple[int, int] | None = None) -> Patch:
     """Reads `SOURCE@FRAME[:option=value...]`, such as `dog.png@41:box=0.1,0.2,0.6,0.8` or `clip.mp4@60:mask=m.png`.
 
-    The options are `box`, `mask`, `as`, `range` and `fit`, as in `Patch`. The source may hold '@' and ':', since the
-    frame follows the last '@' that a number follows. `size` is (height, width) of the canvas, where it is known.
+    The options are those of `Patch`: `box`, `mask`, `as`, `range`, `fit` and `keep`. The source may hold '@' and ':',
+    since the frame follows the last '@' that a number follows. `size` is (height, width) of the canvas, where it is
+    known.
 
     Raises:
         InputError: the text does not have this form, or a value breaks its rule.
