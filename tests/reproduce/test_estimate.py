@@ -1,8 +1,15 @@
 import pytest
 import torch
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 from toy_way import write_toy_profile
 
+from vgen.backbone.segments import condition, target
+from vgen.backbone.transformer import VideoTransformer
 from vgen.commands import nano
+from vgen.data.buckets import Bucket
+from vgen.reproduce import on_paper
 from vgen.reproduce.on_paper import stages_on_paper
 from vgen.reproduce.profile import load_profile
 
@@ -18,18 +25,22 @@ def test_a_dry_run_says_of_every_stage_what_it_takes_and_writes_nothing(tmp_path
 
 
 def test_operations_and_kept_bytes_are_those_of_the_real_step(tmp_path):
-    """Six operations a weight and token, of the layers that a transformer has; two matrices of weights a layer."""
     paper = stages_on_paper(load_profile(str(write_toy_profile(tmp_path))), tmp_path / "scratch")["canvas"]
-    model, canvases = paper.objective.denoiser, paper.objective.canvases
-    tokens = canvases.clip_tokens(canvases_bucket()).given + model.strides.latent(9, 128, 128).tokens
-    linear = [part for part in model.transformer.blocks.modules() if isinstance(part, torch.nn.Linear)]
-    least = 6 * tokens * sum(part.weight.numel() for part in linear if part.in_features == 24) * 0.5
-    assert paper.step.backbone == pytest.approx(2 * least, rel=1.0) and paper.step.backbone > least
-    assert paper.step.kept > 4 * 2 * tokens * 24 * len(linear)
+    model = paper.objective.denoiser
+    told = on_paper._backbone(model, Bucket(64, 64, 9), 2)
+    real = VideoTransformer.from_config(model.transformer.config)
+    given = condition(torch.randn(1, 4, 2, 8, 8), torch.zeros(1, 2, dtype=torch.float64))
+    asked = target(torch.randn(1, 4, 3, 8, 8), torch.zeros(1), None)
+    kept = {}
+
+    def keep(tensor):
+        if not isinstance(tensor, torch.nn.Parameter):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    count = FlopCounterMode(display=False)  # which knows nothing of the CPU's own kernel of attention
+    with sdpa_kernel(SDPBackend.MATH), count as counter, saved_tensors_hooks(keep, lambda tensor: tensor):
+        real([given, asked], torch.randn(1, 64, 16))[0].sum().backward()
+    assert told.backbone == counter.get_total_flops() > 0
+    assert told.kept == pytest.approx(sum(kept.values()), rel=0.5)
     assert paper.clips == 4 and paper.latents == 4 * 2 * 4 * 3 * 16 * 16
-
-
-def canvases_bucket():
-    from vgen.data.buckets import Bucket
-
-    return Bucket(128, 128, 9)

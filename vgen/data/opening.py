@@ -103,7 +103,8 @@ class ClipBatches:
         frames = np.arange(self._clips.bucket(int(numbers[0])).frames)
         held = self._clips.take(numbers[places], np.tile(frames, (len(places), 1)))
         if held is not None:
-            return held.numpy(), [self._clips.called(int(numbers[place])) for place in places]
+            names = [self._clips.called(int(numbers[place])) for place in places]
+            return np.asarray(held), names
         read = [read_or_next(self._clips, numbers, place, self._bad) for place in places]
         names = [self._clips.called(int(numbers[place])) for place, _ in read]
         return np.stack([pixels for _, pixels in read]), names

@@ -45,10 +45,9 @@ def plan(way: Way, only: str | None = None) -> Iterator[str]:
             for name, options in profile.bench.runs.items():
                 yield f"  vgen bench {name.split('-')[0]} {options}"
     if profile.ranks == 1:
-        yield (
-            f"steps, seconds and GB are of one H100: {PEAK / 1e12:.0f} TFLOP/s in bf16, of which the backbone is assumed "
-            f"to reach {BUSY:.0%} and the codec {BUSY_CODEC:.0%}; they were counted at {SIZE}x{SIZE} pixels, not measured"
-        )
+        assumed = f"the backbone is assumed to reach {BUSY:.0%} and the codec {BUSY_CODEC:.0%}"
+        yield f"seconds are those of one H100: of its {PEAK / 1e12:.0f} TFLOP/s in bf16 {assumed}"
+        yield f"operations and bytes are counted on paper, of {SIZE}x{SIZE} pixels; nothing was measured"
 
 
 def _training_lines(stage: Stage, seconds: float, ranks: int) -> Iterator[str]:

@@ -12,6 +12,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import UMT5EncoderModel
 
 from vgen.backbone.segments import condition, target
 from vgen.data.buckets import Bucket
@@ -107,14 +108,15 @@ def _write_shapes(objective: Objective[Any], out: Path, stage: str) -> None:
         for name in ("vae", "transformer", "scheduler"):
             getattr(model, name).save_config(folder / name)
         model.tokenizer.save_pretrained(folder / "tokenizer")
-        model.text_encoder.config.save_pretrained(folder / "text_encoder")
+        if isinstance(model.text_encoder, UMT5EncoderModel):
+            model.text_encoder.config.save_pretrained(folder / "text_encoder")
         (folder / INDEX).write_text("{}")
 
 
 def _step(objective: Objective[Any]) -> Cost:
     """Of a step."""
-    config = objective.config
     if isinstance(objective, CodecObjective):
+        config = objective.config
         images = config.image_share + (1 - config.image_share) * config.image_probability
         clips = _codec_loss(objective, max(objective.lengths)).times(config.clips_per_batch)
         stills = _codec_loss(objective, 1).times(config.images_per_batch)
@@ -122,15 +124,15 @@ def _step(objective: Objective[Any]) -> Cost:
         return replace(mean, kept=max(clips.kept, stills.kept))
     if isinstance(objective, VideoObjective):
         model, bucket = objective.denoiser, Bucket(SIZE, SIZE, max(objective.canvases.lengths))
-        step = _batch(model, bucket, objective.canvases.clip_tokens(bucket), config.batch)
+        step = _batch(model, bucket, objective.canvases.clip_tokens(bucket), objective.config.batch)
         if isinstance(objective, EgoObjective):
             clip = replace(bucket, frames=objective.body_lengths[0])
-            own = _batch(model, clip, objective.clip_tokens(clip), config.ego_batch)
+            own = _batch(model, clip, objective.clip_tokens(clip), objective.config.ego_batch)
             step += own.times(1 + _share(objective))
         return step
     assert isinstance(objective, StateObjective), "no other objective is a stage"
     weights = sum(p.numel() for p in objective.model.parameters())
-    return Cost(backbone=6 * weights * STATE_TOKENS * config.batch)
+    return Cost(backbone=6 * weights * STATE_TOKENS * objective.config.batch)
 
 
 def _encoding_before(objective: Objective[Any]) -> tuple[Cost, int, float]:
@@ -150,7 +152,7 @@ def _encoding_before(objective: Objective[Any]) -> tuple[Cost, int, float]:
 def _share(objective: EgoObjective) -> float:
     """What the ego front-end computes beside the backbone, by its weights."""
     own, backbone = (sum(p.numel() for p in part.parameters()) for part in (objective.ego, objective.transformer))
-    return own / backbone
+    return float(own / backbone)
 
 
 def _codec_loss(objective: CodecObjective, frames: int) -> Cost:
@@ -199,7 +201,7 @@ def _counted(run: Callable[[], Tensor]) -> tuple[float, float]:
     with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = run()
         total = float(sum(kept.values()))
-        loss.sum().backward()
+        torch.autograd.backward(loss.sum())
     return float(counter.get_total_flops()), total
 
 

@@ -133,7 +133,7 @@ class FrameCache:
         """Frames uint8 [B, K, H, W, 3] that are held: of episodes [B], their frames [B, K]."""
         assert self.held is not None, "hold comes first"
         rows = torch.from_numpy(self._first[episodes][:, None] + frames)
-        return self.held.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+        return self.held.index_select(0, rows.flatten()).view(*rows.shape, *self.held.shape[1:])
 
     @cached_property
     def keys(self) -> list[str]:

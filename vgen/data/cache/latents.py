@@ -67,7 +67,8 @@ class LatentCache:
             TryAgain: see `__getitem__`.
         """
         if self._held is not None:
-            return self._held[rows]
+            held: np.ndarray = self._held[rows]
+            return held
         return np.stack([self[row] for row in rows.ravel().tolist()]).reshape(*rows.shape, *self.shape)
 
     def __len__(self) -> int:

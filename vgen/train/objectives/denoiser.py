@@ -188,7 +188,7 @@ class VideoDenoiser:
             TextLimit.of_encoder(self.tokenizer, self.text_tokens).warn_of_captions(captions)
 
     def text(self, sentences: Sequence[str]) -> Tensor:
-        """Embeddings [B, Lt, D] of B sentences, in the transformer's type. Each that comes several times, as captions of
+        """Embeddings [B, Lt, D] of B sentences, in the transformer's type. One that comes several times, as captions of
         a task do, is read once; what is cached is put together on the CPU, so that no step waits for the device."""
         unique = list(dict.fromkeys(sentences))
         place = torch.device("cpu") if isinstance(self.text_encoder, CachedTextEncoder) else None
