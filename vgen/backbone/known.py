@@ -79,14 +79,16 @@ def velocity_of(
     """
 
     def one(known: Known, noisy: Segment) -> Tensor:
-        segments, options = [*known.conditions, noisy], {"adapter": known.adapter, "cache": known.cache}
-        outputs: list[Tensor] = transformer(segments, known.text, attention_kwargs=attention_kwargs, **options)
+        segments = [*known.conditions, noisy]
+        outputs: list[Tensor] = transformer(
+            segments, known.text, attention_kwargs=attention_kwargs, adapter=known.adapter, cache=known.cache
+        )
         return outputs[0].float()
 
     def velocity(latents: Tensor, time: Tensor) -> Tensor:
         noisy = target(latents, time, t)
-        velocities = [one(each, noisy) for each in known]
-        return velocities[0] if len(velocities) == 1 else guided(*velocities, guidance)
+        first, *others = (one(each, noisy) for each in known)
+        return guided(first, others[0], guidance) if others else first
 
     return velocity
 

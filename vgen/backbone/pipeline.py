@@ -254,8 +254,10 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         shape = (len(prompts), self.codec.channels, latent.frames, latent.height, latent.width)
         with timed(timings, "denoise"):
             noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
-            options = {"attention_kwargs": attention_kwargs, "remember": self.remembers_conditions}
-            known = [Known.of_text(self.transformer, text, conditions, **options) for text in texts]
+            known = [
+                Known.of_text(self.transformer, text, conditions, None, attention_kwargs, self.remembers_conditions)
+                for text in texts
+            ]
             velocity = velocity_of(self.transformer, known, guidance, attention_kwargs=attention_kwargs)
             latents = self.denoise(noise, velocity, num_inference_steps, callback_on_step_end)
             del known, velocity  # with what they remember, before the decoder needs the memory

@@ -3,9 +3,9 @@
 As in VideoCanvas (arXiv 2510.08555), which goes past 1,000 frames this way and closes a loop with the first frames at
 its end. Memory does not grow with the length: frames are handed out as they come.
 
-Remembered conditions (`vgen.backbone.known`) serve one segment and no other: the frames that a segment is given were the
-targets of the one before, decoded since, so nothing has been computed of them as conditions that a shift of positions
-could make use of.
+Remembered conditions (`vgen.backbone.known`) serve one segment and no other: the frames that a segment is given were
+targets of the one before, and have been decoded since, so nothing is known of them as conditions that a shift of
+positions could make use of.
 """
 
 from __future__ import annotations
