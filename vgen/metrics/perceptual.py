@@ -52,7 +52,7 @@ class PerceptualDistance(nn.Module):
     differences are always computed in float32, so that it is safe under bfloat16 autocast.
 
     Args:
-        layers: How many of the five layers are compared. The first two cost half as much as all and see edges and
+        layers: How many of the five layers are compared. The first two cost two thirds of all and see edges and
             textures, but no shapes; only all five are ST-LPIPS.
     """
 
@@ -105,12 +105,13 @@ class PerceptualDistance(nn.Module):
         if min(height, width) < SMALLEST:
             raise InputError(f"{height}x{width} pixels are too few for ST-LPIPS; nearest: {SMALLEST}x{SMALLEST}")
         x = (images.float() - self.get_buffer("shift")) / self.get_buffer("scale")
+        x = x.contiguous(memory_format=torch.channels_last)  # in which max_pool2d is several times as fast on a CPU
         found = []
         for number, convolution in enumerate(self.convolutions):
+            assert isinstance(convolution, nn.Conv2d)
             if number in (1, 2):
                 x = _halve(F.max_pool2d(x, kernel_size=3, stride=1))
-            x = convolution(x)
-            x = (_halve(x) if number == 0 else x).relu()
+            x = (_halved_convolution(convolution, x) if number == 0 else convolution(x)).relu()
             found.append(_unit_length(x.float()))
         return found
 
@@ -125,9 +126,31 @@ class PerceptualDistance(nn.Module):
 def _halve(features: Tensor) -> Tensor:
     """Blurs by [1, 2, 1] / 4 both ways, over reflected edges, and keeps every second row and column."""
     channels = features.shape[1]
-    line = features.new_tensor([0.25, 0.5, 0.25])
-    kernel = (line[:, None] * line).expand(channels, 1, 3, 3)
+    kernel = _blur(features).expand(channels, 1, 3, 3)
     return F.conv2d(F.pad(features, (2, 2, 2, 2), mode="reflect"), kernel, stride=2, groups=channels)
+
+
+def _blur(like: Tensor) -> Tensor:
+    line = like.new_tensor([0.25, 0.5, 0.25])
+    return line[:, None] * line
+
+
+def _halved_convolution(convolution: nn.Conv2d, images: Tensor) -> Tensor:
+    """`_halve` of the first layer's convolution of images `[B, 3, H, W]`, four to eight times as fast.
+
+    A convolution and a blur are one convolution with the blurred kernel, of which every second place is enough. At the
+    edges, over which the blur reflects, that is not so: the first row and column are then equal to the second, and the
+    last are made in two steps, from as many rows or columns as they look at.
+    """
+    kernel, bias = convolution.weight, convolution.bias
+    blurred = F.conv2d(kernel.flatten(0, 1)[:, None], _blur(kernel)[None, None], padding=2)
+    blurred = blurred.reshape(*kernel.shape[:2], *blurred.shape[-2:])
+    inner = F.conv2d(images, blurred, bias, stride=2, padding=4)[..., 1:-1, 1:-1]
+    rows, columns = (12 + side % 2 for side in images.shape[-2:])
+    last_row = _halve(F.conv2d(F.pad(images[..., -rows:, :], (2, 2, 0, 2)), kernel, bias))[..., -1:, 1:-1]
+    last_column = _halve(F.conv2d(F.pad(images[..., -columns:], (0, 2, 2, 2)), kernel, bias))[..., -1:]
+    tall = torch.cat([inner[..., :1, :], inner, last_row], dim=-2)
+    return torch.cat([tall[..., :1], tall, last_column], dim=-1)
 
 
 def _unit_length(features: Tensor) -> Tensor:
