@@ -14,6 +14,7 @@ from torch import Tensor
 from vgen import checks
 from vgen.backbone.encoding import encode_placed
 from vgen.backbone.pipeline import VideoPipeline, timed
+from vgen.canvas.keep import Seam, keep_given, kept_frames
 from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
@@ -22,10 +23,12 @@ from vgen.media.pixels import to_uint8
 
 @dataclass(frozen=True)
 class CanvasOutput:
-    """video: uint8 [T, H, W, 3]; timings: seconds of each stage (encode, denoise, decode)."""
+    """video: uint8 [T, H, W, 3]; timings: seconds of each stage (encode, denoise, decode, keep); seam: the steps of
+    colour that are left where given pixels were put back, None where none were."""
 
     video: np.ndarray
     timings: dict[str, float] = field(default_factory=dict)
+    seam: Seam | None = None
 
 
 class CanvasPipeline(VideoPipeline):
@@ -99,9 +102,13 @@ class CanvasPipeline(VideoPipeline):
             negative_prompts=[asked.negative_prompt],
             timings=timings,
             **options,
-        )
+        )[0]
         self.maybe_free_model_hooks()
-        return CanvasOutput(to_uint8(video[0].permute(1, 2, 3, 0)).cpu().numpy(), timings)
+        seam = None
+        if kept := kept_frames(canvas):
+            with timed(timings, "keep"):
+                video, seam = keep_given(video, kept)
+        return CanvasOutput(to_uint8(video.permute(1, 2, 3, 0)).cpu().numpy(), timings, seam)
 
 
 def _generators(
