@@ -31,7 +31,7 @@ from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
 from vgen.files import writing
-from vgen.models import EGO, STATE, forget_places, join_own, loading, part_own, resolve
+from vgen.models import EGO, STATE, TrainingRange, forget_places, join_own, loading, part_own, resolve
 
 Pipeline = TypeVar("Pipeline", bound="VideoPipeline")
 
@@ -51,6 +51,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
     _interrupt = False
     _folder: Path | None = None  # that it was opened from
+    trained: TrainingRange | None = None  # what the model was trained on, where its folder says
 
     def __init__(
         self,
@@ -104,6 +105,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         check_components(pipe, str(model))
         if Path(folder).is_dir():
             pipe._folder = Path(folder).resolve()
+            pipe.trained = TrainingRange.read(folder, str(model))
         return pipe
 
     def save_pretrained(
@@ -129,6 +131,8 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
                 if self._folder and part not in self.components and source.is_dir() and source != target.resolve():
                     shutil.copytree(source, target, dirs_exist_ok=True)
             forget_places(folder)
+            if self._folder and (known := TrainingRange.read(self._folder)):
+                known.write(folder)
 
     def to_json_string(self) -> str:
         """The pipeline's index: it names `WanPipeline`, and keeps apart what that does not know, so that diffusers
@@ -176,6 +180,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         by_model, by_layer, _ = self._optionally_disable_offloading(self)  # a weight that waits elsewhere is no weight
         try:
             put_lora(self.transformer, source, adapter_name, hotswap=hotswap, _pipeline=self)
+            self.trained = self.trained and self.trained.adapted()
         finally:
             if by_model:
                 self.enable_model_cpu_offload()
