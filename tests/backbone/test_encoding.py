@@ -34,6 +34,12 @@ def test_each_image_is_encoded_alone_on_a_grey_canvas(codec, given):
             torch.testing.assert_close(latent[sample, :, k], alone, atol=1e-5, rtol=1e-5)
 
 
+def test_a_pixel_that_is_given_by_half_is_encoded_half_way_to_grey(codec, given):
+    pixels, masks, frames = given
+    soft = encode_frames(codec, pixels, masks * 0.5, frames).latent
+    assert torch.equal(soft, encode_frames(codec, pixels * 0.5, masks.bool(), frames).latent)
+
+
 def test_more_images_than_are_encoded_at_once(codec):
     count = IMAGES_AT_ONCE + 3
     pixels, masks = torch.rand(1, count, 3, 16, 16), torch.ones(1, count, 1, 16, 16)

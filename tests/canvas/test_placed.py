@@ -1,6 +1,7 @@
 import logging
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -18,7 +19,7 @@ CANVAS = Canvas(17, 32, 64)
 def test_an_image_at_canvas_size_keeps_its_pixels(media):
     [placed] = load_patch(Patch(media / "cat.png", 2.5), CANVAS)
     assert isinstance(placed, PlacedFrame) and placed.frame == 2.5 and placed.name == "cat.png@2.5"
-    assert placed.mask.dtype == torch.bool and placed.mask.shape == (1, 32, 64) and placed.mask.all()
+    assert placed.mask.dtype == torch.float32 and placed.mask.shape == (1, 32, 64) and (placed.mask == 1).all()
     assert torch.equal(placed.pixels, to_unit(read_image(media / "cat.png").copy()).permute(2, 0, 1))
 
 
@@ -26,7 +27,7 @@ def test_a_box_gives_its_rectangle_and_zeros_elsewhere(media):
     [placed] = load_patch(Patch(media / "cat.png", box=(0.25, 0.5, 0.75, 1)), CANVAS)
     expected = torch.zeros(1, 32, 64, dtype=torch.bool)
     expected[:, 16:, 16:48] = True
-    assert torch.equal(placed.mask, expected)
+    assert torch.equal(placed.mask, expected.float())
     assert (placed.pixels[:, ~expected[0]] == 0).all() and placed.pixels[:, expected[0]].abs().mean() > 0.1
 
 
@@ -55,6 +56,29 @@ def test_box_mask_and_alpha_multiply(media):
     assert masked.mask[0, :, :32].all() and not masked.mask[0, :, 32:].any()
     [both] = load_patch(Patch(media / "cat.png", mask=media / "left.png", box=(0.25, 0, 1, 1)), CANVAS)
     assert both.mask[0, :, 16:32].all() and both.mask.sum() == 16 * 32
+
+
+def test_a_mask_is_soft_and_multiplies_with_alpha():
+    red = np.full((32, 64, 4), (255, 0, 0, 128), np.uint8)
+    mask = np.full((32, 64), 255, np.uint8)
+    mask[:, 16:32], mask[:, 32:48], mask[:, 48:] = 51, 4, 0
+    [placed] = load_patch(Patch(red, mask=mask), CANVAS)
+    half = 128 / 255
+    assert placed.mask[0, 0, [0, 16, 32, 48]].tolist() == pytest.approx([half, half * 0.2, 0, 0])
+    assert (placed.pixels[0, :, :32] == 1).all() and (placed.pixels[..., 32:] == 0).all()  # colours are not weighed
+    near = np.where(mask > 0, 249, 6).astype(np.uint8)  # as lossy files leave black and white
+    [hard] = load_patch(Patch(red[..., :3], mask=near), CANVAS)
+    assert set(hard.mask.unique().tolist()) == {0, 1}
+
+
+def test_soft_patches_of_one_frame_lie_over_each_other():
+    below, above = np.full((32, 64, 4), (255, 0, 0, 255), np.uint8), np.full((32, 64, 4), (0, 255, 0, 255), np.uint8)
+    below[:, 32:, 3], above[..., 3] = 0, 51
+    [merged] = place(CANVAS.add(Patch(below), Patch(above))).conditions
+    picture = Image.alpha_composite(*map(Image.fromarray, (below, above)))
+    expected = to_unit(np.array(picture)).permute(2, 0, 1)
+    assert (merged.pixels - expected[:3]).abs().max() < 0.01
+    assert (merged.mask - (expected[3:] + 1) / 2).abs().max() < 0.01
 
 
 def test_a_clip_is_taken_frame_by_frame_or_as_a_clip(media):

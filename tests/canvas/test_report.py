@@ -43,6 +43,16 @@ def test_fidelity_of_a_clip_is_the_mean_and_the_worst_of_its_frames(media):
         )
 
 
+def test_what_is_given_in_part_counts_in_part():
+    half = np.full((32, 64), 255, np.uint8)
+    half[:, 32:] = 51
+    made = video()
+    made[3, :, 32:] = 110
+    [row] = fidelity(made, place(CANVAS.add(Patch(GREY, 3, mask=half))))
+    assert row.area == pytest.approx(0.6)
+    assert row.mean == pytest.approx(10 * math.log10(255**2 / (100 * 0.2 / 1.2)), abs=1e-3)
+
+
 def test_what_a_later_patch_covers_does_not_count(media):
     under, over = Patch(GREY, 16), Patch(np.full_like(GREY, 200), -1, box=(0, 0, 0.5, 1))
     made = video()
@@ -120,6 +130,6 @@ def test_the_sheet_says_which_frames_it_leaves_out(media, tmp_path):
 
 
 def test_a_label_is_the_name_without_its_frames():
-    image = torch.zeros(3, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool)
+    image = torch.zeros(3, 8, 8), torch.ones(1, 8, 8)
     for name, label in (("a@b.png@0", "a@b.png"), ("cat.png@16 + cutout.png@-1", "cat.png + cutout.png")):
         assert _patch_tile(name, 0, *image, (8, 8)).note == label

@@ -45,7 +45,7 @@ def test_inpainting_gives_what_is_around_the_hole(media):
     ]
     for given in around:
         [clip] = place(tasks.inpainting(CANVAS, video, **given, mode="clip")).patches
-        assert clip.pixels.shape == (3, 17, 32, 64) and torch.equal(clip.mask, ~hole.expand(1, 17, 32, 64))
+        assert clip.pixels.shape == (3, 17, 32, 64) and torch.equal(clip.mask, 1.0 - hole.float().expand(1, 17, 32, 64))
     [placed] = place(tasks.inpainting(CANVAS, media / "cat.png", mask=media / "left.png")).patches
     assert placed.mask[..., :32].all() and not placed.mask[..., 32:].any()
     for given in ({}, {"hole": (0, 0, 1, 1), "mask": white}):

@@ -34,7 +34,7 @@ class Fidelity:
         first: Pixel frame of its first image.
         last: Pixel frame of its last image.
         area: Part of the frame that it gives, 0..1, without what later patches cover.
-        mean: PSNR inside its region in dB, mean over its frames.
+        mean: PSNR inside its region in dB, each pixel weighed as it is given, mean over its frames.
         worst: The lowest PSNR of one of its frames, in dB.
     """
 
@@ -60,7 +60,7 @@ def fidelity(video: Video, placed: PlacedCanvas) -> list[Fidelity]:
     for index, given in enumerate(placed.patches):
         mask = given.mask
         for over in placed.patches[index + 1 :]:
-            mask = mask & ~over.mask if _same_place(given, over) else mask
+            mask = mask * (1 - over.mask) if _same_place(given, over) else mask
         for frame, pixels, plane in _frames(given, mask):
             made = to_unit(video[nearest_frame(frame)]).permute(2, 0, 1)
             decibels = psnr(made[None, :, None], pixels[None, :, None], plane[None, :, None])
@@ -172,18 +172,18 @@ def _frame_tile(pixels: np.ndarray, index: int, masks: Mapping[float, Tensor], s
     picture = picture_of(pixels, size)
     for frame in near:
         picture = _outlined(picture, masks[frame])
-    given = "given" if all(masks[frame].all() for frame in near) else "part given"
+    given = "given" if all((masks[frame] == 1).all() for frame in near) else "part given"
     note = given if index in near else f"{given} at {near[0]:g}" if near else ""
     return Tile(picture, str(index), note, given=bool(near))
 
 
 def _plane(mask: Tensor, size: tuple[int, int]) -> Image.Image:
-    return Image.fromarray(mask[0].numpy().astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST)
+    return Image.fromarray((mask[0] * 255).round().byte().numpy()).resize(size, Image.Resampling.NEAREST)
 
 
 def _outlined(picture: Image.Image, mask: Tensor) -> Image.Image:
-    """The picture with a line just inside the border of the mask."""
-    plane = _plane(mask, picture.size)
+    """The picture with a line just inside the border of what is given at all."""
+    plane = _plane((mask > 0).float(), picture.size)
     inside = ImageOps.expand(plane, border=3, fill=0).filter(ImageFilter.MinFilter(5))
     inside = ImageOps.crop(inside, border=3)
     line = Image.fromarray(np.asarray(plane) & ~np.asarray(inside))

@@ -98,7 +98,8 @@ class EgoWorld:
             past: the actions that led there, [P, D] or [B, P, D], the last of which arrived at the present frame; of a
                 single one, [D]. In absolute form the last row is the present state. A trajectory says also which rows
                 are valid.
-            goals: known images ahead: (uint8 [H, W, 3], mask bool [H, W] or None for all of it, how many frames ahead).
+            goals: known images ahead: (uint8 [H, W, 3], mask [H, W] or None for all of it, how many frames ahead). A
+                mask holds booleans, or 0 to 1, by how much a pixel is given.
             futures: B, how many rollouts go on side by side, each with actions of its own.
             seed: of the noise.
 
@@ -185,7 +186,7 @@ class EgoWorld:
         if not frame > 0:
             raise InputError(f"a goal at frame {frame:g} is not ahead; nearest: 1")
         shown = as_frames(image)
-        known = np.ones(size, dtype=bool) if mask is None else _as_array("the mask of a goal", mask).astype(bool)
+        known = np.ones(size, np.float32) if mask is None else _weights(_as_array("the mask of a goal", mask))
         for name, found in (("goal", shown.shape[1:3]), ("mask of a goal", known.shape)):
             if found != size:
                 raise InputError(f"the {name} is of {list(found)}; it must be as large as the frames, {list(size)}")
@@ -208,6 +209,11 @@ def as_frames(frames: Array) -> np.ndarray:
     if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not array.size:
         raise InputError(f"frames are {given.dtype} {list(given.shape)} and must be uint8 [H, W, 3] or [K, H, W, 3]")
     return np.require(array, requirements=("C", "W"))  # torch warns of memory that it may not write
+
+
+def _weights(mask: np.ndarray) -> np.ndarray:
+    """By how much each pixel of a mask is given: fractions as they are; of anything else, what is not zero wholly."""
+    return (mask if mask.dtype.kind == "f" else mask != 0).astype(np.float32)
 
 
 def _as_array(name: str, given: Array) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""From patches to pixels: reads images, clips and masks, and places them on what they are patches of."""
+"""From patches to pixels: reads images, clips and masks, and places them on what they are patches of.
+
+A mask is soft: box x mask x alpha, 0 to 1. A pixel of one half is given by half: it is encoded half-way between its
+colour and mid-grey, and counts by half in figures.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_FPS = 15.0
 SAME_RATE = 0.01  # by which rates may differ, as a share
-GIVEN = 0.5  # box x mask x alpha from which a pixel counts as given
+HARD = 8 / 255  # what lies nearer to 0 or 1 is 0 or 1: lossy files leave no mask quite black and white
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class PlacedFrame:
     """One given image on the canvas: a condition of its own, encoded in image mode.
 
     Attributes:
-        pixels: float32 `[3, H, W]` in [-1, 1], zeros outside the mask.
-        mask: bool `[1, H, W]`, True where the canvas is given.
+        pixels: float32 `[3, H, W]` in [-1, 1], their colours whatever the mask's weight, zeros where it is 0.
+        mask: float32 `[1, H, W]`, 0 to 1, by how much a pixel is given.
         frame: Pixel frame, 0..T-1, may be fractional.
         patch: Index of the patch on its canvas.
         name: The patch in a label, as `cat.png@0`.
@@ -51,8 +55,8 @@ class PlacedClip:
     """A given clip on the canvas, encoded as a clip.
 
     Attributes:
-        pixels: float32 `[3, T, H, W]` in [-1, 1], zeros outside the mask; T = 1 + N·k for the temporal stride N.
-        mask: bool `[1, T, H, W]`.
+        pixels: float32 `[3, T, H, W]` in [-1, 1], as of `PlacedFrame`; T = 1 + N·k for the temporal stride N.
+        mask: float32 `[1, T, H, W]`, 0 to 1.
         frame: Pixel frame of the clip's first frame, may be fractional.
         patch: Index of the patch on its canvas.
         name: The patch in a label, as `clip.mp4@0`.
@@ -153,7 +157,8 @@ def load_patch(patch: Patch, canvas: Ground, temporal_stride: int = 4) -> list[P
 
 
 def composite(placed: Iterable[Placed]) -> list[Placed]:
-    """Merges what lies at the same frame, later over earlier, so that each place in time is one condition.
+    """Merges what lies at the same frame, later over earlier as its mask weighs it, so that each place in time is one
+    condition.
 
     Images merge with images at exactly the same (maybe fractional) frame, clips with clips of the same start and
     length; the rest stays as it is. The order of first appearance is kept.
@@ -163,10 +168,25 @@ def composite(placed: Iterable[Placed]) -> list[Placed]:
         key = (new.frame, new.pixels.shape)
         old = merged.get(key)
         if old is not None:
-            pixels = torch.where(new.mask, new.pixels, old.pixels)
-            new = replace(new, pixels=pixels, mask=new.mask | old.mask, name=f"{old.name} + {new.name}")
+            pixels, mask = over(new.pixels, new.mask, old.pixels, old.mask)
+            new = replace(new, pixels=pixels, mask=mask, name=f"{old.name} + {new.name}")
         merged[key] = new
     return list(merged.values())
+
+
+def over(pixels: Tensor, mask: Tensor, below: Tensor, below_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """One picture over another, each with its soft mask (Porter and Duff, "Compositing digital images", 1984).
+
+    Args:
+        pixels, below: `[3, ..., H, W]`, colours that their masks do not weigh.
+        mask, below_mask: `[1, ..., H, W]`, 0 to 1.
+
+    Returns:
+        The colours of both, zeros where nothing is given, and their mask.
+    """
+    rest = below_mask * (1 - mask)
+    both = mask + rest
+    return (pixels * mask + below * rest) / torch.where(both > 0, both, 1), both
 
 
 def grey_plane(pixels: np.ndarray) -> np.ndarray:
@@ -242,14 +262,16 @@ def _read_mask(patch: Patch, canvas: Ground, chosen: range) -> list[np.ndarray]:
 
 
 def _on_canvas(patch: Patch, pixels: np.ndarray, grey: np.ndarray, canvas: Ground) -> tuple[Tensor, Tensor]:
-    """One frame in its box: pixels `[3, H, W]`, zeros where it is not given, and its mask `[1, H, W]`."""
+    """One frame in its box: pixels `[3, H, W]`, zeros where it is not given, and its soft mask `[1, H, W]`."""
     left, top, right, bottom = _box_pixels(patch, canvas)
     image = fit_image(Image.fromarray(pixels), (right - left, bottom - top), patch.fit)
     sheet = Image.new("RGBA", (canvas.width, canvas.height))
     sheet.paste(image, (left + (right - left - image.width) // 2, top + (bottom - top - image.height) // 2))
     rgba = np.array(sheet)
-    mask = torch.from_numpy(rgba[..., 3] / np.float32(255) * grey >= GIVEN)[None]
-    return to_unit(rgba[..., :3]).permute(2, 0, 1) * mask, mask
+    weight = rgba[..., 3] / np.float32(255) * grey
+    weight[weight < HARD], weight[weight > 1 - HARD] = 0, 1
+    mask = torch.from_numpy(weight)[None]
+    return to_unit(rgba[..., :3]).permute(2, 0, 1) * (mask > 0), mask
 
 
 def _box_pixels(patch: Patch, canvas: Ground) -> tuple[int, int, int, int]:

@@ -4,12 +4,14 @@ from vgen.metrics.alignment import CENTROID_WINDOW_DB, curve_centroid, curve_pea
 from vgen.metrics.base import SampleMean, SampleMetric, SetMetric
 from vgen.metrics.baselines import copy_nearest, extend_edges, linear_blend
 from vgen.metrics.boxes import box_iou
+from vgen.metrics.perceptual import PerceptualDistance
 from vgen.metrics.pixels import MOVING_THRESHOLD, PSNR_CAP, moving_pixels, moving_psnr, psnr, psnr_curve, ssim
 
 __all__ = [
     "CENTROID_WINDOW_DB",
     "MOVING_THRESHOLD",
     "PSNR_CAP",
+    "PerceptualDistance",
     "SampleMean",
     "SampleMetric",
     "SetMetric",
