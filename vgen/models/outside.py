@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from vgen.checks import show
 from vgen.models.training_range import Size, TrainingRange
@@ -40,6 +41,12 @@ def length_outside(trained: TrainingRange, frames: int) -> str:
     return _number_outside(trained.frames, frames, "frames", 1.0)
 
 
+def advance_outside(trained: TrainingRange, advance: int) -> str:
+    """More frames at once, from the present one on, than any clip had."""
+    most = max(trained.frames or [math.inf]) - 1
+    return f"advance={advance} (trained: {most} at most)" if advance > most else ""
+
+
 def rate_outside(trained: TrainingRange, fps: float) -> str:
     """Frames per second far from all that was seen: everything would have to move several times as fast, or slowly."""
     return _number_outside(trained.rates, fps, "frames per second", RATE_REACH)
@@ -66,21 +73,39 @@ def words_outside(trained: TrainingRange, text: str) -> str:
     return f"the word{'s' * (len(unseen) > 1)} {named}{_more(len(unseen))}"
 
 
-def pictures_outside(trained: TrainingRange, psnr: Mapping[str, float]) -> str:
+@dataclass(frozen=True)
+class Held:
+    """What a codec holds of a picture, or of a part of one.
+
+    Attributes:
+        psnr: of the picture, inside what is given of it, after encoder and decoder, in dB.
+        area: that is given, as a share of the whole.
+    """
+
+    psnr: float
+    area: float = 1.0
+
+
+def pictures_outside(trained: TrainingRange, held: Mapping[str, Held]) -> str:
     """Pictures that the codec holds worse than any that it was trained on: they cannot come out better than this.
 
+    A part of a picture may be the part with all the detail: at worst the whole picture's error lies in it, which then
+    holds 10·log10(1/area) dB less than the whole. Half of that is granted.
+
     Args:
-        psnr: of each picture by its name, its own after encoder and decoder, in dB.
+        trained: what the model was trained on.
+        held: by the name of the picture.
     """
     if trained.codec_psnr is None:
         return ""
     low, _, high = trained.codec_psnr
-    poor = sorted((decibels, name) for name, decibels in psnr.items() if decibels < low - PSNR_REACH)
+    granted = {name: PSNR_REACH + 5 * math.log10(1 / each.area) for name, each in held.items()}
+    poor = sorted((each.psnr, name) for name, each in held.items() if each.psnr < low - granted[name])
     if not poor:
         return ""
-    held = f"its codec holds {poor[0][0]:.1f} dB of it; training pictures {low:.0f} to {high:.0f}"
+    told = f"its codec holds {poor[0][0]:.1f} dB of it; training pictures {low:.0f} to {high:.0f}"
     more = f" and {len(poor) - 1} more" if len(poor) > 1 else ""
-    return f"the picture {show(poor[0][1])} ({held}){more}"
+    return f"the picture {show(poor[0][1])} ({told}){more}"
 
 
 def place_outside(trained: TrainingRange, layout: str, places: Mapping[str, float]) -> str:

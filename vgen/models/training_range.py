@@ -129,8 +129,10 @@ class TrainingRange:
 
     def write(self, folder: str | PathLike[str]) -> None:
         """Writes the file into a model's folder."""
-        text = json.dumps(self.to_json(), indent=2, ensure_ascii=False)
-        Path(folder, FILE).write_text(text + "\n", encoding="utf-8")
+        lines = (
+            f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in self.to_json().items()
+        )
+        Path(folder, FILE).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -7,17 +7,20 @@ from collections.abc import Iterable
 
 ENDINGS = ("ing", "ed", "es", "s", "ly", "e")
 LEAST = 3  # letters of a stem, and of a word that means something by itself
-# English words that say how others hang together, and mean nothing that would have to be seen.
-JOINING = frozenset(
-    "and are but can for from has have her his into its not off one onto our out over own she than that the their them "
-    "then there they this through was were which while who will with you your".split()  # noqa: SIM905
-)
 
 
 def words_of(text: str) -> list[str]:
     """The words of a sentence in small letters, in their order, without numbers. What is written without spaces between
     words, as Chinese is, counts as one up to the next punctuation mark."""
     return re.findall(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*", text.casefold())
+
+
+JOINING = frozenset(  # English words that say how others hang together, and mean nothing that would have to be seen
+    words_of(
+        "and are but can for from has have her his into its not off one onto our out over own she than that the their "
+        "them then there they this through was were which while who will with you your"
+    )
+)
 
 
 def stem(word: str) -> str:
