@@ -188,6 +188,13 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
                 self.enable_sequential_cpu_offload()
 
     @property
+    def label(self) -> str:
+        """The model as a message names it: by its folder, or its run's."""
+        if self._folder is None:
+            return str(self.name_or_path or "this model")
+        return self._folder.name if self._folder.name != "model" else f"{self._folder.parent.name}/model"
+
+    @property
     def temporal_stride(self) -> int:
         """N: a video has 1 + N·k frames."""
         return self.strides.temporal
