@@ -97,14 +97,15 @@ def run(args: argparse.Namespace) -> dict:
     info = ModelInfo.of(pipe)
     steps = args.steps or info.steps
     guidance = info.guidance if args.guidance is None else args.guidance
-    sampler = Sampler(pipe, WanCodec(pipe.vae), steps, guidance, args.batch, args.bf16)
+    model = pipe, WanCodec(pipe.vae), steps, guidance, args.batch, args.bf16
+    sampler = Sampler(*model, keep=args.keep)
     shape = ClipShape(args.frames, *clips.videos.shape[-2:], pipe.temporal_stride)
 
     starts = range(0, len(clips.places), args.batch)
     batches = [clips.batch(slice(start, start + args.batch), args.frames, args.seed) for start in starts]
     sheets = ContactSheets(args.contact_sheets, SHEET_CLIPS) if args.contact_sheets else _unseen
     evaluation = evaluate(sampler, batches, shape, args.seed, sheets)
-    aligned = measure_alignment(sampler, clips, shape, args.alignment_clips, args.seed)
+    aligned = measure_alignment(Sampler(*model), clips, shape, args.alignment_clips, args.seed)
     settings = {**plain_args(args), "steps": steps, "guidance": guidance, "fps": clips.fps}
     return _results(settings, clips, evaluation, aligned, time.perf_counter() - began)
 
@@ -145,6 +146,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--camera", default="first_person", help="of the data (default: first_person)")
     parser.add_argument("--frames", type=int, default=17, help="of a clip, 1 + 4k, 13 or more (default: 17)")
     parser.add_argument("--stride", type=int, default=1, help="recorded frames per frame, as the model was trained")
+    parser.add_argument("--keep", choices=("exact", "model"), default="model", help="of the tasks; alignment: model")
     parser.add_argument("--alignment-clips", type=int, default=16, help="clips that alignment is measured on")
     add_out(parser)
     return parser.parse_args()

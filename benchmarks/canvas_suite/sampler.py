@@ -12,6 +12,7 @@ from canvas_suite.tasks import Given
 from vgen.backbone.codec import Codec
 from vgen.backbone.encoding import encode_frames
 from vgen.backbone.precision import autocast
+from vgen.canvas.keep import KeptFrame, keep_given
 from vgen.canvas.pipeline import CanvasPipeline
 
 
@@ -25,11 +26,20 @@ class Sampler:
         guidance: Scale of classifier-free guidance on the text; 1 is without.
         batch: Videos that go through the model, or the codec, at once.
         bf16: Computes matrix products in bfloat16, where the device can, over the weights as they are.
+        keep: "exact" puts what is given back into the videos, as `vgen.canvas.keep` does.
     """
 
     def __init__(
-        self, pipe: CanvasPipeline, codec: Codec, steps: int, guidance: float, batch: int, bf16: bool = False
+        self,
+        pipe: CanvasPipeline,
+        codec: Codec,
+        steps: int,
+        guidance: float,
+        batch: int,
+        bf16: bool = False,
+        keep: str = "model",
     ) -> None:
+        self.keep = keep
         self.pipe, self.codec, self.steps, self.guidance, self.batch = pipe, codec, steps, guidance, batch
         self._precision = partial(autocast, pipe.device.type, bf16)
 
@@ -40,7 +50,9 @@ class Sampler:
         """
         starts = range(0, len(prompts), self.batch)
         with self._precision():
-            return torch.cat([self._complete(given, prompts, length, seeds, slice(s, s + self.batch)) for s in starts])
+            parts = [self._complete(given, prompts, length, seeds, slice(s, s + self.batch)) for s in starts]
+        videos = torch.cat(parts)
+        return _kept(videos, given) if self.keep == "exact" else videos
 
     def _complete(self, given: Given, prompts: Sequence[str], length: int, seeds: Sequence[int], part: slice) -> Tensor:
         height, width = given.pixels.shape[-2:]
@@ -68,3 +80,12 @@ class Sampler:
         with self._precision():
             images = [self.codec.decode(self.codec.encode_image(part))[:, :, 0].cpu() for part in parts]
         return torch.cat(images).unflatten(0, frames.shape[:2]).transpose(1, 2)
+
+
+def _kept(videos: Tensor, given: Given) -> Tensor:
+    """Videos `[B, 3, T, H, W]` with what is given of each put back."""
+    kept = []
+    for video, pixels, masks, frames in zip(videos, given.pixels, given.masks.float(), given.frames, strict=True):
+        order = frames.argsort().tolist()
+        kept.append(keep_given(video, [KeptFrame(int(frames[k]), pixels[k], masks[k]) for k in order])[0])
+    return torch.stack(kept)

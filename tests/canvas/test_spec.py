@@ -14,8 +14,8 @@ from vgen.errors import InputError
         ("clip.mp4@10.5", Patch("clip.mp4", 10.5)),
         ("dog.png@41:box=0.1,0.2,0.6,0.8", Patch("dog.png", 41, box=(0.1, 0.2, 0.6, 0.8))),
         (
-            "clip.mp4@-17:mask=m.png:as=clip:range=10-40:fit=contain",
-            Patch("clip.mp4", -17, mask="m.png", mode="clip", range=(10, 40), fit="contain"),
+            "clip.mp4@-17:mask=m.png:as=clip:range=10-40:fit=contain:keep=exact",
+            Patch("clip.mp4", -17, mask="m.png", mode="clip", range=(10, 40), fit="contain", keep="exact"),
         ),
         ("me@home.png@3", Patch("me@home.png", 3)),
         ("cat@2.png@0", Patch("cat@2.png", 0)),
@@ -67,7 +67,8 @@ def test_yaml(tmp_path):
 
 def test_round_trip():
     dog = Patch("dog.mp4", -10, (0, 0.25, 0.5, 1), "m.png", "clip", (0, 4), "stretch")
-    canvas = Canvas(77, 384, 672, "words", "no words", 24, 3, (Patch("cat.png", 0.5), dog))
+    cat = Patch("cat.png", 0.5, keep="model")
+    canvas = Canvas(77, 384, 672, "words", "no words", 24, 3, (cat, dog), keep="exact")
     assert Canvas.from_dict(canvas.to_dict()) == canvas
 
 

@@ -176,7 +176,7 @@ def latents(objective):
     """By the name of the video, its latent."""
     return {
         clips._clips.episode(number).name: clips._latents[0][row]
-        for clips in (objective.canvases.train_clips, objective.canvases.held_clips)
+        for clips in (objective.canvases.sets[0].train, objective.canvases.sets[0].held)
         for number, row in zip(clips._numbers[0], clips._rows[0], strict=True)
     }
 
@@ -186,7 +186,9 @@ def test_only_what_has_changed_is_encoded_anew(config, start, tmp_path, caplog):
     first, encoded = start()
     assert len(encoded) == 12 and start()[1] == []
     folder = tmp_path / "videos"
-    held = {first.canvases.data.held_out.episode(n).name for n in first.canvases.data.held_out.windows()}
+    held = {
+        first.canvases.sets[0].data.held_out.episode(n).name for n in first.canvases.sets[0].data.held_out.windows()
+    }
     save(folder / "03.mp4", 103)
     save(folder / "20.mp4", 20)
     save(folder / "21.mp4", 21)
@@ -202,7 +204,9 @@ def test_only_what_has_changed_is_encoded_anew(config, start, tmp_path, caplog):
     before, after = latents(first), latents(second)
     assert all(np.array_equal(before[name], after[name]) for name in before.keys() - {"03.mp4", "07.mp4"})
     assert not np.array_equal(before["03.mp4"], after["03.mp4"])
-    now = {second.canvases.data.held_out.episode(n).name for n in second.canvases.data.held_out.windows()}
+    now = {
+        second.canvases.sets[0].data.held_out.episode(n).name for n in second.canvases.sets[0].data.held_out.windows()
+    }
     new = {"03.mp4", "20.mp4", "21.mp4", "07.mp4"}
     assert now - new == held - new
 
@@ -245,9 +249,12 @@ def test_a_latent_that_is_not_finite_is_a_bad_clip_with_its_name(config, start, 
 
     monkeypatch.setattr(WanCodec, "encode_video", overflowing)
     objective, _ = start()
-    assert sorted(objective.canvases.data.bad.found.values()) == ["its latent is not finite, from frame 0 on"] * 2
     assert (
-        "left out: " in caplog.text and len(objective.canvases.train_clips) + len(objective.canvases.held_clips) == 10
+        sorted(objective.canvases.sets[0].data.bad.found.values()) == ["its latent is not finite, from frame 0 on"] * 2
+    )
+    assert (
+        "left out: " in caplog.text
+        and len(objective.canvases.sets[0].train) + len(objective.canvases.sets[0].held) == 10
     )
     lines = (tmp_path / "run" / "bad_data.jsonl").read_text().splitlines()
     assert {json.loads(line)["reason"] for line in lines} == {"its latent is not finite, from frame 0 on"}

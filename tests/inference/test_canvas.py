@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from vgen.canvas.extend import generate
+from vgen.canvas.keep import Seam
 from vgen.canvas.placed import place
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
@@ -32,14 +33,15 @@ def test_generate_hands_settings_on_and_adds_up_the_seconds():
     def pipe(canvas, **numbers):
         calls.append(numbers)
         noise = torch.randint(0, 256, (17, 4, 4, 3), generator=numbers["generator"], dtype=torch.uint8)
-        return SimpleNamespace(video=noise.numpy(), timings={"denoise": 1.0})
+        return SimpleNamespace(video=noise.numpy(), timings={"denoise": 1.0}, seam=Seam(None, 1.0, None, 3.0))
 
-    canvas, timings = Canvas(17, 4, 4, seed=3), {"load": 2.0}
+    canvas, timings, seams = Canvas(17, 4, 4, seed=3), {"load": 2.0}, []
     numbers = {"num_inference_steps": 5, "guidance_scale": 2}
-    video = np.concatenate(list(generate(pipe, place(canvas), None, timings=timings, **numbers)))
+    video = np.concatenate(list(generate(pipe, place(canvas), None, timings=timings, seams=seams, **numbers)))
     assert video.shape == (17, 4, 4, 3) and timings == {"load": 2.0, "denoise": 1.0}
     assert {name: calls[0][name] for name in numbers} == numbers
-    long = np.concatenate(list(generate(pipe, place(canvas), 40, timings=timings)))
+    long = np.concatenate(list(generate(pipe, place(canvas), 40, timings=timings, seams=seams)))
     assert len(long) == 40 and np.array_equal(long[:17], video) and timings["denoise"] == 4.0
-    closed = np.concatenate(list(generate(pipe, place(canvas), 40, loops=True, timings={})))
+    assert len(seams) == 4
+    closed = np.concatenate(list(generate(pipe, place(canvas), 40, loops=True, timings={}, seams=[])))
     assert len(closed) == 40 and not np.array_equal(closed[-5:], long[-5:])

@@ -95,9 +95,10 @@ def indexes(tmp_path, monkeypatch):
 
     def counted(file):
         made.append(file)
-        return index_module.make_index(file)
+        return make_index(file)
 
-    monkeypatch.setattr(video_module, "make_index", counted)
+    make_index = index_module.make_index
+    monkeypatch.setattr(index_module, "make_index", counted)
     video_module._index.cache_clear()
     return tmp_path / "new" / "indexes", made
 

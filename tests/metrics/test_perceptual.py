@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vgen.errors import InputError
-from vgen.metrics import perceptual
-from vgen.metrics.perceptual import SMALLEST, PerceptualDistance
+from vgen.metrics import StLpips, perceptual
+from vgen.metrics.perceptual import SMALLEST, PerceptualDistance, _halve, _halved_convolution
 
 NEVER_USED = ("torchvision", "torchvision.models", "IPython", "torchsummary")  # the package imports them
 
@@ -26,6 +26,13 @@ def test_it_is_what_the_package_itself_computes(monkeypatch, images):
     reference = package.LPIPS(net="alex", variant="shift_tolerant", verbose=False)
     expected = reference(*images).flatten()
     torch.testing.assert_close(PerceptualDistance.load()(*images), expected.detach(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [(21, 21), (32, 27), (27, 32)])
+def test_the_first_layer_is_a_convolution_and_a_blur(size):
+    convolution = torch.nn.Conv2d(3, 4, 11, padding=2)
+    images = torch.randn(2, 3, *size)
+    torch.testing.assert_close(_halved_convolution(convolution, images), _halve(convolution(images)))
 
 
 def test_gradients_flow_to_the_images_alone(images):
@@ -74,3 +81,11 @@ def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(perceptual, "PACKAGE", "no_such_package")
     with pytest.raises(InputError, match=r"vgen\[metrics\]"):
         PerceptualDistance.load()
+
+
+def test_a_video_s_distance_is_the_mean_over_its_frames(monkeypatch):
+    distance = PerceptualDistance()
+    monkeypatch.setattr(PerceptualDistance, "load", lambda: distance)
+    prediction, truth = torch.rand(2, 2, 3, 5, 24, 24)
+    frames = torch.stack([distance(prediction[:, :, n], truth[:, :, n]) for n in (0, 2, 4)])
+    torch.testing.assert_close(StLpips(frame_step=2)(prediction, truth), frames.mean(0))

@@ -15,6 +15,7 @@ from vgen.models import TrainingRange
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
+from vgen.train.objectives.canvases import CanvasData
 from vgen.train.objectives.conditions import ConditionDraw, ConditionsConfig
 from vgen.train.objectives.denoiser import Noise, interpolate
 
@@ -59,16 +60,16 @@ def test_batches_are_repeatable_and_of_one_plan_on_every_rank(objective):
 
 
 def test_an_epoch_shows_every_clip_once(objective):
-    clips = [clip for step in range(6) for clip in objective.canvases.train_clips.deal(step, 0, 1)[1]]
+    clips = [clip for step in range(6) for clip in objective.canvases.sets[0].train.deal(step, 0, 1)[1]]
     assert sorted(clips[:6]) == sorted(clips[6:]) == list(range(6)) and clips[:6] != clips[6:]
 
 
 def test_given_pixels_are_those_of_the_clip_at_its_frames(objective):
     rows = [0, 4]
     canvases, rng = objective.canvases, np.random.default_rng(0)
-    given = canvases.of_clips(canvases.train_clips, 0, rows, ConditionDraw("frames", 2), rng).given
+    given = canvases.of_clips(canvases.sets[0].train, 0, rows, ConditionDraw("frames", 2), rng).given
     for sample, row in enumerate(rows):
-        clip = canvases.data.train.pixels(canvases.data.train.spread(6)[row])
+        clip = canvases.sets[0].data.train.pixels(canvases.sets[0].data.train.spread(6)[row])
         for pixels, frame in zip(given.pixels[sample], given.frames[sample], strict=True):
             assert np.array_equal(pixels.permute(1, 2, 0), clip[frame])
 
@@ -93,7 +94,7 @@ def test_the_loss_is_the_flow_matching_formula_on_the_target_alone(objective):
 def test_a_clip_is_a_condition_of_a_quarter_of_the_tokens_at_its_true_times(objective):
     rows, rng = [0, 4], np.random.default_rng(0)
     canvases = objective.canvases
-    batch = canvases.of_clips(canvases.train_clips, 0, rows, ConditionDraw("clip", 5), rng)
+    batch = canvases.of_clips(canvases.sets[0].train, 0, rows, ConditionDraw("clip", 5), rng)
     (segment,) = batch.given.conditions(objective.denoiser.codec)
     pixels = batch.given.pixels.float().transpose(1, 2) / 127.5 - 1
     torch.testing.assert_close(segment.latent, objective.vae.encode(pixels).latent_dist.mode(), atol=1e-5, rtol=1e-4)
@@ -107,7 +108,7 @@ def test_tokens_are_counted_as_the_backbone_sees_them(objective):
     seen = []
     objective.transformer.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[:2].numel()))
     for draw in (ConditionDraw("text", 0), ConditionDraw("frames", 2), ConditionDraw("clip", 9)):
-        clips, rng = objective.canvases.train_clips, np.random.default_rng(0)
+        clips, rng = objective.canvases.sets[0].train, np.random.default_rng(0)
         batch = objective.canvases.of_clips(clips, *clips.deal(0, 0, 1), draw, rng)
         objective(batch)
         assert objective.tokens(batch) == seen[-1]
@@ -208,7 +209,7 @@ def test_a_step_has_one_bucket_on_all_ranks_and_however_it_is_shared_out(config,
     config.frames, config.clips, config.batch = [5, 9], None, 1
     objective = CanvasObjective(config, seed=3)
     objective.prepare()
-    assert [str(bucket) for bucket in objective.canvases.train_clips.buckets] == ["16x32x5", "16x32x9"]
+    assert [str(bucket) for bucket in objective.canvases.sets[0].train.buckets] == ["16x32x5", "16x32x9"]
     shapes = [{objective.batch(step, part, 4, 0.0).latent.shape for part in range(4)} for step in range(20)]
     assert all(len(shape) == 1 for shape in shapes) and len(set.union(*shapes)) == 2
     assert np.isfinite(objective.validate(0, 1)["loss"])
@@ -247,3 +248,17 @@ def test_blocks_are_compiled_when_asked_where_there_is_a_compiler(config, monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=r"needs a C\+\+ compiler"):
         CanvasObjective(config, seed=3)
+
+
+def test_a_batch_is_of_one_of_several_data_sets_with_its_own_length_and_number(config, tmp_path):
+    pixels = np.zeros((20, 16, 32, 3), np.uint8)
+    FrameCache.write(tmp_path / "wide", range(4), [20] * 4, lambda _: EpisodeFrames(pixels, "wide"), (16, 32), 10.0)
+    config.more_data = [CanvasData(cache=str(tmp_path / "wide"), share=3.0, frames=17, batch=1, clips=5)]
+    objective = CanvasObjective(config, seed=3)
+    objective.prepare()
+    shapes = [tuple(objective.batch(step, 0, 1, 0.0).latent.shape) for step in range(60)]
+    assert set(shapes) == {(2, 4, 3, 2, 2), (1, 4, 5, 2, 4)}
+    assert 30 < shapes.count((1, 4, 5, 2, 4)) < 58
+    assert [len(each.train) for each in objective.canvases.sets] == [6, 5]
+    assert set(objective.validate(0, 1)) == {"loss", "loss/wide-1"}
+    assert objective.canvases.captions.count("wide") == 2 and objective.pipeline().config.default_width == 16

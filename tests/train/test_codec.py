@@ -9,10 +9,11 @@ from tiny_parts import CODEC
 from vgen.data.cache.frames import EpisodeFrames, FrameCache
 from vgen.data.opening import DataConfig, split_episodes
 from vgen.errors import InputError
+from vgen.metrics import PerceptualDistance
 from vgen.models import TrainingRange
 from vgen.train.config import load_config
 from vgen.train.loop import train
-from vgen.train.objectives.codec import CodecConfig, CodecObjective, moving_pixels
+from vgen.train.objectives.codec import CodecBatch, CodecConfig, CodecObjective, CodecShare, moving_pixels
 
 
 def frame_cache(folder, top=255):
@@ -120,13 +121,66 @@ def test_validation_is_shared_by_ranks(objective):
     assert 0 < scores["psnr/video"] < 30
 
 
-def test_batches_come_from_all_data_sets_and_each_is_validated(config, tmp_path):
-    config.more_data = [frame_cache(tmp_path / "dark", top=20)]
+def test_batches_come_from_all_data_sets_in_their_shares_and_each_is_validated(config, tmp_path):
+    dark = frame_cache(tmp_path / "dark", top=20)
+    config.more_data = [CodecShare(cache=dark.cache, share=3.0, frames=9, batch=2)]
     objective = CodecObjective(config, seed=3)
     objective.prepare()
-    brightest = [objective.batch(index, 0, 1, 0.9).video.max().item() for index in range(40)]
-    assert 8 < sum(value < 20 for value in brightest) < 32
+    batches = [objective.batch(index, 0, 1, 0.9) for index in range(80)]
+    assert 48 < sum(batch.video.max() < 20 for batch in batches) < 72
+    shapes = {(bool(batch.video.max() < 20), tuple(batch.video.shape[::2])) for batch in batches}
+    assert shapes == {(False, (2, 1, 16)), (False, (1, 5, 16)), (True, (4, 1, 16)), (True, (2, 9, 16))}
     assert set(objective.validate(0, 1)) == {"psnr/video", "psnr/image", "psnr/video/dark", "psnr/image/dark"}
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, float("nan")])
+def test_a_share_is_positive(config, share):
+    config.more_data = [CodecShare(share=share)]
+    with pytest.raises(InputError, match=r"more_data: the shares .* must be positive"):
+        CodecObjective(config, seed=3)
+
+
+def test_the_perceptual_distance_is_part_of_the_loss_and_not_of_the_model(config, monkeypatch):
+    plain = CodecObjective(config, seed=3)
+    trunk = PerceptualDistance(layers=1)
+    monkeypatch.setattr(PerceptualDistance, "load", lambda: trunk)
+    config.perceptual = 2.0
+    objective = CodecObjective(config, seed=3)
+    assert objective.state_dict().keys() == plain.state_dict().keys()
+    clip = torch.randint(0, 255, (2, 3, 1, 32, 32), dtype=torch.uint8)
+    distance = {}
+    for name, each in (("plain", plain), ("objective", objective)):
+        torch.manual_seed(0)
+        distance[name], _ = each(CodecBatch(["a", "b"], clip))
+    added = distance["objective"] - distance["plain"]
+    torch.manual_seed(0)
+    latent = objective.vae.encode(clip.float() / 127.5 - 1).latent_dist.sample()
+    output = objective.vae.decode(latent).sample
+    expected = 2 * trunk(output[:, :, 0], clip[:, :, 0].float() / 127.5 - 1).mean()
+    torch.testing.assert_close(added, expected.expand(2), atol=1e-4, rtol=1e-3)
+
+
+def test_latents_are_kept_where_the_recipe_says_so(objective, config, tmp_path):
+    objective.export(tmp_path / "model")
+    config.model, config.pretrained, config.keep_latents = {}, str(tmp_path / "model" / "vae"), 10.0
+    config.more_data = [CodecShare(cache=config.data.cache, keep_latents=0.0)]
+    keeping = CodecObjective(config, seed=3)
+    assert keeping.state_dict().keys() == objective.state_dict().keys()
+    clip = torch.randint(0, 255, (1, 3, 5, 16, 16), dtype=torch.uint8)
+
+    def loss(weight):
+        torch.manual_seed(0)
+        return keeping(CodecBatch(["a"], clip, weight))[0].item()
+
+    assert loss(10) == pytest.approx(loss(0), rel=1e-5)  # nothing has changed yet
+    with torch.no_grad():
+        keeping.vae.quant_conv.bias[0] += 0.5 * keeping.vae.config.latents_std[0]
+    assert loss(10) - loss(0) == pytest.approx(10 * 0.25 / keeping.vae.config.z_dim, rel=1e-3)
+    keeping.prepare()
+    assert {keeping.batch(step, 0, 1, 1.0).keep_latents for step in range(20)} == {0.0, 10.0}
+    keeping.export(tmp_path / "kept")
+    kept = AutoencoderKLWan.from_pretrained(tmp_path / "kept" / "vae")
+    assert kept.config.latents_mean == objective.vae.config.latents_mean
 
 
 def test_a_decoder_alone_leaves_the_latents_as_they_were(objective, config, tmp_path):

@@ -133,8 +133,8 @@ def test_a_plan_agrees_with_the_run_that_it_plans(wan, videos, tmp_path):
 
     objective = CanvasObjective(config.objective, 0)
     objective.prepare()
-    assert objective.canvases.train_clips.buckets == [line.bucket for line in plan.buckets]
-    assert objective.canvases.train_clips.counts == [line.clips for line in plan.buckets]
+    assert objective.canvases.sets[0].train.buckets == [line.bucket for line in plan.buckets]
+    assert objective.canvases.sets[0].train.counts == [line.clips for line in plan.buckets]
     assert plan.outline.parts.keys() == {"transformer", "vae"}
     assert parameters(plan.outline.parts["transformer"]) == parameters(objective.transformer)
     assert parameters(plan.outline.parts["vae"]) == parameters(objective.vae)

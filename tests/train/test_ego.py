@@ -254,7 +254,7 @@ def test_a_run_exports_a_folder_that_goes_on_with_one_more_layout(config, root, 
     [
         ({"bodies": []}, r"objective\.bodies is empty"),
         ({"pretrained": None, "codec": "x"}, r"objective\.pretrained: the ego front-end needs"),
-        ({"frames": [5, 9]}, r"takes one length"),
+        ({"frames": [5, 9]}, r"clips of one length"),
         ({"anchor": 0.5, "anchor_reach": 15}, r"anchor_reach=15 must reach back .* 4 frames .*nearest: 16"),
         ({"bodies": [EgoBodyConfig(layout="position4")]}, r"data\.dataset of each is needed"),
         ({"bodies": [EgoBodyConfig(layout="position5", data=DataConfig(dataset="x"))]}, r"position4"),

@@ -22,10 +22,11 @@ from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from vgen import checks
 from vgen.backbone.codec import WanCodec
+from vgen.backbone.known import Known, Velocity, velocity_of
 from vgen.backbone.lora import put_lora
 from vgen.backbone.lora_files import Lora, read_lora
 from vgen.backbone.precision import DTYPES
-from vgen.backbone.segments import Segment, target
+from vgen.backbone.segments import Segment
 from vgen.backbone.shapes import Strides
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
@@ -45,10 +46,15 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         default_steps, default_guidance: what a call without these values uses (the paper's, unless the folder says
             otherwise).
         default_frames, default_height, default_width: what the model was trained on; `vgen infer` offers it.
+
+    Attributes:
+        remembers_conditions: whether conditions are computed once for all steps, where their attention is independent;
+            `vgen.backbone.known.Known.of_text` tells what memory it takes.
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
+    remembers_conditions = True
     _interrupt = False
     _folder: Path | None = None  # that it was opened from
     trained: TrainingRange | None = None  # what the model was trained on, where its folder says
@@ -258,16 +264,15 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             texts.append(self.embed(negative_prompts or [""] * len(prompts)))
 
         shape = (len(prompts), self.codec.channels, latent.frames, latent.height, latent.width)
-
-        def velocity(latents: Tensor, noise_level: Tensor) -> Tensor:
-            """The conditions stay in both, only the text is dropped."""
-            segments = [*conditions, target(latents, noise_level)]
-            outputs = [self.transformer(segments, text, attention_kwargs=attention_kwargs)[0].float() for text in texts]
-            return outputs[0] if len(outputs) == 1 else guided(outputs[0], outputs[1], guidance)
-
         with timed(timings, "denoise"):
             noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
+            known = [
+                Known.of_text(self.transformer, text, conditions, None, attention_kwargs, self.remembers_conditions)
+                for text in texts
+            ]
+            velocity = velocity_of(self.transformer, known, guidance, attention_kwargs=attention_kwargs)
             latents = self.denoise(noise, velocity, num_inference_steps, callback_on_step_end)
+            del known, velocity  # with what they remember, before the decoder needs the memory
         with timed(timings, "decode"):
             return self.decode(latents)
 
@@ -285,14 +290,14 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
     def denoise(
         self,
         latents: Tensor,
-        velocity: Callable[[Tensor, Tensor], Tensor],
+        velocity: Velocity,
         steps: int | None = None,
         callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
     ) -> Tensor:
         """Noise [B, C, F, h, w] to latents of the same shape, by the scheduler.
 
         Args:
-            velocity: gives ε - z, float32, for noisy latents and their diffusion time [B] in [0, 1].
+            velocity: of noisy latents at their diffusion time.
             steps: the model's default when None.
             callback_on_step_end: as in diffusers, with the tensor "latents"; where it sets `pipe._interrupt`, no step
                 follows, and what is there is returned.
@@ -397,11 +402,6 @@ def check_components(pipe: VideoPipeline, name: str) -> None:
         raise InputError(f"model {name!r} has {channels}, so it is an image-to-video model; {rule}")
     if config.image_dim is not None:
         raise InputError(f"model {name!r} expects image embeddings; {rule}")
-
-
-def guided(with_text: Tensor, without: Tensor, guidance: float) -> Tensor:
-    """Classifier-free guidance u + w·(c - u)."""
-    return without + guidance * (with_text - without)
 
 
 @contextmanager

@@ -2,6 +2,13 @@
 
 As in VideoCanvas (arXiv 2510.08555), which goes past 1,000 frames this way and closes a loop with the first frames at
 its end. Memory does not grow with the length: frames are handed out as they come.
+
+Remembered conditions (`vgen.backbone.known`) serve one segment and no other: the frames that a segment is given were
+targets of the one before, and have been decoded since, so nothing is known of them as conditions that a shift of
+positions could make use of.
+
+Where the canvas keeps what is given exactly, each segment is matched in colour to the frames that it takes over, and
+what stands still in them stays as sharp as it was: `vgen.canvas.keep` does to them as to any patch.
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ from vgen import checks
 from vgen.canvas.spec import Canvas, Patch
 
 if TYPE_CHECKING:
+    from vgen.canvas.keep import Seam
     from vgen.canvas.pipeline import CanvasOutput, CanvasPipeline
     from vgen.canvas.placed import PlacedCanvas
 
@@ -45,6 +53,7 @@ def generate(
     *,
     loops: bool = False,
     timings: dict[str, float],
+    seams: list[Seam],
     **options: Any,
 ) -> Iterator[np.ndarray]:
     """The frames of the whole video, as they come: uint8 `[t, H, W, 3]`, in one piece or segment by segment.
@@ -55,6 +64,7 @@ def generate(
         total_frames: Length of the whole video; None is one pass over the canvas.
         loops: As `loop`, instead of as `extend`.
         timings: The seconds of each stage are added to it.
+        seams: Of each segment in which given pixels were put back, that is appended.
         options: Of each call of the pipeline (`num_inference_steps`, `guidance_scale`).
     """
     canvas = placed.canvas
@@ -63,6 +73,8 @@ def generate(
         output = pipe(placed if part is canvas else part, generator=generator, **options)
         for stage, seconds in output.timings.items():
             timings[stage] = timings.get(stage, 0.0) + seconds
+        if output.seam is not None:
+            seams.append(output.seam)
         return output
 
     generator = torch.Generator().manual_seed(canvas.seed)

@@ -15,6 +15,7 @@ from torch import Tensor
 from vgen import checks
 from vgen.backbone.encoding import encode_placed
 from vgen.backbone.pipeline import VideoPipeline, timed
+from vgen.canvas.keep import Seam, keep_given, kept_frames
 from vgen.canvas.outside import canvas_outside
 from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.spec import Canvas
@@ -28,10 +29,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CanvasOutput:
-    """video: uint8 [T, H, W, 3]; timings: seconds of each stage (encode, denoise, decode)."""
+    """video: uint8 [T, H, W, 3]; timings: seconds of each stage (encode, denoise, decode, keep); seam: the steps of
+    colour that are left where given pixels were put back, None where none were."""
 
     video: np.ndarray
     timings: dict[str, float] = field(default_factory=dict)
+    seam: Seam | None = None
 
 
 class CanvasPipeline(VideoPipeline):
@@ -106,9 +109,13 @@ class CanvasPipeline(VideoPipeline):
             negative_prompts=[asked.negative_prompt],
             timings=timings,
             **options,
-        )
+        )[0]
         self.maybe_free_model_hooks()
-        return CanvasOutput(to_uint8(video[0].permute(1, 2, 3, 0)).cpu().numpy(), timings)
+        seam = None
+        if kept := kept_frames(canvas):
+            with timed(timings, "keep"):
+                video, seam = keep_given(video, kept)
+        return CanvasOutput(to_uint8(video.permute(1, 2, 3, 0)).cpu().numpy(), timings, seam)
 
     def _tell_outside(self, canvas: PlacedCanvas) -> None:
         """Logs, once, what the model was not trained for, as far as it costs nothing to know."""

@@ -29,6 +29,10 @@ class PlacedCanvas:
         assert self.canvas.fps is not None, "`place` fills it in"
         return self.canvas.fps
 
+    def keeps(self, placed: Placed) -> bool:
+        """Whether the pixels of a patch are put back exactly: `keep` of the patch, or else of the canvas."""
+        return (self.canvas.patches[placed.patch].keep or self.canvas.keep) == "exact"
+
 
 def place(canvas: Canvas, temporal_stride: int = 4, size_multiple: int = 1) -> PlacedCanvas:
     """Reads all media of a canvas and places them.

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from vgen.backbone.codec import Codec
 from vgen.backbone.encoding import rebuild
+from vgen.canvas.keep import Seam
 from vgen.canvas.placed import PlacedCanvas
 from vgen.media.pixels import to_uint8, to_unit
-from vgen.media.placing import Placed, PlacedClip
+from vgen.media.placing import Placed, planes
 from vgen.media.sheet import ACCENT, Tile, draw_sheet, number_runs, picture_of, spread, tile_size
 from vgen.metrics.pixels import psnr
 from vgen.models.outside import Held
@@ -91,7 +92,7 @@ def codec_psnr(codec: Codec, placed: PlacedCanvas, most: int = MOST_MEASURED) ->
     frames = [
         (key, pixels, mask)
         for each in placed.conditions
-        for frame, pixels, mask in _frames(each, each.mask)
+        for frame, pixels, mask in planes(each, each.mask)
         if (key := (each.frame, each.pixels.shape, frame)) in wanted
     ]
     if not frames:
@@ -122,7 +123,7 @@ def _visible(placed: PlacedCanvas) -> Iterator[tuple[Placed, float, Tensor, Tens
         mask = given.mask
         for over in placed.patches[index + 1 :]:
             mask = mask * (1 - over.mask) if _same_place(given, over) else mask
-        for frame, pixels, plane in _frames(given, mask):
+        for frame, pixels, plane in planes(given, mask):
             yield given, frame, pixels, plane
 
 
@@ -142,6 +143,13 @@ def format_table(rows: Sequence[Fidelity]) -> str:
     return "\n".join("  ".join([name.ljust(first), *map(str.rjust, cells, others)]) for name, *cells in lines)
 
 
+def format_seam(seam: Seam) -> str:
+    """What is left of the seams, in one line."""
+    steps = ("across borders", seam.space, seam.pasted_space), ("to the next frame", seam.time, seam.pasted_time)
+    told = [f"{where} {left:.1f} ({pasted:.1f} if pasted)" for where, left, pasted in steps if left is not None]
+    return f"seam, in grey levels: {', '.join(told) or 'none, as all is given'}"
+
+
 def nearest_frame(frame: float) -> int:
     """The integer frame nearest to a fractional one, the earlier of two."""
     return math.ceil(frame - 0.5)
@@ -149,7 +157,7 @@ def nearest_frame(frame: float) -> int:
 
 def given_frames(placed: PlacedCanvas) -> set[int]:
     """The frames of a video with which its patches are compared."""
-    return {nearest_frame(frame) for one in placed.patches for frame, _, _ in _frames(one, one.mask)}
+    return {nearest_frame(frame) for one in placed.patches for frame, _, _ in planes(one)}
 
 
 def sheet_frames(total: int, placed: PlacedCanvas, most: int = MOST_FRAMES) -> list[int]:
@@ -176,7 +184,7 @@ def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike[str],
     total = total or placed.canvas.frames
     indices = sheet_frames(len(video), placed) if isinstance(video, np.ndarray) else sorted(video)
     size = tile_size(*video[indices[0]].shape[:2])
-    given = [(one.name, *frame) for one in placed.conditions for frame in _frames(one, one.mask)]
+    given = [(one.name, *frame) for one in placed.conditions for frame in planes(one)]
     key_frames = [(one.name, *frame) for one in placed.conditions for frame in _key_frames(one)]
     shown = [key_frames[index] for index in spread(len(key_frames), min(len(key_frames), MOST_PATCHES))]
     masks = {frame: mask for _, frame, _, mask in given}
@@ -200,17 +208,9 @@ def _same_place(one: Placed, other: Placed) -> bool:
     return one.frame == other.frame and one.pixels.shape == other.pixels.shape
 
 
-def _frames(placed: Placed, mask: Tensor) -> list[tuple[float, Tensor, Tensor]]:
-    """Each frame on its own: (pixel frame, pixels `[3, H, W]`, mask `[1, H, W]`), without those that give nothing."""
-    if not isinstance(placed, PlacedClip):
-        return [(placed.frame, placed.pixels, mask)] if mask.any() else []
-    frames = enumerate(zip(placed.pixels.unbind(1), mask.unbind(1), strict=True))
-    return [(placed.frame + index, pixels, plane) for index, (pixels, plane) in frames if plane.any()]
-
-
 def _key_frames(placed: Placed) -> list[tuple[float, Tensor, Tensor]]:
     """An image, or the first, the middle and the last frame of a clip."""
-    frames = _frames(placed, placed.mask)
+    frames = planes(placed)
     return [frames[index] for index in sorted({0, len(frames) // 2, len(frames) - 1})]
 
 

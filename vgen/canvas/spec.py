@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from vgen import checks
 from vgen.errors import InputError
-from vgen.media.patch import Patch, parse_patch, position_of
+from vgen.media.patch import Keep, Patch, parse_patch, position_of
 from vgen.shipped import find
 from vgen.strict_yaml import load_yaml
 
@@ -37,6 +37,8 @@ class Canvas:
         seed: Of the noise.
         patches: Patches at the same frame are composited in this order, later over earlier, into one condition;
             patches at different frames are conditions of their own.
+        keep: "model": given pixels are as the model makes them. "exact": they are put back, and the rest is matched to
+            them in colour; see `vgen.canvas.keep`. A patch may say its own.
 
     Raises:
         InputError: a value breaks its rule, or a patch lies outside the canvas.
@@ -50,6 +52,7 @@ class Canvas:
     fps: float | None = None
     seed: int = 0
     patches: tuple[Patch, ...] = ()
+    keep: Keep = "model"
 
     def __post_init__(self) -> None:
         checks.whole("frames", self.frames, 1, MAX_FRAMES)
@@ -60,6 +63,7 @@ class Canvas:
         if self.fps is not None:
             object.__setattr__(self, "fps", checks.real("fps", self.fps, 0.1, 1000))
         checks.whole("seed", self.seed, 0, MAX_SEED)
+        checks.choice("keep", self.keep, get_args(Keep))
         if not isinstance(self.patches, list | tuple) or not all(isinstance(p, Patch) for p in self.patches):
             raise InputError(f"patches={checks.show(self.patches)} must be a list of patches")
         object.__setattr__(self, "patches", tuple(self.patches))
@@ -133,7 +137,7 @@ class Canvas:
         return {"frames": plain.pop("frames"), **size, **plain, "patches": patches}
 
 
-CANVAS_KEYS = ("frames", "size", "prompt", "negative_prompt", "fps", "seed", "patches")
+CANVAS_KEYS = ("frames", "size", "prompt", "negative_prompt", "fps", "seed", "keep", "patches")
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -6,8 +6,8 @@
 
 Writes video.mp4, contact_sheet.png and run.json, and prints how closely each patch was kept. What is given here goes
 before what the spec says, and patches over those of the spec. A patch is SOURCE@FRAME[:option=value...] with the
-options box=x0,y0,x1,y1 (0 to 1), mask=FILE (white is given), as=frames|clip, range=FIRST-LAST (of a clip) and
-fit=cover|contain|stretch.
+options box=x0,y0,x1,y1 (0 to 1), mask=FILE (white is given), as=frames|clip, range=FIRST-LAST (of a clip),
+fit=cover|contain|stretch and keep=exact|model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vgen.commands.options import (
 from vgen.errors import Parser
 from vgen.results import VIDEO_RUN, check_folder
 
-CANVAS_OPTIONS = ("frames", "size", "prompt", "negative_prompt", "seed", "fps")
+CANVAS_OPTIONS = ("frames", "size", "prompt", "negative_prompt", "seed", "fps", "keep")
 
 
 def parser() -> Parser:
@@ -38,6 +38,7 @@ def parser() -> Parser:
     parser.add_argument("--spec", metavar="YAML", help="a canvas; examples in configs/canvas")
     parser.add_argument("--patch", action="append", metavar="PATCH", help="one more patch; may be repeated")
     parser.add_argument("--size", metavar="HxW", help="pixels; default: the model's own")
+    parser.add_argument("--keep", help="exact: what is given is put back, and the rest matched to it; default: model")
     parser.add_argument("--prompt", help="what the video shows")
     parser.add_argument("--negative-prompt", metavar="PROMPT", help="what it should not show")
     add_video_options(parser, "1 + 4k; default: the model's own", "that of the clips, or 15")
@@ -67,7 +68,7 @@ def run(options: dict[str, Any]) -> None:
     """Makes the video that the options ask for, or that of an earlier run, and prints what came of it."""
     earlier, canvas = None, None if "from" in options else read_canvas(options)
     # Late, as is all that needs torch, so that a wrong spec is refused at once.
-    from vgen.canvas.report import format_table
+    from vgen.canvas.report import format_seam, format_table
     from vgen.inference.canvas import CANVAS_RUN, run_canvas
     from vgen.inference.settings import CanvasSettings
 
@@ -80,6 +81,8 @@ def run(options: dict[str, Any]) -> None:
     result = run_canvas(canvas, settings, options["out"], options.get("overwrite", False))
     if result.fidelity:
         print(format_table(result.fidelity))
+    if result.seam is not None:
+        print(format_seam(result.seam))
     print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items()))
     if result.left_out:
         print(f"contact_sheet.png shows, of what was {result.left_out}")

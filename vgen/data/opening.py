@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,15 @@ class DataConfig:
     fps: float | None = None  # of the clips; none: as recorded
     held_out: float = 0.02  # share of the episodes kept from training, for validation; 0 for none
     max_bad_share: float = 0.05  # of the episodes that may be unreadable or lack a caption before a run stops
+
+
+@dataclass
+class DataShare(DataConfig):
+    """One of several data sets of a run, beside its first: how often it comes, and what is cut of it."""
+
+    share: float = 1.0  # of the batches, where the first set of the run has 1
+    frames: Any = None  # of a clip, as the run's own; none: as the run says
+    batch: int | None = None  # clips per rank; none: as the run says
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,18 @@ class ClipBatches:
         return np.stack([pixels for _, pixels in read]), names
 
 
+def shares_of(more: Sequence[DataShare]) -> np.ndarray:
+    """The chance of each data set of a run to be the one of a batch, its first one in front: float64, their sum 1.
+
+    Raises:
+        InputError: a share is not positive.
+    """
+    shares = np.array([1.0, *(each.share for each in more)], dtype=np.float64)
+    if not (np.isfinite(shares).all() and (shares > 0).all()):
+        raise InputError(f"objective.more_data: the shares {shares[1:].tolist()} must be positive numbers, such as 1")
+    return shares / shares.sum()
+
+
 def open_data(
     config: DataConfig,
     lengths: Sequence[int],
@@ -140,6 +162,8 @@ def open_data(
         train, held_out = split_episodes(len(kept), config.held_out)
     else:
         name = f"{footage.name}, {config.split}"
+        if isinstance(config, DataShare) and config.frames is not None:  # a set may come at several lengths
+            name += f", {config.frames}"
         train, held_out = split_as_before(footage, kept, config.held_out, report.parent, name)
     own, others = (
         Clips(footage, assignment.buckets, config.fps, [kept[n] for n in part]) for part in (train, held_out)

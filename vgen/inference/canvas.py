@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 
 from vgen.canvas.extend import check_length, generate
+from vgen.canvas.keep import Seam, mean_seam
 from vgen.canvas.outside import canvas_outside
 from vgen.canvas.placed import place
 from vgen.canvas.report import Fidelity, codec_psnr, contact_sheet, fidelity, given_frames, sheet_frames
@@ -32,11 +33,14 @@ class CanvasResult(RunResult):
         fidelity: how closely each patch was kept.
         fps: frames per second of the video: the canvas's, or where it says none, its clips'.
         left_out: what the contact sheet does not show, in words; "" where it shows all.
+        seam: what is left of the steps of colour, where given pixels are kept exactly; of an extension, the mean of its
+            segments.
     """
 
     fidelity: list[Fidelity]
     fps: float
     left_out: str
+    seam: Seam | None = None
 
 
 def run_canvas(
@@ -87,14 +91,23 @@ def run_canvas(
             if line := outside_line(pipe.label, canvas_outside(pipe.trained, placed, held)):
                 logger.warning("%s", line)
             pipe.trained = None  # it is said, and with more than the pipeline by itself would say
-        choices = {"num_inference_steps": settings.steps, "guidance_scale": settings.guidance}
-        chunks = generate(pipe, placed, settings.extend_to, loops=settings.loop, timings=seconds, **choices)
+        seams: list[Seam] = []
+        chunks = generate(
+            pipe,
+            placed,
+            settings.extend_to,
+            loops=settings.loop,
+            timings=seconds,
+            seams=seams,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+        )
         keep = {*shown, *given_frames(placed)}
         frames, digest = write_frames(chunks, folder / "video.mp4", fps, keep, total, stopped=out)
         seconds["all"] = time.perf_counter() - began
         kept = {index: frames[index] for index in shown}
         left_out = contact_sheet(kept, placed, folder / "contact_sheet.png", total)
         seconds = {stage: round(took, 3) for stage, took in seconds.items()}
-        result = CanvasResult(seconds, digest, fidelity(frames, placed, held), fps, left_out)
+        result = CanvasResult(seconds, digest, fidelity(frames, placed, held), fps, left_out, mean_seam(seams))
         write_record(folder / "run.json", run | asdict(result))
     return result

@@ -16,8 +16,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from vgen.errors import InputError
 from vgen.media.gamut import is_other, to_screen
+from vgen.media.pixels import on_grey
 
-GREY = 128  # what lies under transparent pixels where no alpha is wanted: 0 in a model's range, as outside a mask
 MAX_SIDE = 16384  # of a frame whose pixels are made square
 # AVColorSpace, the matrices that swscale does not know
 UNKNOWN_MATRIX = {
@@ -127,12 +127,6 @@ def turn_of(frame: VideoFrame) -> tuple[bool, bool, bool]:
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return False, bool(d < 0), bool(a < 0)
     return True, bool(b < 0), bool(c < 0)
-
-
-def on_grey(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [..., 4] laid on mid-grey: uint8 [..., 3]."""
-    alpha = pixels[..., 3:].astype(np.uint16)
-    return ((pixels[..., :3] * alpha + GREY * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def _is_other(frame: VideoFrame) -> bool:

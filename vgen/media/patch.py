@@ -17,9 +17,10 @@ from vgen.errors import InputError, unknown_key
 
 Mode = Literal["frames", "clip"]
 Fit = Literal["cover", "contain", "stretch"]
+Keep = Literal["exact", "model"]
 Media = str | PathLike[str] | np.ndarray | Image.Image
 
-PATCH_OPTIONS = ("box", "mask", "as", "range", "fit")  # behind SOURCE@FRAME
+PATCH_OPTIONS = ("box", "mask", "as", "range", "fit", "keep")  # behind SOURCE@FRAME
 PATCH_KEYS = ("source", "frame", *PATCH_OPTIONS)
 
 
@@ -41,6 +42,8 @@ class Patch:
         range: First and last frame taken from a clip, both included; None is all of it.
         fit: How pixels meet the box: "cover" fills it and crops, "contain" shows all and leaves the rest of the box
             free, "stretch" changes the aspect.
+        keep: "exact" puts the pixels back into the video, see `vgen.canvas.keep`; "model" leaves what the model makes
+            of them. None is as the canvas says.
 
     Raises:
         InputError: a value breaks its rule.
@@ -53,6 +56,7 @@ class Patch:
     mode: Mode = "frames"
     range: tuple[int, int] | None = None
     fit: Fit = "cover"
+    keep: Keep | None = None
 
     def __post_init__(self) -> None:
         for name in ("source", "mask"):
@@ -67,6 +71,8 @@ class Patch:
             object.__setattr__(self, "range", checks.frame_range(self.range))
         checks.choice("as", self.mode, get_args(Mode))
         checks.choice("fit", self.fit, get_args(Fit))
+        if self.keep is not None:
+            checks.choice("keep", self.keep, get_args(Keep))
 
     @property
     def name(self) -> str:
@@ -130,6 +136,8 @@ class Patch:
             given["range"] = "{}-{}".format(*self.range)
         if self.fit != "cover":
             given["fit"] = self.fit
+        if self.keep is not None:
+            given["keep"] = self.keep
         return given
 
 
@@ -163,8 +171,9 @@ def position_of(patch: Patch, frames: int) -> float:
 def parse_patch(text: str, base: str | PathLike[str] = "", size: tuple[int, int] | None = None) -> Patch:
     """Reads `SOURCE@FRAME[:option=value...]`, such as `dog.png@41:box=0.1,0.2,0.6,0.8` or `clip.mp4@60:mask=m.png`.
 
-    The options are `box`, `mask`, `as`, `range` and `fit`, as in `Patch`. The source may hold '@' and ':', since the
-    frame follows the last '@' that a number follows. `size` is (height, width) of the canvas, where it is known.
+    The options are those of `Patch`: `box`, `mask`, `as`, `range`, `fit` and `keep`. The source may hold '@' and ':',
+    since the frame follows the last '@' that a number follows. `size` is (height, width) of the canvas, where it is
+    known.
 
     Raises:
         InputError: the text does not have this form, or a value breaks its rule.

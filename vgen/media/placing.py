@@ -189,6 +189,20 @@ def over(pixels: Tensor, mask: Tensor, below: Tensor, below_mask: Tensor) -> tup
     return (pixels * mask + below * rest) / torch.where(both > 0, both, 1), both
 
 
+def planes(placed: Placed, mask: Tensor | None = None) -> list[tuple[float, Tensor, Tensor]]:
+    """Each frame on its own: (pixel frame, pixels `[3, H, W]`, mask `[1, H, W]`), without those that give nothing.
+
+    Args:
+        placed: An image, or a clip.
+        mask: Of its shape, in place of its own.
+    """
+    mask = placed.mask if mask is None else mask
+    if not isinstance(placed, PlacedClip):
+        return [(placed.frame, placed.pixels, mask)] if mask.any() else []
+    frames = enumerate(zip(placed.pixels.unbind(1), mask.unbind(1), strict=True))
+    return [(placed.frame + index, pixels, plane) for index, (pixels, plane) in frames if plane.any()]
+
+
 def grey_plane(pixels: np.ndarray) -> np.ndarray:
     """The grey of a mask, uint8 `[H, W]`, times its alpha, from uint8 `[H, W]` or `[H, W, 3 | 4]`."""
     return np.asarray(ImageChops.multiply(*Image.fromarray(pixels).convert("LA").split()))

@@ -12,16 +12,20 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from vgen.errors import InputError
+from vgen.media import pyav
 from vgen.media.clock import frames_shown
-from vgen.media.colour import FrameConverter
-from vgen.media.fast import FastReader, gives_the_same
-from vgen.media.index import FrameIndex, make_index
-from vgen.media.reader import ExactReader
+
+if TYPE_CHECKING:  # what needs PyAV is imported late: frames that are decoded already are read without it
+    from vgen.media.colour import FrameConverter
+    from vgen.media.fast import FastReader
+    from vgen.media.index import FrameIndex
+    from vgen.media.reader import ExactReader
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"}
@@ -110,11 +114,16 @@ class VideoFile:
         self._process = os.getpid()
         self._fast = self._exact = None
         if self._index.fast:
+            from vgen.media.fast import FastReader
+
             with suppress(RuntimeError):
                 self._fast = FastReader(self._path)
 
     def _read_exactly(self, numbers: np.ndarray, alpha: bool) -> np.ndarray:
         if self._exact is None:
+            from vgen.media.colour import FrameConverter
+            from vgen.media.reader import ExactReader
+
             opened = ExactReader(self._path, self._index)
             self._exact = opened, FrameConverter(self._path, opened.aspect)
         info, (reader, converter) = self.info, self._exact
@@ -187,7 +196,7 @@ def index_of(path: str | PathLike[str], indexes: str | PathLike[str] | None = No
         indexes: a folder in which indexes are kept; None: in memory alone.
 
     Raises:
-        InputError: there is no such file, or no frame of it can be decoded.
+        InputError: there is no such file, no frame of it can be decoded, or PyAV is not installed.
     """
     size, changed = _stamp(path)
     return _index(os.path.realpath(path), size, changed, Path(indexes) if indexes else None)
@@ -195,6 +204,10 @@ def index_of(path: str | PathLike[str], indexes: str | PathLike[str] | None = No
 
 @lru_cache(maxsize=IN_MEMORY)
 def _index(path: str, size: int, changed: int, indexes: Path | None) -> FrameIndex:
+    pyav.need(f"reading {path}")
+    from vgen.media.fast import gives_the_same
+    from vgen.media.index import FrameIndex, make_index
+
     name = hashlib.sha256(os.fsencode(f"{READING} {path} {size} {changed}")).hexdigest()[:24]
     known = indexes and FrameIndex.load(indexes / f"{name}.npz")
     if known:

@@ -13,22 +13,24 @@ import numpy as np
 from vgen.errors import InputError
 from vgen.simulators.adroit.settings import FPS
 from vgen.simulators.counterfactual import FUTURE, HISTORY, Workspace, branch_point, branches, cut, edits, join
+from vgen.simulators.looks import View
 from vgen.simulators.paths import bursts, glide, wandering
 
 try:
     from gymnasium_robotics.envs.adroit_hand.adroit_relocate import AdroitHandRelocateEnv
 
     from vgen.simulators.adroit.hand import Hand
-    from vgen.simulators.cameras import free_camera, physics, restore
+    from vgen.simulators.cameras import physics, restore
 except ImportError as error:
     raise InputError(
         f"recording Adroit needs its package ({error}); install it with: pip install gymnasium-robotics==1.4.2"
     ) from error
 
-CAMERAS = {
-    "first_person": free_camera((-0.02, 0.05, 0.12), 0.85, 90, -55),
-    "third_person": free_camera((0.0, 0.0, 0.1), 1.2, 145, -30),
+CAMERAS: dict[str, View | str] = {
+    "first_person": View(90, -55, 0.85, np.array([-0.02, 0.05, 0.12]), fovy=45),
+    "third_person": View(145, -30, 1.2, np.array([0.0, 0.0, 0.1]), fovy=45),
 }
+ROBOT = "forearm"  # a body of it
 ROWS = ("state", "action", "joints", "ball", "physics", "path", "grip")  # of an AdroitEpisode
 SUBSTEPS = 10  # of 2 ms per control step
 NOISE_LEVELS = (0.0, 0.05, 0.12)  # of the largest action, one of them per episode

@@ -14,10 +14,11 @@ from typing import ClassVar
 import numpy as np
 
 from vgen.simulators import recording
-from vgen.simulators.adroit.environment import CAMERAS, AdroitEpisode, make_env, simulate, simulate_branches
+from vgen.simulators.adroit.environment import CAMERAS, ROBOT, AdroitEpisode, make_env, simulate, simulate_branches
 from vgen.simulators.adroit.hand import LAYOUT, LAYOUT_NAMES
 from vgen.simulators.adroit.settings import AdroitRecording, relocation
 from vgen.simulators.cameras import FrameRenderer
+from vgen.simulators.looks import NAMES as LOOK_NAMES
 from vgen.simulators.recorder import RecordedEpisode, TaskRecorder
 
 ACTUATORS = ["ARTx", "ARTy", "ARTz", "ARRx", "ARRy", "ARRz", "WRJ1", "WRJ0"]
@@ -35,13 +36,14 @@ class AdroitRecorder(TaskRecorder[AdroitEpisode]):
         "observation.joints": ACTUATORS,
         "observation.object_pose": POSE_NAMES,
         "observation.camera_pose": POSE_NAMES,
+        "observation.look": LOOK_NAMES,
     }
     layouts: ClassVar[Mapping[str, str]] = {"observation.state": LAYOUT}
     robot_type: ClassVar[str] = "adroit"
 
     def __init__(self, task: str, size: int) -> None:
         self._env, self._hand = make_env()
-        self._task, self._renderer = task, FrameRenderer(self._env.model, self._env.data, size, CAMERAS)
+        self._task, self._renderer = task, FrameRenderer(self._env.model, self._env.data, size, CAMERAS, ROBOT)
 
     def _simulate(self, seed: int, max_steps: int) -> AdroitEpisode | None:
         return simulate(self._env, self._hand, seed, max_steps)
@@ -49,18 +51,22 @@ class AdroitRecorder(TaskRecorder[AdroitEpisode]):
     def _simulate_branches(self, seed: int, max_steps: int, count: int) -> Sequence[tuple[str, AdroitEpisode]]:
         return simulate_branches(self._env, self._hand, seed, max_steps, count)
 
-    def _recorded(self, episode: AdroitEpisode, seed: int, **group: object) -> RecordedEpisode:
+    def _hand_points(self, episode: AdroitEpisode) -> np.ndarray:
+        return episode.state[:, 9:].reshape(-1, 21, 3)
+
+    def _recorded(self, episode: AdroitEpisode, seed: int, **extra: object) -> RecordedEpisode:
         columns = {
             "observation.state": episode.state,
             "action": episode.action,
             "observation.joints": episode.joints,
             "observation.object_pose": episode.ball,
             "observation.camera_pose": self._renderer.camera_pose(episode.physics, "first_person"),
+            "observation.look": np.tile(self._renderer.look.row(), (len(episode.action), 1)),
         }
-        extra = {"env": self._task, "seed": seed, "success": episode.success is not None, "noise": episode.noise}
-        extra["goal"] = episode.goal.tolist()
+        about = {"env": self._task, "seed": seed, "success": episode.success is not None, "noise": episode.noise}
+        about["goal"] = episode.goal.tolist()
         sentence = relocation(self._start(), episode.goal)
-        return RecordedEpisode(columns, episode.physics, sentence, extra | group)
+        return RecordedEpisode(columns, episode.physics, sentence, about | extra)
 
     def _start(self) -> np.ndarray:
         """Where the ball lies when an episode begins."""

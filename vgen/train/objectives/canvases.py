@@ -19,7 +19,7 @@ from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
 from vgen.data.encoded import EncodedClips
-from vgen.data.opening import DataConfig, open_data, parse_lengths
+from vgen.data.opening import DataConfig, DataShare, TrainingData, open_data, parse_lengths, shares_of
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.train.batch import Batch
@@ -37,11 +37,19 @@ DRAWS = 500  # from which the number of conditions is told beforehand
 
 
 @dataclass
+class CanvasData(DataShare):
+    """One of several data sets that canvases are cut from."""
+
+    clips: int | None = None  # as the run's own
+
+
+@dataclass
 class CanvasConfig(DenoiserConfig):
     """What a canvas run needs beside its model."""
 
     name: str = "canvas"
     data: DataConfig = field(default_factory=DataConfig)
+    more_data: list[CanvasData] = field(default_factory=list)  # further sets; a batch is of one of all
     frames: Any = 17  # T of a clip, 1 + N·k; or several, such as [17, 49, 77]: each video gets the longest that fits
     clips: int | None = None  # spread evenly over all places where one may start; none: one after another in each video
     batch: int = 32  # clips per rank
@@ -100,6 +108,20 @@ class CanvasBatch(Batch):
     given: GivenPixels
 
 
+@dataclass(frozen=True)
+class CanvasSet:
+    """One data set of a run, opened and encoded.
+
+    Attributes:
+        data: as it was opened.
+        train, held: its clips to train on, and those that are held out.
+    """
+
+    data: TrainingData
+    train: EncodedClips
+    held: EncodedClips
+
+
 class Canvases:
     """The canvases of a run: their clips, their batches and their loss.
 
@@ -111,23 +133,31 @@ class Canvases:
         seed: of the order of clips, and of what is given of them.
 
     Attributes:
-        lengths: numbers of frames that a clip may have, sorted.
-        data, train_clips, held_clips: once `open` has opened them.
+        lengths: numbers of frames that a clip of the first data set may have, sorted.
+        sets: the data sets, once `open` has opened them.
 
     Raises:
-        InputError: a length does not fit the codec, or is too short for the conditions.
+        InputError: a length does not fit the codec, or is too short for the conditions; or a share is not positive.
     """
 
     def __init__(self, config: CanvasConfig, denoiser: VideoDenoiser, seed: int) -> None:
         self.config, self.denoiser, self.codec, self.seed = config, denoiser, denoiser.codec, seed
-        self.lengths = parse_lengths(config.frames, denoiser.strides.temporal)
-        for length in self.lengths:
-            check_conditions(config.conditions, length)
+        self._shares = shares_of(config.more_data)
+        self.lengths = self.lengths_of(config.frames)
+        for more in config.more_data:
+            self.lengths_of(config.frames if more.frames is None else more.frames)
         for length in config.conditions.clip_frames:
             try:
                 check_frames(length, denoiser.strides.temporal)
             except InputError as error:
                 raise InputError(f"objective.conditions.clip_frames: {error}") from error
+
+    def lengths_of(self, frames: Any) -> list[int]:
+        """The lengths that a recipe's `frames` says, each long enough for the conditions."""
+        lengths = parse_lengths(frames, self.denoiser.strides.temporal)
+        for length in lengths:
+            check_conditions(self.config.conditions, length)
+        return lengths
 
     def open(self, report: Path | None) -> None:
         """Opens the data, sorts them into buckets, and encodes the clips, trained and held-out ones apart.
@@ -138,30 +168,42 @@ class Canvases:
         Raises:
             InputError: the data cannot be opened, or no clip is left to train on.
         """
-        self.data = open_data(self.config.data, self.lengths, self.denoiser.strides.multiple, report=report)
-        self.train_clips = self._encoded(self.data.train, self.config.clips)
-        self.held_clips = self._encoded(self.data.held_out, self.config.validation_clips)
-        if not len(self.train_clips):
-            raise InputError(f"no clip is left to train on: {self.data.bad.summary()}")
+        config = self.config
+        self.sets = [self._opened(config.data, config.frames, config.clips, config.batch, report)]
+        for more in config.more_data:
+            frames, batch = more.frames or config.frames, more.batch or config.batch
+            self.sets.append(self._opened(more, frames, more.clips, batch, report))
 
-    def _encoded(self, clips: Clips, count: int | None) -> EncodedClips:
+    def _opened(self, config: DataConfig, frames: Any, clips: int | None, batch: int, report: Path | None) -> CanvasSet:
+        data = open_data(config, self.lengths_of(frames), self.denoiser.strides.multiple, report=report)
+        train = self._encoded(data, data.train, clips, batch)
+        if not len(train):
+            raise InputError(f"no clip of {data.footage.name} is left to train on: {data.bad.summary()}")
+        return CanvasSet(data, train, self._encoded(data, data.held_out, self.config.validation_clips, batch))
+
+    def _encoded(self, data: TrainingData, clips: Clips, count: int | None, batch: int) -> EncodedClips:
         config, codec = self.config, self.denoiser.codec_folder
         numbers = clips.windows() if count is None else clips.spread(count)
         workers = worker_count(config.latent_workers)
-        return EncodedClips(clips, numbers, codec, config.latents, workers, self.data.bad, config.batch, self.seed)
+        return EncodedClips(clips, numbers, codec, config.latents, workers, data.bad, batch, self.seed)
 
     @property
     def captions(self) -> list[str]:
         """All that batches may say."""
-        return [*self.train_clips.captions, *self.held_clips.captions]
+        return [caption for each in self.sets for part in (each.train, each.held) for caption in part.captions]
 
     def batch(self, step: int, part: int, parts: int) -> CanvasBatch:
-        """Clips of one bucket, in an order shuffled anew for every epoch, and what is given of them."""
-        bucket, clips = self.train_clips.deal(step, part, parts)
-        # The draw is the same in all parts of a step, so that no rank waits for another's longer sequence.
-        frames = self.train_clips.buckets[bucket].frames
+        """Clips of one bucket of one data set, in an order shuffled anew for every epoch, and what is given of them."""
+        # The choice and the draw are the same in all parts of a step, so that no rank waits for a longer sequence.
+        clips = self.sets[self._choice(step)].train
+        bucket, numbers = clips.deal(step, part, parts)
+        frames = clips.buckets[bucket].frames
         draw = draw_conditions(self.config.conditions, frames, np.random.default_rng((self.seed, step)))
-        return self.of_clips(self.train_clips, bucket, clips, draw, np.random.default_rng((self.seed, step, part + 1)))
+        return self.of_clips(clips, bucket, numbers, draw, np.random.default_rng((self.seed, step, part + 1)))
+
+    def _choice(self, step: int) -> int:
+        """The data set of a step."""
+        return int(np.random.default_rng((self.seed, step, 0, 2)).choice(len(self._shares), p=self._shares))
 
     def of_clips(
         self, encoded: EncodedClips, place: int, clips: Sequence[int], draw: ConditionDraw, rng: np.random.Generator
@@ -203,21 +245,33 @@ class Canvases:
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
-        """The loss on held-out clips at fixed noise, diffusion times and conditions."""
+        """The loss on held-out clips at fixed noise, diffusion times and conditions; of further data sets it has their
+        places."""
+        results: dict[str, float] = {}
+        for place, each in enumerate(self.sets):
+            losses = self._losses(each.held, rank, world)
+            if losses:
+                results["loss" + (f"/{each.data.footage.name}-{place}" if place else "")] = (
+                    torch.cat(losses).mean().item()
+                )
+        return results
+
+    def _losses(self, held: EncodedClips, rank: int, world: int) -> list[Tensor]:
         rng = np.random.default_rng(self.seed)
         losses: list[Tensor] = []
-        for bucket, clips in self.held_clips.shares(rank, world):
-            draw = draw_conditions(self.config.conditions, self.held_clips.buckets[bucket].frames, rng)
-            batch = self.of_clips(self.held_clips, bucket, clips, draw, rng).to(self.denoiser.device)
+        for bucket, clips in held.shares(rank, world):
+            draw = draw_conditions(self.config.conditions, held.buckets[bucket].frames, rng)
+            batch = self.of_clips(held, bucket, clips, draw, rng).to(self.denoiser.device)
             noise = Noise.of_seed(batch.latent, self.seed + len(losses) * self.config.batch)
             conditions = batch.given.conditions(self.codec)
             losses.append(self.denoiser.mean_error(batch.latent.float(), noise, conditions, batch.text))
-        return {"loss": torch.cat(losses).mean().item()} if losses else {}
+        return losses
 
     @property
     def most_common(self) -> Bucket:
-        """The bucket with the most trained clips."""
-        return max(zip(self.train_clips.counts, self.train_clips.buckets, strict=True))[1]
+        """The bucket of the first data set with the most trained clips."""
+        first = self.sets[0].train
+        return max(zip(first.counts, first.buckets, strict=True))[1]
 
     def clip_tokens(self, bucket: Bucket) -> Tokens:
         """What the backbone reads of a clip of a bucket, from many draws of its conditions."""

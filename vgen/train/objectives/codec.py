@@ -14,8 +14,9 @@ from torch import Tensor
 
 from vgen.backbone.codec import WanCodec, load_vae
 from vgen.data.clips import Clips, read_or_next
-from vgen.data.opening import ClipBatches, DataConfig, TrainingData, open_data, parse_lengths
+from vgen.data.opening import ClipBatches, DataConfig, DataShare, TrainingData, open_data, parse_lengths, shares_of
 from vgen.errors import InputError
+from vgen.metrics import PerceptualDistance
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import Objective
 from vgen.train.objectives.building import blank, check_keywords, on_paper
@@ -24,7 +25,15 @@ from vgen.train.objectives.trained_on import codec_range
 
 logger = logging.getLogger(__name__)
 
+COMPARED = 4  # images of a batch whose perceptual distance is measured, which costs more than all else
 START_LOG_VARIANCE = -6.0  # of the latents: at the usual 0, noise as large as the signal would hide it for long
+
+
+@dataclass
+class CodecShare(DataShare):
+    """One of several data sets of a codec run."""
+
+    keep_latents: float | None = None  # as the run's own; 0 where latents may become others
 
 
 @dataclass
@@ -33,7 +42,7 @@ class CodecConfig:
 
     name: str = "codec"
     data: DataConfig = field(default_factory=DataConfig)
-    more_data: list[DataConfig] = field(default_factory=list)  # further sets, as often as the first; batches are of one
+    more_data: list[CodecShare] = field(default_factory=list)  # further sets; a batch is of one of all
     model: dict[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
     decoder_only: bool = False  # of a pretrained codec: the latents stay what they are, for models that know them
@@ -45,6 +54,8 @@ class CodecConfig:
     l1: float = 1.0  # weights of the loss
     l2: float = 1.0
     kl: float = 1e-6
+    perceptual: float = 0.0  # of the perceptual distance of one frame of each clip; needs the extra `metrics`
+    keep_latents: float = 0.0  # of the squared change of latents against those of `pretrained`, in deviations
     moving: float = 0.0  # extra weight of moving pixels
     moving_threshold: float = 0.1  # of the change to a neighbouring frame, in [-1, 1] units
     validation_clips: int = 32
@@ -58,10 +69,12 @@ class CodecBatch(Batch):
     Attributes:
         clips: B names.
         video: uint8 [B, 3, T, H, W]; T is 1 in image mode.
+        keep_latents: the weight in the loss of the change of their latents.
     """
 
     clips: list[str]
     video: Tensor
+    keep_latents: float = 0.0
 
 
 class CodecObjective(Objective[CodecBatch]):
@@ -83,7 +96,17 @@ class CodecObjective(Objective[CodecBatch]):
         if config.decoder_only:
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)
-        self.lengths = parse_lengths(config.frames, self.vae.config.scale_factor_temporal)
+        self.lengths = self.lengths_of(config.frames)
+        self._shares = shares_of(config.more_data)
+        if config.keep_latents and not config.pretrained:
+            raise InputError("objective.keep_latents needs objective.pretrained, whose latents are kept; or use 0")
+        # Helpers of the loss, in a tuple: they are no part of what is trained, kept and exported.
+        self._distance = (PerceptualDistance.load(),) if config.perceptual and not on_paper() else ()
+        self._teacher = (_frozen(config.pretrained),) if config.keep_latents and not on_paper() else ()
+
+    def lengths_of(self, frames: Any) -> list[int]:
+        """The lengths that a recipe's `frames` says."""
+        return parse_lengths(frames, self.vae.config.scale_factor_temporal)
 
     def outline(self) -> Outline:
         """What a dry run has to know; the activations of a codec are not estimated."""
@@ -93,13 +116,18 @@ class CodecObjective(Objective[CodecBatch]):
 
     def prepare(self) -> None:
         """Opens the data, trained and held-out episodes apart."""
-        sets = [self.config.data, *self.config.more_data]
-        self.sets = [CodecData(self._open(data), self.config, self.seed) for data in sets]
+        config = self.config
+        self.sets = [self._opened(config.data, config.frames, config.clips_per_batch, config.keep_latents)]
+        for each in config.more_data:
+            keep = config.keep_latents if each.keep_latents is None else each.keep_latents
+            frames, clips = each.frames or config.frames, each.batch or config.clips_per_batch
+            self.sets.append(self._opened(each, frames, clips, keep))
 
-    def _open(self, config: DataConfig) -> TrainingData:
-        return open_data(
-            config, self.lengths, self.vae.config.scale_factor_spatial, captions=False, report=self.bad_data
-        )
+    def _opened(self, config: DataConfig, frames: Any, clips: int, keep_latents: float) -> CodecData:
+        lengths, multiple = self.lengths_of(frames), self.vae.config.scale_factor_spatial
+        data = open_data(config, lengths, multiple, captions=False, report=self.bad_data)
+        images = max(1, round(self.config.images_per_batch * clips / self.config.clips_per_batch))
+        return CodecData(data, clips, images, self.seed, keep_latents)
 
     def data_summary(self) -> str:
         """What of the data sets could not be used, in one line."""
@@ -110,9 +138,9 @@ class CodecObjective(Objective[CodecBatch]):
         config = self.config
         rng = np.random.default_rng((self.seed, step))
         images = progress < config.image_share or rng.random() < config.image_probability
-        chosen = self.sets[rng.integers(len(self.sets))]
+        chosen = self.sets[int(rng.choice(len(self.sets), p=self._shares))]
         pixels, names = (chosen.stills if images else chosen.clips).batch(step, part, parts)
-        return CodecBatch(names, _video(pixels))
+        return CodecBatch(names, _video(pixels), chosen.keep_latents)
 
     def forward(self, batch: CodecBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] of the reconstruction, and its PSNR in dB."""
@@ -126,7 +154,14 @@ class CodecObjective(Objective[CodecBatch]):
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
         loss = pixel.flatten(1).mean(1) + config.kl * kl.flatten(1).mean(1)
         mode = "image" if video.shape[2] == 1 else "video"
-        return loss, {f"psnr/{mode}": _psnr(error), f"kl/{mode}": kl.detach()}
+        metrics = {f"psnr/{mode}": _psnr(error), f"kl/{mode}": kl.detach()}
+        for distance in self._distance:
+            loss = loss + config.perceptual * _frame_distance(distance.to(video.device), video + error, video)
+        if batch.keep_latents:
+            for teacher in self._teacher:
+                change = _change(mean, teacher.to(video.device), video)
+                loss, metrics["change"] = loss + batch.keep_latents * change, change.detach()
+        return loss, metrics
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
@@ -155,23 +190,25 @@ class CodecObjective(Objective[CodecBatch]):
 
     @torch.no_grad()
     def export(self, folder: Path) -> None:
-        """Writes `folder`/vae with the mean and deviation of each latent channel, measured on training clips; where the
-        encoder was not trained, they are those that it had. Beside it, how well it holds single frames."""
-        if not self.config.decoder_only:
+        """Writes `folder`/vae with the mean and deviation of each latent channel, measured on clips of all data sets;
+        where the latents are kept, they are those that it had. Beside it, how well it holds single frames."""
+        if not (self.config.decoder_only or self.config.keep_latents):
             mean, deviation = self._latent_statistics()
             self.vae.register_to_config(latents_mean=mean.tolist(), latents_std=deviation.tolist())
         self.vae.save_pretrained(folder / "vae")
         codec_range(WanCodec(self.vae), [each.data for each in self.sets]).write(folder)
 
     def _latent_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation [C] of the latents of clips spread over the first data set."""
-        device, first = next(self.parameters()).device, self.sets[0]
+        """Mean and deviation [C] of the latents of clips of all data sets, of each as many as its share."""
+        device = next(self.parameters()).device
         total, squares = torch.zeros(2, self.vae.config.z_dim, dtype=torch.float64, device=device)
         count = 0
-        for number in first.data.train.spread(self.config.statistics_clips):
-            video = _unit(first.clip(first.data.train, number).to(device))
-            latent = self.vae.encode(video).latent_dist.mode().double().transpose(0, 1).flatten(1)
-            total, squares, count = total + latent.sum(1), squares + latent.square().sum(1), count + latent.shape[1]
+        for each, share in zip(self.sets, self._shares, strict=True):
+            for number in each.data.train.spread(round(self.config.statistics_clips * share)):
+                video = _unit(each.clip(each.data.train, number).to(device))
+                latent = self.vae.encode(video).latent_dist.mode().double().transpose(0, 1).flatten(1)
+                total, squares = total + latent.sum(1), squares + latent.square().sum(1)
+                count += latent.shape[1]
         mean = total / count
         return mean, (squares / count - mean.square()).clamp(min=1e-12).sqrt()
 
@@ -181,13 +218,14 @@ class CodecData:
 
     Attributes:
         data: as it was opened.
-        clips, stills: its training batches, of clips and of single frames.
+        clips, stills: its training batches, of so many clips and of so many single frames.
+        keep_latents: as of a batch.
     """
 
-    def __init__(self, data: TrainingData, config: CodecConfig, seed: int) -> None:
-        self.data = data
-        self.clips = ClipBatches(data.train, config.clips_per_batch, seed, data.bad)
-        self.stills = ClipBatches(data.stills(data.train), config.images_per_batch, seed + 1, data.bad)
+    def __init__(self, data: TrainingData, clips: int, images: int, seed: int, keep_latents: float = 0.0) -> None:
+        self.data, self.keep_latents = data, keep_latents
+        self.clips = ClipBatches(data.train, clips, seed, data.bad)
+        self.stills = ClipBatches(data.stills(data.train), images, seed + 1, data.bad)
 
     def clip(self, clips: Clips, number: int) -> Tensor:
         """One clip as a batch, uint8 [1, 3, T, H, W], or the one that stands in for it."""
@@ -200,6 +238,27 @@ def moving_pixels(video: Tensor, threshold: float) -> Tensor:
     change = (video[:, :, 1:] - video[:, :, :-1]).abs().mean(1, keepdim=True) > threshold
     still = torch.zeros_like(video[:, :1, :1], dtype=torch.bool)
     return (torch.cat([still, change], 2) | torch.cat([change, still], 2)).float()
+
+
+def _frame_distance(distance: PerceptualDistance, output: Tensor, video: Tensor) -> Tensor:
+    """The perceptual distance of a frame of each of some clips, spread over the batch: [B], their mean for all."""
+    count = min(COMPARED, len(video))
+    clips, frames = torch.randperm(len(video))[:count], torch.randint(video.shape[2], (count,))
+    distances = distance(output[clips, :, frames], video[clips, :, frames])
+    return distances.mean().expand(len(video))
+
+
+def _change(mean: Tensor, teacher: AutoencoderKLWan, video: Tensor) -> Tensor:
+    """How far latents [B, C, F, h, w] of a video are from the teacher's: squared, in the teacher's deviations, [B]."""
+    with torch.no_grad():
+        kept = teacher.encode(video).latent_dist.mode().float()
+    deviation = torch.tensor(teacher.config.latents_std, device=mean.device).view(1, -1, 1, 1, 1)
+    return ((mean - kept) / deviation).square().flatten(1).mean(1)
+
+
+def _frozen(folder: str | None) -> AutoencoderKLWan:
+    assert folder is not None, "a codec is named"
+    return load_vae(folder).requires_grad_(False).eval()
 
 
 def _load(folder: str) -> AutoencoderKLWan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +27,7 @@ from vgen.errors import InputError
 from vgen.models import component_folder, loading, read_config, resolve
 from vgen.train.lora import LoraConfig, add_lora
 from vgen.train.objectives.building import blank, check_keywords, frozen_codec, on_paper
+from vgen.train.objectives.reshape import reshaped
 
 
 @dataclass
@@ -37,7 +38,8 @@ class DenoiserConfig:
     latent_workers: int = 2  # processes that encode them on a CPU; with GPUs it is one for each
     pretrained: str | None = None
     codec: str | None = None  # folder of an AutoencoderKLWan
-    transformer: dict[str, Any] = field(default_factory=dict)  # keywords of WanTransformer3DModel
+    transformer: dict[str, Any] = field(default_factory=dict)  # keywords of WanTransformer3DModel; with `pretrained`,
+    # those that shall differ: a model of that shape then starts from what fits of it (see reshape.py)
     text_encoder: dict[str, Any] = field(default_factory=dict)  # keywords of UMT5Config, with byte-level ByT5 tokens
     lora: LoraConfig = field(default_factory=LoraConfig)  # on a pretrained transformer
     activation_checkpointing: bool = False  # of the blocks: computed again in the backward pass rather than kept
@@ -102,6 +104,9 @@ class VideoDenoiser:
         else:
             folder, attention = resolve(config.pretrained), config.condition_attention
             model = cls._outlined(folder) if on_paper() else cls._pretrained(folder, attention)
+            if config.transformer:
+                check_keywords(config.transformer, VideoTransformer, "objective.transformer")
+                model = replace(model, transformer=reshaped(model.transformer, config.transformer))
         if not on_paper():  # on which nothing is computed
             _choose_attention(model.transformer, config.attention)
         if config.lora.rank:

@@ -17,7 +17,7 @@ from vgen.backbone.shapes import LatentShape, latent_frames, temporal_position
 from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
-from vgen.data.opening import TrainingData, open_data
+from vgen.data.opening import TrainingData, open_data, parse_lengths
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
@@ -45,6 +45,7 @@ class EgoConfig(CanvasConfig):
     name: str = "ego"
     bodies: list[EgoBodyConfig] = field(default_factory=list)
     adapter: dict[str, Any] = field(default_factory=dict)  # of a new front-end: injection, fusion, width, heads
+    body_frames: int | None = None  # T of a body's clip; none: that of the canvases, who then have one length
     ego_batch: int = 16  # clips of a body per rank, beside the canvas's `batch`
     ego_time_mean: float = 0.0  # as time_mean; what the actions decide is decided at the noisy times
     history: int = 4  # known frames at most, the present one among them
@@ -74,6 +75,7 @@ class EgoObjective(VideoObjective[JointBatch]):
 
     Attributes:
         ego: the front-end.
+        body_lengths: the one number of frames of a body's clips, in a list.
         bodies, held_bodies: the trained and the held-out clips of each body, once `prepare` has opened them.
     """
 
@@ -90,8 +92,11 @@ class EgoObjective(VideoObjective[JointBatch]):
 
     def _check_choices(self) -> None:
         config = self.config
-        if len(self.canvases.lengths) != 1:
-            raise InputError(f"objective.frames={config.frames}: the ego objective takes one length, such as 17")
+        if config.body_frames is None and len(self.canvases.lengths) != 1:
+            rule = "bodies have clips of one length; say it with objective.body_frames, such as 17"
+            raise InputError(f"objective.frames={config.frames}: {rule}")
+        frames = self.canvases.lengths if config.body_frames is None else config.body_frames
+        self.body_lengths = parse_lengths(frames, self.denoiser.strides.temporal)
         least = config.history * self.denoiser.strides.temporal
         if config.anchor and config.anchor_reach < least:
             rule = f"must reach back beyond {config.history} frames of history; nearest: {least}"
@@ -130,7 +135,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         """Encodes the clips of every body, then those of the canvases; and measures statistics of the trajectories."""
         self.bodies, self.held_bodies = [], []
         for config in self.config.bodies:
-            lengths, multiple = self.canvases.lengths, self.denoiser.strides.multiple
+            lengths, multiple = self.body_lengths, self.denoiser.strides.multiple
             data = open_data(config.data, lengths, multiple, report=self.bad_data)
             self.bodies.append(self._body(config, data, data.train, config.clips))
             self.held_bodies.append(self._body(config, data, data.held_out, self.config.validation_clips))
@@ -144,7 +149,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         is said."""
         known = {} if before is not None else self.ego.config.statistics
         bodies = [body.absolute for body in self.bodies if not known.get(body.config.layout)]
-        clips = [self.canvases.data.train, *(body.clips for body in self.bodies)]
+        clips = [*(each.data.train for each in self.canvases.sets), *(body.clips for body in self.bodies)]
         return replace(range_of_clips(clips, self.config.conditions), layouts=range_of_bodies(bodies))
 
     def _body(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, count: int | None) -> BodyClips:
@@ -185,7 +190,7 @@ class EgoObjective(VideoObjective[JointBatch]):
 
     def choose_frames(self, rng: np.random.Generator) -> FrameChoice:
         """What a batch is given and asked for, as often as the config says."""
-        config, stride, frames = self.config, self.denoiser.strides.temporal, self.canvases.lengths[0]
+        config, stride, frames = self.config, self.denoiser.strides.temporal, self.body_lengths[0]
         single = rng.random() < config.single
         most = latent_frames(frames, stride) - 1
         least = most if rng.random() < config.whole else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,17 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.placed import place
 from vgen.canvas.report import contact_sheet
 from vgen.canvas.spec import Canvas
-from vgen.media.writing import write_video
+from vgen.media import pyav
 from vgen.models import TrainingRange, forget_places
+from vgen.notices import warn_once
 from vgen.train.lora import save_lora
 from vgen.train.objectives.base import AnyBatch, Objective
 from vgen.train.objectives.canvases import CanvasConfig, Canvases
 from vgen.train.objectives.denoiser import VideoDenoiser
 from vgen.train.objectives.outline import Outline
 from vgen.train.objectives.trained_on import range_after, range_before, range_of_clips
+
+logger = logging.getLogger(__name__)
 
 
 class VideoObjective(Objective[AnyBatch]):
@@ -74,11 +78,11 @@ class VideoObjective(Objective[AnyBatch]):
 
     def own_range(self, before: TrainingRange | None) -> TrainingRange:
         """What this run trains on; `before` is what the model that it began from was trained on."""
-        return range_of_clips([self.canvases.data.train], self.config.conditions)
+        return range_of_clips([each.data.train for each in self.canvases.sets], self.config.conditions)
 
     def data_summary(self) -> str:
         """What of the data could not be used, in one line."""
-        return self.canvases.data.bad.summary()
+        return "; ".join(filter(None, (each.data.bad.summary() for each in self.canvases.sets)))
 
     def split_sequence(self, size: int) -> None:
         """Lets neighbouring ranks share the tokens of a sample, within the transformer."""
@@ -118,9 +122,14 @@ class VideoObjective(Objective[AnyBatch]):
         return pipe(sample, num_inference_steps=steps).video
 
     def write_sample(self, sample: Canvas, video: np.ndarray, folder: Path) -> None:
-        """Writes video.mp4 and contact_sheet.png of what `draw` drew."""
+        """Writes video.mp4 and contact_sheet.png of what `draw` drew; without PyAV, the sheet alone."""
         placed = place(sample, self.denoiser.strides.temporal)
-        write_video(folder / "video.mp4", video, placed.fps)
+        if pyav.is_installed():
+            from vgen.media.writing import write_video
+
+            write_video(folder / "video.mp4", video, placed.fps)
+        else:
+            warn_once(logger, "samples are written without video.mp4, as PyAV is not installed: pip install av")
         contact_sheet(video, placed, folder / "contact_sheet.png")
 
     def pipeline(self) -> CanvasPipeline:
