@@ -1,4 +1,4 @@
-"""From a canvas and settings to a folder of results: video.mp4, contact_sheet.png and run.json."""
+"""From a canvas and settings to a folder of results: video.mp4, contact_sheet.png, run.json and previews."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vgen.canvas.placed import place
 from vgen.canvas.report import Fidelity, codec_psnr, contact_sheet, fidelity, given_frames, sheet_frames
 from vgen.canvas.spec import Canvas
 from vgen.inference.output import write_frames
+from vgen.inference.preview import Animation, write_previews
 from vgen.inference.record import RunKind, RunResult, check_outside, describe_run, write_record
 from vgen.inference.settings import CanvasSettings
 from vgen.models import ModelInfo
@@ -44,7 +45,11 @@ class CanvasResult(RunResult):
 
 
 def run_canvas(
-    canvas: Canvas, settings: CanvasSettings, out: str | PathLike[str], overwrite: bool = False
+    canvas: Canvas,
+    settings: CanvasSettings,
+    out: str | PathLike[str],
+    overwrite: bool = False,
+    animation: Animation | None = None,
 ) -> CanvasResult:
     """Completes a canvas into a folder, which is written whole or not at all; memory does not grow with the length.
 
@@ -56,6 +61,7 @@ def run_canvas(
         settings: how the model is run.
         out: the folder.
         overwrite: replaces the results of an earlier run there, see `vgen.results`.
+        animation: kind of an animated picture that is written too.
 
     Raises:
         InputError: the canvas does not fit the model, a file cannot be used, the machine cannot do it, or the folder
@@ -108,6 +114,8 @@ def run_canvas(
         kept = {index: frames[index] for index in shown}
         left_out = contact_sheet(kept, placed, folder / "contact_sheet.png", total)
         seconds = {stage: round(took, 3) for stage, took in seconds.items()}
-        result = CanvasResult(seconds, digest, fidelity(frames, placed, held), fps, left_out, mean_seam(seams))
+        previews = write_previews(folder / "video.mp4", animation)
+        kept_by = fidelity(frames, placed, held), fps, left_out, mean_seam(seams)
+        result = CanvasResult(seconds, digest, *kept_by, previews=previews)
         write_record(folder / "run.json", run | asdict(result))
     return result
