@@ -11,6 +11,7 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.cache.frames import EpisodeFrames, FrameCache
 from vgen.data.opening import DataConfig
 from vgen.errors import InputError
+from vgen.models import TrainingRange
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
@@ -179,6 +180,14 @@ def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp
     objective.export(tmp_path / "again")
     copy = CanvasPipeline.from_pretrained(tmp_path / "again")
     assert torch.equal(copy.embed(["episode 1"]), expected[:1])
+    kinds = ("clip", "frames", "patches", "region", "text")
+    assert pipe.trained == TrainingRange(((16, 16),), (9,), (10.0,), kinds, frozenset({"episode"}))
+    assert copy.trained == pipe.trained == copy_of(copy, tmp_path / "saved").trained
+
+
+def copy_of(pipe, folder):
+    pipe.save_pretrained(folder)
+    return CanvasPipeline.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("pretrained", [False, True])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from vgen.simulators.pictures import textures
 from vgen.simulators.pictures.layers import Layer, fine_density
 from vgen.simulators.pictures.motion import Path
+from vgen.simulators.pictures.opencv import cv2
 from vgen.simulators.pictures.photographs import Photograph
 
 PHOTOGRAPH_WORDS = ("a photograph", "a photo", "a picture", "an image")
