@@ -107,7 +107,7 @@ def test_seeds_and_networks_of_other_packages_stand_beside(monkeypatch, tmp_path
     out = capsys.readouterr().out
     assert "parity with the standard FVD network unchecked; less is better; 3 clips" in out
     assert ["model", "mean", "best", "copy", "blend", "edges", "rife", "codec"] in map(str.split, out.splitlines())
-    assert max(map(len, out.splitlines())) < 121
+    assert max(map(len, out.splitlines()[1:])) < 121  # the first names a folder
 
 
 class FakeNetwork(torch.nn.Module):
