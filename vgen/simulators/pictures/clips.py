@@ -209,12 +209,7 @@ def _parallax(order: _Order) -> _Scene:
         layers.append(layer)
         pictures.append(sprite.picture)
         words = sprite.words
-    texts = []
-    for thing in words:
-        for noun in ground.words:
-            texts += [f"the camera pans {captions.way(path)} past {thing} over {noun}"]
-            texts += [f"the camera pans {captions.way(path)}, {thing} before {noun}"]
-    caption = captions.fitting(rng, texts, f"the camera pans {captions.way(path)} past something near")
+    caption = captions.parallax(rng, path, words, ground.words)
     return _Scene(layers, caption, [ground], _no_change(frames), pictures=pictures)
 
 
@@ -250,7 +245,7 @@ def _shapes(order: _Order) -> _Scene:
     rng, frames, size = order.rng, order.frames, order.scenery.size
     ground = order.ground(motion.still(frames))
     scene = _Scene([ground.layer], "", [ground], _no_change(frames))
-    deeds, longs, shorts = [], [], []
+    deeds, words = [], []
     for _ in range(rng.integers(2, 4)):
         radius = rng.uniform(0.1, 0.25) * min(size)
         flight = fly(rng, frames, size, radius, "move")
@@ -258,14 +253,11 @@ def _shapes(order: _Order) -> _Scene:
         scene.layers.append(layer)
         scene.thing, scene.radius = flight, radius  # the last is in front
         deeds.append(captions.to_the(motion.sector(flight.x[-1] - flight.x[0], flight.y[-1] - flight.y[0])))
-        longs.append(sprite.words[0])
-        shorts.append(sprite.words[-1])
-    texts = [
-        f"{longs[-1]} moves {deeds[-1]} over {ground.words[0]}",
-        f"{longs[-1]} moves {deeds[-1]} before {longs[0]}",
-        f"{longs[-1]} moves {deeds[-1]}, {shorts[0]} {deeds[0]}",
-    ]
-    scene.caption = captions.fitting(rng, texts, f"{shorts[-1]} moves {deeds[-1]}")
+        words.append(sprite.words)
+    front = f"{{0}} moves {deeds[-1]}"
+    forms = [f"{front} over {{2}}", f"{front} before {{1}}", f"{front}, {{1}} {deeds[0]}"]
+    nouns = [words[-1], words[0], ground.words]
+    scene.caption = captions.fitting(rng, forms, nouns, f"{words[-1][-1]} moves {deeds[-1]}")
     return scene
 
 

@@ -16,13 +16,13 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from vgen.checks import show
 from vgen.errors import InputError
 from vgen.media.image import FORMATS, read_image, readable
+from vgen.simulators.pictures.opencv import cv2
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ LEAST_CONTRAST = 5.0  # standard deviation of a thumbnail's grey levels; a flatt
 LEAST_OPAQUE = 0.99  # share of a picture; one that lets more through is left out
 SAME = 4.0  # mean difference of two thumbnails below which the pictures are one
 SIZES = re.compile(r"\d+x\d+")  # the name of a file that is one of several sizes of a picture
+RULES = (LONGEST_SIDE, SHORTEST_SIDE, LEAST_CONTRAST, LEAST_OPAQUE, SAME)  # what is kept depends on these
 PLACES = ("contents", "images", "images_dark")  # folders between such files and the one that has the picture's name
 ASIDE = 8  # one picture in so many is for testing, where none is named below
 
@@ -68,11 +69,13 @@ class Photograph:
     name: its file's name without the suffix, or its folder's where the file is one of several sizes.
     file: where its pixels are kept, for `numpy.load`.
     held_out: whether it is for testing alone.
+    detail: how much there is in it to see: the mean curvature of its grey levels, at 256 pixels.
     """
 
     name: str
     file: str
     held_out: bool
+    detail: float
 
     def pixels(self) -> np.ndarray:
         """uint8 [H, W, 3]; what is not asked for is not read."""
@@ -103,16 +106,18 @@ def prepare(folder: Path, cache: Path, pool: Executor) -> list[Photograph]:
     store.mkdir(parents=True, exist_ok=True)
     names = sorted(named, key=lambda name: (not _listed(name), name))  # of two that are one, that for testing stays
     files = [f"{place}.npy" for place in range(len(names))]
-    thumbnails = pool.map(_keep, [named[name] for name in names], [store / file for file in files])
-    kept: list[tuple[str, str]] = []
+    kept = pool.map(_keep, [named[name] for name in names], [store / file for file in files])
+    listed = any(map(_listed, names))  # otherwise one picture in ASIDE is for testing, by its name
+    photographs: list[Photograph] = []
     seen: list[np.ndarray] = []
-    for name, file, thumbnail in zip(names, files, thumbnails, strict=True):
-        if thumbnail is None or any(np.abs(thumbnail - other).mean() < SAME for other in seen):
+    for name, file, found in zip(names, files, kept, strict=True):
+        if found is None or any(np.abs(found.thumbnail - other).mean() < SAME for other in seen):
             (store / file).unlink(missing_ok=True)
             continue
-        seen.append(thumbnail)
-        kept.append((name, file))
-    photographs = _held_apart(kept)
+        seen.append(found.thumbnail)
+        held_out = _listed(name) if listed else zlib.crc32(name.encode()) % ASIDE == 0
+        photographs.append(Photograph(name, file, held_out, found.detail))
+    photographs.sort(key=lambda photograph: photograph.name)
     _tell(folder, len(names), photographs)
     part = index.with_suffix(".part")
     part.write_text(json.dumps([asdict(photograph) for photograph in photographs]))
@@ -130,7 +135,7 @@ def _state(named: dict[str, Path]) -> str:
     """What the files are at present, by name, size and time."""
     stats = {name: file.stat() for name, file in named.items()}
     lines = [f"{name} {stats[name].st_size} {stats[name].st_mtime_ns}" for name in sorted(named)]
-    return hashlib.sha256("\n".join([str(LONGEST_SIDE), *lines]).encode(errors="surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256("\n".join([str(RULES), *lines]).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def find(folder: Path) -> dict[str, Path]:
@@ -180,8 +185,16 @@ def _area(file: Path) -> int:
         return 0
 
 
-def _keep(source: Path, file: Path) -> np.ndarray | None:
-    """Scale a picture down into `file`; returns its thumbnail, None of one that is left out. In a worker process."""
+@dataclass(frozen=True)
+class _Kept:
+    """What is found out about a picture that is kept: its thumbnail, float32 [32, 32, 3], and its detail."""
+
+    thumbnail: np.ndarray
+    detail: float
+
+
+def _keep(source: Path, file: Path) -> _Kept | None:
+    """Scale a picture down into `file`; None of one that is left out. In a worker process."""
     try:
         pixels = read_image(source)
     except InputError as error:
@@ -198,21 +211,13 @@ def _keep(source: Path, file: Path) -> np.ndarray | None:
     if min(pixels.shape[:2]) < SHORTEST_SIDE or thumbnail.mean(2).std() < LEAST_CONTRAST:
         return None
     np.save(file, pixels)
-    return thumbnail
+    share = 256 / min(pixels.shape[:2])
+    grey = cv2.resize(pixels, None, fx=share, fy=share, interpolation=cv2.INTER_AREA).mean(2).astype(np.float32)
+    return _Kept(thumbnail, round(float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean()), 3))
 
 
 def _listed(name: str) -> bool:
     return name.removesuffix("-dark") in HELD_OUT
-
-
-def _held_apart(kept: Sequence[tuple[str, str]]) -> list[Photograph]:
-    """The listed pictures are for testing; of a folder without any of them, one in `ASIDE`, by the name."""
-    listed = any(_listed(name) for name, _ in kept)
-    photographs = []
-    for name, file in sorted(kept):
-        aside = _listed(name) if listed else zlib.crc32(name.encode()) % ASIDE == 0
-        photographs.append(Photograph(name, file, aside))
-    return photographs
 
 
 def _tell(folder: Path, found: int, photographs: Sequence[Photograph]) -> None:

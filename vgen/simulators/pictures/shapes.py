@@ -22,7 +22,7 @@ def _upright(rng: np.random.Generator, shape: str) -> np.ndarray:
     if shape == "circle":
         return around(np.ones(40))
     if shape == "square":
-        return np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * 0.8
+        return np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * 0.7
     if shape == "triangle":
         return around(np.ones(3))
     if shape == "star":
@@ -32,9 +32,9 @@ def _upright(rng: np.random.Generator, shape: str) -> np.ndarray:
         edge = 0.42 * (1 - along**2)
         return np.concatenate([np.stack([along, edge], 1), np.stack([along[::-1], -edge[::-1]], 1)])
     if shape == "cross":
-        a = 0.33
-        corners = [(-a, -1), (a, -1), (a, -a), (1, -a), (1, a), (a, a), (a, 1), (-a, 1), (-a, a), (-1, a)]
-        return np.array([*corners, (-1, -a), (-a, -a)])
+        a, b = 0.3, 0.95
+        corners = [(-a, -b), (a, -b), (a, -a), (b, -a), (b, a), (a, a), (a, b), (-a, b), (-a, a), (-b, a)]
+        return np.array([*corners, (-b, -a), (-a, -a)])
     return blob(rng)
 
 
