@@ -119,7 +119,8 @@ def shares_of(more: Sequence[DataShare]) -> np.ndarray:
     shares = np.array([1.0, *(each.share for each in more)], dtype=np.float64)
     if not (np.isfinite(shares).all() and (shares > 0).all()):
         raise InputError(f"objective.more_data: the shares {shares[1:].tolist()} must be positive numbers, such as 1")
-    return shares / shares.sum()
+    chances: np.ndarray = shares / shares.sum()
+    return chances
 
 
 def open_data(
