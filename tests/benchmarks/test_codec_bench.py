@@ -62,7 +62,7 @@ def run_main(monkeypatch, *arguments):
 
 def test_data_and_pictures_are_measured_in_both_modes(monkeypatch, tmp_path, model, data, pictures, capsys, caplog):
     monkeypatch.setattr(codec_bench, "samples", lambda: {"coffee": pictures / "ramp.png"})
-    options = ["--model", model, "--data", data, "--pictures", pictures, "--size", 32, "--frames", 5]
+    options = ["--model", model, "--data", data, "--pictures", pictures, "--size", 32, "--frames", 5, "--clips", 1]
     run_main(monkeypatch, *options, "--out", tmp_path / "out.json", "--contact-sheets", tmp_path / "sheets")
     held = json.loads((tmp_path / "out.json").read_text())["held"]
     assert {name: (entry["size"], len(entry["names"])) for name, entry in held.items()} == {
