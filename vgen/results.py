@@ -39,7 +39,8 @@ VIDEO_RUN = Kind(
     "the results of a run",
     "run.json",
     frozenset(
-        {"video.mp4", "trajectory.mp4", "contact_sheet.png", "trajectory.npz", "trajectory.json", "run.json"},
+        {"video.mp4", "preview.mp4", "video.gif", "video.webp", "contact_sheet.png", "run.json"}
+        | {"trajectory.mp4", "trajectory.npz", "trajectory.json"},
     ),
 )
 MODEL = Kind(

@@ -109,45 +109,30 @@ def test_a_cache_is_the_same_conditions(model, conditions, noisy, text, remember
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_window_moves_by_appending_and_dropping(model, conditions, noisy, text):
+def test_any_of_those_remembered_go_together(model, conditions, noisy, text):
+    """A window that moves is others of them; a goal is one more."""
     images, clip, last = conditions
-    cache = model.remember([images], text)
-    cache = cache.append(model.remember([clip], text)).append(model.remember([last], text))
-    assert len(cache) == 4 and cache.lengths == (FRAME, FRAME, 3 * FRAME, FRAME)
-    assert torch.equal(cache.t, torch.cat([images.t, clip.t[:, 2:], last.t], dim=1))
-
-    kept = [condition(images.latent[:, :, 1:], images.t[:, 1:]), clip, last]
-    for start in range(4):
-        (expected,) = model([*kept[start - 1 if start else 0 :], *([] if start else [first(images)]), noisy], text)
-        (got,) = model([noisy], text, cache=cache.drop_oldest(start))
+    caches = [model.remember([each], text) for each in conditions]
+    whole = ConditionCache.concatenate(caches)
+    assert len(whole) == 4 and whole.lengths == (FRAME, FRAME, 3 * FRAME, FRAME)
+    assert torch.equal(whole.t, torch.cat([images.t, clip.t[:, 2:], last.t], dim=1))
+    for some in ([0, 1, 2], [1, 2], [2], [2, 0]):
+        (expected,) = model([*(conditions[k] for k in some), noisy], text)
+        (got,) = model([noisy], text, cache=ConditionCache.concatenate([caches[k] for k in some]))
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
-        assert torch.equal(cache.window(4 - start).keys, cache.drop_oldest(start).keys)
-    assert len(cache.drop_oldest(9)) == 0 and len(cache.window(9)) == 4
-    (got,) = model([noisy], text, cache=cache.window(0))
-    torch.testing.assert_close(got, model([noisy], text)[0], atol=1e-5, rtol=1e-5)
-
-
-def first(images):
-    return condition(images.latent[:, :, :1], images.t[:, :1])
-
-
-def test_a_goal_and_a_history_go_together(model, conditions, noisy, text):
-    history, goal = model.remember(conditions[:2], text), model.remember(conditions[2:], text)
-    (got,) = model([noisy], text, cache=ConditionCache.concatenate([goal, history]))
-    torch.testing.assert_close(got, model([*conditions, noisy], text)[0], atol=1e-5, rtol=1e-5)
 
 
 def test_what_a_step_computes_does_not_grow_with_the_horizon(model, noisy, text):
     """Per step of a long rollout: tokens through the blocks, and keys that the targets meet."""
     tokens = []
     model.blocks[0].register_forward_pre_hook(lambda _, args: tokens.append(args[0].shape[1]))
-    cache = model.remember([condition(torch.randn(2, 4, 1, 4, 6), torch.zeros(2, 1, dtype=torch.float64))], text)
+    kept = [model.remember([condition(torch.randn(2, 4, 1, 4, 6), torch.zeros(2, 1, dtype=torch.float64))], text)]
     keys = []
     for step in range(1, 9):
-        position = torch.full((2, 1), float(step), dtype=torch.float64)
+        position, cache = torch.full((2, 1), float(step), dtype=torch.float64), ConditionCache.concatenate(kept)
         model([target(torch.randn(2, 4, 1, 4, 6), noisy.time, position)], text, cache=cache)
-        keys.append(cache.keys.shape[2])
-        cache = cache.append(model.remember([condition(torch.randn(2, 4, 1, 4, 6), position)], text)).window(3)
+        keys.append(cache.blocks[0][0].shape[1])
+        kept = [*kept, model.remember([condition(torch.randn(2, 4, 1, 4, 6), position)], text)][-3:]
     assert tokens == [FRAME] * 17
     assert keys == [FRAME, 2 * FRAME, *[3 * FRAME] * 6]
 

@@ -3,14 +3,17 @@
 import json
 from dataclasses import replace
 
+import accelerate
 import numpy as np
 import pytest
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from peft import LoraConfig, get_peft_model_state_dict
 from PIL import Image
+from tiny_parts import TRANSFORMER
 
-from vgen.backbone.encoding import encode_frames, encode_placed
+from vgen.backbone.encoding import encode_clip, encode_frames, encode_placed
+from vgen.backbone.known import Known
 from vgen.backbone.transformer import VideoTransformer
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.placed import place
@@ -176,12 +179,106 @@ def test_guidance_drops_the_text_and_keeps_the_conditions(pipe, canvas, monkeypa
     assert len(calls) == 1
 
 
+@pytest.fixture
+def independent(tiny_model):
+    """With two blocks, since keys of the first do not feel the text, and a velocity that is felt."""
+    sizes = {"num_layers": 2, "in_channels": 4, "out_channels": 4, "text_dim": 16}
+    transformer = VideoTransformer(**TRANSFORMER | sizes, condition_attention="independent").eval()
+    torch.nn.init.normal_(transformer.proj_out.weight, std=0.5)
+    pipe = CanvasPipeline.from_pretrained(tiny_model, transformer=transformer)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The roles of the segments that each pass through the transformer computes."""
+    passes = []
+    modulation = VideoTransformer._modulation
+    monkeypatch.setattr(
+        VideoTransformer,
+        "_modulation",
+        lambda self, segments, text: passes.append([s.role for s in segments]) or modulation(self, segments, text),
+    )
+    return passes
+
+
+def given(codec, kinds):
+    """Conditions of a batch of two: patches of images, a clip; positions between integers and out of order."""
+    generator = seeded(3)
+    pixels = torch.rand(2, 5, 3, 32, 64, generator=generator) * 2 - 1
+    masks = torch.ones(2, 5, 1, 32, 64)
+    masks[:, 1, :, :16, 20:] = 0
+    frames = torch.tensor([[7, 2], [0, 5]])
+    made = {
+        "frames": lambda: encode_frames(codec, pixels[:, :2], masks[:, :2], frames),
+        "clip": lambda: encode_clip(codec, pixels.transpose(1, 2), masks.transpose(1, 2), torch.tensor([1.0, 4.0])),
+    }
+    return [made[kind]() for kind in kinds]
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("kinds", [[], ["frames"], ["frames", "clip"]])
+def test_remembered_conditions_make_the_same_video(independent, ran, kinds, guidance):
+    conditions = given(independent.codec, kinds)
+    call = {"frames": 9, "num_inference_steps": 3, "guidance_scale": guidance, **SIZE}
+    videos, passes = [], []
+    for remember in (True, False):
+        independent.remembers_conditions = remember
+        generator = [seeded(1), seeded(2)]
+        videos.append(independent.sample(conditions, ["a cat", "a dog"], generator=generator, **call))
+        passes.append(list(ran))
+        ran.clear()
+    torch.testing.assert_close(*videos, atol=1e-4, rtol=0)
+    texts, roles = (2 if guidance > 1 else 1), ["condition"] * len(kinds)
+    assert passes[0] == [roles] * (texts if kinds else 0) + [["target"]] * (3 * texts)
+    assert passes[1] == [[*roles, "target"]] * (3 * texts)
+
+
+def test_each_text_has_conditions_of_its_own(independent):
+    conditions = given(independent.codec, ["frames"])
+    texts = [independent.embed([text] * 2) for text in ("", "a cat")]
+    empty, cat = (Known.of_text(independent.transformer, text, conditions) for text in texts)
+    assert cat.cache is not None and not torch.equal(cat.cache.blocks[1][0], empty.cache.blocks[1][0])
+    assert not cat.conditions and not cat.cache.blocks[1][0].requires_grad
+
+
+def test_a_model_with_joint_attention_computes_conditions_at_every_step(pipe, canvas, ran):
+    pipe(canvas, num_inference_steps=2, guidance_scale=1)
+    assert ran == [["condition", "target"]] * 2
+
+
+def test_what_is_remembered_is_weighed_and_offloaded_like_the_rest(independent, canvas, tmp_path):
+    """A LoRA's scale counts for conditions too; and layers may wait elsewhere, as under --offload sequential."""
+    donor = VideoTransformer(**independent.transformer.config)
+    donor.add_adapter(LoraConfig(r=2, target_modules=["to_k", "to_v"]))
+    for name, parameter in donor.named_parameters():
+        torch.nn.init.constant_(parameter, 0.5) if "lora_B" in name else None
+    CanvasPipeline.save_lora_weights(tmp_path, transformer_lora_layers=get_peft_model_state_dict(donor))
+    independent.load_lora_weights(tmp_path)
+    latents = []
+
+    def keep(pipe, step, timestep, tensors):
+        latents.append(tensors["latents"])
+        return tensors
+
+    for remember in (False, True, True):
+        if len(latents) == 4:
+            accelerate.cpu_offload(independent.transformer, "cpu")
+        independent.remembers_conditions = remember
+        independent(canvas, num_inference_steps=2, attention_kwargs={"scale": 0.5}, callback_on_step_end=keep)
+    plain, remembered, offloaded = latents[1::2]
+    torch.testing.assert_close(remembered, plain, atol=1e-4, rtol=0)
+    assert torch.equal(offloaded, remembered)
+
+
 def test_what_is_cut_off_the_prompts_is_told_once(pipe, canvas, caplog):
     pipe.tokenizer.model_max_length = 16
     canvas = replace(canvas, prompt="a cat sleeps on a mat", negative_prompt="too dark, noisé and blurred")
     for _ in range(2):
         pipe(canvas, num_inference_steps=1, guidance_scale=2.0)
-    assert [record.getMessage().split("no effect: ")[1] for record in caplog.records] == ['"a mat"', '"é and blurred"']
+    told = [record.getMessage() for record in caplog.records if record.name == "vgen.backbone.text"]
+    assert [message.split("no effect: ")[1] for message in told] == ['"a mat"', '"é and blurred"']
     with pytest.raises(InputError, match="must be text in UTF-8"):
         pipe.embed(["\ud800"])
 

@@ -49,6 +49,23 @@ def test_cover_crops_contain_leaves_room_and_stretch_distorts():
     assert stretch.mask.all() and stretch.pixels[0, :, 0].min() == 1 and stretch.pixels[1, :, 31].min() == 1
 
 
+def test_what_a_fit_loses_is_told(caplog):
+    square, tall = Canvas(17, 32, 32), np.zeros((40, 20, 3), np.uint8)
+    with caplog.at_level(logging.WARNING):
+        load_patch(Patch(wide()), square)
+        load_patch(Patch(tall, 1), square)
+        load_patch(Patch(wide(), 2, fit="stretch"), square)
+        load_patch(Patch(tall, 3, fit="stretch"), square)
+        load_patch(Patch(wide(), 4, fit="contain"), square)
+        load_patch(Patch(wide(), 5, (0, 0.25, 1, 0.75)), square)
+    assert [record.getMessage() for record in caplog.records] == [
+        "image@0 is cropped to its box of 32x32: 50% of it is lost, left and right; fit=contain keeps all",
+        "image@1 is cropped to its box of 32x32: 50% of it is lost, above and below; fit=contain keeps all",
+        "image@2 is stretched to its box of 32x32: all is 2 times narrower than it was; fit=contain keeps its shape",
+        "image@3 is stretched to its box of 32x32: all is 2 times wider than it was; fit=contain keeps its shape",
+    ]
+
+
 def test_box_mask_and_alpha_multiply(media):
     [alpha] = load_patch(Patch(media / "cutout.png"), CANVAS)
     assert alpha.mask[0, :, 32:].all() and not alpha.mask[0, :, :32].any() and (alpha.pixels[..., :32] == 0).all()

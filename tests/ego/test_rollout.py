@@ -106,29 +106,35 @@ def test_an_action_changes_its_own_step_and_none_before_it(any_pipe, advance):
         assert torch.equal(one, other)
 
 
-class Forgetful(Rollout):
-    """Gives the whole window anew in every step, as a model without memory has to."""
-
-    def _keep(self, latent, frame):
-        super()._keep(latent, frame)
-        self._cache = None
-
-
 @pytest.mark.parametrize("anchor", [False, True])
 @pytest.mark.parametrize("advance", [1, 4])
-def test_what_is_remembered_changes_nothing(independent, advance, anchor):
+def test_what_is_remembered_changes_nothing(independent, advance, anchor, monkeypatch):
+    """History, the first frame and a goal, against their computation at every step of denoising."""
     independent.ego.register_to_config(anchor=anchor)
-    given = actions(4 * advance)
-    remembered, anew = (play(start(independent, advance, cls=cls), given) for cls in (Rollout, Forgetful))
-    torch.testing.assert_close(remembered, anew, atol=1e-4, rtol=1e-4)
+    image, mask = -seen()[:, :, :1].transpose(1, 2), torch.ones(1, 1, 1, *SIZE)
+    goal = encode_frames(independent.codec, image, mask, torch.tensor([[3 * advance]]))
+    tokens, embed = [], VideoTransformer._embed
+    monkeypatch.setattr(
+        VideoTransformer, "_embed", lambda self, segment: tokens.append(segment.role) or embed(self, segment)
+    )
+
+    def video(remember):
+        tokens.clear()
+        independent.remembers_conditions = remember
+        return play(start(independent, advance, goals=[goal]), actions(4 * advance))
+
+    anew = video(False)
+    assert tokens.count("condition") > 4 * 2
+    torch.testing.assert_close(video(True), anew, atol=1e-4, rtol=1e-4)
+    assert tokens.count("condition") == 1 + 4 * (1 if advance == 1 else advance // 4) + 1  # each once: frames and goal
 
 
 def test_the_window_holds_the_latest_frames_and_no_more(independent):
     rollout = start(independent, 4, count=9)
     for first in (1, 5, 9):
         rollout.step(actions(4, first=first))
-        assert len(rollout._cache) == len(rollout._history) == 2
-        assert rollout._cache.t.tolist() == [[rollout.now / 4 - 1, rollout.now / 4]]
+        caches = [kept.cache.t.tolist() for kept in rollout._history]
+        assert caches == [[[rollout.now / 4 - 1]], [[rollout.now / 4]]]
         assert rollout._actions.arrivals.min() > rollout.now - 4 - 8
 
 
@@ -136,7 +142,7 @@ def test_history_starts_with_frames_one_advance_apart(pipe):
     rollout = start(pipe, 4, count=9)
     latents = [pipe.codec.encode_image(seen(9)[:, :, frame]) for frame in (4, 8)]
     for kept, latent, t in zip(rollout._history, latents, (-1.0, 0.0), strict=True):
-        assert torch.equal(kept.latent, latent) and kept.t.tolist() == [[t]]
+        assert torch.equal(kept.segment.latent, latent) and kept.segment.t.tolist() == [[t]] and kept.cache is None
 
 
 @pytest.mark.parametrize("advance", [1, 4, 8])
@@ -151,7 +157,7 @@ def test_an_anchored_rollout_keeps_its_first_frame_once_the_window_has_let_it_go
         assert held == (not anchored._given())
         same.append(torch.equal(anchored.step(part), forgetful.step(part)))
     (kept,) = anchored._given()
-    assert torch.equal(kept.latent, first) and kept.t.tolist() == [[0.0]]
+    assert torch.equal(kept.segment.latent, first) and kept.segment.t.tolist() == [[0.0]]
     assert same[0] and not same[-1]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vgen.errors import InputError
-from vgen.metrics import perceptual
+from vgen.metrics import StLpips, perceptual
 from vgen.metrics.perceptual import SMALLEST, PerceptualDistance, _halve, _halved_convolution
 
 NEVER_USED = ("torchvision", "torchvision.models", "IPython", "torchsummary")  # the package imports them
@@ -81,3 +81,11 @@ def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(perceptual, "PACKAGE", "no_such_package")
     with pytest.raises(InputError, match=r"vgen\[metrics\]"):
         PerceptualDistance.load()
+
+
+def test_a_video_s_distance_is_the_mean_over_its_frames(monkeypatch):
+    distance = PerceptualDistance()
+    monkeypatch.setattr(PerceptualDistance, "load", lambda: distance)
+    prediction, truth = torch.rand(2, 2, 3, 5, 24, 24)
+    frames = torch.stack([distance(prediction[:, :, n], truth[:, :, n]) for n in (0, 2, 4)])
+    torch.testing.assert_close(StLpips(frame_step=2)(prediction, truth), frames.mean(0))

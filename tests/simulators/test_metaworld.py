@@ -16,7 +16,7 @@ from vgen.errors import InputError, TryAgain
 from vgen.simulators import recording
 from vgen.simulators.cameras import FrameRenderer
 from vgen.simulators.metaworld import environment as metaworld_env
-from vgen.simulators.metaworld.recorder import record
+from vgen.simulators.metaworld.recorder import MetaworldRecorder, record
 from vgen.simulators.metaworld.settings import CAMERAS, MetaworldRecording
 from vgen.simulators.metaworld.tasks import SENTENCES, UNSEEN_TASKS
 from vgen.simulators.settings import check, episode_seeds
@@ -40,7 +40,7 @@ def dataset(settings):
 def scene():
     """An environment, its renderer at 32 x 32 and one rollout."""
     env = metaworld_env.make_env(TASK)
-    renderer = FrameRenderer(env.model, env.data, 32, metaworld_env.CAMERAS)
+    renderer = FrameRenderer(env.model, env.data, 32, metaworld_env.CAMERAS, metaworld_env.ROBOT)
     yield env, renderer, metaworld_env.simulate(env, TASK, seed=0, max_steps=150)
     renderer.close()
 
@@ -54,7 +54,7 @@ def test_every_task_has_a_sentence_and_the_unseen_ones_exist():
 def test_a_recorded_episode_holds_pictures_and_the_motion_that_they_show(dataset):
     episode, frames = dataset.episode(0), dataset.frames(0, "first_person")
     assert (len(dataset), episode.task, episode.fps) == (1, SENTENCES[TASK], 80)
-    assert episode.extra | {"noise": None} == {"env": TASK, "seed": 0, "success": True, "noise": None}
+    assert episode.extra | {"noise": None} == {"env": TASK, "seed": 0, "success": True, "noise": None, "look": 0}
     assert frames.shape == (episode.length, 64, 64, 3) and 20 < episode.length <= 150
     assert frames[0].std() > 20  # something is seen
     assert dataset.info["features"]["observation.state"]["info"] == {"layout": "position4"}
@@ -107,6 +107,39 @@ def test_leaving_out_what_is_not_in_view_changes_no_pixel(scene, monkeypatch):
     for camera in CAMERAS:
         assert np.array_equal(culled[camera], renderer.render(states, camera))
     assert culled["eye_in_hand"].std() > 10 and culled["third_person"].std() > 10
+
+
+def test_a_varied_look_shows_the_same_motion_and_the_plain_one_comes_back():
+    recorder = MetaworldRecorder(TASK, 32)
+
+    def render(episode):
+        return recorder.render(replace(episode, physics=episode.physics[::20]), "first_person")
+
+    plain = recorder.simulate(0, 150, 0)[0]
+    before = render(plain)
+    varied = recorder.simulate(0, 150, 0, look=1, cameras=["first_person"])[0]
+    seen = render(varied)
+    look, pose = varied.columns["observation.look"], varied.columns["observation.camera_pose"]
+    again = recorder.simulate(0, 150, 0)[0]
+    after = render(again)
+    recorder.close()
+    assert np.array_equal(plain.physics, varied.physics) and (varied.extra["look"], plain.extra["look"]) == (1, 0)
+    assert np.abs(seen.astype(int) - before).mean() > 10 and np.array_equal(before, after)
+    assert np.allclose(plain.columns["observation.look"][0, :7], [90, -42, 0.85, 0, 0.65, 0.1, 45])
+    assert (
+        (look == look[0]).all() and look[0, -1] > 0 and np.abs(look[0] - plain.columns["observation.look"][0]).max() > 1
+    )
+    (w, i, j, k), (azimuth, elevation) = pose[0, 3:], np.radians(look[0, :2])
+    forward = np.array([2 * (i * k + w * j), 2 * (j * k - w * i), 1 - 2 * (i * i + j * j)])
+    ahead = [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
+    assert np.allclose(forward, ahead, atol=1e-5)
+    assert np.allclose(pose[0, :3] + look[0, 2] * forward, look[0, 3:6], atol=1e-5)
+    right = np.array([np.sin(azimuth), -np.cos(azimuth), 0])
+    down = np.cross(forward, right)
+    slope = np.tan(np.radians(look[0, 6] / 2))  # an own projection of the hand, by the columns alone
+    ways = varied.columns["observation.state"][:, :3] - pose[0, :3]
+    assert (np.abs(ways @ right) < slope * (ways @ forward)).all()
+    assert (np.abs(ways @ down) < slope * (ways @ forward)).all()
 
 
 def test_seeds_give_different_futures_and_the_same_ones_again(scene):

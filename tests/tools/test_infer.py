@@ -44,7 +44,8 @@ def recorded(folder: str) -> dict:
 
 def test_a_video_a_sheet_and_a_record(run, capsys, tmp_path):
     run(*TINY, "--patch", "media/cat.png@0", "--patch", "media/clip9.mp4@-9:as=clip", "--fps", "12", "--out", "out")
-    assert sorted(path.name for path in Path("out").iterdir()) == ["contact_sheet.png", "run.json", "video.mp4"]
+    files = ["contact_sheet.png", "preview.mp4", "run.json", "video.mp4"]
+    assert sorted(path.name for path in Path("out").iterdir()) == files
     info = video_info("out/video.mp4")
     assert (info.frames, info.fps, info.height, info.width) == (17, 12, 32, 64)
     assert Image.open("out/contact_sheet.png").size[0] > 1000
@@ -55,7 +56,28 @@ def test_a_video_a_sheet_and_a_record(run, capsys, tmp_path):
     output = capsys.readouterr().out.splitlines()
     assert output[0].split()[:2] == ["patch", "frames"]
     assert [line.split()[:2] for line in output[1:3]] == [["cat.png@0", "0"], ["clip9.mp4@-9", "8-16"]]
+    shown = "video.mp4 (12 fps), preview.mp4 (128x256, 8.5 fps, 3 times), contact_sheet.png and run.json"
+    assert output[-1] == f"wrote out/{shown}" and record["seam"] is None
     assert record["fidelity"][0]["mean"] == pytest.approx(float(output[1].split()[3]), abs=0.01)
+
+
+def test_what_lies_outside_of_the_training_is_told_in_one_line(run, caplog, capsys, tiny_model):
+    shutil.copytree(tiny_model, "mine")
+    known = {"sizes": ["32x64"], "frames": [17], "words": "cat", "codec_psnr": [60, 70, 80]}
+    Path("mine/training_range.json").write_text(json.dumps(known))
+    run("--model", "mine", *TINY[2:], "--patch", "media/cat.png@0", "--prompt", "a dog and cats", "--out", "out")
+    [line] = [record.message for record in caplog.records if record.message.startswith("outside of")]
+    held = recorded("out")["fidelity"][0]["codec"]
+    assert line == (
+        f"outside of what mine was trained on: the picture cat.png@0 (its codec holds {held:.1f} dB of it; "
+        'training pictures 60 to 80), the word "dog"; the result will be poor'
+    )
+    assert f"{held:.2f}" in capsys.readouterr().out.splitlines()[1].split()
+    caplog.clear()
+    Path("mine/training_range.json").write_text(json.dumps(known | {"codec_psnr": [0, 1, 2], "words": "cat dog"}))
+    run("--model", "mine", *TINY[2:], "--patch", "media/cat.png@0", "--prompt", "a dog and cats", "--out", "again")
+    assert "outside of" not in caplog.text
+    assert recorded("again")["frames_sha256"] == recorded("out")["frames_sha256"]
 
 
 def test_an_earlier_run_is_made_again_bit_for_bit(run, capsys):
@@ -68,6 +90,17 @@ def test_an_earlier_run_is_made_again_bit_for_bit(run, capsys):
     assert again["settings"]["scheduler"] == "unipc" and again["canvas"]["seed"] == 7
     run(*TINY, "--patch", "media/cat.png@3", "--seed", "8", "--scheduler", "unipc", "--out", "other")
     assert recorded("other")["frames_sha256"] != again["frames_sha256"]
+
+
+def test_given_pixels_are_kept_and_an_animation_is_written(run, capsys):
+    run(*TINY, "--patch", "media/cat.png@3", "--keep", "exact", "--animation", "webp", "--out", "out")
+    with Image.open("out/video.webp") as picture:
+        assert picture.n_frames == 17
+    record, output = recorded("out"), capsys.readouterr().out
+    assert record["canvas"]["keep"] == "exact" and record["fidelity"][0]["worst"] == 100
+    assert record["seam"]["time"] < record["seam"]["pasted_time"] and "seam, in grey levels: to the next" in output
+    run("--from", "out/run.json", "--out", "out", "--overwrite")
+    assert recorded("out")["frames_sha256"] == record["frames_sha256"] and not Path("out/video.webp").exists()
 
 
 def test_options_go_before_the_spec(run):

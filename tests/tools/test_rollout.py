@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,7 +28,8 @@ from vgen.trajectory.convert import to_delta
 from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 
 ROOT = Path(__file__).parents[2]
-FILES = ["contact_sheet.png", "run.json", "trajectory.json", "trajectory.mp4", "trajectory.npz", "video.mp4"]
+TRAJECTORY_FILES = ["contact_sheet.png", "run.json", "trajectory.json", "trajectory.mp4", "trajectory.npz"]
+FILES = sorted([*TRAJECTORY_FILES, "preview.mp4", "video.mp4"])
 
 
 @pytest.fixture
@@ -76,7 +78,29 @@ def test_a_trajectory_drives_a_video(run, capsys, tmp_path, ego_media):
     output = capsys.readouterr().out
     assert "forward: position4 at 20 per second; 12 frames of future, 0.60 s, after the start frame" in output
     assert "frames per second, decoding included" in output and "seconds: load" in output
-    assert "wrote out/video.mp4, trajectory.mp4, contact_sheet.png" in output
+    assert "wrote out/video.mp4, preview.mp4 (128x256, 8 fps, 4 times), trajectory.mp4, contact_sheet.png" in output
+
+
+def test_what_lies_outside_of_the_training_is_told_in_one_line(run, caplog, capsys, ego_model):
+    shutil.copytree(ego_model, "mine")
+    hand = {"places": {"x": [5, 6]}, "speeds": {"hand": 0.001}}
+    known = {"frames": [5], "codec_psnr": [60, 70, 80], "words": "open", "layouts": {"position4": hand}}
+    Path("mine/training_range.json").write_text(json.dumps(known))
+    options = ("--trajectory", "media/hand.npz", "--text", "open the box", "--frames", "8", "--advance", "8")
+    run("--model", "mine", "--start", "media/frame.png", *options, "--out", "out")
+    [line] = [record.message for record in caplog.records if record.message.startswith("outside of")]
+    held = recorded("out")["start_codec_psnr"]
+    for part in (
+        "outside of what mine was trained on: advance=8 (trained: 4 at most), the picture frame.png (its codec",
+        f" holds {held:.1f} dB of it; training pictures 60 to 80), a start at x=",
+        "(trained: 5 to 6), the hand at ",
+        'm/s (trained: 0.001 at most), the word "box"; the result will be poor',
+    ):
+        assert part in line
+    assert f"start frame: the codec alone holds {held:.2f} dB of it" in capsys.readouterr().out
+    caplog.clear()
+    run("--model", "mine", "--mode", "inverse", "--video", "out/video.mp4", "--layout", "position4", "--out", "why")
+    assert "outside of what mine was trained on: the picture video.mp4 (its codec holds" in caplog.text
 
 
 def test_an_earlier_run_is_made_again_bit_for_bit(run, capsys):
@@ -158,7 +182,7 @@ def test_a_policy_goes_on_in_turns(run, capsys):
 
 def test_a_video_is_explained(run, capsys):
     run(*TINY, "--mode", "inverse", "--video", "media/clip.mp4", "--out", "out")
-    assert sorted(path.name for path in Path("out").iterdir()) == [name for name in FILES if name != "video.mp4"]
+    assert sorted(path.name for path in Path("out").iterdir()) == TRAJECTORY_FILES
     steps = used("out")
     assert (steps.form, len(steps)) == ("delta", 12)  # 25 frames at 20 fps, seen at 10 per second
     output = capsys.readouterr().out
@@ -266,6 +290,7 @@ BAD = [
     ({"--goal": "media/lost.png@4"}, "lost.png does not exist"),
     ({"--goal": "media/goal.png@4:box=0,0,2,1"}, "box=0,0,2,1 must have"),
     ({"--goal": "media/clip.mp4@4:as=clip"}, "as=clip is for a canvas"),
+    ({"--goal": "media/clip.mp4@4:keep=exact"}, "keep= is for a canvas"),
     ({"--goal": "media/goal.png@4", "--mode": "inverse"}, "mode=inverse makes no video"),
     ({"--mode": "polcy"}, "'polcy' is not in the choices of --mode; nearest: 'policy'"),
     ({"--mode": "policy", "--trajectory": None}, "mode=policy does not know where the hand is at the start frame"),
@@ -295,6 +320,8 @@ BAD = [
     ({"--frames": "4", "--edit": "stop@0.5"}, "time 0.5 s is outside the trajectory, 0 to 0.2 s; nearest: 0.2"),
     ({"--mode": "policy", "--trajectory": "media/millimetres.npz"}, "the model knows values of -4 to 4; give it in m"),
     ({"--mode": "inverse", "--start": "media/clip.mp4", "--steps": "7"}, "--steps is of a video, and mode=inverse"),
+    ({"--mode": "inverse", "--start": "media/clip.mp4", "--animation": "gif"}, "--animation is of a video"),
+    ({"--animation": "mp4"}, "'mp4' is not in the choices of --animation; nearest: 'gif'"),
     ({"--strat": "x"}, "'--strat' is not in the options of vgen rollout; nearest: '--start'"),
     ({"--from": "lost/run.json"}, "--from makes an earlier run again as it was; leave out --model, --start"),
 ]
@@ -356,7 +383,7 @@ def test_a_run_is_not_written_over_unasked_and_then_replaced_whole(run, monkeypa
         run(*own, "--out", "out", "--overwrite")
     assert {file.name: file.read_bytes() for file in Path("out").iterdir()} == before
     run(*explain, "--overwrite")
-    assert sorted(file.name for file in Path("out").iterdir()) == [name for name in FILES if name != "video.mp4"]
+    assert sorted(file.name for file in Path("out").iterdir()) == TRAJECTORY_FILES
     assert recorded("out")["mode"] == "inverse"
     Path("out/notes.txt").touch()
     with pytest.raises(InputError, match=r"out=out holds notes\.txt, which is no part of the results of a run"):

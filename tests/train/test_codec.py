@@ -7,12 +7,13 @@ from diffusers import AutoencoderKLWan
 from tiny_parts import CODEC
 
 from vgen.data.cache.frames import EpisodeFrames, FrameCache
-from vgen.data.opening import DataConfig, DataShare, split_episodes
+from vgen.data.opening import DataConfig, split_episodes
 from vgen.errors import InputError
 from vgen.metrics import PerceptualDistance
+from vgen.models import TrainingRange
 from vgen.train.config import load_config
 from vgen.train.loop import train
-from vgen.train.objectives.codec import CodecBatch, CodecConfig, CodecObjective, moving_pixels
+from vgen.train.objectives.codec import CodecBatch, CodecConfig, CodecObjective, CodecShare, moving_pixels
 
 
 def frame_cache(folder, top=255):
@@ -96,6 +97,24 @@ def test_export_measures_the_latents(objective, tmp_path):
     assert codec.config.latents_std == pytest.approx(latent.std(1, correction=0).tolist(), abs=1e-4)
 
 
+def test_export_measures_how_well_single_frames_are_held(objective, tmp_path):
+    objective.eval()
+    objective.export(tmp_path / "model")
+    codec = AutoencoderKLWan.from_pretrained(tmp_path / "model" / "vae")
+    data = objective.sets[0].data
+    stills = data.stills(data.train)
+    assert len(stills) == 27  # fewer than are measured, so that each is
+    psnr = []
+    for number in range(27):
+        image = torch.from_numpy(stills.pixels(number)).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+        with torch.no_grad():
+            made = codec.decode(codec.encode(image).latent_dist.mode()).sample.clamp(-1, 1)
+        psnr.append(10 * np.log10(4 / (made - image).square().mean().item()))
+    kept = TrainingRange.read(tmp_path / "model")
+    assert kept == TrainingRange(codec_psnr=kept.codec_psnr)
+    assert kept.codec_psnr == pytest.approx(np.quantile(psnr, [0.01, 0.5, 0.99]), abs=0.02)
+
+
 def test_validation_is_shared_by_ranks(objective):
     scores = objective.validate(1, 2)
     assert set(scores) == {"psnr/video", "psnr/image"}
@@ -104,19 +123,19 @@ def test_validation_is_shared_by_ranks(objective):
 
 def test_batches_come_from_all_data_sets_in_their_shares_and_each_is_validated(config, tmp_path):
     dark = frame_cache(tmp_path / "dark", top=20)
-    config.more_data = [DataShare(cache=dark.cache, share=3.0, frames=9, batch=2)]
+    config.more_data = [CodecShare(cache=dark.cache, share=3.0, frames=9, batch=2)]
     objective = CodecObjective(config, seed=3)
     objective.prepare()
     batches = [objective.batch(index, 0, 1, 0.9) for index in range(80)]
     assert 48 < sum(batch.video.max() < 20 for batch in batches) < 72
-    shapes = {(batch.first, tuple(batch.video.shape[::2])) for batch in batches}
-    assert shapes == {(True, (2, 1, 16)), (True, (1, 5, 16)), (False, (4, 1, 16)), (False, (2, 9, 16))}
+    shapes = {(bool(batch.video.max() < 20), tuple(batch.video.shape[::2])) for batch in batches}
+    assert shapes == {(False, (2, 1, 16)), (False, (1, 5, 16)), (True, (4, 1, 16)), (True, (2, 9, 16))}
     assert set(objective.validate(0, 1)) == {"psnr/video", "psnr/image", "psnr/video/dark", "psnr/image/dark"}
 
 
 @pytest.mark.parametrize("share", [0.0, -1.0, float("nan")])
 def test_a_share_is_positive(config, share):
-    config.more_data = [DataShare(share=share)]
+    config.more_data = [CodecShare(share=share)]
     with pytest.raises(InputError, match=r"more_data: the shares .* must be positive"):
         CodecObjective(config, seed=3)
 
@@ -141,22 +160,24 @@ def test_the_perceptual_distance_is_part_of_the_loss_and_not_of_the_model(config
     torch.testing.assert_close(added, expected.expand(2), atol=1e-4, rtol=1e-3)
 
 
-def test_latents_are_kept_on_the_first_data_set_alone(objective, config, tmp_path):
+def test_latents_are_kept_where_the_recipe_says_so(objective, config, tmp_path):
     objective.export(tmp_path / "model")
     config.model, config.pretrained, config.keep_latents = {}, str(tmp_path / "model" / "vae"), 10.0
+    config.more_data = [CodecShare(cache=config.data.cache, keep_latents=0.0)]
     keeping = CodecObjective(config, seed=3)
     assert keeping.state_dict().keys() == objective.state_dict().keys()
     clip = torch.randint(0, 255, (1, 3, 5, 16, 16), dtype=torch.uint8)
 
-    def loss(first):
+    def loss(weight):
         torch.manual_seed(0)
-        return keeping(CodecBatch(["a"], clip, first=first))[0].item()
+        return keeping(CodecBatch(["a"], clip, weight))[0].item()
 
-    assert loss(True) == pytest.approx(loss(False), rel=1e-5)  # nothing has changed yet
+    assert loss(10) == pytest.approx(loss(0), rel=1e-5)  # nothing has changed yet
     with torch.no_grad():
         keeping.vae.quant_conv.bias[0] += 0.5 * keeping.vae.config.latents_std[0]
-    assert loss(True) - loss(False) == pytest.approx(10 * 0.25 / keeping.vae.config.z_dim, rel=1e-3)
+    assert loss(10) - loss(0) == pytest.approx(10 * 0.25 / keeping.vae.config.z_dim, rel=1e-3)
     keeping.prepare()
+    assert {keeping.batch(step, 0, 1, 1.0).keep_latents for step in range(20)} == {0.0, 10.0}
     keeping.export(tmp_path / "kept")
     kept = AutoencoderKLWan.from_pretrained(tmp_path / "kept" / "vae")
     assert kept.config.latents_mean == objective.vae.config.latents_mean

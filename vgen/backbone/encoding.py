@@ -61,3 +61,17 @@ def encode_clip(codec: Codec, pixels: Tensor, masks: Tensor, start: Tensor) -> S
     ends = torch.arange(latent.shape[2], dtype=torch.float64) * codec.temporal_stride
     positions = temporal_position(start.double().unsqueeze(1) + ends, codec.temporal_stride)
     return condition(latent, positions.to(latent.device), clip=True)
+
+
+def rebuild(codec: Codec, pixels: Tensor, masks: Tensor) -> Tensor:
+    """What is left of images after the codec: each encoded as a condition is, alone, and decoded again.
+
+    Args:
+        pixels: [K, 3, H, W] in [-1, 1].
+        masks: [K, 1, H, W], as of `encode_frames`.
+
+    Returns:
+        [K, 3, H, W] in [-1, 1], on the CPU.
+    """
+    parts = torch.split(pixels * masks, IMAGES_AT_ONCE)
+    return torch.cat([codec.decode(codec.encode_image(part))[:, :, 0].cpu() for part in parts])

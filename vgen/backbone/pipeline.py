@@ -22,16 +22,17 @@ from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from vgen import checks
 from vgen.backbone.codec import WanCodec
+from vgen.backbone.known import Known, Velocity, velocity_of
 from vgen.backbone.lora import put_lora
 from vgen.backbone.lora_files import Lora, read_lora
 from vgen.backbone.precision import DTYPES
-from vgen.backbone.segments import Segment, target
+from vgen.backbone.segments import Segment
 from vgen.backbone.shapes import Strides
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
 from vgen.files import writing
-from vgen.models import EGO, STATE, forget_places, join_own, loading, part_own, resolve
+from vgen.models import EGO, STATE, TrainingRange, forget_places, join_own, loading, part_own, resolve
 
 Pipeline = TypeVar("Pipeline", bound="VideoPipeline")
 
@@ -45,12 +46,18 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         default_steps, default_guidance: what a call without these values uses (the paper's, unless the folder says
             otherwise).
         default_frames, default_height, default_width: what the model was trained on; `vgen infer` offers it.
+
+    Attributes:
+        remembers_conditions: whether conditions are computed once for all steps, where their attention is independent;
+            `vgen.backbone.known.Known.of_text` tells what memory it takes.
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
+    remembers_conditions = True
     _interrupt = False
     _folder: Path | None = None  # that it was opened from
+    trained: TrainingRange | None = None  # what the model was trained on, where its folder says
 
     def __init__(
         self,
@@ -104,6 +111,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         check_components(pipe, str(model))
         if Path(folder).is_dir():
             pipe._folder = Path(folder).resolve()
+            pipe.trained = TrainingRange.read(folder, str(model))
         return pipe
 
     def save_pretrained(
@@ -129,6 +137,8 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
                 if self._folder and part not in self.components and source.is_dir() and source != target.resolve():
                     shutil.copytree(source, target, dirs_exist_ok=True)
             forget_places(folder)
+            if self._folder and (known := TrainingRange.read(self._folder)):
+                known.write(folder)
 
     def to_json_string(self) -> str:
         """The pipeline's index: it names `WanPipeline`, and keeps apart what that does not know, so that diffusers
@@ -176,11 +186,19 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         by_model, by_layer, _ = self._optionally_disable_offloading(self)  # a weight that waits elsewhere is no weight
         try:
             put_lora(self.transformer, source, adapter_name, hotswap=hotswap, _pipeline=self)
+            self.trained = self.trained and self.trained.adapted()
         finally:
             if by_model:
                 self.enable_model_cpu_offload()
             elif by_layer:
                 self.enable_sequential_cpu_offload()
+
+    @property
+    def label(self) -> str:
+        """The model as a message names it: by its folder, or its run's."""
+        if self._folder is None:
+            return str(self.name_or_path or "this model")
+        return self._folder.name if self._folder.name != "model" else f"{self._folder.parent.name}/model"
 
     @property
     def temporal_stride(self) -> int:
@@ -246,16 +264,15 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             texts.append(self.embed(negative_prompts or [""] * len(prompts)))
 
         shape = (len(prompts), self.codec.channels, latent.frames, latent.height, latent.width)
-
-        def velocity(latents: Tensor, noise_level: Tensor) -> Tensor:
-            """The conditions stay in both, only the text is dropped."""
-            segments = [*conditions, target(latents, noise_level)]
-            outputs = [self.transformer(segments, text, attention_kwargs=attention_kwargs)[0].float() for text in texts]
-            return outputs[0] if len(outputs) == 1 else guided(outputs[0], outputs[1], guidance)
-
         with timed(timings, "denoise"):
             noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
+            known = [
+                Known.of_text(self.transformer, text, conditions, None, attention_kwargs, self.remembers_conditions)
+                for text in texts
+            ]
+            velocity = velocity_of(self.transformer, known, guidance, attention_kwargs=attention_kwargs)
             latents = self.denoise(noise, velocity, num_inference_steps, callback_on_step_end)
+            del known, velocity  # with what they remember, before the decoder needs the memory
         with timed(timings, "decode"):
             return self.decode(latents)
 
@@ -273,14 +290,14 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
     def denoise(
         self,
         latents: Tensor,
-        velocity: Callable[[Tensor, Tensor], Tensor],
+        velocity: Velocity,
         steps: int | None = None,
         callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
     ) -> Tensor:
         """Noise [B, C, F, h, w] to latents of the same shape, by the scheduler.
 
         Args:
-            velocity: gives ε - z, float32, for noisy latents and their diffusion time [B] in [0, 1].
+            velocity: of noisy latents at their diffusion time.
             steps: the model's default when None.
             callback_on_step_end: as in diffusers, with the tensor "latents"; where it sets `pipe._interrupt`, no step
                 follows, and what is there is returned.
@@ -385,11 +402,6 @@ def check_components(pipe: VideoPipeline, name: str) -> None:
         raise InputError(f"model {name!r} has {channels}, so it is an image-to-video model; {rule}")
     if config.image_dim is not None:
         raise InputError(f"model {name!r} expects image embeddings; {rule}")
-
-
-def guided(with_text: Tensor, without: Tensor, guidance: float) -> Tensor:
-    """Classifier-free guidance u + w·(c - u)."""
-    return without + guidance * (with_text - without)
 
 
 @contextmanager

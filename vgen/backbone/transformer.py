@@ -212,7 +212,7 @@ class VideoTransformer(WanTransformer3DModel):
         tokens = split.take(torch.cat([self._embed(segment) for segment in segments], dim=1))
         step = self._step(segments, split, modulations, states, adapter)
         for index in range(len(self.blocks)):
-            tokens, _ = step(index, tokens, cache.block(index) if cache is not None else None)
+            tokens, _ = step(index, tokens, cache.blocks[index] if cache is not None else None)
         tokens = split.join(self._head(tokens, times, split.lengths))
 
         ends = zip(segments, torch.split(tokens, split.whole, dim=1), strict=True)
@@ -230,8 +230,9 @@ class VideoTransformer(WanTransformer3DModel):
         """Keys and values of conditions in every block, for `forward` with the same text and the same adapter.
 
         Args:
-            segments: conditions alone, oldest first; each frame of them is one condition of the cache, or the whole
-                segment where it is a clip.
+            segments: conditions alone; each frame of them is one condition of the cache, or the whole segment where it
+                is a clip.
+            text, adapter, attention_kwargs: as in `forward`.
 
         Raises:
             InputError: the model has joint condition attention.
@@ -242,13 +243,13 @@ class VideoTransformer(WanTransformer3DModel):
         split = TokenSplit([self._tokens(segment) for segment in segments])
         tokens = torch.cat([self._embed(segment) for segment in segments], dim=1)
         step = self._step(segments, split, modulations, states, adapter)
-        kept = []
+        kept: list[KeysValues] = []
         for index in range(len(self.blocks)):
             tokens, heads = step(index, tokens, None)
+            assert heads is not None, "attention is independent"
             kept.append(heads)
-        keys, values = (torch.stack(part) for part in zip(*kept, strict=True))
         ends = [segment.t[:, -1:] if segment.clip else segment.t for segment in segments]
-        return ConditionCache(keys, values, torch.cat(ends, dim=1), tuple(self._condition_lengths(segments)))
+        return ConditionCache(tuple(kept), torch.cat(ends, dim=1), tuple(self._condition_lengths(segments)))
 
     def _check_memory(self, wanted: bool) -> None:
         if wanted and not self.independent:

@@ -3,6 +3,10 @@
 As in VideoCanvas (arXiv 2510.08555), which goes past 1,000 frames this way and closes a loop with the first frames at
 its end. Memory does not grow with the length: frames are handed out as they come.
 
+Remembered conditions (`vgen.backbone.known`) serve one segment and no other: the frames that a segment is given were
+targets of the one before, and have been decoded since, so nothing is known of them as conditions that a shift of
+positions could make use of.
+
 Where the canvas keeps what is given exactly, each segment is matched in colour to the frames that it takes over, and
 what stands still in them stays as sharp as it was: `vgen.canvas.keep` does to them as to any patch.
 """

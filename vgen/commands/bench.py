@@ -21,6 +21,7 @@ FILES = {
     "ego": ("ego_bench", "how well a model follows, plays, predicts and explains trajectories"),
     "ablations": ("ego_ablations", "a table of several ego runs"),
     "train": ("train_speed", "how fast a recipe trains here"),
+    "conditions": ("conditions_speed", "what conditions cost, computed at every step or remembered"),
     "read": ("read_speed", "how fast and how exactly videos are read here"),
     "crash": ("crash_test", "runs that are killed, on full disks, damaged and stopped"),
     "fuzz": ("fuzz_inputs", "commands on damaged and odd inputs"),

@@ -4,7 +4,8 @@
     vgen infer --spec configs/canvas/first_last.yaml --seed 3 --out outputs/first_last
     vgen infer --from outputs/first_last/run.json --out outputs/again
 
-Writes video.mp4, contact_sheet.png and run.json, and prints how closely each patch was kept. What is given here goes
+Writes video.mp4, contact_sheet.png and run.json, of a small or short video preview.mp4 too, which can be watched, and
+prints how closely each patch was kept. What is given here goes
 before what the spec says, and patches over those of the spec. A patch is SOURCE@FRAME[:option=value...] with the
 options box=x0,y0,x1,y1 (0 to 1), mask=FILE (white is given), as=frames|clip, range=FIRST-LAST (of a clip),
 fit=cover|contain|stretch and keep=exact|model.
@@ -19,6 +20,7 @@ from typing import Any
 
 from vgen.canvas.spec import Canvas
 from vgen.commands.options import (
+    add_animation,
     add_model_options,
     add_result_options,
     add_video_options,
@@ -45,6 +47,7 @@ def parser() -> Parser:
     parser.add_argument("--extend-to", type=int, metavar="N", help="go on segment by segment to N frames")
     parser.add_argument("--loop", action="store_true", help="with --extend-to: end where the video began")
     add_model_options(parser, "the prompt")
+    add_animation(parser)
     add_result_options(parser)
     return parser
 
@@ -78,7 +81,7 @@ def run(options: dict[str, Any]) -> None:
     else:
         given = {field.name: options[field.name] for field in fields(CanvasSettings) if field.name in options}
         settings = CanvasSettings(**given)
-    result = run_canvas(canvas, settings, options["out"], options.get("overwrite", False))
+    result = run_canvas(canvas, settings, options["out"], options.get("overwrite", False), options.get("animation"))
     if result.fidelity:
         print(format_table(result.fidelity))
     if result.seam is not None:
@@ -86,7 +89,8 @@ def run(options: dict[str, Any]) -> None:
     print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items()))
     if result.left_out:
         print(f"contact_sheet.png shows, of what was {result.left_out}")
-    print(f"wrote {options['out']}/video.mp4 ({result.fps:g} fps), contact_sheet.png and run.json")
+    files = [f"video.mp4 ({result.fps:g} fps)", *result.previews, "contact_sheet.png"]
+    print(f"wrote {options['out']}/{', '.join(files)} and run.json")
     if earlier is not None:
         same = earlier.equals(result)
         print("the frames are those of the earlier run" if same else "the frames DIFFER from those of the earlier run")

@@ -64,6 +64,11 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser, "results")
 
 
+def add_animation(parser: argparse.ArgumentParser) -> None:
+    """An animated picture beside the video."""
+    parser.add_argument("--animation", choices=("gif", "webp"), help="write the video as an animated picture too")
+
+
 def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:
     """Lets a command replace what an earlier one has made; see `vgen.results`.
 
@@ -108,13 +113,13 @@ def read_earlier(
 
     Args:
         kind: of the run.
-        options: those that were given, by name; beside `--from`, only where the results go.
+        options: those that were given, by name; beside `--from`, only where the results go, and as what.
         what: was made, such as "video".
 
     Raises:
         InputError: it names the options to leave out; or the run cannot be made again.
     """
-    if others := sorted(options.keys() - {"from", "out", "overwrite"}):
+    if others := sorted(options.keys() - {"from", "out", "overwrite", "animation"}):
         flags = ", ".join("--" + name.replace("_", "-") for name in others)
         raise InputError(f"--from makes an earlier {what} again as it was; leave out {flags}")
     import torch

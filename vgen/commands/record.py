@@ -1,10 +1,12 @@
-"""Record a simulator as a LeRobot v3.0 data set: the scripted experts of Meta-World, or a five-finger hand (Adroit).
+"""Record a LeRobot v3.0 data set: experts of Meta-World, a five-finger hand (Adroit), or pictures in motion.
 
     vgen record metaworld --out data/metaworld --workers 2
     vgen record metaworld --out data/two --tasks drawer-open-v3 reach-v3 --train-seeds 2 --test-seeds 1
     vgen record metaworld --out data/metaworld_cf --counterfactuals 4 --train-seeds 0 --test-seeds 1
+    vgen record metaworld --out data/metaworld_varied --looks 1 --varied-seeds 1
     vgen record adroit --out data/adroit --workers 2
     vgen record adroit --out data/adroit_cf --counterfactuals 4 --train-seeds 0 --test-seeds 40
+    vgen record pictures --photos data/photographs --out data/pictures --test-clips 48 --workers 2
 
 Needs the extra "record" (`pip install "vgen[record]"`); draws without a screen (MUJOCO_GL=egl). A run that was broken
 off goes on where it stopped when it is started again.
@@ -20,9 +22,11 @@ from vgen.commands.options import make_parser
 from vgen.errors import Parser
 from vgen.simulators.adroit.settings import AdroitRecording
 from vgen.simulators.metaworld.settings import MetaworldRecording
+from vgen.simulators.pictures import settings as pictures
 from vgen.simulators.settings import add_arguments
 
 SIMULATORS = {"metaworld": MetaworldRecording, "adroit": AdroitRecording}
+RECORDINGS = SIMULATORS | {"pictures": pictures.PicturesRecording}
 
 
 def parser() -> Parser:
@@ -32,6 +36,8 @@ def parser() -> Parser:
     for name, kind in SIMULATORS.items():
         tasks = f"{len(kind.all_tasks)} tasks" if len(kind.all_tasks) > 1 else f"the task {kind.all_tasks[0]}"
         add_arguments(choices.add_parser(name, help=tasks, allow_abbrev=False), kind)
+    about = "photographs and drawn textures under a moving camera"
+    pictures.add_arguments(choices.add_parser("pictures", help=about, allow_abbrev=False))
     return parser
 
 
@@ -39,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Records, as the options say."""
     options = vars(parser().parse_args(arguments))
     simulator = options.pop("simulator")
-    settings = SIMULATORS[simulator](**options)
+    settings = RECORDINGS[simulator](**options)
     # late, as an InputError says where its package is not installed
     recorder = import_module(f"vgen.simulators.{simulator}.recorder")
 

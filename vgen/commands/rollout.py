@@ -10,7 +10,7 @@
 Modes: forward (the default), the video under a given trajectory; policy, the trajectory, its text and the video that
 follows from it; inverse, the trajectory that explains a video, from its first frame on. Each writes trajectory.mp4 (the
 trajectory drawn with the frames), contact_sheet.png, trajectory.npz, trajectory.json and run.json; forward and policy
-write video.mp4, the start frame first.
+write video.mp4, the start frame first, and preview.mp4 of one that is small or short.
 
 A start is an image, a video (CLIP@FRAME; what comes before the frame is history; its last one by default) or an episode
 of a LeRobot v3 folder, FOLDER:episode=N[:frame=K][:split=NAME][:camera=NAME], which also gives text, past and, where no
@@ -28,6 +28,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from vgen.commands.options import (
+    add_animation,
     add_model_options,
     add_result_options,
     add_trajectory_options,
@@ -63,6 +64,7 @@ def parser() -> Parser:
         "--window", type=int, help="past frames that are kept in view; default: as the model was trained"
     )
     add_model_options(parser, "the actions")
+    add_animation(parser)
     add_result_options(parser)
     return parser
 
@@ -92,10 +94,11 @@ def run(options: dict[str, Any]) -> None:
         spec, settings = earlier.asked, earlier.settings
     else:
         given = {field.name: options[field.name] for field in fields(EgoSettings) if field.name in options}
-        if spec.mode == "inverse" and (unused := sorted(given.keys() - {"model"})):
+        of_video = given.keys() - {"model"} | options.keys() & {"animation"}
+        if spec.mode == "inverse" and (unused := sorted(of_video)):
             raise InputError(f"--{unused[0]} is of a video, and mode=inverse makes none; leave it out")
         settings = EgoSettings(**given)
-    result = run_rollout(spec, settings, options["out"], options.get("overwrite", False))
+    result = run_rollout(spec, settings, options["out"], options.get("overwrite", False), options.get("animation"))
     report(result, options["out"])
     if earlier is not None:
         same = earlier.equals(result)
@@ -117,10 +120,11 @@ def report(result: RolloutResult, out: str) -> None:
             print(f"text, as the policy wrote it{'' if turn == 0 else ' later'}: {text}")
         took = result.seconds
         rate = result.frames / took["rollout"]
+        print(f"start frame: the codec alone holds {result.start_codec_psnr:.2f} dB of it")
         print(f"first frames after {took['first']:.2f} s; {rate:.2f} frames per second, decoding included")
     print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items()))
-    videos = ["trajectory.mp4"] if result.mode == "inverse" else ["video.mp4", "trajectory.mp4"]
-    files = [*videos, "contact_sheet.png", "trajectory.npz", "trajectory.json"]
+    videos = [] if result.mode == "inverse" else ["video.mp4", *result.previews]
+    files = [*videos, "trajectory.mp4", "contact_sheet.png", "trajectory.npz", "trajectory.json"]
     print(f"wrote {out}/{', '.join(files)} and run.json")
 
 

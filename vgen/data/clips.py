@@ -56,6 +56,12 @@ class Clips:
         """The episode that a clip is cut from; its caption is the clip's."""
         return self.footage.episodes[self.places[self._find(number)[0]]]
 
+    def kinds(self) -> set[tuple[Bucket, float]]:
+        """The buckets of all clips, each with the frames per second of its clips."""
+        rates = [self.footage.episodes[place].fps for place in self.places]
+        each = zip(self._buckets, rates, strict=True)
+        return {(bucket, rate / frame_step(rate, self.fps)) for bucket, rate in each}
+
     def key(self, number: int) -> str:
         """Tells the frames of a clip from those of any other of its bucket, by content."""
         place, start = self._find(number)

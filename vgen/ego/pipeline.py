@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -15,8 +16,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from vgen.backbone.cache import ConditionCache
-from vgen.backbone.pipeline import VideoPipeline, guided
-from vgen.backbone.segments import Segment, target
+from vgen.backbone.known import Known, velocity_of
+from vgen.backbone.pipeline import VideoPipeline
+from vgen.backbone.segments import Segment
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.injection import BoundActions
@@ -115,15 +117,8 @@ class EgoPipeline(VideoPipeline):
         """
         batch, frames = t.shape
         shape = (batch, self.codec.channels, frames, *(side // self.strides.spatial for side in size))
-
-        def velocity(latents: Tensor, time: Tensor) -> Tensor:
-            segments = [*conditions, target(latents, time, t)]
-            with_actions = self.transformer(segments, text, adapter=actions, cache=cache)[0].float()
-            if guidance == 1:
-                return with_actions
-            return guided(
-                with_actions, self.transformer(segments, text, adapter=without, cache=cache)[0].float(), guidance
-            )
-
+        known = Known.of_text(self.transformer, text, conditions, cache, remember=self.remembers_conditions)
+        told = [replace(known, adapter=adapter) for adapter in ([actions] if guidance == 1 else [actions, without])]
+        velocity = velocity_of(self.transformer, told, guidance, t)
         noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
         return self.denoise(noise, velocity, steps)

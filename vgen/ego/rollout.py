@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vgen.backbone.cache import ConditionCache
+from vgen.backbone.known import Known
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import check_advance, check_size, temporal_position
 from vgen.ego.actions import TimedActions
@@ -43,6 +44,14 @@ class RolloutSettings:
     guidance: float | None = None
     blind: bool = False
     anchor: bool | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A condition of a rollout, and what the backbone remembers of it, if anything."""
+
+    segment: Segment
+    cache: ConditionCache | None
 
 
 class Rollout:
@@ -88,14 +97,13 @@ class Rollout:
         self.pipe, self.layout, self.settings, self.generator = pipe, layout, settings, generator
         self.stride, self.size = info.temporal_stride, (height, width)
         self.text = pipe.embed(texts)
-        self.goals = [goal for goal in goals if goal.t.max() > 0]
+        self.goals = [self._kept(goal) for goal in goals if goal.t.max() > 0]
         self.now = 0
         self._window = settings.window or own.history
         self._guidance = own.guidance if settings.guidance is None else settings.guidance
         self._anchored = own.anchor if settings.anchor is None else settings.anchor
         self._actions = past
-        self._history: list[Segment] = []
-        self._cache: ConditionCache | None = None
+        self._history: list[Kept] = []
         apart = min(settings.advance, self.stride)
         for frame in list(range(0, -frames.shape[2], -apart))[: self._window][::-1]:  # oldest first
             self._keep(pipe.codec.encode_image(frames[:, :, frame - 1]), frame)
@@ -110,12 +118,12 @@ class Rollout:
         """
         arrivals = list(range(self.now + 1, self.now + 1 + self.settings.advance))
         assert actions.arrivals[0].tolist() == arrivals, f"actions arrive at {actions.arrivals[0]}, not {arrivals}"
-        self.goals = [goal for goal in self.goals if goal.t.max() * self.stride > self.now]
+        self.goals = [goal for goal in self.goals if goal.segment.t.max() * self.stride > self.now]
         latents, codec, ends = self._predict(actions), self.pipe.codec, self._ends()
         if self.settings.advance == 1:
             video, kept = codec.decode(latents), [latents]
         else:  # the codec is causal: it decodes what follows the latest frame, which it takes in image mode
-            video = codec.decode(torch.cat([self._history[-1].latent, latents], dim=2))[:, :, 1:]
+            video = codec.decode(torch.cat([self._history[-1].segment.latent, latents], dim=2))[:, :, 1:]
             kept = [codec.encode_image(video[:, :, end - self.now - 1]) for end in ends]
         for latent, end in zip(kept, ends, strict=True):
             self._keep(latent, end)
@@ -125,23 +133,24 @@ class Rollout:
     def _predict(self, actions: TimedActions) -> Tensor:
         """Latents of the next step under its actions: one image-mode latent, or the chunks that follow on the latent
         grid."""
-        given, device = self._given(), self.text.device
+        kept, device = [*self._history, *self._given()], self.text.device
         t = temporal_position(torch.tensor([self._ends()]), self.stride).expand(len(self.text), -1).to(device)
         known = actions if self._actions is None else self._actions.then(actions)
         self._actions = known.after(self.now - self._window * self.stride)
-        told, context = self._actions.to(device), [*self._history, *given]
+        told, context = self._actions.to(device), [each.segment for each in kept]
+        caches = [each.cache for each in kept if each.cache is not None]
         bind = partial(self.pipe.ego.bind, told, self.layout, context, self.text, now=self.now)
         all_of_them = torch.ones(len(self.text), dtype=torch.bool, device=device)
         guidance = 1.0 if self.settings.blind else self._guidance
         return self.pipe.predict(
-            context if self._cache is None else given,
+            [each.segment for each in kept if each.cache is None],
             self.text,
             t,
             self.size,
             actions=bind(drop=all_of_them if self.settings.blind else None),
             without=bind(drop=all_of_them) if guidance != 1 else None,
             guidance=guidance,
-            cache=self._cache,
+            cache=ConditionCache.concatenate(caches) if caches else None,
             generator=self.generator,
             steps=self.settings.steps,
         )
@@ -151,7 +160,7 @@ class Rollout:
         step = min(self.settings.advance, self.stride)
         return [self.now + end for end in range(step, self.settings.advance + 1, step)]
 
-    def _given(self) -> list[Segment]:
+    def _given(self) -> list[Kept]:
         """Conditions beside the history: the frame that all began with, once the window has let it go, and goals."""
         out_of_view = all(kept is not self._first for kept in self._history)
         return [*([self._first] if self._anchored and out_of_view else []), *self.goals]
@@ -159,9 +168,9 @@ class Rollout:
     def _keep(self, latent: Tensor, frame: int) -> None:
         """One more condition; the oldest one goes when the window is full."""
         t = temporal_position(torch.full((len(latent), 1), frame), self.stride).to(latent.device)
-        newest = condition(latent, t)
-        self._history = [*self._history, newest][-self._window :]
-        if self.pipe.transformer.independent:
-            kept = self.pipe.transformer.remember([newest], self.text)
-            kept = kept if self._cache is None else self._cache.append(kept)
-            self._cache = kept.window(self._window)
+        self._history = [*self._history, self._kept(condition(latent, t))][-self._window :]
+
+    def _kept(self, segment: Segment) -> Kept:
+        """A condition to keep for many steps."""
+        transformer, remember = self.pipe.transformer, self.pipe.remembers_conditions
+        return Kept(segment, Known.of_text(transformer, self.text, [segment], remember=remember).cache)

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -85,10 +85,12 @@ class RunResult:
     Attributes:
         seconds: of each stage.
         frames_sha256: of the bytes of all frames of the video; "" where none was made.
+        previews: what was written beside the video for the eye, as `vgen.inference.preview` tells it.
     """
 
     seconds: dict[str, float]
     frames_sha256: str
+    previews: list[str] = field(default_factory=list, kw_only=True)
 
 
 def describe_run(

@@ -27,6 +27,7 @@ from vgen.notices import warn_once
 logger = logging.getLogger(__name__)
 
 DEFAULT_FPS = 15.0
+SAME_SHAPE = 0.02  # by which the aspects of a picture and its box may differ, as a share
 SAME_RATE = 0.01  # by which rates may differ, as a share
 HARD = 8 / 255  # what lies nearer to 0 or 1 is 0 or 1: lossy files leave no mask quite black and white
 
@@ -147,6 +148,7 @@ def load_patch(patch: Patch, canvas: Ground, temporal_stride: int = 4) -> list[P
             raise InputError("box, mask and alpha leave no pixel of it; white in the mask is what is given")
     except InputError as error:
         raise InputError(f"{show(patch.name)}: {error}") from error
+    _warn_of_fit(patch, frames[0], canvas)
     if len(images) > 1:
         _warn_of_speed(patch, canvas)
     if patch.mode == "clip" and len(images) > 1:
@@ -241,6 +243,22 @@ def _chosen_frames(patch: Patch, canvas: Ground, start: float, temporal_stride: 
             f"nearest: range={first}-{first + legal - 1}{more}, or as=frames"
         )
     return range(first, last + 1)
+
+
+def _warn_of_fit(patch: Patch, pixels: np.ndarray, canvas: Ground) -> None:
+    """A picture of another shape than its box is cropped or stretched, which may not be meant."""
+    left, top, right, bottom = _box_pixels(patch, canvas)
+    wider = (pixels.shape[1] / pixels.shape[0]) / ((right - left) / (bottom - top))
+    if patch.fit == "contain" or abs(wider - 1) <= SAME_SHAPE:
+        return
+    box = f"box of {bottom - top}x{right - left}"
+    if patch.fit == "cover":
+        lost, sides = 1 - min(wider, 1 / wider), "left and right" if wider > 1 else "above and below"
+        told = f"is cropped to its {box}: {lost:.0%} of it is lost, {sides}; fit=contain keeps all"
+    else:
+        how, by = ("narrower", wider) if wider > 1 else ("wider", 1 / wider)
+        told = f"is stretched to its {box}: all is {by:.2g} times {how} than it was; fit=contain keeps its shape"
+    warn_once(logger, f"{patch.name} {told}")
 
 
 def _warn_of_speed(patch: Patch, canvas: Ground) -> None:

@@ -4,22 +4,29 @@ from vgen.metrics.alignment import CENTROID_WINDOW_DB, curve_centroid, curve_pea
 from vgen.metrics.base import SampleMean, SampleMetric, SetMetric
 from vgen.metrics.baselines import copy_nearest, extend_edges, linear_blend
 from vgen.metrics.boxes import box_iou
-from vgen.metrics.perceptual import PerceptualDistance
+from vgen.metrics.frechet import FVD_NAME, FrechetDistance, frechet_distance
+from vgen.metrics.i3d import I3D
+from vgen.metrics.perceptual import PerceptualDistance, StLpips
 from vgen.metrics.pixels import MOVING_THRESHOLD, PSNR_CAP, moving_pixels, moving_psnr, psnr, psnr_curve, ssim
 
 __all__ = [
     "CENTROID_WINDOW_DB",
+    "FVD_NAME",
+    "I3D",
     "MOVING_THRESHOLD",
     "PSNR_CAP",
+    "FrechetDistance",
     "PerceptualDistance",
     "SampleMean",
     "SampleMetric",
     "SetMetric",
+    "StLpips",
     "box_iou",
     "copy_nearest",
     "curve_centroid",
     "curve_peak",
     "extend_edges",
+    "frechet_distance",
     "least_squares_slope",
     "linear_blend",
     "moving_pixels",

@@ -6,17 +6,16 @@ difference. It is not LPIPS, and its values are not to be compared with LPIPS va
 `stlpips-pytorch` (BSD-2-Clause), none of whose code is imported: that wants torchvision and more.
 """
 
-from importlib.util import find_spec
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgen.errors import InputError
+from vgen.metrics.packaged import packaged_file
 
 PACKAGE = "stlpips_pytorch"
 WEIGHTS = "weights/vST0.0/alex_shift_tolerant.pth"
+INSTALL = "pip install 'vgen[metrics]'"
 SMALLEST = 21
 """Pixels of a side, below which the third layer has no place left."""
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
@@ -24,25 +23,6 @@ SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 CONVOLUTIONS = ((3, 64, 11, 2), (64, 192, 5, 2), (192, 384, 3, 1), (384, 256, 3, 1), (256, 256, 3, 1))
 """Channels in and out, size and padding of each layer of the AlexNet."""
 EPSILON = 1e-8  # of a length: a place without features has no direction, and a finite gradient
-
-
-def packaged_file(package: str, inside: str, install: str) -> Path:
-    """A file of weights inside an installed package; the package is not imported.
-
-    Args:
-        package: what it is imported as.
-        inside: the file's place in it.
-        install: the command that installs it.
-
-    Raises:
-        InputError: the package is not installed, or is another version of itself.
-    """
-    spec = find_spec(package)
-    folders = [] if spec is None else spec.submodule_search_locations or []
-    for folder in folders:
-        if (file := Path(folder, inside)).is_file():
-            return file
-    raise InputError(f"the package {package} with {inside} is not installed; {install}")
 
 
 class PerceptualDistance(nn.Module):
@@ -76,7 +56,7 @@ class PerceptualDistance(nn.Module):
             InputError: the package is not installed, or `layers` is not from 1 to 5.
         """
         module = cls(layers)
-        file = packaged_file(PACKAGE, WEIGHTS, "install vgen's extra: pip install 'vgen[metrics]'")
+        file = packaged_file(PACKAGE, WEIGHTS, INSTALL)
         module.load_state_dict(_renamed(torch.load(file, map_location="cpu", weights_only=True), layers))
         return module.eval()
 
@@ -121,6 +101,23 @@ class PerceptualDistance(nn.Module):
         for one, other, head in zip(prediction, truth, self.heads, strict=True):
             distance = distance + torch.einsum("bchw,c->b", (one - other).square(), head) / one[0, 0].numel()
         return distance
+
+
+class StLpips:
+    """A `SampleMetric`: the mean ST-LPIPS of a video's frames, every `frame_step`-th from the first on.
+
+    Raises:
+        InputError: the package `stlpips-pytorch` is not installed.
+    """
+
+    def __init__(self, frame_step: int = 1) -> None:
+        self.distance, self.frame_step = PerceptualDistance.load(), frame_step
+
+    def __call__(self, prediction: Tensor, truth: Tensor, /) -> Tensor:
+        """Videos `[B, 3, T, H, W]` twice -> `[B]`, at least 0."""
+        pairs = zip(prediction[:, :, :: self.frame_step], truth[:, :, :: self.frame_step], strict=True)
+        with torch.no_grad():  # one video at a time: a value does not depend on the batch it came in
+            return torch.stack([self.distance(p.transpose(0, 1), t.transpose(0, 1)).mean() for p, t in pairs])
 
 
 def _halve(features: Tensor) -> Tensor:

@@ -37,6 +37,10 @@ class SimulatedEpisode(Protocol):
     def success(self) -> int | None:
         """The first step that succeeds, or None."""
 
+    @property
+    def physics(self) -> np.ndarray:
+        """[T, S], the simulator's whole state at each step."""
+
 
 Episode = TypeVar("Episode", bound=SimulatedEpisode)
 

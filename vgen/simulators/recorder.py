@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 import numpy as np
 
 from vgen.simulators.counterfactual import BRANCH_FRAME, SimulatedEpisode
+from vgen.simulators.looks import Look, View, draw_look
 
 if TYPE_CHECKING:  # it needs mujoco
     from vgen.simulators.cameras import FrameRenderer
 
+EVERY = 12  # steps of an episode between those at which the hand must be in view
 Simulated = TypeVar("Simulated", bound=SimulatedEpisode)
 
 
@@ -62,22 +65,60 @@ class TaskRecorder(ABC, Generic[Simulated]):
         """A group of so many branches and what each does, the expert's first; empty without success."""
 
     @abstractmethod
-    def _recorded(self, episode: Simulated, seed: int, **group: object) -> RecordedEpisode:
-        """What is recorded of a simulated episode."""
+    def _hand_points(self, episode: Simulated) -> np.ndarray:
+        """What must stay in view: points of the hand, [T, ..., 3], metres, in the world's frame."""
 
-    def simulate(self, seed: int, max_steps: int, counterfactuals: int) -> list[RecordedEpisode]:
-        """The expert's episode, or a group of `counterfactuals` branches; empty without success."""
+    @abstractmethod
+    def _recorded(self, episode: Simulated, seed: int, **extra: object) -> RecordedEpisode:
+        """What is recorded of a simulated episode, seen under the look that the renderer has now."""
+
+    def simulate(
+        self, seed: int, max_steps: int, counterfactuals: int, look: int = 0, cameras: Sequence[str] = ()
+    ) -> list[RecordedEpisode]:
+        """The expert's episode, or a group of `counterfactuals` branches; empty without success.
+
+        Args:
+            seed: of the scene and of how the expert moves.
+            max_steps: longest episode.
+            counterfactuals: branches of a group; 0 for the expert's episode alone.
+            look: 0 for the simulator's own look; another number names one that is drawn for this seed.
+            cameras: that must have the hand in view under the look.
+        """
         if counterfactuals:
-            name = f"{self._task}-{seed}"
-            return [
-                self._recorded(episode, seed, group=name, branch=i, trajectory=kind, branch_frame=BRANCH_FRAME)
-                for i, (kind, episode) in enumerate(self._simulate_branches(seed, max_steps, counterfactuals))
-            ]
-        episode = self._simulate(seed, max_steps)
-        return [] if episode is None else [self._recorded(episode, seed)]
+            group = self._simulate_branches(seed, max_steps, counterfactuals)
+        else:
+            alone = self._simulate(seed, max_steps)
+            group = [] if alone is None else [("expert", alone)]
+        if not group:
+            return []
+        self._renderer.dress(self._look(seed, look, cameras, [episode for _, episode in group]))
+        if not counterfactuals:
+            return [self._recorded(group[0][1], seed, look=look)]
+        name = f"{self._task}-{seed}" + (f"-look{look}" if look else "")
+        return [
+            self._recorded(episode, seed, look=look, group=name, branch=i, trajectory=kind, branch_frame=BRANCH_FRAME)
+            for i, (kind, episode) in enumerate(group)
+        ]
+
+    def _look(self, seed: int, look: int, cameras: Sequence[str], group: Sequence[Simulated]) -> Look:
+        """A look of a seed, in which the hand is in view of the cameras as much as in the plain look, or all of it."""
+        renderer = self._renderer
+        if not look:
+            return renderer.plain
+        free = [camera for camera in cameras if renderer.is_free(camera)]
+        states = np.concatenate([episode.physics[::EVERY] for episode in group])
+        points = np.concatenate([self._hand_points(episode)[::EVERY] for episode in group])
+
+        def shown(view: View) -> np.ndarray:
+            renderer.look_from(view)
+            return np.array([renderer.shown(states, points, camera) for camera in free])
+
+        least = shown(renderer.plain.view)
+        rng = np.random.default_rng([zlib.crc32(self._task.encode()), seed, look])
+        return draw_look(rng, renderer.plain, lambda view: bool((shown(view) >= least).all()))
 
     def render(self, episode: RecordedEpisode, camera: str) -> np.ndarray:
-        """The frames of an episode that was simulated since the last reset: uint8 [T, size, size, 3]."""
+        """The frames of an episode of the latest `simulate`: uint8 [T, size, size, 3]."""
         return self._renderer.render(episode.physics, camera)
 
     def close(self) -> None:

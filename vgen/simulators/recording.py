@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import shutil
 import threading
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 LOSSLESS = 0  # of counterfactuals: what comes after a frame must leave no trace in it
 DESCRIPTION = "take.json"  # beside the videos and columns of an episode that waits
+SETTINGS = ("size", "cameras", "max_steps", "counterfactuals")  # what the pictures of a recording depend on
 SEEDS_PER_JOB = 20  # share an environment, whose making takes seconds
 
 
@@ -58,22 +61,25 @@ def record(recording: Recording, recorder: type[TaskRecorder[Any]]) -> Path:
     check_folder(recording.out, DATASET, recording.overwrite)
     staging = recording.out.with_name(recording.out.name + ".recording")
     with disk_errors(staging):
-        _claim(staging, recording)
+        settings = {name: getattr(recording, name) for name in SETTINGS}
+        claim(staging, settings | {"columns": list(recorder.names)})
         _record_all(recording, recorder, staging)
         _assemble(recording, recorder, staging)
         shutil.rmtree(staging)
     return recording.out
 
 
-def _claim(staging: Path, recording: Recording) -> None:
-    """Make the staging folder, or go on with one that was left by a recording with the same pictures."""
-    names = ("size", "cameras", "max_steps", "counterfactuals")
-    settings = json.dumps({name: getattr(recording, name) for name in names})
-    file = staging / "settings.json"
-    if file.exists() and file.read_text() != settings:
+def claim(staging: Path, settings: Mapping[str, object]) -> None:
+    """Make the staging folder, or go on with one that was left by a recording with the same settings.
+
+    Raises:
+        InputError: it was left by one with others.
+    """
+    text, file = json.dumps(settings), staging / "settings.json"
+    if file.exists() and file.read_text() != text:
         raise InputError(f"{staging} holds an interrupted recording with other settings; use those, or remove it")
     staging.mkdir(parents=True, exist_ok=True)
-    file.write_text(settings)
+    file.write_text(text)
 
 
 def _record_all(recording: Recording, recorder: type[TaskRecorder[Any]], staging: Path) -> None:
@@ -86,10 +92,21 @@ def _record_all(recording: Recording, recorder: type[TaskRecorder[Any]], staging
         for todo in by_task.values()
         for start in range(0, len(todo), SEEDS_PER_JOB)
     ]
+    with worker_pool(recording.workers, staging) as pool:
+        list(tqdm(pool.map(_record_seeds, jobs), total=len(jobs), desc=f"up to {SEEDS_PER_JOB} episodes each"))
+
+
+@contextmanager
+def worker_pool(workers: int, staging: Path) -> Iterator[ProcessPoolExecutor]:
+    """Processes that record into `staging`, and end with this one.
+
+    Raises:
+        InputError: one of them was killed.
+    """
     spawn = multiprocessing.get_context("spawn")  # a drawing context does not survive a fork
     try:
-        with ProcessPoolExecutor(recording.workers, mp_context=spawn, initializer=end_with_parent) as pool:
-            list(tqdm(pool.map(_record_seeds, jobs), total=len(jobs), desc=f"up to {SEEDS_PER_JOB} episodes each"))
+        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=end_with_parent) as pool:
+            yield pool
     except BrokenProcessPool as error:
         raise InputError(f"{staging}: a recording process was killed; start again to go on from here") from error
 
@@ -124,7 +141,10 @@ def _record_seed(job: _Job, seed: EpisodeSeed, recorder: TaskRecorder[Any]) -> N
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     recording = job.recording
-    for number, episode in enumerate(recorder.simulate(seed.seed, recording.max_steps, recording.counterfactuals)):
+    episodes = recorder.simulate(
+        seed.seed, recording.max_steps, recording.counterfactuals, seed.look, recording.cameras
+    )
+    for number, episode in enumerate(episodes):
         place = aside / str(number)
         place.mkdir()
         for camera in recording.cameras:
@@ -163,4 +183,4 @@ def _assemble(recording: Recording, recorder: type[TaskRecorder[Any]], staging: 
 
 
 def _folder(staging: Path, seed: EpisodeSeed) -> Path:
-    return staging / f"{seed.task}-{seed.seed}"
+    return staging / (f"{seed.task}-{seed.seed}" + (f"-look{seed.look}" if seed.look else ""))

@@ -19,6 +19,8 @@ class Recording:
     out: the dataset folder to make.
     tasks: names of tasks; those of `unseen` go to the split `unseen`, the others to `train` and `test`.
     train_seeds, test_seeds, unseen_seeds: episodes per task in each split.
+    looks: 0 records the training seeds in the simulator's own look; N in N looks each, drawn by the seed.
+    varied_seeds: test episodes per training task in a drawn look each, in the split `varied`.
     size: height and width of the frames in pixels, even, 16 or more.
     cameras: names out of `all_cameras`.
     workers: processes that record; the dataset does not depend on their number.
@@ -39,6 +41,8 @@ class Recording:
     train_seeds: int = 20
     test_seeds: int = 2
     unseen_seeds: int = 8
+    looks: int = 0
+    varied_seeds: int = 0
     size: int = 128
     cameras: Sequence[str] = ()
     workers: int = 1
@@ -49,11 +53,12 @@ class Recording:
 
 @dataclass(frozen=True)
 class EpisodeSeed:
-    """One seed of a task to record: its split, the task's name and the seed."""
+    """One seed of a task to record: its split, the task's name, the seed, and its look, of which 0 is the plain one."""
 
     split: str
     task: str
     seed: int
+    look: int = 0
 
 
 def check(recording: Recording) -> None:
@@ -80,7 +85,8 @@ def _check_numbers(recording: Recording) -> None:
     if recording.size < 16 or recording.size % 2:
         nearest = max(16, recording.size + recording.size % 2)
         raise InputError(f"size={recording.size} is not an even number of 16 or more; nearest: {nearest}")
-    for name, least in {"workers": 1, "max_steps": 1, "train_seeds": 0, "test_seeds": 0, "unseen_seeds": 0}.items():
+    counts = dict.fromkeys(("train_seeds", "test_seeds", "unseen_seeds", "varied_seeds", "looks"), 0)
+    for name, least in {"workers": 1, "max_steps": 1, **counts}.items():
         if getattr(recording, name) < least:
             raise InputError(f"{name}={getattr(recording, name)} is not {least} or more; nearest: {least}")
     if recording.train_seeds > HELD_OUT_SEED:
@@ -95,14 +101,17 @@ def episode_seeds(recording: Recording) -> Iterator[EpisodeSeed]:
     """All seeds to record, in the order of the dataset: split by split, task by task."""
     seen = [task for task in recording.tasks if task not in recording.unseen]
     unseen = [task for task in recording.tasks if task in recording.unseen]
-    for split, tasks, first, count in (
-        ("train", seen, 0, recording.train_seeds),
-        ("test", seen, HELD_OUT_SEED, recording.test_seeds),
-        ("unseen", unseen, HELD_OUT_SEED, recording.unseen_seeds),
+    varied = range(1, recording.looks + 1) if recording.looks else [0]
+    for split, tasks, first, count, looks in (
+        ("train", seen, 0, recording.train_seeds, varied),
+        ("test", seen, HELD_OUT_SEED, recording.test_seeds, [0]),
+        ("unseen", unseen, HELD_OUT_SEED, recording.unseen_seeds, [0]),
+        ("varied", seen, HELD_OUT_SEED, recording.varied_seeds, [1]),
     ):
         for task in tasks:
             for seed in range(first, first + count):
-                yield EpisodeSeed(split, task, seed)
+                for look in looks:
+                    yield EpisodeSeed(split, task, seed, look)
 
 
 def add_arguments(parser: argparse.ArgumentParser, kind: type[Recording]) -> None:
@@ -121,6 +130,12 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[Recording]) -> Non
     if kind.unseen:
         about = "episodes per task kept from training"
         parser.add_argument("--unseen-seeds", **count, default=kind.unseen_seeds, help=about)
+    about = (
+        "record each training seed in N looks: camera, light and colours vary (default: 0, the simulator's own look)"
+    )
+    parser.add_argument("--looks", **count, default=kind.looks, help=about)
+    about = "test episodes per training task in a varied look each, as the split `varied`"
+    parser.add_argument("--varied-seeds", **count, default=kind.varied_seeds, help=about)
     parser.add_argument("--size", type=int, default=kind.size, help="height and width of the frames in pixels")
     parser.add_argument("--cameras", nargs="+", default=list(kind.cameras), metavar="CAMERA", help=cameras)
     parser.add_argument("--workers", **count, default=kind.workers, help="recording processes: one per core")

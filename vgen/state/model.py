@@ -317,8 +317,10 @@ class StateModel(nn.Module):
         """Frames and actions in time order; of one time, the action that led to a frame stands behind the frame."""
         frames = self.look(states.features.to(next(self.look.parameters()).dtype))
         frames = frames + (self._time(states.frame_times) + self._mark("frame")).unsqueeze(1)
-        actions = self.act[states.layout](clean(states.actions, states.actions_valid))
-        actions = actions + self._time(states.action_times) + self._mark("action")
+        actions = frames.new_zeros(*states.actions.shape[:2], frames.shape[-1])
+        if actions.shape[1]:  # without any, as of inverse dynamics, the layers of actions take no part
+            actions = self.act[states.layout](clean(states.actions, states.actions_valid))
+            actions = actions + self._time(states.action_times) + self._mark("action")
         places = [(float(time), 0, i) for i, time in enumerate(states.frame_times)]
         places += [(float(time), 1, i) for i, time in enumerate(states.action_times)]
         tokens = frames.shape[2]

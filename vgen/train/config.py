@@ -55,13 +55,14 @@ class ScheduleConfig:
 
 @dataclass
 class TrainConfig:
-    """One training run. `steps` and `max_minutes` both end it; the learning rate follows the one that ends sooner."""
+    """One training run. `steps`, `max_minutes` and `wall_minutes` end it; the learning rate follows what is sooner."""
 
     run: str = MISSING  # the folder that the run writes
     objective: Any = MISSING  # {name: ..., and the keys of that objective's Config}
     seed: int = 0
     steps: int = MISSING
     max_minutes: float | None = None  # of training, over all resumes
+    wall_minutes: float | None = None  # of this start alone, with all that is prepared before the first step
     accumulation: int = 1  # batches per optimiser step
     precision: str = "bf16"  # bf16: autocast over fp32 weights, where the device computes in it | fp32
     gradient_clip: float = 1.0
@@ -109,7 +110,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         raise InputError(f"{path} names no objective; write objective: {{name: codec, ...}}")
     schema = _schema(name)
     try:
-        _refuse_unknown(given, schema, "")
+        refuse_unknown(given, schema, "")
         config = _checked(schema, given)
     except OmegaConfBaseException as error:
         raise InputError(f"{path}: {_one_line(error)}") from error
@@ -151,7 +152,7 @@ def recorded_config(config: dict[str, Any]) -> TrainConfig:
         InputError: it has keys or values that this version of vgen does not know.
     """
     schema = _schema(config["objective"]["name"])
-    _refuse_unknown(OmegaConf.create(config), schema, "")
+    refuse_unknown(OmegaConf.create(config), schema, "")
     try:
         return _checked(schema, config)
     except OmegaConfBaseException as error:
@@ -209,7 +210,15 @@ def _schema(objective: str) -> DictConfig:
     return schema
 
 
-def _refuse_unknown(given: DictConfig, schema: DictConfig, where: str) -> None:
+def refuse_unknown(given: DictConfig, schema: DictConfig, where: str) -> None:
+    """Refuses keys that a schema does not know.
+
+    Args:
+        where: they are, for the message.
+
+    Raises:
+        InputError: it names the nearest known key.
+    """
     if OmegaConf.get_type(schema) is dict:  # a free mapping: whoever takes it checks it
         return
     for key in given:
@@ -217,7 +226,7 @@ def _refuse_unknown(given: DictConfig, schema: DictConfig, where: str) -> None:
             raise unknown_key(str(key), [str(k) for k in schema], where or "the recipe")
         value = OmegaConf.select(given, str(key))
         if isinstance(value, DictConfig) and OmegaConf.is_dict(schema._get_node(key)):
-            _refuse_unknown(value, schema[key], f"{where}.{key!s}".lstrip("."))
+            refuse_unknown(value, schema[key], f"{where}.{key!s}".lstrip("."))
 
 
 def _check(config: TrainConfig) -> None:

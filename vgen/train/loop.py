@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -50,22 +51,29 @@ from vgen.train.trackers import WebTracker
 logger = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, stop: Stop | None = None, only_prepare: bool = False) -> Path:
+def train(
+    config: TrainConfig,
+    stop: Stop | None = None,
+    only_prepare: bool = False,
+    exported: Callable[[], object] | None = None,
+) -> Path:
     """Runs a recipe, from its newest whole checkpoint where the run folder has one, and returns the run folder.
 
     Writes `<run>/model` (diffusers folders), `checkpoints/`, `log.jsonl`, `tensorboard/` and `run.json`. Ends after
-    `steps` or `max_minutes`, whichever comes first; SIGTERM or Ctrl-C ends it early: with a checkpoint, or, while data
-    are prepared, with what is prepared so far. The same recipe then goes on. While it runs, nothing else trains there.
+    `steps`, `max_minutes` or `wall_minutes`, whichever comes first; SIGTERM or Ctrl-C ends it early: with a checkpoint,
+    or, while data are prepared, with what is prepared so far. The same recipe then goes on. While it runs, nothing else
+    trains there.
 
     Args:
         stop: learns whether the run was ended early, and how far it was.
         only_prepare: to end before the first step, with all that is made of the data.
+        exported: is called, on rank 0 alone, whenever `<run>/model` has been written.
 
     Raises:
         InputError: another run has the folder; or the checkpoints are of another recipe, or all damaged.
         RunStopped: the disk is full, or too many steps in a row had to be skipped.
     """
-    stop = stop or Stop()
+    stop, began = stop or Stop(), time.monotonic()
     with stop.listening():
         ranks = start(config.threads, config.sequence_parallel_size)
         with run_lock(Path(config.run), ranks) as lock:
@@ -80,6 +88,8 @@ def train(config: TrainConfig, stop: Stop | None = None, only_prepare: bool = Fa
             if config.zero_stage < 3:  # which takes them to the device in parts
                 objective.to(ranks.device)
             trainer = Trainer(config, objective, ranks, checkpoint, samples, stop, lock)
+            trainer.exported = exported
+            trainer.end_after(began)
             trainer.run()
             return trainer.folder
 
@@ -103,7 +113,14 @@ def _prepare(objective: Objective[Any], ranks: Ranks, stop: Stop) -> bool:
 
 
 class Trainer:
-    """The state of one run on one rank; `checkpoint` is what `find_resume` found."""
+    """The state of one run on one rank; `checkpoint` is what `find_resume` found.
+
+    Attributes:
+        exported: is called on rank 0 when the run's model has been written.
+        ends: seconds of training, over all resumes, after which it is over.
+    """
+
+    exported: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -117,6 +134,7 @@ class Trainer:
     ) -> None:
         self.config, self.objective, self.ranks, self.samples = config, objective, ranks, samples
         self.stop, self.lock = stop or Stop(), lock
+        self.ends = 60 * config.max_minutes if config.max_minutes else math.inf
         self.folder = Path(config.run)
         self.folder.mkdir(parents=True, exist_ok=True)
         optimizer = build_optimizer(objective, config.optimizer)
@@ -134,6 +152,13 @@ class Trainer:
         self.log = self._open_log()
         self.live = Live(config, ranks, self.progress.step)
         self.means, self.pace = Means(), Pace()
+
+    def end_after(self, began: float) -> None:
+        """Ends `wall_minutes` after a moment, as `time.monotonic` tells it on rank 0."""
+        if self.config.wall_minutes is None:
+            return
+        (left,) = self.ranks.agree(self.ranks.first * (60 * self.config.wall_minutes - (time.monotonic() - began)))
+        self.ends = min(self.ends, self.progress.elapsed + max(0.0, left))
 
     def run(self) -> None:
         """Trains to the end, or until it is told to stop."""
@@ -191,7 +216,7 @@ class Trainer:
 
     def _share(self, step: int) -> float:
         """The share of the run that is over at a step, in [0, 1]: by steps or by time, whichever is further."""
-        by_time = self.progress.elapsed / (60 * self.config.max_minutes) if self.config.max_minutes else 0.0
+        by_time = self.progress.elapsed / self.ends if self.ends else 1.0
         return min(1.0, max(step / self.config.steps, by_time))
 
     def _over(self) -> bool:
@@ -319,6 +344,8 @@ class Trainer:
     def _export(self) -> None:
         """The averaged model and the record of the run."""
         self._export_to(self.folder / "model", self.folder)
+        if self.exported and self.ranks.first:
+            self.exported()
 
     def _keep_export(self) -> None:
         """The averaged model and its record, where it is to be kept of this step, in a folder of its own."""

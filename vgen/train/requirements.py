@@ -50,7 +50,7 @@ def check_data(config: TrainConfig, recipe: str | Path) -> None:
     Raises:
         InputError: it names the data set, and what the recipe says that it needs.
     """
-    for name, data in _data_sets(config.objective, "objective"):
+    for name, data in data_sets(config.objective, "objective"):
         if data.dataset is not None and not Path(data.dataset).exists():
             raise InputError(f"{name}.dataset={data.dataset} is not there; {_needs(recipe)}")
 
@@ -77,12 +77,13 @@ def _needs(recipe: str | Path) -> str:
     return f"{Path(recipe).name} needs {said}"
 
 
-def _data_sets(value: Any, name: str) -> Iterator[tuple[str, DataConfig]]:
+def data_sets(value: Any, name: str) -> Iterator[tuple[str, DataConfig]]:
+    """Every data set that a configuration names, with its dotted key, which begins with `name`."""
     if isinstance(value, DataConfig):
         yield name, value
     elif isinstance(value, list):
         for place, each in enumerate(value):
-            yield from _data_sets(each, f"{name}[{place}]")
+            yield from data_sets(each, f"{name}[{place}]")
     elif is_dataclass(value):
         for field in fields(value):
-            yield from _data_sets(getattr(value, field.name), f"{name}.{field.name}")
+            yield from data_sets(getattr(value, field.name), f"{name}.{field.name}")

@@ -9,8 +9,13 @@ from vgen.data.pack.manifest import Loss
 from vgen.media.pixels import to_unit
 from vgen.metrics.pixels import PSNR_CAP, moving_pixels, ssim
 
-SAMPLED = 12  # every so manieth frame
+SAMPLED = 12  # of so many frames, one
 LEAST_SIDE = 11  # of what SSIM is computed of
+
+
+def sampled(pixels: np.ndarray) -> np.ndarray:
+    """The sampled frames of an episode [T, H, W, 3]: not its first, which is coded better than the others."""
+    return pixels[min(SAMPLED // 2, len(pixels) - 1) :: SAMPLED]
 
 
 class LossMeter:

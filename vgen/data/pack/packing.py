@@ -17,7 +17,7 @@ from vgen.checks import show
 from vgen.data.pack import CRF, MAX_MB
 from vgen.data.pack.choosing import LEFT_OUT_OF, kept_places, largest_share
 from vgen.data.pack.coding import CodedEpisode, FrameStream, coded_episodes, copy_episodes, encode
-from vgen.data.pack.loss import SAMPLED, LossMeter
+from vgen.data.pack.loss import LossMeter, sampled
 from vgen.data.pack.manifest import ABOUT, PACK, SETS, Manifest, PackedSet, Part, write_manifest
 from vgen.data.pack.rows import squeeze
 from vgen.data.pack.source import Source, SourceEpisode
@@ -128,7 +128,7 @@ def _encoded(source: Source, work: Path, crf: int) -> _Coded:
         for episode in tqdm(source.episodes, f"encoding {source.name}", unit="episode"):
             pixels = source.frames(episode)
             _check_size(source, episode, pixels, samples)
-            samples.append(pixels[::SAMPLED].copy())
+            samples.append(sampled(pixels).copy())
             yield pixels
 
     encode(file, episodes(), crf)
@@ -193,7 +193,7 @@ def _written(coded: _Coded, folder: Path, share: float, crf: int) -> PackedSet:
     first = 0
     for place in tqdm(kept, f"measuring {source.name}", unit="episode", delay=2):
         length = source.episodes[place].length
-        meter.add(coded.samples[place], stream.read(first, length)[::SAMPLED])
+        meter.add(coded.samples[place], sampled(stream.read(first, length)))
         first += length
     height, width = coded.samples[0].shape[1:3]
     splits, left_out = _splits(source.episodes, kept)

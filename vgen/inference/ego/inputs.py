@@ -120,6 +120,8 @@ class _Reader:
 
     def goals(self, frames: int, rate: float) -> Sequence[Goal]:
         """Every goal as an image, a mask and a frame."""
+        if kept := [goal.name for goal in self.spec.goals if goal.keep is not None]:
+            raise InputError(f"goal {kept[0]}: keep= is for a canvas; a rollout shows what the model makes of it")
         future = _Future(frames + 1, *self.observation.size, rate)
         placed = composite(place_all(self.spec.goals, future, self.info.temporal_stride))
         for goal in placed:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
 from vgen.inference.ego.inputs import read_inputs
 from vgen.inference.ego.observation import start_files
 from vgen.inference.ego.spec import MODES, RolloutSpec
+from vgen.inference.preview import Animation, write_previews
 from vgen.inference.record import RunKind, check_outside, describe_run, write_record
 from vgen.inference.settings import EgoSettings
 from vgen.results import VIDEO_RUN, results_folder
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def run_rollout(
-    spec: RolloutSpec, settings: EgoSettings, out: str | PathLike[str], overwrite: bool = False
+    spec: RolloutSpec,
+    settings: EgoSettings,
+    out: str | PathLike[str],
+    overwrite: bool = False,
+    animation: Animation | None = None,
 ) -> RolloutResult:
     """Does what a rollout is asked, into a folder, which is written whole or not at all; memory does not grow with the
     length.
@@ -29,6 +34,7 @@ def run_rollout(
         settings: how the model is run.
         out: the folder.
         overwrite: replaces the results of an earlier run there, see `vgen.results`.
+        animation: kind of an animated picture of the video that is written too.
 
     Raises:
         InputError: as `read_inputs`; or the folder cannot be written, or holds something.
@@ -43,7 +49,8 @@ def run_rollout(
         if spec.mode == "inverse":
             result = explain(spec, settings, inputs, folder)
         else:
-            result = roll_out(spec, settings, inputs, folder, out)
+            made = roll_out(spec, settings, inputs, folder, out)
+            result = replace(made, previews=write_previews(folder / "video.mp4", animation))
         write_record(folder / "run.json", run | asdict(result))
     return result
 

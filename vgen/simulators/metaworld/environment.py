@@ -2,6 +2,7 @@
 
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from vgen.errors import InputError
 from vgen.simulators.counterfactual import FUTURE, HISTORY, Workspace, branch_point, branches, cut, edits, join
+from vgen.simulators.looks import View
 from vgen.simulators.metaworld.settings import FPS
 from vgen.simulators.paths import bursts
 
@@ -18,7 +20,7 @@ try:
     from metaworld.policies.policy import Policy
     from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-    from vgen.simulators.cameras import free_camera, physics, restore
+    from vgen.simulators.cameras import physics, restore
 except ImportError as error:
     raise InputError(
         f"recording Meta-World needs its package ({error}); install it with: pip install metaworld"
@@ -35,11 +37,12 @@ ROWS = ("state", "action", "physics", "mocap")  # of a MetaworldEpisode
 STEP = 0.01  # metres that the control body moves in a step under an action of 1
 WORKSPACE = Workspace(np.array([-0.25, 0.45, 0.08]), np.array([0.25, 0.75, 0.3]), STEP)
 
-CAMERAS = {
-    "first_person": free_camera((0.0, 0.65, 0.1), 0.85, 90, -42),
-    "third_person": free_camera((0.0, 0.55, 0.1), 1.3, 135, -30),
+CAMERAS: dict[str, View | str] = {
+    "first_person": View(90, -42, 0.85, np.array([0.0, 0.65, 0.1]), fovy=45),
+    "third_person": View(135, -30, 1.3, np.array([0.0, 0.55, 0.1]), fovy=45),
     "eye_in_hand": "gripperPOV",
 }
+ROBOT = "hand"  # a body of it
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,12 @@ def simulate(
     """
     rng = np.random.default_rng([zlib.crc32(task.encode()), seed])
     level = float(rng.choice(NOISE_LEVELS))
+    policy: Callable[[], Policy] = ENV_POLICY_MAP[task]
     for attempt in range(ATTEMPTS):
         noise = level * max(0.0, 1 - 2 * attempt / ATTEMPTS)
         env.seed(int(rng.integers(2**31)))
-        episode = _attempt(env, ENV_POLICY_MAP[task](), _noise(rng, noise, max_steps), noise, after)
+        expert: Policy = policy()
+        episode = _attempt(env, expert, _noise(rng, noise, max_steps), noise, after)
         if episode is not None:
             return episode
     return None

@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from vgen.backbone.codec import load_vae
+from vgen.backbone.codec import WanCodec, load_vae
 from vgen.data.clips import Clips, read_or_next
 from vgen.data.opening import ClipBatches, DataConfig, DataShare, TrainingData, open_data, parse_lengths, shares_of
 from vgen.errors import InputError
@@ -21,6 +21,7 @@ from vgen.train.batch import Batch
 from vgen.train.objectives.base import Objective
 from vgen.train.objectives.building import blank, check_keywords, on_paper
 from vgen.train.objectives.outline import Outline
+from vgen.train.objectives.trained_on import codec_range
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +30,19 @@ START_LOG_VARIANCE = -6.0  # of the latents: at the usual 0, noise as large as t
 
 
 @dataclass
+class CodecShare(DataShare):
+    """One of several data sets of a codec run."""
+
+    keep_latents: float | None = None  # as the run's own; 0 where latents may become others
+
+
+@dataclass
 class CodecConfig:
     """What a codec run needs. Either `model` (keywords of AutoencoderKLWan) or `pretrained` (its folder) is given."""
 
     name: str = "codec"
     data: DataConfig = field(default_factory=DataConfig)
-    more_data: list[DataShare] = field(default_factory=list)  # further sets; a batch is of one of all
+    more_data: list[CodecShare] = field(default_factory=list)  # further sets; a batch is of one of all
     model: dict[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
     decoder_only: bool = False  # of a pretrained codec: the latents stay what they are, for models that know them
@@ -47,7 +55,7 @@ class CodecConfig:
     l2: float = 1.0
     kl: float = 1e-6
     perceptual: float = 0.0  # of the perceptual distance of one frame of each clip; needs the extra `metrics`
-    keep_latents: float = 0.0  # of a pretrained codec's latents of the first data set: squared change, in deviations
+    keep_latents: float = 0.0  # of the squared change of latents against those of `pretrained`, in deviations
     moving: float = 0.0  # extra weight of moving pixels
     moving_threshold: float = 0.1  # of the change to a neighbouring frame, in [-1, 1] units
     validation_clips: int = 32
@@ -61,12 +69,12 @@ class CodecBatch(Batch):
     Attributes:
         clips: B names.
         video: uint8 [B, 3, T, H, W]; T is 1 in image mode.
-        first: whether they are of the run's first data set.
+        keep_latents: the weight in the loss of the change of their latents.
     """
 
     clips: list[str]
     video: Tensor
-    first: bool = True
+    keep_latents: float = 0.0
 
 
 class CodecObjective(Objective[CodecBatch]):
@@ -109,17 +117,17 @@ class CodecObjective(Objective[CodecBatch]):
     def prepare(self) -> None:
         """Opens the data, trained and held-out episodes apart."""
         config = self.config
-        self.sets = [self._opened(config.data, config.frames, config.clips_per_batch)]
-        self.sets += [
-            self._opened(each, each.frames or config.frames, each.batch or config.clips_per_batch)
-            for each in config.more_data
-        ]
+        self.sets = [self._opened(config.data, config.frames, config.clips_per_batch, config.keep_latents)]
+        for each in config.more_data:
+            keep = config.keep_latents if each.keep_latents is None else each.keep_latents
+            frames, clips = each.frames or config.frames, each.batch or config.clips_per_batch
+            self.sets.append(self._opened(each, frames, clips, keep))
 
-    def _opened(self, config: DataConfig, frames: Any, clips: int) -> CodecData:
+    def _opened(self, config: DataConfig, frames: Any, clips: int, keep_latents: float) -> CodecData:
         lengths, multiple = self.lengths_of(frames), self.vae.config.scale_factor_spatial
         data = open_data(config, lengths, multiple, captions=False, report=self.bad_data)
         images = max(1, round(self.config.images_per_batch * clips / self.config.clips_per_batch))
-        return CodecData(data, clips, images, self.seed)
+        return CodecData(data, clips, images, self.seed, keep_latents)
 
     def data_summary(self) -> str:
         """What of the data sets could not be used, in one line."""
@@ -130,10 +138,9 @@ class CodecObjective(Objective[CodecBatch]):
         config = self.config
         rng = np.random.default_rng((self.seed, step))
         images = progress < config.image_share or rng.random() < config.image_probability
-        place = int(rng.choice(len(self.sets), p=self._shares))
-        chosen = self.sets[place]
+        chosen = self.sets[int(rng.choice(len(self.sets), p=self._shares))]
         pixels, names = (chosen.stills if images else chosen.clips).batch(step, part, parts)
-        return CodecBatch(names, _video(pixels), first=place == 0)
+        return CodecBatch(names, _video(pixels), chosen.keep_latents)
 
     def forward(self, batch: CodecBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] of the reconstruction, and its PSNR in dB."""
@@ -146,13 +153,15 @@ class CodecObjective(Objective[CodecBatch]):
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
         loss = pixel.flatten(1).mean(1) + config.kl * kl.flatten(1).mean(1)
+        mode = "image" if video.shape[2] == 1 else "video"
+        metrics = {f"psnr/{mode}": _psnr(error), f"kl/{mode}": kl.detach()}
         for distance in self._distance:
             loss = loss + config.perceptual * _frame_distance(distance.to(video.device), video + error, video)
-        if batch.first:
+        if batch.keep_latents:
             for teacher in self._teacher:
-                loss = loss + config.keep_latents * _change(mean, teacher.to(video.device), video)
-        mode = "image" if video.shape[2] == 1 else "video"
-        return loss, {f"psnr/{mode}": _psnr(error), f"kl/{mode}": kl.detach()}
+                change = _change(mean, teacher.to(video.device), video)
+                loss, metrics["change"] = loss + batch.keep_latents * change, change.detach()
+        return loss, metrics
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
@@ -182,11 +191,12 @@ class CodecObjective(Objective[CodecBatch]):
     @torch.no_grad()
     def export(self, folder: Path) -> None:
         """Writes `folder`/vae with the mean and deviation of each latent channel, measured on clips of all data sets;
-        where the latents are kept, they are those that it had."""
+        where the latents are kept, they are those that it had. Beside it, how well it holds single frames."""
         if not (self.config.decoder_only or self.config.keep_latents):
             mean, deviation = self._latent_statistics()
             self.vae.register_to_config(latents_mean=mean.tolist(), latents_std=deviation.tolist())
         self.vae.save_pretrained(folder / "vae")
+        codec_range(WanCodec(self.vae), [each.data for each in self.sets]).write(folder)
 
     def _latent_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation [C] of the latents of clips of all data sets, of each as many as its share."""
@@ -209,10 +219,11 @@ class CodecData:
     Attributes:
         data: as it was opened.
         clips, stills: its training batches, of so many clips and of so many single frames.
+        keep_latents: as of a batch.
     """
 
-    def __init__(self, data: TrainingData, clips: int, images: int, seed: int) -> None:
-        self.data = data
+    def __init__(self, data: TrainingData, clips: int, images: int, seed: int, keep_latents: float = 0.0) -> None:
+        self.data, self.keep_latents = data, keep_latents
         self.clips = ClipBatches(data.train, clips, seed, data.bad)
         self.stills = ClipBatches(data.stills(data.train), images, seed + 1, data.bad)
 

@@ -246,6 +246,8 @@ class VideoDenoiser:
 def _choose_attention(transformer: VideoTransformer, kernel: str) -> None:
     if kernel == "native":  # which it is from the start
         return
+    if kernel == "_native_math":  # in bfloat16 under autocast, as all other products; torch's own choice is float32
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # of CPUs too: up to a third of a step
     try:
         transformer.set_attention_backend(kernel)
     except (ValueError, RuntimeError, ImportError) as error:

@@ -21,7 +21,7 @@ from vgen.data.opening import TrainingData, open_data, parse_lengths
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
-from vgen.models import EGO, forget_places, resolve
+from vgen.models import EGO, TrainingRange, forget_places, resolve
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import by_noise
 from vgen.train.objectives.bodies import body_shares
@@ -30,6 +30,7 @@ from vgen.train.objectives.canvases import CanvasBatch, CanvasConfig
 from vgen.train.objectives.denoiser import Noise, even_times, interpolate
 from vgen.train.objectives.ego_data import BodyClips, EgoBatch, EgoBodyConfig, EgoTarget, FrameChoice
 from vgen.train.objectives.outline import BodyOutline, Outline, Tokens
+from vgen.train.objectives.trained_on import range_of_bodies, range_of_clips
 from vgen.train.objectives.video import VideoObjective
 from vgen.trajectory.layouts import find_layout
 from vgen.trajectory.statistics import Statistics
@@ -142,6 +143,14 @@ class EgoObjective(VideoObjective[JointBatch]):
             self.prompts |= body.encoded.captions
         super().prepare()
         self._measure()
+
+    def own_range(self, before: TrainingRange | None) -> TrainingRange:
+        """What this run trains on, its bodies too; of a layout that the model knew without saying from where, nothing
+        is said."""
+        known = {} if before is not None else self.ego.config.statistics
+        bodies = [body.absolute for body in self.bodies if not known.get(body.config.layout)]
+        clips = [*(each.data.train for each in self.canvases.sets), *(body.clips for body in self.bodies)]
+        return replace(range_of_clips(clips, self.config.conditions), layouts=range_of_bodies(bodies))
 
     def _body(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, count: int | None) -> BodyClips:
         own = self.config

@@ -121,6 +121,9 @@ class BodyClips:
         data, clips: its opened data set and the part of it to cut from; episodes without a finite row are left out.
         reach: how many pixel frames before a clip actions are told of.
 
+    Attributes:
+        absolute: the trajectory of each of its episodes.
+
     Raises:
         InputError: the data set has no such column, it does not fit the layout, or is nowhere finite; an unknown form.
     """
@@ -139,7 +142,7 @@ class BodyClips:
         if clips is data.train and not places:
             raise InputError(f"column {config.column} of {config.data.dataset}: no row of it is finite; name another")
         self.clips = Clips(footage, data.assignment.buckets, clips.fps, places)
-        self._absolute = [recorded[footage.episodes[place].name] for place in places]
+        self.absolute = [recorded[footage.episodes[place].name] for place in places]
 
     @property
     def fps(self) -> float:
@@ -166,7 +169,7 @@ class BodyClips:
         own, known = self.config.form, statistics.form
         if own != known:
             raise InputError(f"form={own}: the model takes {known} actions of {self.config.layout}; give form={known}")
-        check_units(self.config, self._absolute[0], statistics)
+        check_units(self.config, self.absolute[0], statistics)
 
     def batch(self, bucket: int, clips: Sequence[int], choice: FrameChoice, statistics: Statistics) -> EgoBatch:
         """A batch of some of the encoded clips.
@@ -199,6 +202,6 @@ class BodyClips:
         """The absolute trajectory through a clip and what comes before it; its times are pixel frames from the first
         frame of the clip. Before an episode begins, its first state stands still, as its first frame does."""
         frames = np.arange(-self._reach, self.clips.bucket(number).frames)
-        whole = self._absolute[self.clips.place(number)]
+        whole = self.absolute[self.clips.place(number)]
         rows = self.clips.recorded(number, frames)
         return Trajectory(whole.values[rows], frames.astype(np.float64), whole.valid[rows], whole.layout, "absolute")

@@ -1,0 +1,45 @@
+import json
+
+import pytest
+from toy_way import write_toy_profile
+
+from vgen.backbone.codec import WanCodec
+from vgen.canvas.pipeline import CanvasPipeline
+from vgen.commands import nano
+from vgen.ego.adapter import EgoAdapter
+from vgen.reproduce import weights
+from vgen.reproduce.profile import STAGES
+from vgen.state.model import StateModel
+
+
+@pytest.fixture(scope="module")
+def way(tmp_path_factory):
+    """A profile of toys, and the folder of what its stages made, with files of weights cut small."""
+    folder = tmp_path_factory.mktemp("way")
+    profile, out = write_toy_profile(folder), folder / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "SHARD_BYTES", 20_000)
+        nano.main(["--profile", str(profile), "--out", str(out)])
+    return profile, out
+
+
+def test_one_command_ends_with_a_whole_model_and_its_card(way):
+    _, out = way
+    model = out / "model"
+    stages = json.loads((out / "stages.json").read_text())
+    assert [name for name, stage in stages.items() if stage["done"]] == [name for name in STAGES if name != "bench"]
+    assert len(list((model / "transformer").glob("*.safetensors"))) > 1
+    pipe = CanvasPipeline.from_pretrained(model)
+    assert pipe.config.default_frames == 9
+    assert list(EgoAdapter.from_pretrained(model / "ego").config.layouts) == ["position4"]
+    StateModel.from_pretrained(model / "state", WanCodec(pipe.vae))
+    card = (model / "README.md").read_text()
+    assert all(f"## Training: {name}" in card for name in ("codec", "canvas", "hand", "state"))
+
+
+def test_a_stage_that_is_over_is_not_run_again(way, capsys):
+    profile, out = way
+    before = (out / "model" / "README.md").stat().st_mtime_ns
+    nano.main(["--profile", str(profile), "--out", str(out)])
+    assert (out / "model" / "README.md").stat().st_mtime_ns == before
+    assert f"done: {out / 'model'}" in capsys.readouterr().out

@@ -1,0 +1,102 @@
+"""What is written beside a video for the eye: preview.mp4, of one that is too small or too short to be watched, and an
+animated picture where one is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from vgen.media.video import VideoFile, VideoInfo
+from vgen.media.writing import join_videos, write_video
+
+Animation = Literal["gif", "webp"]
+
+SMALL, ENLARGED = 256, 384  # shorter sides: of what is enlarged, and of what it is enlarged to
+MOST = 4  # times, by which it is enlarged
+SHORT, SLOWED, SLOWEST = 1.5, 2.0, 8.0  # seconds of what is slowed, seconds it then lasts, frames per second at least
+PLAYED = 5.0  # seconds for which a preview plays, over and over
+AT_ONCE = 32  # frames in memory
+WEBP_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a video is shown so that it can be watched.
+
+    Attributes:
+        scale: By which it is enlarged, a whole number.
+        fps: Frames per second.
+        rounds: How often it is played.
+    """
+
+    scale: int
+    fps: float
+    rounds: int
+
+    @classmethod
+    def of(cls, info: VideoInfo) -> Look:
+        """Of a video: larger if it is small, slower if it is short, and again until it has played for a while."""
+        side, lasts = min(info.height, info.width), info.frames / info.fps
+        scale = min(MOST, math.ceil(ENLARGED / side)) if side < SMALL else 1
+        fps = min(info.fps, max(SLOWEST, info.frames / SLOWED)) if lasts < SHORT else info.fps
+        return cls(scale, fps, math.ceil(PLAYED * fps / info.frames))
+
+
+def write_previews(video: Path, animation: Animation | None = None) -> list[str]:
+    """Writes what can be watched beside a video.
+
+    Args:
+        video: The file; what is written lies beside it.
+        animation: Kind of an animated picture, which is written too.
+
+    Returns:
+        What was written, each as a name and how it shows the video, such as "preview.mp4 (384x384, 8.5 fps, 3 times)".
+
+    Raises:
+        InputError, TryAgain: a file cannot be written.
+    """
+    file = VideoFile(video)
+    look = Look.of(file.info)
+    told = f"{file.info.height * look.scale}x{file.info.width * look.scale}, {look.fps:.3g} fps"
+    written = []
+    if look.scale > 1 or look.fps < file.info.fps:
+        _write_preview(file, look, video.with_name("preview.mp4"))
+        written.append(f"preview.mp4 ({told}, {look.rounds} times)" if look.rounds > 1 else f"preview.mp4 ({told})")
+    if animation is not None:
+        _write_animation(file, look, video.with_suffix(f".{animation}"))
+        written.append(f"{video.stem}.{animation} ({told})")
+    return written
+
+
+def _write_preview(file: VideoFile, look: Look, preview: Path) -> None:
+    parts: list[Path] = []
+    for frames in _parts(file, look.scale):
+        parts.append(preview.with_name(f"{preview.stem}.part{len(parts):05}{preview.suffix}"))
+        write_video(parts[-1], frames, look.fps)
+    join_videos(parts * look.rounds, preview)
+    for part in parts:
+        part.unlink()
+
+
+def _write_animation(file: VideoFile, look: Look, picture: Path) -> None:
+    images = (Image.fromarray(frame) for frames in _parts(file, look.scale) for frame in frames)
+    first, lasts = next(images), round(1000 / look.fps)  # milliseconds
+    first.save(picture, save_all=True, append_images=images, duration=lasts, loop=0, quality=WEBP_QUALITY)
+
+
+def _parts(file: VideoFile, scale: int) -> Iterator[np.ndarray]:
+    """The frames, enlarged, so many at once: uint8 `[t, H, W, 3]`."""
+    size = file.info.width * scale, file.info.height * scale
+    for first in range(0, file.info.frames, AT_ONCE):
+        frames = file.read(range(first, min(first + AT_ONCE, file.info.frames)))
+        yield np.stack([_enlarged(frame, size) for frame in frames]) if scale > 1 else frames
+
+
+def _enlarged(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS))

@@ -1,0 +1,66 @@
+"""The bench stage: the benchmarks of the profile, on the model that there is, within the time that is left."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from vgen.reproduce.profile import Benchmarks
+from vgen.reproduce.ranks import end_with_parent
+
+logger = logging.getLogger(__name__)
+
+
+def measure(plan: Benchmarks, out: Path, seconds: float) -> str:
+    """Runs each benchmark on `<out>/model`; returns which of them gave no result and why, or "". A benchmark that is
+    not over in time, or fails, leaves none: the model is whole without.
+
+    Args:
+        plan: the benchmarks, which share the time evenly.
+        seconds: for all of them.
+    """
+    (out / "bench").mkdir(parents=True, exist_ok=True)
+    ends, lost = time.monotonic() + seconds, []
+    for place, (name, options) in enumerate(plan.runs.items()):
+        left = max(0.0, ends - time.monotonic()) / (len(plan.runs) - place)
+        if not results_file(out, name).exists() and (fault := _run(name, shlex.split(options), out, left)):
+            logger.warning("bench %s: %s", name, fault)
+            lost.append(f"{name}: {fault}")
+    return "; ".join(lost)
+
+
+def results_file(out: Path, name: str) -> Path:
+    """Where a benchmark leaves its results."""
+    return out / "bench" / f"{name}.json"
+
+
+def read_results(out: Path) -> dict[str, tuple[dict[str, Any], str]]:
+    """By benchmark its results and the table that it printed."""
+    found = {}
+    for file in sorted((out / "bench").glob("*.json")):
+        text = file.with_suffix(".txt")
+        found[file.stem] = (json.loads(file.read_text()), text.read_text() if text.exists() else "")
+    return found
+
+
+def _run(name: str, options: list[str], out: Path, seconds: float) -> str:
+    """Runs one benchmark; returns why it has no result, or ""."""
+    if seconds < 1:
+        return "no time was left"
+    file = results_file(out, name)
+    kind = name.split("-")[0]  # `canvas-unseen` is a second run of `canvas`
+    command = [sys.executable, "-m", "vgen", "bench", kind, "--model", str(out / "model"), "--out", str(file), *options]
+    logger.info("%s", shlex.join(command[3:]))
+    text = file.with_suffix(".txt")
+    try:
+        with text.open("w") as table:
+            done = subprocess.run(command, stdout=table, timeout=seconds, preexec_fn=end_with_parent)
+    except subprocess.TimeoutExpired:
+        return f"it was not over after {seconds:.0f} s"
+    return f"it ended with exit code {done.returncode}" if done.returncode else ""

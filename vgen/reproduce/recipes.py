@@ -1,0 +1,60 @@
+"""The recipe of each stage that trains: the profile's, with what the stages before have made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vgen.files import write_whole, writing
+from vgen.reproduce.profile import FOLDER, Profile
+from vgen.shipped import find
+from vgen.train.config import TrainConfig, load_config, read_recipe
+
+
+def model_of(out: Path, stage: str) -> Path:
+    """The folder of what a stage has trained, as its run writes it."""
+    return out / stage / "model"
+
+
+def seed_of(out: Path, stage: str) -> Path:
+    """The folder of the model that a stage goes on from: all that there was before it."""
+    return out / "before" / stage
+
+
+def write_recipe(profile: Profile, out: Path, stage: str) -> Path:
+    """Writes the whole recipe of a stage into `<out>/recipes`, where `vgen train` takes it, too; returns the file."""
+    recipe = read_recipe(find(FOLDER / f"{stage}.yaml"))
+    if stage == "codec" and profile.start:
+        recipe.objective.pop("model")  # it goes on from a codec that has one
+    given = OmegaConf.merge(recipe, getattr(profile, stage).set, _chained(profile, out, stage))
+    file = out / "recipes" / f"{stage}.yaml"
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, OmegaConf.to_yaml(given))
+    return file
+
+
+def read_stage(profile: Profile, out: Path, stage: str) -> TrainConfig:
+    """The configuration of a stage that trains.
+
+    Raises:
+        InputError: see `load_config`.
+    """
+    return load_config(write_recipe(profile, out, stage))
+
+
+def _chained(profile: Profile, out: Path, stage: str) -> dict[str, Any]:
+    """The keys that name what other stages have made."""
+    objective: dict[str, Any] = {}
+    if stage == "codec":
+        if profile.start:
+            objective = {"pretrained": str(seed_of(out, stage) / "vae")}
+    elif stage == "state":
+        objective = {"codec": str(model_of(out, "codec") / "vae")}
+    elif profile.start or stage == "hand":
+        objective = {"pretrained": str(seed_of(out, stage)), "codec": None}
+    else:
+        objective = {"codec": str(model_of(out, "codec") / "vae")}
+    return {"run": str(out / stage), "objective": objective}

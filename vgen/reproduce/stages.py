@@ -1,0 +1,106 @@
+"""The stages of a way to nano, one after another; each goes on where it was, and leaves a whole model behind."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from vgen.backbone.precision import DTYPES
+from vgen.errors import InputError
+from vgen.files import replaced_folder, writing
+from vgen.models import resolve
+from vgen.reproduce import bench, data
+from vgen.reproduce.card import write_card
+from vgen.reproduce.profile import TRAINED, Profile
+from vgen.reproduce.progress import Progress, allot
+from vgen.reproduce.ranks import train_here, train_on_ranks
+from vgen.reproduce.recipes import model_of, seed_of, write_recipe
+from vgen.reproduce.weights import parts_of, write_parts
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to nano at work.
+
+    Attributes:
+        profile: what it does.
+        out: where all goes: `codec/`, `canvas/` ... (runs), `bench/`, and the `model/` that comes of it.
+        pack: a folder of packed data, to be taken instead of recording.
+    """
+
+    profile: Profile
+    out: Path
+    pack: Path | None = None
+
+    def run(self, only: str | None = None) -> str:
+        """Runs all stages that are not over, or one. Returns what ended it early, or "".
+
+        Raises:
+            InputError: something is missing or cannot be used; or the stage is none of the profile's.
+            RunStopped: a stage cannot go on now.
+        """
+        progress = Progress.read(self.out)
+        for stage in [only] if only else self.profile.stages:
+            if progress.of(stage).done and not only:
+                continue
+            if ended := self._stage(progress, stage):
+                return f"{stage}: {ended}"
+        return ""
+
+    def _stage(self, progress: Progress, stage: str) -> str:
+        own, shares = progress.of(stage), self.profile.shares
+        if stage in shares and not own.allotted:
+            own.allotted = allot(progress, shares, 60 * self.profile.minutes, stage)
+        logger.info("stage %s%s", stage, f": {own.left / 60:.1f} minutes" if stage in shares else "")
+        ended = note = ""
+        with progress.running(stage):
+            if stage == "data":
+                data.gather(self.profile, self.out, self.pack)
+            elif stage in TRAINED:
+                ended = self._train(progress, stage)
+            elif stage == "bench":
+                note = bench.measure(self.profile.bench, self.out, own.left)
+            if stage != "data":
+                self.publish()
+        if not ended:
+            progress.finish(stage, note)
+        return ended
+
+    def _train(self, progress: Progress, stage: str) -> str:
+        """Trains a stage for the time that it has left."""
+        self._seed(stage)
+        recipe = write_recipe(self.profile, self.out, stage)
+        left = [f"wall_minutes={max(progress.of(stage).left, 0.1) / 60:.4f}"]
+        if self.profile.ranks == 1:
+            return train_here(recipe, left, self.publish)
+        return train_on_ranks(recipe, left, self.profile.ranks)
+
+    def _seed(self, stage: str) -> None:
+        """Puts together, once, what a stage goes on from."""
+        folder = seed_of(self.out, stage)
+        if stage == "state" or folder.exists():
+            return
+        with writing(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with replaced_folder(folder) as aside:
+                write_parts(self._parts(TRAINED[: TRAINED.index(stage)]), aside)
+
+    def _parts(self, stages: tuple[str, ...] = TRAINED) -> dict[str, Path]:
+        """Of each part of a model the newest that there is, out of some stages."""
+        parts = parts_of(Path(resolve(self.profile.start))) if self.profile.start else {}
+        for stage in stages:
+            parts |= parts_of(model_of(self.out, stage))
+        return parts
+
+    def publish(self) -> None:
+        """Writes `<out>/model` anew, out of all that there is by now, with its card."""
+        parts = self._parts()
+        if not parts:
+            raise InputError(f"{self.out} holds no model yet; train its stages first, without --stage export")
+        folder = self.out / "model"
+        with writing(folder), replaced_folder(folder) as aside:
+            write_parts(parts, aside, DTYPES[self.profile.dtype])
+            write_card(self.profile, self.out, aside)

@@ -1,0 +1,130 @@
+"""Records pictures in motion as a LeRobot v3.0 data set, in several processes, and goes on where it was broken off."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from vgen.checks import show
+from vgen.data.lerobot.meta import CAMERA_PREFIX
+from vgen.data.lerobot.writer import LeRobotWriter, disk_errors
+from vgen.errors import InputError
+from vgen.media.writing import write_video
+from vgen.results import DATASET, check_folder
+from vgen.simulators.pictures.clips import NAMES, make_clip
+from vgen.simulators.pictures.opencv import cv2
+from vgen.simulators.pictures.photographs import Photograph, prepare
+from vgen.simulators.pictures.scenery import Scenery
+from vgen.simulators.pictures.settings import PicturesRecording, check
+from vgen.simulators.recording import claim, worker_pool
+
+CAMERA = CAMERA_PREFIX + "view"
+CLIPS_PER_JOB = 10
+SETTINGS = ("size", "frames", "fps", "seed", "photos")  # what the pictures of a recording depend on
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Clips of one split, and where to put them."""
+
+    recording: PicturesRecording
+    photographs: Sequence[Photograph]
+    staging: Path
+    numbers: Sequence[int]
+
+
+def record(recording: PicturesRecording) -> Path:
+    """Record a data set; a recording that was broken off goes on where it stopped.
+
+    Finished clips wait in `<out>.recording`, and the data set appears at `out` when it is whole.
+
+    Returns:
+        The data set's folder.
+
+    Raises:
+        InputError: settings that `check` refuses, a folder without photographs, an `out` that holds something, an
+            interrupted recording with other settings, or a folder that cannot be written to.
+        TryAgain: the disk is full.
+    """
+    check(recording)
+    check_folder(recording.out, DATASET, recording.overwrite)
+    staging = recording.out.with_name(recording.out.name + ".recording")
+    with disk_errors(staging):
+        claim(staging, {name: str(getattr(recording, name)) for name in SETTINGS})
+        _record_all(recording, staging)
+        _assemble(recording, staging)
+        shutil.rmtree(staging)
+    return recording.out
+
+
+def _record_all(recording: PicturesRecording, staging: Path) -> None:
+    with worker_pool(recording.workers, staging) as pool:
+        photographs = _photographs(recording, pool)
+        jobs = []
+        for split, of_split in photographs.items():
+            todo = [n for part, n in recording.numbers() if part == split and not _folder(staging, n).exists()]
+            starts = range(0, len(todo), CLIPS_PER_JOB)
+            jobs += [_Job(recording, of_split, staging, todo[start : start + CLIPS_PER_JOB]) for start in starts]
+        list(tqdm(pool.map(_record_clips, jobs), total=len(jobs), desc=f"up to {CLIPS_PER_JOB} clips each"))
+
+
+def _photographs(recording: PicturesRecording, pool: Executor) -> dict[str, list[Photograph]]:
+    """The photographs of each split that is recorded.
+
+    Raises:
+        InputError: a split has none.
+    """
+    splits = dict.fromkeys(split for split, _ in recording.numbers())
+    if recording.photos is None:
+        return {split: [] for split in splits}
+    found = prepare(recording.photos, recording.cache, pool)
+    chosen = {split: [each for each in found if each.held_out == (split == "test")] for split in splits}
+    for split, of_split in chosen.items():
+        if not of_split:
+            where = f"photos={show(recording.photos)} has {len(found)} pictures that can be used"
+            raise InputError(f"{where}, none of them for the split {split}; name a folder with more, or leave it out")
+    return chosen
+
+
+def _record_clips(job: _Job) -> None:
+    """Record the clips of one job, in a worker process: each is written aside and moved in place."""
+    recording = job.recording
+    cv2.setNumThreads(1)  # there is a process per core
+    scenery = Scenery(job.photographs, recording.height_width)
+    for number in job.numbers:
+        folder = _folder(job.staging, number)
+        aside = folder.with_name(f"{folder.name}.{os.getpid()}")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        clip = make_clip(scenery, recording.seed, number, recording.frames)
+        write_video(aside / "view.mp4", clip.frames, recording.fps)
+        columns: dict[str, Any] = dict(clip.columns)
+        np.savez(aside / "columns.npz", **columns)
+        (aside / "clip.json").write_text(json.dumps({"caption": clip.caption, "about": dict(clip.about)}))
+        aside.rename(folder)
+
+
+def _assemble(recording: PicturesRecording, staging: Path) -> None:
+    writer = LeRobotWriter(recording.out, recording.fps, NAMES, [CAMERA], overwrite=recording.overwrite)
+    splits: dict[str, tuple[int, int]] = {}
+    for split, number in tqdm(list(recording.numbers()), desc="writing"):
+        place = _folder(staging, number)
+        with np.load(place / "columns.npz") as stored:
+            columns = {name: stored[name] for name in NAMES}
+        told = json.loads((place / "clip.json").read_text())
+        index = writer.add_episode(columns, {CAMERA: place / "view.mp4"}, told["caption"], told["about"])
+        splits[split] = (splits.get(split, (index,))[0], index + 1)
+    writer.finish(splits)
+
+
+def _folder(staging: Path, number: int) -> Path:
+    return staging / f"clip-{number}"
