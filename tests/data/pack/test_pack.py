@@ -111,11 +111,11 @@ def test_a_recipe_names_an_unpacked_set_as_any_other(data, tmp_path):
 
 
 def test_a_pack_is_made_again_only_where_it_may_be(sources, packed, tmp_path):
+    packed = shutil.copytree(packed[0], tmp_path / "pack"), packed[1]
     with pytest.raises(InputError, match=r"holds a pack already.*--overwrite"):
         pack(sources, packed[0])
-    first = (packed[0] / "manifest.json").read_bytes()
-    assert pack(sources, packed[0], overwrite=True).bytes == packed[1].bytes
-    assert (packed[0] / "manifest.json").read_bytes() == first
+    again = pack(sources, packed[0], overwrite=True, crf=40)
+    assert again.files.keys() == packed[1].files.keys() and again.bytes < packed[1].bytes
 
 
 def test_fewer_frames_a_second(sources, tmp_path):

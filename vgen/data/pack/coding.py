@@ -60,7 +60,7 @@ def encode(file: Path, episodes: Iterable[np.ndarray], crf: int) -> None:
     with av.open(str(file), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options=OPTIONS | {"crf": str(crf), "forced-idr": "1"})
         stream.pix_fmt = "yuv420p"
-        stream.thread_count = 1  # the same bytes on every machine
+        stream.thread_count = 1  # x264's output depends on its number of threads
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = BT601
         context.color_range = LIMITED
