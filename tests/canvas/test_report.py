@@ -7,7 +7,15 @@ import torch
 from PIL import Image
 
 from vgen.canvas.placed import place
-from vgen.canvas.report import _patch_tile, contact_sheet, fidelity, format_table, nearest_frame, sheet_frames
+from vgen.canvas.report import (
+    _patch_tile,
+    codec_psnr,
+    contact_sheet,
+    fidelity,
+    format_table,
+    nearest_frame,
+    sheet_frames,
+)
 from vgen.canvas.spec import Canvas, Patch
 from vgen.media.image import read_image
 from vgen.media.sheet import ACCENT
@@ -77,11 +85,48 @@ def test_frames_by_index_serve_as_a_video():
 
 def test_table():
     rows = fidelity(video(), place(CANVAS.add(Patch(GREY, 3), Patch(video()[:5], -5, box=(0, 0, 1, 0.5)))))
-    assert format_table(rows).splitlines() == [
-        "patch    frames  area  PSNR (dB)  worst (dB)",
-        "image@3       3  100%     100.00      100.00",
-        "clip@-5   12-16   50%     100.00      100.00",
+    assert format_table([replace(rows[0], codec=27.333), rows[1]]).splitlines() == [
+        "patch    frames  area  PSNR (dB)  worst (dB)  codec (dB)",
+        "image@3       3  100%     100.00      100.00       27.33",
+        "clip@-5   12-16   50%     100.00      100.00           -",
     ]
+
+
+class Dimmed:
+    """A codec that loses 10 of 255 on the left, and 20 on the right; what it was asked for is kept."""
+
+    def __init__(self):
+        self.images = []
+
+    def encode_image(self, image):
+        self.images += list(image)
+        return image[:, :, None]
+
+    def decode(self, latent):
+        lost = torch.full(latent.shape[-2:], 20 / 127.5)
+        lost[:, :32] = 10 / 127.5
+        return latent - lost
+
+
+def test_the_codec_alone_is_measured_inside_each_region():
+    over = Patch(np.full_like(GREY, 200), 16, box=(0, 0, 0.5, 1))
+    placed, codec = place(CANVAS.add(Patch(GREY, 16), over)), Dimmed()
+    held = codec_psnr(codec, placed)
+    assert [(key[1], round(each.psnr, 3), each.area) for key, each in held.items()] == [
+        ("image@16", round(20 * math.log10(255 / 20), 3), 0.5),
+        ("image@16", round(20 * math.log10(255 / 10), 3), 0.5),
+    ]
+    assert len(codec.images) == 1  # as it is given to the model: both at once
+    rows = fidelity(video(), placed, held)
+    assert [row.codec for row in rows] == [each.psnr for each in held.values()]
+
+
+def test_of_many_frames_some_are_measured_the_first_of_each_patch_among_them():
+    clip, codec = Patch(np.tile(GREY, (15, 1, 1, 1)), 0), Dimmed()
+    placed = place(CANVAS.add(clip, Patch(np.full_like(GREY, 50), 15), Patch(np.full_like(GREY, 60), 16)))
+    assert len(codec_psnr(codec, placed, most=5)) == 3 and len(codec.images) == 5
+    assert len(codec_psnr(codec, placed, most=2)) == 2
+    assert codec_psnr(codec, place(CANVAS)) == {}
 
 
 def test_the_sheet_shows_given_frames_and_others_evenly(media):

@@ -258,3 +258,11 @@ def test_a_dataset_elsewhere_is_not_decoded_again_and_one_that_changed_is(tmp_pa
     changed = FrameCache.of_dataset(write_dataset(tmp_path / "c/set", [50, 250]), "front", tmp_path / "caches")
     assert decoded[2:] == [0, 1]  # their frames are in one file
     assert changed.keys[0] == first.keys[0] and changed.keys[1] != first.keys[1]  # but latents go by the frames
+
+
+def test_kinds_are_buckets_with_the_rate_of_their_clips(cache):
+    sizes = {"sizes": [(4, 6)], "lengths": [2, 4]}
+    recorded = Clips(cache, assign_buckets(cache.episodes, **sizes, fps=None).buckets)
+    assert recorded.kinds() == {(Bucket(4, 6, 2), 12.5), (Bucket(4, 6, 4), 12.5)}
+    slower = Clips(cache, assign_buckets(cache.episodes, **sizes, fps=5.0).buckets, 5.0)
+    assert {rate for _, rate in slower.kinds()} == {5.0}

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -41,11 +42,11 @@ def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     sized = folder / "Meadow" / "contents" / "images"
     sized.mkdir(parents=True)
-    Image.fromarray(noisy(0, 720, 1440)).save(sized / "1440x720.png")
-    Image.fromarray(noisy(0)).save(sized / "320x240.png")
+    Image.fromarray(noisy(0, 720, 1440)).save(sized / "1440x720.bmp")
+    Image.fromarray(noisy(0)).save(sized / "320x240.bmp")
     Image.fromarray(noisy(1)).save(folder / "Meadow" / "contents" / "screenshot.png")
-    Image.fromarray(noisy(2)).save(folder / "Garden.png")
-    Image.fromarray(noisy(2)).save(folder / "A copy.png")
+    Image.fromarray(noisy(2)).save(folder / "Garden.bmp")
+    Image.fromarray(noisy(2)).save(folder / "A copy.bmp")
     Image.fromarray(noisy(3, 60, 60)).save(folder / "small.png")
     Image.fromarray(np.full((300, 300, 3), 90, np.uint8)).save(folder / "flat.png")
     Image.fromarray(noisy(4)).save(folder / "plain.jpg")
@@ -105,6 +106,26 @@ def test_a_shifted_picture_is_the_picture_shifted():
     drawn = draw_clip([Layer(np.repeat(np.repeat(picture, 2, 0), 2, 1), (-100, -100), (2, 2), path)], (64, 64))
     assert np.abs(drawn[0] - picture[68:132, 68:132]).mean() < 1.5
     assert np.allclose(drawn[2][:, :-4], drawn[0][:, 4:], atol=0.01)
+
+
+@pytest.mark.parametrize(("shift", "zoom"), [(0.37, 1.0), (-1.62, 1.0), (0.2, 1.7), (0.5, 0.8)])
+def test_drawn_frames_hold_what_the_picture_has_at_their_places(shift, zoom):
+    """A grating, against the grating itself."""
+    x = (np.arange(800) + 0.5) / 2 - 200
+    grating = np.broadcast_to((127.5 + 100 * np.cos(2 * np.pi * x / 12))[None, :, None], (400, 800, 3))
+    path = replace(motion.still(1), x=np.array([shift]), zoom=np.array([zoom]))
+    layer = Layer(np.ascontiguousarray(grating.round().astype(np.uint8)), (-200, -100), (2, 2), path)
+    drawn = draw_clip([layer], (32, 64))[0, 16, :, 0]
+    places = shift + (np.arange(64) - 31.5) / zoom
+    assert np.abs(drawn - (127.5 + 100 * np.cos(2 * np.pi * places / 12))).max() < 4
+
+
+def test_a_grating_that_is_finer_than_pixels_becomes_grey():
+    fine = np.zeros((400, 800, 3), np.uint8)
+    fine[:, ::2] = 255
+    path = replace(motion.still(3), x=np.array([0.0, 0.3, 0.6]))
+    drawn = draw_clip([Layer(fine, (-200, -100), (2, 2), path)], (32, 64))
+    assert np.abs(drawn - 127.5).max() < 12
 
 
 def test_a_thing_is_seen_where_its_path_says():
@@ -178,7 +199,7 @@ def test_a_picture_that_is_led_over_into_another():
 def test_every_kind_has_clips_whose_captions_a_text_encoder_can_read(found):
     assert set(kinds()[:20]) == set(SHARES) and len(kinds()) == 50
     scenery, seen = Scenery(found, (32, 48)), set()
-    for number in range(100):
+    for number in range(60):
         clip = make_clip(scenery, 3, number, 5)
         assert 10 < len(clip.caption.encode()) <= captions.LONGEST, clip.caption
         assert "  " not in clip.caption and clip.caption == clip.caption.strip()
@@ -186,7 +207,7 @@ def test_every_kind_has_clips_whose_captions_a_text_encoder_can_read(found):
         assert all(np.isfinite(column).all() for column in clip.columns.values())
         assert (clip.columns[OBJECT][:, 2] > 0).all() == (clip.about["kind"] in ("object", "shapes", "behind"))
         seen.add(clip.caption)
-    assert len(seen) > 80
+    assert len(seen) > 45
 
 
 def test_a_clip_follows_from_its_seed_and_number_alone(found):
@@ -249,3 +270,10 @@ def test_a_folder_without_pictures_is_refused(tmp_path):
         prepare(tmp_path, tmp_path / "cache", pool=None)
     with pytest.raises(InputError, match="is no folder"):
         prepare(tmp_path / "none", tmp_path / "cache", pool=None)
+
+
+def test_without_opencv_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.delitem(sys.modules, "vgen.simulators.pictures.opencv")
+    with pytest.raises(InputError, match="pip install opencv-python-headless"):
+        importlib.import_module("vgen.simulators.pictures.opencv")

@@ -61,6 +61,25 @@ def test_a_video_a_sheet_and_a_record(run, capsys, tmp_path):
     assert record["fidelity"][0]["mean"] == pytest.approx(float(output[1].split()[3]), abs=0.01)
 
 
+def test_what_lies_outside_of_the_training_is_told_in_one_line(run, caplog, capsys, tiny_model):
+    shutil.copytree(tiny_model, "mine")
+    known = {"sizes": ["32x64"], "frames": [17], "words": "cat", "codec_psnr": [60, 70, 80]}
+    Path("mine/training_range.json").write_text(json.dumps(known))
+    run("--model", "mine", *TINY[2:], "--patch", "media/cat.png@0", "--prompt", "a dog and cats", "--out", "out")
+    [line] = [record.message for record in caplog.records if record.message.startswith("outside of")]
+    held = recorded("out")["fidelity"][0]["codec"]
+    assert line == (
+        f"outside of what mine was trained on: the picture cat.png@0 (its codec holds {held:.1f} dB of it; "
+        'training pictures 60 to 80), the word "dog"; the result will be poor'
+    )
+    assert f"{held:.2f}" in capsys.readouterr().out.splitlines()[1].split()
+    caplog.clear()
+    Path("mine/training_range.json").write_text(json.dumps(known | {"codec_psnr": [0, 1, 2], "words": "cat dog"}))
+    run("--model", "mine", *TINY[2:], "--patch", "media/cat.png@0", "--prompt", "a dog and cats", "--out", "again")
+    assert "outside of" not in caplog.text
+    assert recorded("again")["frames_sha256"] == recorded("out")["frames_sha256"]
+
+
 def test_an_earlier_run_is_made_again_bit_for_bit(run, capsys):
     run(*TINY, "--patch", "media/cat.png@3", "--seed", "7", "--scheduler", "unipc", "--out", "first")
     run("--from", "first/run.json", "--out", "somewhere/else/again")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -78,6 +79,28 @@ def test_a_trajectory_drives_a_video(run, capsys, tmp_path, ego_media):
     assert "forward: position4 at 20 per second; 12 frames of future, 0.60 s, after the start frame" in output
     assert "frames per second, decoding included" in output and "seconds: load" in output
     assert "wrote out/video.mp4, preview.mp4 (128x256, 8 fps, 4 times), trajectory.mp4, contact_sheet.png" in output
+
+
+def test_what_lies_outside_of_the_training_is_told_in_one_line(run, caplog, capsys, ego_model):
+    shutil.copytree(ego_model, "mine")
+    hand = {"places": {"x": [5, 6]}, "speeds": {"hand": 0.001}}
+    known = {"frames": [5], "codec_psnr": [60, 70, 80], "words": "open", "layouts": {"position4": hand}}
+    Path("mine/training_range.json").write_text(json.dumps(known))
+    options = ("--trajectory", "media/hand.npz", "--text", "open the box", "--frames", "8", "--advance", "8")
+    run("--model", "mine", "--start", "media/frame.png", *options, "--out", "out")
+    [line] = [record.message for record in caplog.records if record.message.startswith("outside of")]
+    held = recorded("out")["start_codec_psnr"]
+    for part in (
+        "outside of what mine was trained on: advance=8 (trained: 4 at most), the picture frame.png (its codec",
+        f" holds {held:.1f} dB of it; training pictures 60 to 80), a start at x=",
+        "(trained: 5 to 6), the hand at ",
+        'm/s (trained: 0.001 at most), the word "box"; the result will be poor',
+    ):
+        assert part in line
+    assert f"start frame: the codec alone holds {held:.2f} dB of it" in capsys.readouterr().out
+    caplog.clear()
+    run("--model", "mine", "--mode", "inverse", "--video", "out/video.mp4", "--layout", "position4", "--out", "why")
+    assert "outside of what mine was trained on: the picture video.mp4 (its codec holds" in caplog.text
 
 
 def test_an_earlier_run_is_made_again_bit_for_bit(run, capsys):

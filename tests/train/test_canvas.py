@@ -11,6 +11,7 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.cache.frames import EpisodeFrames, FrameCache
 from vgen.data.opening import DataConfig
 from vgen.errors import InputError
+from vgen.models import TrainingRange
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
@@ -137,6 +138,15 @@ def test_the_text_encoder_learns_and_the_codec_does_not(objective):
     assert all(p.grad is None for p in objective.vae.parameters())
 
 
+def test_attention_of_few_tokens_computes_in_bfloat16_like_all_else(config):
+    allowed = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(False)
+    CanvasObjective(config, 0)
+    assert not allowed()
+    CanvasObjective(dataclasses.replace(config, attention="_native_math"), 0)
+    assert allowed()
+
+
 def test_how_conditions_attend_can_be_chosen_and_goes_into_the_folder(config, tmp_path):
     objective = CanvasObjective(dataclasses.replace(config, condition_attention="independent"), 0)
     objective.prepare()
@@ -170,6 +180,14 @@ def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp
     objective.export(tmp_path / "again")
     copy = CanvasPipeline.from_pretrained(tmp_path / "again")
     assert torch.equal(copy.embed(["episode 1"]), expected[:1])
+    kinds = ("clip", "frames", "patches", "region", "text")
+    assert pipe.trained == TrainingRange(((16, 16),), (9,), (10.0,), kinds, frozenset({"episode"}))
+    assert copy.trained == pipe.trained == copy_of(copy, tmp_path / "saved").trained
+
+
+def copy_of(pipe, folder):
+    pipe.save_pretrained(folder)
+    return CanvasPipeline.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("pretrained", [False, True])

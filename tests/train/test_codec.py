@@ -10,6 +10,7 @@ from vgen.data.cache.frames import EpisodeFrames, FrameCache
 from vgen.data.opening import DataConfig, split_episodes
 from vgen.errors import InputError
 from vgen.metrics import PerceptualDistance
+from vgen.models import TrainingRange
 from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.objectives.codec import CodecBatch, CodecConfig, CodecObjective, CodecShare, moving_pixels
@@ -94,6 +95,24 @@ def test_export_measures_the_latents(objective, tmp_path):
         latent = codec.encode(video).latent_dist.mode().transpose(0, 1).flatten(1)
     assert codec.config.latents_mean == pytest.approx(latent.mean(1).tolist(), abs=1e-4)
     assert codec.config.latents_std == pytest.approx(latent.std(1, correction=0).tolist(), abs=1e-4)
+
+
+def test_export_measures_how_well_single_frames_are_held(objective, tmp_path):
+    objective.eval()
+    objective.export(tmp_path / "model")
+    codec = AutoencoderKLWan.from_pretrained(tmp_path / "model" / "vae")
+    data = objective.sets[0].data
+    stills = data.stills(data.train)
+    assert len(stills) == 27  # fewer than are measured, so that each is
+    psnr = []
+    for number in range(27):
+        image = torch.from_numpy(stills.pixels(number)).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+        with torch.no_grad():
+            made = codec.decode(codec.encode(image).latent_dist.mode()).sample.clamp(-1, 1)
+        psnr.append(10 * np.log10(4 / (made - image).square().mean().item()))
+    kept = TrainingRange.read(tmp_path / "model")
+    assert kept == TrainingRange(codec_psnr=kept.codec_psnr)
+    assert kept.codec_psnr == pytest.approx(np.quantile(psnr, [0.01, 0.5, 0.99]), abs=0.02)
 
 
 def test_validation_is_shared_by_ranks(objective):

@@ -13,6 +13,7 @@ from vgen.data.opening import DataConfig
 from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
+from vgen.models import TrainingRange
 from vgen.train.config import load_config
 from vgen.train.dry_run import dry_run, parameters, report
 from vgen.train.export import export
@@ -234,6 +235,10 @@ def test_a_run_exports_a_folder_that_goes_on_with_one_more_layout(config, root, 
     kept = Statistics.from_json(ego.info.statistics_of("position4"))
     assert kept.form == "absolute" and ego.config.rates == {"position4": 10} and ego.config.guidance == 1.5
     assert any(p.abs().max() > 0 for p in ego.injections[0].parameters())
+    trained = TrainingRange.read(model)  # of the Wan that it began from nothing is known, of its hands all
+    assert trained == TrainingRange(layouts=trained.layouts) and list(trained.layouts) == ["position4"]
+    assert trained.layouts["position4"].places["x"] == pytest.approx((0, T - 1), abs=0.05)
+    assert trained.layouts["position4"].speeds == {"hand": pytest.approx(10 * 2**0.5, rel=1e-3)}
 
     body = dataclasses.replace(config.bodies[0], layout="pose7")
     again = EgoObjective(dataclasses.replace(config, pretrained=str(model), bodies=[body]), seed=0)

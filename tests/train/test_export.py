@@ -18,6 +18,7 @@ from vgen.data.opening import DataConfig
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
+from vgen.models import TrainingRange
 from vgen.state.frame_encoder import LatentVision
 from vgen.state.language_model import new_llama
 from vgen.state.model import StateConfig, StateModel
@@ -117,7 +118,10 @@ def test_the_front_end_goes_along_and_other_runs_give_parts(run, tmp_path):
     StateModel(config, *new_llama(LLAMA), vision, {"position4": Statistics.fit([steps])}).save_pretrained(
         state / "model" / "state"
     )
+    TrainingRange(frames=(9,), codec_psnr=(1, 2, 3)).write(run / "model")
+    TrainingRange(codec_psnr=(4, 5, 6)).write(codec / "model")
     export(run, tmp_path / "model", torch.bfloat16, parts=[codec, state])
+    assert TrainingRange.read(tmp_path / "model") == TrainingRange(frames=(9,), codec_psnr=(4, 5, 6))
     exported = EgoPipeline.from_pretrained(tmp_path / "model", dtype=torch.float32)
     assert exported.vae.decoder.conv_in.bias.unique().item() == 0.5
     assert list(exported.ego.config.layouts) == ["position4"]
@@ -233,6 +237,7 @@ def test_the_model_of_a_lora_run_is_its_base_with_the_lora_in_it(lora_run, tmp_p
     assert not any("lora" in name for name in exported.transformer.state_dict())
     defaults = [exported.config[f"default_{key}"] for key in ("frames", "height", "width", "steps")]
     assert defaults == [9, 16, 32, 7]
+    assert exported.trained == TrainingRange()  # of its base nothing is known
 
 
 def test_a_lora_that_is_damaged_is_refused(lora_run, tmp_path):

@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from vgen.trajectory.places import body_places, constant_velocity
+from vgen.trajectory.places import body_places, body_speeds, constant_velocity
 from vgen.trajectory.trajectory import Trajectory
 
 
@@ -20,3 +21,8 @@ def test_constant_velocity_repeats_the_last_step_that_is_known():
     assert constant_velocity(line(), 2, 3)[:, 0, 0].tolist() == [4, 7, 10]
     assert constant_velocity(line(), 0, 3)[:, 0, 0].tolist() == [0, 0, 0]
     assert constant_velocity(line(np.array([1, 0, 1, 1, 1], bool)), 2, 3)[:, 0, 0].tolist() == [4, 4, 4]
+
+
+def test_speeds_are_between_rows_that_are_valid():
+    assert body_speeds(line(), "hand") == pytest.approx([10, 30, 50, 70])
+    assert body_speeds(line(np.array([1, 1, 0, 1, 1], bool)), "hand") == pytest.approx([10, 70])

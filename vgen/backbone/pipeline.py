@@ -32,7 +32,7 @@ from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
 from vgen.files import writing
-from vgen.models import EGO, STATE, forget_places, join_own, loading, part_own, resolve
+from vgen.models import EGO, STATE, TrainingRange, forget_places, join_own, loading, part_own, resolve
 
 Pipeline = TypeVar("Pipeline", bound="VideoPipeline")
 
@@ -57,6 +57,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
     remembers_conditions = True
     _interrupt = False
     _folder: Path | None = None  # that it was opened from
+    trained: TrainingRange | None = None  # what the model was trained on, where its folder says
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         check_components(pipe, str(model))
         if Path(folder).is_dir():
             pipe._folder = Path(folder).resolve()
+            pipe.trained = TrainingRange.read(folder, str(model))
         return pipe
 
     def save_pretrained(
@@ -135,6 +137,8 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
                 if self._folder and part not in self.components and source.is_dir() and source != target.resolve():
                     shutil.copytree(source, target, dirs_exist_ok=True)
             forget_places(folder)
+            if self._folder and (known := TrainingRange.read(self._folder)):
+                known.write(folder)
 
     def to_json_string(self) -> str:
         """The pipeline's index: it names `WanPipeline`, and keeps apart what that does not know, so that diffusers
@@ -182,11 +186,19 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         by_model, by_layer, _ = self._optionally_disable_offloading(self)  # a weight that waits elsewhere is no weight
         try:
             put_lora(self.transformer, source, adapter_name, hotswap=hotswap, _pipeline=self)
+            self.trained = self.trained and self.trained.adapted()
         finally:
             if by_model:
                 self.enable_model_cpu_offload()
             elif by_layer:
                 self.enable_sequential_cpu_offload()
+
+    @property
+    def label(self) -> str:
+        """The model as a message names it: by its folder, or its run's."""
+        if self._folder is None:
+            return str(self.name_or_path or "this model")
+        return self._folder.name if self._folder.name != "model" else f"{self._folder.parent.name}/model"
 
     @property
     def temporal_stride(self) -> int:

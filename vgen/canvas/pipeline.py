@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -15,10 +16,15 @@ from vgen import checks
 from vgen.backbone.encoding import encode_placed
 from vgen.backbone.pipeline import VideoPipeline, timed
 from vgen.canvas.keep import Seam, keep_given, kept_frames
+from vgen.canvas.outside import canvas_outside
 from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
 from vgen.media.pixels import to_uint8
+from vgen.models.outside import outside_line
+from vgen.notices import warn_once
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class CanvasPipeline(VideoPipeline):
                 if not isinstance(canvas, Canvas):
                     raise InputError(f"{checks.show(canvas)} is no canvas; give a Canvas, or a list of them")
                 canvas = place(canvas, self.temporal_stride, self.size_multiple)
+            self._tell_outside(canvas)
             conditions = encode_placed(self.codec, canvas.conditions)
         asked = canvas.canvas
         video = self.sample(
@@ -109,6 +116,11 @@ class CanvasPipeline(VideoPipeline):
             with timed(timings, "keep"):
                 video, seam = keep_given(video, kept)
         return CanvasOutput(to_uint8(video.permute(1, 2, 3, 0)).cpu().numpy(), timings, seam)
+
+    def _tell_outside(self, canvas: PlacedCanvas) -> None:
+        """Logs, once, what the model was not trained for, as far as it costs nothing to know."""
+        if self.trained is not None and (line := outside_line(self.label, canvas_outside(self.trained, canvas))):
+            warn_once(logger, line)
 
 
 def _generators(

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
+import torch
 from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 
+from vgen.backbone.codec import Codec
+from vgen.backbone.encoding import rebuild
 from vgen.canvas.keep import Seam
 from vgen.canvas.placed import PlacedCanvas
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.media.placing import Placed, planes
 from vgen.media.sheet import ACCENT, Tile, draw_sheet, number_runs, picture_of, spread, tile_size
 from vgen.metrics.pixels import psnr
+from vgen.models.outside import Held
+
+PatchKey = tuple[int, str]
+"""The index of a patch on its canvas, and its name."""
 
 Video = np.ndarray | Mapping[int, np.ndarray]  # uint8 [T, H, W, 3], or some of its frames by index
 
 CHECKERS = (236, 236, 234), (222, 222, 220)
 MOST_FRAMES, MOST_PATCHES = 24, 12
+MOST_MEASURED = 8  # given frames that go through the codec by themselves: it takes as long as decoding as many frames
 SECTIONS = ("Given", "Completed")
 
 
@@ -37,6 +45,8 @@ class Fidelity:
         area: Part of the frame that it gives, 0..1, without what later patches cover.
         mean: PSNR inside its region in dB, each pixel weighed as it is given, mean over its frames.
         worst: The lowest PSNR of one of its frames, in dB.
+        codec: What the codec alone holds of it, in dB, see `codec_psnr`: more than this no model of the codec keeps.
+            None where it was not measured.
     """
 
     name: str
@@ -45,9 +55,10 @@ class Fidelity:
     area: float
     mean: float
     worst: float
+    codec: float | None = None
 
 
-def fidelity(video: Video, placed: PlacedCanvas) -> list[Fidelity]:
+def fidelity(video: Video, placed: PlacedCanvas, codec: Mapping[PatchKey, Held] | None = None) -> list[Fidelity]:
     """Compares the video with its patches, each inside its own region.
 
     A patch at a fractional frame is compared with the frame nearest to it, the earlier of two. A patch that later
@@ -56,26 +67,78 @@ def fidelity(video: Video, placed: PlacedCanvas) -> list[Fidelity]:
     Args:
         video: uint8 `[T, H, W, 3]`, or at least the frames of the patches by index.
         placed: The canvas; a later patch hides an earlier one at the same frame.
+        codec: What `codec_psnr` says of the patches.
     """
-    seen: dict[tuple[int, str], list[tuple[float, float, float]]] = {}
+    seen: dict[PatchKey, list[tuple[float, float, float]]] = {}
+    for given, frame, pixels, plane in _visible(placed):
+        made = to_unit(video[nearest_frame(frame)]).permute(2, 0, 1)
+        numbers = (frame, plane.float().mean().item(), _decibels(made, pixels, plane))
+        seen.setdefault((given.patch, given.name), []).append(numbers)
+    held = {key: each.psnr for key, each in (codec or {}).items()}
+    return [_summary(key, numbers, held.get(key)) for key, numbers in seen.items()]
+
+
+def codec_psnr(codec: Codec, placed: PlacedCanvas, most: int = MOST_MEASURED) -> dict[PatchKey, Held]:
+    """How well the codec alone holds each patch: every given frame, alone, through encoder and decoder in image mode,
+    compared inside the patch's own region. Means over the frames of a patch.
+
+    Args:
+        codec: Of the model.
+        placed: The canvas.
+        most: Frames that are measured, for the time that it takes: the first of each patch, then others spread evenly.
+            A patch of whose frames none is measured is left out.
+    """
+    wanted = {(each.frame, each.pixels.shape, frame) for each, frame in _measured(placed, most)}
+    frames = [
+        (key, pixels, mask)
+        for each in placed.conditions
+        for frame, pixels, mask in planes(each, each.mask)
+        if (key := (each.frame, each.pixels.shape, frame)) in wanted
+    ]
+    if not frames:
+        return {}
+    keys, pixels, masks = zip(*frames, strict=True)
+    rebuilt = dict(zip(keys, rebuild(codec, torch.stack(pixels), torch.stack(masks)), strict=True))
+    seen: dict[PatchKey, list[tuple[float, float]]] = {}
+    for given, frame, truth, plane in _visible(placed):
+        if (made := rebuilt.get((given.frame, given.pixels.shape, frame))) is not None:
+            seen.setdefault((given.patch, given.name), []).append((_decibels(made, truth, plane), plane.mean().item()))
+    return {key: Held(*np.mean(numbers, axis=0).tolist()) for key, numbers in seen.items()}
+
+
+def _measured(placed: PlacedCanvas, most: int) -> list[tuple[Placed, float]]:
+    """Which visible frames are measured: the first one of each patch, then others, as many as may be in all."""
+    visible = [(given, frame) for given, frame, _, _ in _visible(placed)]
+    first = {given.patch: number for number, (given, _) in reversed(list(enumerate(visible)))}
+    others = [number for number in range(len(visible)) if number not in first.values()]
+    count = min(len(others), max(0, most - len(first)))
+    chosen = [*sorted(first.values())[:most], *(others[number] for number in spread(len(others), count))]
+    return [visible[number] for number in sorted(chosen)]
+
+
+def _visible(placed: PlacedCanvas) -> Iterator[tuple[Placed, float, Tensor, Tensor]]:
+    """Every frame of every patch with the part of it that no later patch covers: what lies where, the pixel frame,
+    pixels `[3, H, W]`, mask `[1, H, W]`."""
     for index, given in enumerate(placed.patches):
         mask = given.mask
         for over in placed.patches[index + 1 :]:
             mask = mask * (1 - over.mask) if _same_place(given, over) else mask
         for frame, pixels, plane in planes(given, mask):
-            made = to_unit(video[nearest_frame(frame)]).permute(2, 0, 1)
-            decibels = psnr(made[None, :, None], pixels[None, :, None], plane[None, :, None])
-            numbers = (frame, plane.float().mean().item(), decibels.item())
-            seen.setdefault((given.patch, given.name), []).append(numbers)
-    return [_summary(name, numbers) for (_, name), numbers in seen.items()]
+            yield given, frame, pixels, plane
+
+
+def _decibels(made: Tensor, truth: Tensor, plane: Tensor) -> float:
+    """PSNR of a picture `[3, H, W]` where a mask `[1, H, W]` weighs it."""
+    return psnr(made[None, :, None], truth[None, :, None], plane[None, :, None]).item()
 
 
 def format_table(rows: Sequence[Fidelity]) -> str:
     """The rows of `fidelity` as text, one line each below a head line."""
-    lines = [("patch", "frames", "area", "PSNR (dB)", "worst (dB)")]
+    lines = [("patch", "frames", "area", "PSNR (dB)", "worst (dB)", "codec (dB)")]
     for row in rows:
         frames = f"{row.first:g}" if row.first == row.last else f"{row.first:g}-{row.last:g}"
-        lines.append((row.name, frames, f"{row.area:.0%}", f"{row.mean:.2f}", f"{row.worst:.2f}"))
+        codec = "-" if row.codec is None else f"{row.codec:.2f}"
+        lines.append((row.name, frames, f"{row.area:.0%}", f"{row.mean:.2f}", f"{row.worst:.2f}", codec))
     first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join([name.ljust(first), *map(str.rjust, cells, others)]) for name, *cells in lines)
 
@@ -151,10 +214,10 @@ def _key_frames(placed: Placed) -> list[tuple[float, Tensor, Tensor]]:
     return [frames[index] for index in sorted({0, len(frames) // 2, len(frames) - 1})]
 
 
-def _summary(name: str, seen: Sequence[tuple[float, float, float]]) -> Fidelity:
+def _summary(key: PatchKey, seen: Sequence[tuple[float, float, float]], codec: float | None) -> Fidelity:
     """One row from the (frame, area, PSNR) of a patch's visible frames."""
     frames, areas, decibels = np.array(seen).T
-    return Fidelity(name, frames.min(), frames.max(), areas.mean(), decibels.mean(), decibels.min())
+    return Fidelity(key[1], frames.min(), frames.max(), areas.mean(), decibels.mean(), decibels.min(), codec)
 
 
 def _patch_tile(name: str, frame: float, pixels: Tensor, mask: Tensor, size: tuple[int, int]) -> Tile:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from vgen.errors import InputError, exit_on_input_error, unknown_key
+
+# Read by OpenMP when torch is imported: a thread that waits for another sleeps. By default it spins, and where more
+# threads run than there are cores, as beside any other work, that made a rollout of a few seconds take minutes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SUMMARIES = {
     "infer": "complete a video from patches: any image or clip, at any place and pixel frame",

@@ -22,7 +22,7 @@ from vgen.errors import Parser
 from vgen.files import package_versions
 
 if TYPE_CHECKING:
-    from vgen.models import PartInfo
+    from vgen.models import PartInfo, TrainingRange
 
 NEEDED = ("torch", "diffusers", "transformers", "decord2", "av")
 OPTIONAL = {
@@ -92,7 +92,29 @@ def describe_model(name: str) -> dict[str, Any]:
         "defaults": {"steps": info.steps, "guidance": info.guidance},
         "parameters": {part: count for part, count in parts.items() if count},
     }
+    if info.trained is not None:
+        found["trained on"] = describe_training(info.trained)
     return found | {part: describe_part(own) for part in PARTS if (own := getattr(info, part)) is not None}
+
+
+def describe_training(trained: TrainingRange) -> dict[str, Any]:
+    """What a model was trained on, as plain JSON; of its words, how many."""
+    codec = trained.codec_psnr
+    layouts = {
+        name: {key: f"{low:g} to {high:g}" for key, (low, high) in known.places.items()}
+        | {f"speed of the {body}, at most": speed for body, speed in known.speeds.items()}
+        for name, known in trained.layouts.items()
+    }
+    told = {
+        "sizes": trained.sizes and [f"{height}x{width}" for height, width in trained.sizes],
+        "frames": trained.frames and list(trained.frames),
+        "frames per second": trained.rates and list(trained.rates),
+        "conditions": trained.conditions and list(trained.conditions),
+        "words of captions": None if trained.words is None else len(trained.words),
+        "codec, PSNR in dB": codec and f"{codec[0]:g} to {codec[2]:g}, {codec[1]:g} half-way",
+        "places of the hand": layouts or None,
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def describe_part(part: PartInfo) -> dict[str, Any]:

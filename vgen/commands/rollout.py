@@ -120,6 +120,7 @@ def report(result: RolloutResult, out: str) -> None:
             print(f"text, as the policy wrote it{'' if turn == 0 else ' later'}: {text}")
         took = result.seconds
         rate = result.frames / took["rollout"]
+        print(f"start frame: the codec alone holds {result.start_codec_psnr:.2f} dB of it")
         print(f"first frames after {took['first']:.2f} s; {rate:.2f} frames per second, decoding included")
     print("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items()))
     videos = [] if result.mode == "inverse" else ["video.mp4", *result.previews]

@@ -22,6 +22,8 @@ from vgen.ego.rollout import Rollout, RolloutSettings
 from vgen.errors import InputError
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.models import EGO, MISSING, ModelInfo
+from vgen.models.outside import outside_line, size_outside, words_outside
+from vgen.notices import warn_once
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import Trajectory
 
@@ -121,6 +123,14 @@ class EgoWorld:
             noise,
         )
         self._futures = futures
+        self._tell_outside(seen.shape[1:3], text)
+
+    def _tell_outside(self, size: tuple[int, int], text: str) -> None:
+        """Logs, once, what the model was not trained for, as far as it costs nothing to know."""
+        if (trained := self.pipe.trained) is not None:
+            found = [size_outside(trained, *size), words_outside(trained, text)]
+            if line := outside_line(self.pipe.label, found):
+                warn_once(logger, line)
 
     def step(self, actions: Array | Trajectory) -> np.ndarray:
         """The frames that follow.

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict, dataclass
 from os import PathLike
 
 from vgen.canvas.extend import check_length, generate
 from vgen.canvas.keep import Seam, mean_seam
+from vgen.canvas.outside import canvas_outside
 from vgen.canvas.placed import place
-from vgen.canvas.report import Fidelity, contact_sheet, fidelity, given_frames, sheet_frames
+from vgen.canvas.report import Fidelity, codec_psnr, contact_sheet, fidelity, given_frames, sheet_frames
 from vgen.canvas.spec import Canvas
 from vgen.inference.output import write_frames
 from vgen.inference.preview import Animation, write_previews
 from vgen.inference.record import RunKind, RunResult, check_outside, describe_run, write_record
 from vgen.inference.settings import CanvasSettings
 from vgen.models import ModelInfo
+from vgen.models.outside import outside_line
 from vgen.results import VIDEO_RUN, results_folder
+
+logger = logging.getLogger(__name__)
 
 CANVAS_RUN = RunKind("canvas", "vgen infer", Canvas, CanvasSettings, lambda canvas: canvas.files)
 
@@ -73,7 +78,7 @@ def run_canvas(
         check_outside(CANVAS_RUN, canvas, out)
         run = describe_run(CANVAS_RUN, canvas, settings, out)
         began, seconds = time.perf_counter(), {}
-        from vgen.backbone.pipeline import load_pipeline
+        from vgen.backbone.pipeline import load_pipeline, timed
         from vgen.canvas.pipeline import CanvasPipeline  # late, so that a wrong canvas is refused at once
 
         pipe = load_pipeline(
@@ -86,6 +91,12 @@ def run_canvas(
             dtype=settings.dtype,
         )
         seconds["load"] = time.perf_counter() - began
+        with timed(seconds, "codec"):
+            held = codec_psnr(pipe.codec, placed)
+        if pipe.trained is not None:
+            if line := outside_line(pipe.label, canvas_outside(pipe.trained, placed, held)):
+                logger.warning("%s", line)
+            pipe.trained = None  # it is said, and with more than the pipeline by itself would say
         seams: list[Seam] = []
         chunks = generate(
             pipe,
@@ -104,7 +115,7 @@ def run_canvas(
         left_out = contact_sheet(kept, placed, folder / "contact_sheet.png", total)
         seconds = {stage: round(took, 3) for stage, took in seconds.items()}
         previews = write_previews(folder / "video.mp4", animation)
-        kept_by = fidelity(frames, placed), fps, left_out, mean_seam(seams)
+        kept_by = fidelity(frames, placed, held), fps, left_out, mean_seam(seams)
         result = CanvasResult(seconds, digest, *kept_by, previews=previews)
         write_record(folder / "run.json", run | asdict(result))
     return result

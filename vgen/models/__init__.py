@@ -17,13 +17,16 @@ from vgen.models.folders import (
     resolve,
 )
 from vgen.models.info import ModelInfo, PartInfo, rate_of
+from vgen.models.training_range import LayoutRange, TrainingRange
 
 __all__ = [
     "EGO",
     "MISSING",
     "STATE",
+    "LayoutRange",
     "ModelInfo",
     "PartInfo",
+    "TrainingRange",
     "check_part",
     "component_folder",
     "fingerprint",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from vgen import checks
 from vgen.errors import InputError, unknown_key
 from vgen.models.folders import EGO, STATE, check_part, join_own, read_config, resolve
+from vgen.models.training_range import TrainingRange
 
 if TYPE_CHECKING:
     from vgen.backbone.pipeline import VideoPipeline
@@ -116,6 +117,7 @@ class ModelInfo:
         frames, height, width: of the videos that it was trained on.
         steps, guidance: of denoising, and of the text.
         ego, state: its parts that know trajectories; None where it has none, or where they were not asked for.
+        trained: what it was trained on; None where its folder does not say, or is on the hub.
     """
 
     model: str
@@ -129,6 +131,7 @@ class ModelInfo:
     guidance: float
     ego: PartInfo | None = None
     state: PartInfo | None = None
+    trained: TrainingRange | None = None
 
     @classmethod
     def read(cls, model: str | PathLike[str], parts: Sequence[str] | None = None) -> Self:
@@ -148,7 +151,8 @@ class ModelInfo:
             check_part(name, folder, part)
         vae, transformer = (read_config(folder, f"{component}/config.json") for component in ("vae", "transformer"))
         configs = {part: read_config(folder, f"{part}/config.json") for part in parts}
-        return cls._of_configs(name, read_config(folder, "model_index.json"), vae, transformer, configs)
+        trained = TrainingRange.read(folder, name)
+        return cls._of_configs(name, read_config(folder, "model_index.json"), vae, transformer, configs, trained)
 
     @classmethod
     def of(cls, pipe: VideoPipeline) -> Self:
@@ -156,7 +160,7 @@ class ModelInfo:
         ego = getattr(pipe, EGO, None)
         parts = {} if ego is None else {EGO: ego.config}
         name = str(pipe.name_or_path or "in memory")
-        return cls._of_configs(name, pipe.config, pipe.vae.config, pipe.transformer.config, parts)
+        return cls._of_configs(name, pipe.config, pipe.vae.config, pipe.transformer.config, parts, pipe.trained)
 
     @classmethod
     def _of_configs(
@@ -166,6 +170,7 @@ class ModelInfo:
         codec: Mapping[str, Any],
         transformer: Mapping[str, Any],
         parts: Mapping[str, Mapping[str, Any]],
+        trained: TrainingRange | None,
     ) -> Self:
         index = join_own(index)
         patch = transformer.get("patch_size", (1, 2, 2))
@@ -186,6 +191,7 @@ class ModelInfo:
             size(index.get("default_steps", 50), "default_steps", 10**6),
             checks.real(f"model {model!r}: default_guidance", index.get("default_guidance", 7.5)),
             **{part: PartInfo.from_config(part, config, model) for part, config in parts.items()},
+            trained=trained,
         )
 
     @property

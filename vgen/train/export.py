@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.jsonl import read_records
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
-from vgen.models import EGO, STATE, forget_places, join_own, loading, read_config
+from vgen.models import EGO, STATE, TrainingRange, forget_places, join_own, loading, read_config
+from vgen.models.training_range import FILE as RANGE
 from vgen.results import MODEL, check_file, check_folder, results_folder
 from vgen.state.model import StateModel
 from vgen.train.logs import read_record
@@ -83,6 +85,7 @@ def _write(
         pipe.save_pretrained(aside, parts=())
         counts = sizes(pipe) | _save_beside(pipe, model.folder / EGO, states, aside, dtype)
         forget_places(aside)
+        _save_range(model.folder, parts, aside)
         (aside / "README.md").write_text(card(folder.name, counts, records, report), encoding="utf-8")
 
 
@@ -137,6 +140,18 @@ def _save_beside(
     for name, module in saved.items():
         module.save_pretrained(folder / name)
     return {name: count_parameters(module) for name, module in saved.items()}
+
+
+def _save_range(run: Path, parts: Sequence[Path], folder: Path) -> None:
+    """Writes what the model of a run was trained on, where that says; what the codec holds is said by its own run."""
+    known = TrainingRange.read(run)
+    (folder / RANGE).unlink(missing_ok=True)  # of what a LoRA was trained on top of
+    for part in parts:
+        if known and (part / "model" / "vae").is_dir():
+            codec = TrainingRange.read(part / "model")
+            known = replace(known, codec_psnr=None if codec is None else codec.codec_psnr)
+    if known:
+        known.write(folder)
 
 
 def _with_lora(folder: Path, base: str, dtype: torch.dtype) -> CanvasPipeline:
@@ -206,11 +221,12 @@ def card(name: str, parameters: dict[str, int], records: Sequence[tuple[Any, ...
     if report:
         lines += ["", "## Results", "", "```", report.strip("\n"), "```"]
     for run, record, curve in records:
-        lines += ["", f"## Training: {run}", "", *_run_lines(record, curve)]
+        lines += ["", f"## Training: {run}", "", *run_lines(record, curve)]
     return "\n".join(lines) + "\n"
 
 
-def _run_lines(record: dict[str, Any], curve: list[dict[str, float]]) -> list[str]:
+def run_lines(record: dict[str, Any], curve: list[dict[str, float]]) -> list[str]:
+    """What a card says of a run: its work, time and machine, its validations and its recipe."""
     versions = ", ".join(f"{package} {number}" for package, number in record["versions"].items() if number)
     names = list(dict.fromkeys(key for point in curve for key in point))
     rows = [[f"{point[name]:g}" if name in point else "" for name in names] for point in _rounded(curve)]

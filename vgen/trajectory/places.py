@@ -24,3 +24,11 @@ def constant_velocity(trajectory: Trajectory, present: int, count: int) -> np.nd
     velocity = rows[present] - rows[present - 1] if there else np.zeros_like(rows[present])
     places: np.ndarray = rows[present] + np.arange(count)[:, None, None] * velocity
     return places
+
+
+def body_speeds(trajectory: Trajectory, body: str) -> np.ndarray:
+    """How fast a body is between rows that are both valid: float64 [up to A - 1], its unit of place per second."""
+    steps = np.linalg.norm(np.diff(place_of(trajectory, body), axis=0), axis=1)
+    both = trajectory.valid[1:] & trajectory.valid[:-1]
+    speeds: np.ndarray = (steps / np.diff(trajectory.times))[both]
+    return speeds

@@ -19,13 +19,14 @@ from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
 from vgen.inference.ego.frames import Policy, follow, in_parts, whole_steps
 from vgen.inference.ego.inputs import Inputs
+from vgen.inference.ego.outside import codec_holds, tell_outside
 from vgen.inference.ego.report import contact_sheet, draw_over, recorded_frames, sheet_frames
 from vgen.inference.ego.spec import RolloutSpec
 from vgen.inference.output import write_frames
 from vgen.inference.record import RunResult
 from vgen.inference.settings import EgoSettings
 from vgen.media.video import VideoFile
-from vgen.models import STATE, component_folder, resolve
+from vgen.models import STATE, TrainingRange, component_folder, resolve
 from vgen.state.model import StateModel
 from vgen.state.predict import explanations
 from vgen.trajectory.convert import to_absolute
@@ -49,6 +50,7 @@ class RolloutResult(RunResult):
             drawn, of which the trajectory is the mean: the standard deviation of a draw, in the layout's unit of place.
             0 where the model draws one explanation alone.
         trajectory_sha256: of the values and times of the trajectory.
+        start_codec_psnr: what the codec alone holds of the start frame, in dB: the video begins no better.
     """
 
     mode: str
@@ -60,6 +62,7 @@ class RolloutResult(RunResult):
     texts: list[str]
     spread: dict[str, float]
     trajectory_sha256: str
+    start_codec_psnr: float
 
 
 def roll_out(
@@ -90,6 +93,9 @@ def roll_out(
         state = StateModel.from_pretrained(component_folder(resolve(settings.model), STATE), pipe.codec)
         policy = Policy(state.to(pipe._execution_device), world, inputs.context, inputs.past, inputs.hand)
     seconds["load"] = time.perf_counter() - began
+    held = codec_holds(pipe.codec, inputs.context.history[-1])
+    tell_outside(pipe.label, pipe.trained, inputs, settings.advance, held)
+    pipe.trained = None  # it is said, and with more than a world by itself would say
     made = whole_steps(inputs.frames, settings.advance)
     chunks = policy.play(made) if policy else follow(world, inputs.context, inputs.actions)
     parts = in_parts(chunks, inputs.context.history[-1:], inputs.frames, seconds)
@@ -104,7 +110,7 @@ def roll_out(
     sections = [("Predicted", kept), *recorded_frames(inputs, shown), ("Trajectory", drawn)]
     contact_sheet(folder / "contact_sheet.png", inputs.context.text, sections, inputs.rate, goals)
     seconds |= {"draw": time.perf_counter() - drawing, "all": time.perf_counter() - began}
-    return _result(spec, inputs, trajectory, seconds, digest, policy.texts if policy else [])
+    return _result(spec, inputs, trajectory, seconds, held, digest, policy.texts if policy else [])
 
 
 def explain(spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Path) -> RolloutResult:
@@ -112,9 +118,12 @@ def explain(spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Pa
     began, seconds = time.perf_counter(), {}
     model, device = resolve(settings.model), "cuda" if torch.cuda.is_available() else "cpu"
     vae = load_vae(component_folder(model, "vae")).to(device)
-    state = StateModel.from_pretrained(component_folder(model, STATE), WanCodec(vae)).to(device)
+    codec = WanCodec(vae)
+    state = StateModel.from_pretrained(component_folder(model, STATE), codec).to(device)
     seconds["load"] = time.perf_counter() - began
     frames = inputs.observation.frames(0, inputs.frames, inputs.rate)
+    held = codec_holds(codec, frames[0])
+    tell_outside(settings.model, TrainingRange.read(model, settings.model), inputs, None, held)
     asking, generator = time.perf_counter(), torch.Generator().manual_seed(spec.seed)
     trajectory, drawn = explanations(state, inputs.layout, frames, inputs.start, inputs.context.text, generator)
     spread = path_spread(drawn, inputs.start)
@@ -125,7 +134,7 @@ def explain(spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Pa
     sections = [("Video", {number: frames[number] for number in shown}), ("Trajectory", overlaid)]
     contact_sheet(folder / "contact_sheet.png", title, sections, inputs.rate, {})
     seconds["all"] = time.perf_counter() - began
-    return _result(spec, inputs, trajectory, seconds, spread=spread)
+    return _result(spec, inputs, trajectory, seconds, held, spread=spread)
 
 
 def path_spread(drawn: Sequence[Trajectory], start: Trajectory | None) -> dict[str, float]:
@@ -162,6 +171,7 @@ def _result(
     inputs: Inputs,
     trajectory: Trajectory,
     seconds: Mapping[str, float],
+    held: float,
     digest: str = "",
     texts: Sequence[str] = (),
     spread: Mapping[str, float] | None = None,
@@ -180,6 +190,7 @@ def _result(
         list(texts),
         dict(spread or {}),
         hashlib.sha256(content).hexdigest(),
+        round(held, 3),
     )
 
 

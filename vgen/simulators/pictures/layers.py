@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from vgen.simulators.pictures.motion import Path
+from vgen.simulators.pictures.opencv import cv2
 
 FINE = 2  # drawn at so many times the size of the frames, and averaged
 SKIPPED = 1.25  # pixels of a layer per drawn pixel, at most: what cubic weights and the average still hide

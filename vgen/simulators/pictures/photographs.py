@@ -16,13 +16,13 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from vgen.checks import show
 from vgen.errors import InputError
 from vgen.media.image import FORMATS, read_image, readable
+from vgen.simulators.pictures.opencv import cv2
 
 logger = logging.getLogger(__name__)
 

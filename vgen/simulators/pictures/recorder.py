@@ -21,6 +21,7 @@ from vgen.errors import InputError
 from vgen.media.writing import write_video
 from vgen.results import DATASET, check_folder
 from vgen.simulators.pictures.clips import NAMES, make_clip
+from vgen.simulators.pictures.opencv import cv2
 from vgen.simulators.pictures.photographs import Photograph, prepare
 from vgen.simulators.pictures.scenery import Scenery
 from vgen.simulators.pictures.settings import PicturesRecording, check
@@ -97,6 +98,7 @@ def _photographs(recording: PicturesRecording, pool: Executor) -> dict[str, list
 def _record_clips(job: _Job) -> None:
     """Record the clips of one job, in a worker process: each is written aside and moved in place."""
     recording = job.recording
+    cv2.setNumThreads(1)  # there is a process per core
     scenery = Scenery(job.photographs, recording.height_width)
     for number in job.numbers:
         folder = _folder(job.staging, number)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from vgen.simulators.pictures.opencv import cv2
 from vgen.simulators.pictures.shapes import SHAPES, blob, outline
 from vgen.simulators.pictures.textures import SUBPIXEL, apart, tint
 

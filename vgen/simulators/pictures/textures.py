@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from vgen.simulators.pictures.opencv import cv2
 from vgen.simulators.pictures.shapes import SHAPES, outline
 
 COLOURS = {

@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from vgen.backbone.codec import load_vae
+from vgen.backbone.codec import WanCodec, load_vae
 from vgen.data.clips import Clips, read_or_next
 from vgen.data.opening import ClipBatches, DataConfig, DataShare, TrainingData, open_data, parse_lengths, shares_of
 from vgen.errors import InputError
@@ -21,6 +21,7 @@ from vgen.train.batch import Batch
 from vgen.train.objectives.base import Objective
 from vgen.train.objectives.building import blank, check_keywords, on_paper
 from vgen.train.objectives.outline import Outline
+from vgen.train.objectives.trained_on import codec_range
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class CodecConfig:
     name: str = "codec"
     data: DataConfig = field(default_factory=DataConfig)
     more_data: list[CodecShare] = field(default_factory=list)  # further sets; a batch is of one of all
+    in_memory: bool = False  # frames that are decoded once, are all read into memory before the first step
     model: dict[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
     decoder_only: bool = False  # of a pretrained codec: the latents stay what they are, for models that know them
@@ -124,7 +126,7 @@ class CodecObjective(Objective[CodecBatch]):
 
     def _opened(self, config: DataConfig, frames: Any, clips: int, keep_latents: float) -> CodecData:
         lengths, multiple = self.lengths_of(frames), self.vae.config.scale_factor_spatial
-        data = open_data(config, lengths, multiple, captions=False, report=self.bad_data)
+        data = open_data(config, lengths, multiple, captions=False, report=self.bad_data, hold=self.config.in_memory)
         images = max(1, round(self.config.images_per_batch * clips / self.config.clips_per_batch))
         return CodecData(data, clips, images, self.seed, keep_latents)
 
@@ -190,11 +192,12 @@ class CodecObjective(Objective[CodecBatch]):
     @torch.no_grad()
     def export(self, folder: Path) -> None:
         """Writes `folder`/vae with the mean and deviation of each latent channel, measured on clips of all data sets;
-        where the latents are kept, they are those that it had."""
+        where the latents are kept, they are those that it had. Beside it, how well it holds single frames."""
         if not (self.config.decoder_only or self.config.keep_latents):
             mean, deviation = self._latent_statistics()
             self.vae.register_to_config(latents_mean=mean.tolist(), latents_std=deviation.tolist())
         self.vae.save_pretrained(folder / "vae")
+        codec_range(WanCodec(self.vae), [each.data for each in self.sets]).write(folder)
 
     def _latent_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation [C] of the latents of clips of all data sets, of each as many as its share."""

@@ -121,6 +121,9 @@ class BodyClips:
         data, clips: its opened data set and the part of it to cut from; episodes without a finite row are left out.
         reach: how many pixel frames before a clip actions are told of.
 
+    Attributes:
+        absolute: the trajectory of each of its episodes.
+
     Raises:
         InputError: the data set has no such column, it does not fit the layout, or is nowhere finite; an unknown form.
     """
@@ -139,7 +142,7 @@ class BodyClips:
         if clips is data.train and not places:
             raise InputError(f"column {config.column} of {config.data.dataset}: no row of it is finite; name another")
         self.clips = Clips(footage, data.assignment.buckets, clips.fps, places)
-        self._absolute = [recorded[footage.episodes[place].name] for place in places]
+        self.absolute = [recorded[footage.episodes[place].name] for place in places]
 
     @property
     def fps(self) -> float:
@@ -166,7 +169,7 @@ class BodyClips:
         own, known = self.config.form, statistics.form
         if own != known:
             raise InputError(f"form={own}: the model takes {known} actions of {self.config.layout}; give form={known}")
-        check_units(self.config, self._absolute[0], statistics)
+        check_units(self.config, self.absolute[0], statistics)
 
     def batch(self, bucket: int, clips: Sequence[int], choice: FrameChoice, statistics: Statistics) -> EgoBatch:
         """A batch of some of the encoded clips.
@@ -178,27 +181,26 @@ class BodyClips:
             statistics: by which their actions are normalised.
         """
         wanted = choice.others if choice.chunks else [*choice.others, 1]
-        samples = [self.encoded.sample(bucket, clip, wanted) for clip in clips]
-        pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 1, 4, 2, 3)
-        latent = torch.from_numpy(np.stack([sample.latent for sample in samples]))
-        t = torch.arange(1, 1 + choice.chunks, dtype=torch.float64).expand(len(samples), -1)
+        samples = self.encoded.samples(bucket, clips, np.tile(np.array(wanted, np.int64), (len(clips), 1)))
+        pixels, latent = samples.pixels, samples.latents
+        t = torch.arange(1, 1 + choice.chunks, dtype=torch.float64).expand(len(clips), -1)
         return EgoBatch(
-            clips=[sample.name for sample in samples],
-            text=[sample.caption for sample in samples],
+            clips=samples.names,
+            text=samples.captions,
             layout=self.config.layout,
             present=latent[:, :, :1],
             known=pixels[:, : len(choice.others)],
-            frames=torch.tensor([0, *choice.others]).expand(len(samples), -1),
+            frames=torch.tensor([0, *choice.others]).expand(len(clips), -1),
             history=choice.history,
             chunks=EgoTarget(latent[:, :, 1 : 1 + choice.chunks], t),
             next=None if choice.chunks else pixels[:, -1],
-            actions=timed_actions([self._through(sample.number) for sample in samples], statistics, -self._reach),
+            actions=timed_actions([self._through(number) for number in samples.numbers], statistics, -self._reach),
         )
 
     def _through(self, number: int) -> Trajectory:
         """The absolute trajectory through a clip and what comes before it; its times are pixel frames from the first
         frame of the clip. Before an episode begins, its first state stands still, as its first frame does."""
         frames = np.arange(-self._reach, self.clips.bucket(number).frames)
-        whole = self._absolute[self.clips.place(number)]
+        whole = self.absolute[self.clips.place(number)]
         rows = self.clips.recorded(number, frames)
         return Trajectory(whole.values[rows], frames.astype(np.float64), whole.valid[rows], whole.layout, "absolute")

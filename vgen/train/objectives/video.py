@@ -17,13 +17,14 @@ from vgen.canvas.placed import place
 from vgen.canvas.report import contact_sheet
 from vgen.canvas.spec import Canvas
 from vgen.media import pyav
-from vgen.models import forget_places
+from vgen.models import TrainingRange, forget_places
 from vgen.notices import warn_once
 from vgen.train.lora import save_lora
 from vgen.train.objectives.base import AnyBatch, Objective
 from vgen.train.objectives.canvases import CanvasConfig, Canvases
 from vgen.train.objectives.denoiser import VideoDenoiser
 from vgen.train.objectives.outline import Outline
+from vgen.train.objectives.trained_on import range_after, range_before, range_of_clips
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class VideoObjective(Objective[AnyBatch]):
         denoiser: the model, whose trained and frozen parts are this module's children.
         canvases: what it learns to complete.
         prompts: of samples, and of what else is embedded before the training.
+        trained_on: what goes with the model, once `prepare` has opened the data.
     """
 
     def __init__(self, config: CanvasConfig, seed: int) -> None:
@@ -71,6 +73,12 @@ class VideoObjective(Objective[AnyBatch]):
         """Opens the data, encodes the clips, and embeds all captions where the text encoder is frozen."""
         self.canvases.open(self.bad_data)
         self.denoiser.prepare_texts([*self.canvases.captions, *self.prompts], self.config)
+        before = range_before(self.config)
+        self.trained_on = range_after(self.config, before, self.own_range(before))
+
+    def own_range(self, before: TrainingRange | None) -> TrainingRange:
+        """What this run trains on; `before` is what the model that it began from was trained on."""
+        return range_of_clips([each.data.train for each in self.canvases.sets], self.config.conditions)
 
     def data_summary(self) -> str:
         """What of the data could not be used, in one line."""
@@ -93,6 +101,7 @@ class VideoObjective(Objective[AnyBatch]):
             self.denoiser.save_components(folder)
         self.pipeline().save_config(folder)
         forget_places(folder)
+        self.trained_on.write(folder)
 
     def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Canvas:
         """The canvas of a spec file; its prompts are embedded with the captions.
