@@ -34,8 +34,8 @@ def dataset(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scene():
     """The environment, its hand and one undisturbed rollout (seed 2)."""
-    env, hand = adroit_env.make_env()
-    return env, hand, adroit_env.simulate(env, hand, seed=2, max_steps=200)
+    script = adroit_env.SCRIPTS["relocate"]()
+    return script.env, script.hand, adroit_env.simulate(script, seed=2, max_steps=200)
 
 
 def test_a_recorded_episode_carries_the_ball_to_its_goal_and_shows_it(dataset):
@@ -115,14 +115,43 @@ def test_inverse_kinematics_reaches_points_above_the_table(scene):
 
 def test_seeds_give_different_motions_and_the_same_ones_again(scene):
     _, _, first = scene
-    again = adroit_env.simulate(*adroit_env.make_env(), seed=2, max_steps=200)
-    other = adroit_env.simulate(*adroit_env.make_env(), seed=3, max_steps=200)
+    again = adroit_env.simulate(adroit_env.SCRIPTS["relocate"](), seed=2, max_steps=200)
+    other = adroit_env.simulate(adroit_env.SCRIPTS["relocate"](), seed=3, max_steps=200)
     assert np.array_equal(first.action, again.action)
     assert first.action.shape != other.action.shape or not np.allclose(first.action, other.action)
 
 
-def test_names_of_actuators_are_those_of_the_model():
-    env, _ = adroit_env.make_env()
+@pytest.mark.parametrize("task", ["door", "hammer"])
+def test_the_hand_opens_the_door_and_drives_the_nail_by_touch_alone(task):
+    script = adroit_env.SCRIPTS[task]()
+    episode = adroit_env.simulate(script, seed=1, max_steps=400)
+    assert episode.success is not None and np.abs(episode.action).max() <= 1
+    pushed = []
+    for state in (episode.physics[0], episode.physics[-1]):
+        restore(script.env.model, script.env.data, state)
+        pushed.append(float(script.env.data.joint({"door": "door_hinge", "hammer": "nail_dir"}[task]).qpos[0]))
+    assert abs(pushed[0]) < 1e-3 and pushed[1] > {"door": 1.3, "hammer": 0.075}[task]
+    reached = np.linalg.norm(episode.state[:, 9:].reshape(-1, 21, 3) - episode.thing[:, None, :3], axis=2).min(axis=1)
+    moved = np.linalg.norm(np.diff(episode.thing[:, :3], axis=0), axis=1)
+    assert moved[: int(np.argmax(reached < 0.25))].max(initial=0) < 5e-3  # nothing moves before the hand is there
+    assert not script.env.data.qfrc_applied.any() and not script.env.data.xfrc_applied.any()
+
+
+def test_a_task_with_fewer_actuators_has_zeros_in_their_columns():
+    recorder = AdroitRecorder("hammer", 16)
+    spread = recorder._spread(np.ones((2, 26), np.float32))
+    recorder.close()
+    assert spread.shape == (2, 30) and spread.dtype == np.float32
+    assert [name for name, value in zip(ACTUATORS, spread[0], strict=True) if not value] == [
+        "ARTx",
+        "ARTy",
+        "ARTz",
+        "ARRz",
+    ]
+
+
+def test_names_of_actuators_are_those_of_the_model(scene):
+    env, _, _ = scene
     assert [env.model.actuator(i).name.removeprefix("A_") for i in range(env.model.nu)] == ACTUATORS
     joints = [env.model.joint(i).name for i in range(30)]
     assert joints == ACTUATORS and len(LAYOUT_NAMES) == 72 and set(AdroitRecorder.layouts) < set(AdroitRecorder.names)

@@ -138,6 +138,15 @@ def test_the_text_encoder_learns_and_the_codec_does_not(objective):
     assert all(p.grad is None for p in objective.vae.parameters())
 
 
+def test_attention_of_few_tokens_computes_in_bfloat16_like_all_else(config):
+    allowed = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(False)
+    CanvasObjective(config, 0)
+    assert not allowed()
+    CanvasObjective(dataclasses.replace(config, attention="_native_math"), 0)
+    assert allowed()
+
+
 def test_how_conditions_attend_can_be_chosen_and_goes_into_the_folder(config, tmp_path):
     objective = CanvasObjective(dataclasses.replace(config, condition_attention="independent"), 0)
     objective.prepare()

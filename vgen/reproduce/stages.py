@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vgen.backbone.precision import DTYPES
 from vgen.errors import InputError
 from vgen.files import replaced_folder, writing
-from vgen.models import resolve
+from vgen.models import TrainingRange, resolve
 from vgen.reproduce import bench, data
 from vgen.reproduce.card import write_card
 from vgen.reproduce.profile import TRAINED, Profile
@@ -86,7 +86,9 @@ class Way:
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with replaced_folder(folder) as aside:
-                write_parts(self._parts(TRAINED[: TRAINED.index(stage)]), aside)
+                before = TRAINED[: TRAINED.index(stage)]
+                write_parts(self._parts(before), aside)
+                self._write_range(before, aside)
 
     def _parts(self, stages: tuple[str, ...] = TRAINED) -> dict[str, Path]:
         """Of each part of a model the newest that there is, out of some stages."""
@@ -94,6 +96,18 @@ class Way:
         for stage in stages:
             parts |= parts_of(model_of(self.out, stage))
         return parts
+
+    def _write_range(self, stages: tuple[str, ...], folder: Path) -> None:
+        """Writes what a model was trained on; what its codec holds is said by the codec's own run."""
+        folders = [Path(resolve(self.profile.start))] if self.profile.start else []
+        folders += [model_of(self.out, stage) for stage in stages if stage != "codec"]
+        known = [found for each in folders if (found := TrainingRange.read(each))]
+        codec = TrainingRange.read(model_of(self.out, "codec"))
+        if known and codec is not None:
+            known.append(replace(known[-1], codec_psnr=codec.codec_psnr))
+        newest = known[-1] if known else codec
+        if newest is not None:
+            newest.write(folder)
 
     def publish(self) -> None:
         """Writes `<out>/model` anew, out of all that there is by now, with its card."""
@@ -103,4 +117,5 @@ class Way:
         folder = self.out / "model"
         with writing(folder), replaced_folder(folder) as aside:
             write_parts(parts, aside, DTYPES[self.profile.dtype])
+            self._write_range(TRAINED, aside)
             write_card(self.profile, self.out, aside)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +29,11 @@ from vgen.media.video import READING
 FRAMES = "frames"  # folder, in that of the caches, of a folder for each camera of a data set
 LISTING = "index.json"  # of the episodes of a frame cache that is named by itself
 CAPTIONS = "captions.jsonl"  # of its episodes, until they are listed
+READERS = 16  # threads that read frames into memory
 ANEW = "remove the folder, and it is made again where its data are named"
+
+
+_held: dict[str, torch.Tensor] = {}  # frames in memory, by the content of their episodes
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class FrameCache:
     Attributes:
         captions, numbers: per cached episode, its sentence and its number in the source.
         fps: frames per second.
+        held: all frames uint8 [N, H, W, 3], one episode after another, once `hold` has read them; None before.
     """
 
     def __init__(self, folder: str | Path, listed: _Episodes | None = None) -> None:
@@ -77,6 +84,8 @@ class FrameCache:
         reasons = [self._store.bad.get(key) for key in listed.keys]
         self.bad = [(self._name(place), reason) for place, reason in enumerate(reasons) if reason is not None]
         self._places = [place for place, reason in enumerate(reasons) if reason is None]
+        self._first = np.cumsum([0, *(listed.lengths[place] for place in self._places)])
+        self.held: torch.Tensor | None = None
         self.episodes = [
             EpisodeInfo(self._name(place), listed.lengths[place], self.fps, *listed.size, self.captions[place])
             for place in self._places
@@ -98,6 +107,33 @@ class FrameCache:
                 ) from error
             raise stopped(f"frames of {self._name(place)}", error) from error
         return pixels.reshape(-1, *self._listed.size, 3)
+
+    def hold(self) -> None:
+        """Reads all frames into memory, from which batches are then put together many times as fast. Caches of one
+        process that hold the same frames share them."""
+        key = content_key(self.keys)
+        if key not in _held:
+            _held[key] = self._all_frames()
+        self.held = _held[key]
+
+    def _all_frames(self) -> torch.Tensor:
+        """All frames uint8 [N, H, W, 3]."""
+        frames = torch.empty(int(self._first[-1]), *self._listed.size, 3, dtype=torch.uint8)
+        whole = frames.numpy()
+
+        def fill(episode: int) -> None:
+            first, last = self._first[episode], self._first[episode + 1]
+            whole[first:last] = self.read(episode, range(last - first))
+
+        with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+            list(pool.map(fill, range(len(self.episodes))))
+        return frames
+
+    def take(self, episodes: np.ndarray, frames: np.ndarray) -> torch.Tensor:
+        """Frames uint8 [B, K, H, W, 3] that are held: of episodes [B], their frames [B, K]."""
+        assert self.held is not None, "hold comes first"
+        rows = torch.from_numpy(self._first[episodes][:, None] + frames)
+        return self.held.index_select(0, rows.flatten()).view(*rows.shape, *self.held.shape[1:])
 
     @cached_property
     def keys(self) -> list[str]:

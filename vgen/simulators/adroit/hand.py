@@ -15,8 +15,12 @@ It is a right hand. In the frame of its wrist, z points along the fingers, y out
 thumb.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
 import mujoco
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 FINGERS = ("ff", "mf", "rf", "lf")
 JOINT_BODIES = ["wrist", "thbase", "thmiddle", "thdistal"]
@@ -30,8 +34,10 @@ LAYOUT_NAMES += [f"right_{joint}_{axis}" for joint in _JOINTS for axis in "xyz"]
 
 REACH_STEPS = 8  # of inverse kinematics per point of a path; each point starts from the one before
 REACH_DAMPING, POSTURE_PULL = 1e-3, 2e-3  # square metres per squared joint step, and per squared angle off the posture
-JOINT_COST = np.array([1, 1, 1, 0.5, 4, 4, 8, 4])  # of leaving the posture: ARTx y z, ARRx y z, WRJ1, WRJ0
-STIFFNESS, DAMPING = 200.0, 25.0  # of the arm about its path: accelerations per radian (metre) and per radian/s
+JOINT_COST = {"ARTx": 1, "ARTy": 1, "ARTz": 1, "ARRx": 0.5, "ARRy": 4, "ARRz": 4, "WRJ1": 8, "WRJ0": 4}
+"""Of leaving the posture, of the joints of arm and wrist; a task has some of them."""
+TURN_WEIGHT = 0.06  # metres that are worth a radian between the palm and how it should be turned
+SOFT, STIFF = (200.0, 25.0), (600.0, 45.0)  # of the arm about its path: accelerations per radian (metre), per radian/s
 OPEN = {"THJ4": 0.3}  # joint angles; the others are 0
 SHUT = {"THJ4": 0.9, "THJ3": 0.8, "THJ1": -0.18, "THJ0": -0.4, "LFJ4": 0.3}
 SHUT |= {
@@ -39,25 +45,55 @@ SHUT |= {
 }
 
 
+Postures = Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What else than a path inverse kinematics is to follow.
+
+    turns: [T, 3, 3], how the palm is to be turned to the world's frame; None leaves that open.
+    tool: [3], from the palm's point to the point that follows the path, in the palm's axes, metres.
+    posture: joints [N] that are pulled to; None for all zeros.
+    pull: how strongly; 1 is usual.
+    """
+
+    turns: np.ndarray | None = None
+    tool: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    posture: np.ndarray | None = None
+    pull: float = 1.0
+
+
 class Hand:
-    """The hand of Adroit's relocation environment, whose arm has six joints and the wrist two.
+    """The hand of an Adroit environment, whose arm has up to six joints and the wrist two: N joints.
 
     Args:
         model, data: of the environment.
         step: seconds per control step.
+        postures: joint angles of the fingers, from grip 0 at even distances to grip 1; those not named are 0.
+        pull: stiffness and damping of the arm about its path.
     """
 
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, step: float) -> None:
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        step: float,
+        postures: Postures = (OPEN, SHUT),
+        pull: tuple[float, float] = SOFT,
+    ) -> None:
         self.model, self.data, self._step = model, data, step
+        self._stiffness, self._damping = pull
         self._scratch = mujoco.MjData(model)
         self._bodies = [model.body(name).id for name in JOINT_BODIES]
         self._tips = [model.site(name).id for name in TIP_SITES]
-        self._grasp = model.site("S_grasp").id
-        self._arm = len(JOINT_COST)
+        self._grasp, self._palm = model.site("S_grasp").id, model.body("palm").id
+        arm = [model.joint(i).name for i in range(len(JOINT_COST))]
+        self._cost = np.array([JOINT_COST[name] for name in arm if name in JOINT_COST])
+        self._arm = len(self._cost)
         self._limits = model.jnt_range[: self._arm].T
         fingers = [model.joint(int(joint)).name for joint in model.actuator_trnid[self._arm :, 0]]
-        self._open = np.array([OPEN.get(name, 0.0) for name in fingers])
-        self._shut = np.array([SHUT.get(name, 0.0) for name in fingers])
+        self._postures = [np.array([posture.get(name, 0.0) for name in fingers]) for posture in postures]
         ends = model.actuator_ctrlrange
         self._middle, self._half = ends.mean(axis=1), (ends[:, 1] - ends[:, 0]) / 2
 
@@ -79,40 +115,58 @@ class Hand:
         return np.array(self.data.site_xpos[self._grasp])
 
     def joints(self) -> np.ndarray:
-        """The arm's and wrist's joints now: [8], metres and radians."""
+        """The arm's and wrist's joints now: [N], metres and radians."""
         return np.array(self.data.qpos[: self._arm])
 
-    def reach(self, path: np.ndarray, start: np.ndarray) -> np.ndarray:
+    def reach(self, path: np.ndarray, start: np.ndarray, aim: Aim | None = None) -> np.ndarray:
         """Inverse kinematics: the joints of arm and wrist that lead the palm along a path.
 
         Args:
             path: [T, 3], metres, in the world's frame.
-            start: joints [8] to search from.
+            start: joints [N] to search from.
+            aim: what else the palm is to do.
 
         Returns:
-            [T, 8], within the joints' limits; out of reach is as near as they come.
+            [T, N], within the joints' limits; out of reach is as near as they come.
         """
+        aim = aim or Aim()
         joints, solved = start, []
-        for point in path:
+        for k, point in enumerate(path):
             for _ in range(REACH_STEPS):
-                joints = self._nearer(joints, point)
+                joints = self._nearer(joints, point, None if aim.turns is None else aim.turns[k], aim)
             solved.append(joints)
         return np.stack(solved)
 
-    def _nearer(self, joints: np.ndarray, point: np.ndarray) -> np.ndarray:
-        """A step of damped least squares with a pull to the posture of all zeros; joints at their limits stay there."""
+    def pose(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where joints [N] put the palm's point, [3], and how they turn the palm, [3, 3] to the world's frame."""
         self._scratch.qpos[: self._arm] = joints
         mujoco.mj_kinematics(self.model, self._scratch)
         mujoco.mj_comPos(self.model, self._scratch)
-        jacobian = np.zeros((3, self.model.nv))
-        mujoco.mj_jacSite(self.model, self._scratch, jacobian, None, self._grasp)
-        error, pull = point - self._scratch.site_xpos[self._grasp], POSTURE_PULL * JOINT_COST
+        turn = self._scratch.xmat[self._palm].reshape(3, 3).copy()
+        return self._scratch.site_xpos[self._grasp].copy(), turn
+
+    def carried(self, point: np.ndarray) -> np.ndarray:
+        """A point [3] of the world as it lies in the hand now: from the palm's point, in the palm's axes, metres."""
+        turn = self.data.xmat[self._palm].reshape(3, 3)
+        return np.array(turn.T @ (point - self.data.site_xpos[self._grasp]))
+
+    def _nearer(self, joints: np.ndarray, point: np.ndarray, turn: np.ndarray | None, aim: Aim) -> np.ndarray:
+        """A step of damped least squares with a pull to the posture; joints at their limits stay there."""
+        at, turned = self.pose(joints)
+        away = turned @ aim.tool
+        jacobian, spin = np.zeros((3, self.model.nv)), np.zeros((3, self.model.nv))
+        mujoco.mj_jac(self.model, self._scratch, jacobian, spin, at + away, self._palm)
+        error, pull = point - (at + away), aim.pull * POSTURE_PULL * self._cost
+        if turn is not None:
+            jacobian = np.concatenate([jacobian, TURN_WEIGHT * spin])
+            error = np.concatenate([error, TURN_WEIGHT * Rotation.from_matrix(turn @ turned.T).as_rotvec()])
+        off = joints if aim.posture is None else joints - aim.posture
         free = np.ones(self._arm, dtype=bool)
         for _ in range(2):
             columns = jacobian[:, : self._arm][:, free]
             left = columns.T @ columns + np.diag(pull[free] + REACH_DAMPING)
             step = np.zeros(self._arm)
-            step[free] = np.linalg.solve(left, columns.T @ error - pull[free] * joints[free])
+            step[free] = np.linalg.solve(left, columns.T @ error - pull[free] * off[free])
             moved: np.ndarray = np.clip(joints + step, *self._limits)
             free = moved == joints + step
         return moved
@@ -121,22 +175,32 @@ class Hand:
         """The action that follows the joints of arm and wrist, by computed torque, with the fingers at `grip`.
 
         Args:
-            joints: [3, 8]: where they should be now, and one and two control steps ahead.
+            joints: [3, N]: where they should be now, and one and two control steps ahead.
             grip: 0 open to 1 shut.
 
         Returns:
-            float32 [30], in [-1, 1]: one position per actuator, scaled to its range, as the environment takes it.
+            float32 [N + 22], in [-1, 1]: one position per actuator, scaled to its range, as the environment takes it.
         """
-        control = np.concatenate([self._follow(joints), self._open + grip * (self._shut - self._open)])
+        control = np.concatenate([self._follow(joints), self._fingers(grip)])
         scaled: np.ndarray = np.clip((control - self._middle) / self._half, -1, 1)
         return scaled.astype(np.float32)
 
+    def _fingers(self, grip: float) -> np.ndarray:
+        """Joint angles [22] between the two postures that a grip lies between."""
+        at = grip * (len(self._postures) - 1)
+        before = min(int(at), len(self._postures) - 2)
+        low, high = self._postures[before : before + 2]
+        between: np.ndarray = low + (at - before) * (high - low)
+        return between
+
     def _follow(self, joints: np.ndarray) -> np.ndarray:
-        """Actuator positions [8] whose forces accelerate the arm along its path, against gravity and friction."""
+        """Actuator positions [N] whose forces accelerate the arm along its path, against gravity and friction."""
         model, data, arm = self.model, self.data, slice(self._arm)
         speed, bend = (joints[1] - joints[0]) / self._step, (joints[2] - 2 * joints[1] + joints[0]) / self._step**2
         acceleration = np.zeros(model.nv)
-        acceleration[arm] = bend + STIFFNESS * (joints[0] - data.qpos[arm]) + DAMPING * (speed - data.qvel[arm])
+        acceleration[arm] = (
+            bend + self._stiffness * (joints[0] - data.qpos[arm]) + self._damping * (speed - data.qvel[arm])
+        )
         force = np.zeros(model.nv)
         mujoco.mj_mulM(model, data, force, acceleration)
         force += data.qfrc_bias - data.qfrc_passive

@@ -14,9 +14,9 @@ from typing import ClassVar
 import numpy as np
 
 from vgen.simulators import recording
-from vgen.simulators.adroit.environment import CAMERAS, ROBOT, AdroitEpisode, make_env, simulate, simulate_branches
+from vgen.simulators.adroit.environment import ROBOT, SCRIPTS, AdroitEpisode, simulate, simulate_branches
 from vgen.simulators.adroit.hand import LAYOUT, LAYOUT_NAMES
-from vgen.simulators.adroit.settings import AdroitRecording, relocation
+from vgen.simulators.adroit.settings import AdroitRecording
 from vgen.simulators.cameras import FrameRenderer
 from vgen.simulators.looks import NAMES as LOOK_NAMES
 from vgen.simulators.recorder import RecordedEpisode, TaskRecorder
@@ -28,7 +28,7 @@ POSE_NAMES = ["x", "y", "z", "qw", "qx", "qy", "qz"]
 
 
 class AdroitRecorder(TaskRecorder[AdroitEpisode]):
-    """Adroit's relocation and its cameras."""
+    """One Adroit task and its cameras."""
 
     names: ClassVar[Mapping[str, Sequence[str]]] = {
         "observation.state": LAYOUT_NAMES,
@@ -42,14 +42,16 @@ class AdroitRecorder(TaskRecorder[AdroitEpisode]):
     robot_type: ClassVar[str] = "adroit"
 
     def __init__(self, task: str, size: int) -> None:
-        self._env, self._hand = make_env()
-        self._task, self._renderer = task, FrameRenderer(self._env.model, self._env.data, size, CAMERAS, ROBOT)
+        self._script = SCRIPTS[task]()
+        env = self._script.env
+        self._task, self._renderer = task, FrameRenderer(env.model, env.data, size, self._script.cameras, ROBOT)
+        self._columns = [ACTUATORS.index(name) for name in self._script.actuators()]
 
     def _simulate(self, seed: int, max_steps: int) -> AdroitEpisode | None:
-        return simulate(self._env, self._hand, seed, max_steps)
+        return simulate(self._script, seed, max_steps)
 
     def _simulate_branches(self, seed: int, max_steps: int, count: int) -> Sequence[tuple[str, AdroitEpisode]]:
-        return simulate_branches(self._env, self._hand, seed, max_steps, count)
+        return simulate_branches(self._script, seed, max_steps, count)
 
     def _hand_points(self, episode: AdroitEpisode) -> np.ndarray:
         return episode.state[:, 9:].reshape(-1, 21, 3)
@@ -57,20 +59,21 @@ class AdroitRecorder(TaskRecorder[AdroitEpisode]):
     def _recorded(self, episode: AdroitEpisode, seed: int, **extra: object) -> RecordedEpisode:
         columns = {
             "observation.state": episode.state,
-            "action": episode.action,
-            "observation.joints": episode.joints,
-            "observation.object_pose": episode.ball,
+            "action": self._spread(episode.action),
+            "observation.joints": self._spread(episode.joints),
+            "observation.object_pose": episode.thing,
             "observation.camera_pose": self._renderer.camera_pose(episode.physics, "first_person"),
             "observation.look": np.tile(self._renderer.look.row(), (len(episode.action), 1)),
         }
         about = {"env": self._task, "seed": seed, "success": episode.success is not None, "noise": episode.noise}
         about["goal"] = episode.goal.tolist()
-        sentence = relocation(self._start(), episode.goal)
-        return RecordedEpisode(columns, episode.physics, sentence, about | extra)
+        return RecordedEpisode(columns, episode.physics, self._script.sentence(episode.goal), about | extra)
 
-    def _start(self) -> np.ndarray:
-        """Where the ball lies when an episode begins."""
-        return np.array(self._env.model.body_pos[self._env.obj_body_id])
+    def _spread(self, values: np.ndarray) -> np.ndarray:
+        """Columns [T, M] of a task's actuators among all ACTUATORS; 0 where a task has none."""
+        spread = np.zeros((len(values), len(ACTUATORS)), dtype=np.float32)
+        spread[:, self._columns] = values
+        return spread
 
 
 def record(settings: AdroitRecording) -> Path:

@@ -15,7 +15,7 @@ from vgen.simulators.pictures.photographs import Photograph
 
 PHOTOGRAPH_WORDS = ("a photograph", "a photo", "a picture", "an image")
 TRIES = 4  # parts of photographs that are looked at for one ground
-DETAIL = (1.5, 12.0)  # of photographs: how often each is taken follows it, between these
+DETAIL = (2.0, 8.0)  # of photographs: how often each is taken follows it, between these
 ENOUGH = 12.0  # standard deviation of the grey levels of a small picture of a part
 MARGIN = 2.0  # pixels around what a path shows
 
@@ -63,28 +63,32 @@ class Scenery:
         return Ground(Layer(texture.pixels, (left, top), (density, density), path), texture.words)
 
     def _of_photograph(self, rng: np.random.Generator, path: Path) -> Ground:
-        """A part of a photograph: of a few that are tried, the first with some contrast, or the one with most."""
-        best: np.ndarray = np.zeros((1, 1, 3), np.uint8)
-        most, name, scale = -1.0, "", 1.0
-        for _ in range(TRIES):
-            photograph = self.photograph(rng)
-            assert photograph is not None  # or all is drawn
-            part, per_unit = self._part(rng, photograph.pixels(), path)
-            contrast = float(cv2.resize(part, (32, 32), interpolation=cv2.INTER_AREA).mean(2).std())
-            if contrast > most:
-                best, most, name, scale = part, contrast, photograph.name, per_unit
-            if contrast > ENOUGH:
-                break
+        """A part of a photograph, on either side; those for testing as they are, others in varying colours."""
+        photograph, part, scale = self._chosen(rng, path)
         left, top, _, _ = self._bounds(path)
-        spans, density = (best.shape[0] / scale, best.shape[1] / scale), min(fine_density(path), scale)
+        spans, density = (part.shape[0] / scale, part.shape[1] / scale), min(fine_density(path), scale)
         if density < scale:
             fitted = (max(1, round(spans[1] * density)), max(1, round(spans[0] * density)))
-            best = cv2.resize(best, fitted, interpolation=cv2.INTER_AREA)
+            part = cv2.resize(part, fitted, interpolation=cv2.INTER_AREA)
         if rng.random() < 0.5:
-            best = np.ascontiguousarray(best[:, ::-1])
-        best = _in_other_colours(rng, best)
-        densities = (best.shape[1] / spans[1], best.shape[0] / spans[0])
-        return Ground(Layer(best, (left, top), densities, path), (str(rng.choice(PHOTOGRAPH_WORDS)),), name)
+            part = np.ascontiguousarray(part[:, ::-1])
+        if not photograph.held_out:
+            part = _in_other_colours(rng, part)
+        densities = (part.shape[1] / spans[1], part.shape[0] / spans[0])
+        return Ground(Layer(part, (left, top), densities, path), (str(rng.choice(PHOTOGRAPH_WORDS)),), photograph.name)
+
+    def _chosen(self, rng: np.random.Generator, path: Path) -> tuple[Photograph, np.ndarray, float]:
+        """Of a few parts that are tried, the first with some contrast, or the one with most; see `_part`."""
+        tried: list[tuple[float, Photograph, np.ndarray, float]] = []
+        while len(tried) < TRIES:
+            photograph = self.photograph(rng)
+            assert photograph is not None  # or all is drawn
+            part, scale = self._part(rng, photograph.pixels(), path)
+            contrast = float(cv2.resize(part, (32, 32), interpolation=cv2.INTER_AREA).mean(2).std())
+            tried.append((contrast, photograph, part, scale))
+            if contrast > ENOUGH:
+                break
+        return max(tried, key=lambda each: each[0])[1:]
 
     def _part(self, rng: np.random.Generator, pixels: np.ndarray, path: Path) -> tuple[np.ndarray, float]:
         """The part of a photograph that a path sees, somewhere in it, and its pixels per pixel of a frame."""
@@ -103,7 +107,7 @@ class Scenery:
 
 def _in_other_colours(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
     """A picture as another camera might show it: its contrast and saturation vary a little, its hue seldom a lot."""
-    hue = rng.normal(0, 0.05) if rng.random() < 0.85 else rng.uniform(-np.pi, np.pi)
+    hue = rng.normal(0, 0.05) if rng.random() < 0.92 else rng.uniform(-np.pi, np.pi)
     saturation = rng.uniform(0.75, 1.3) if rng.random() < 0.95 else 0.0
     gamma = np.exp(rng.normal(0, 0.2))
     levels = (255 * (np.arange(256) / 255) ** gamma).round().astype(np.uint8)

@@ -119,12 +119,13 @@ class EgoObjective(VideoObjective[JointBatch]):
         """What a dry run has to know: of the canvases, and of the clips of every body."""
         config = self.config
         bodies = [
-            BodyOutline(body.layout, body.data, body.clips, config.ego_batch, float(share), self._clip_tokens)
+            BodyOutline(body.layout, body.data, body.clips, config.ego_batch, float(share), self.clip_tokens)
             for body, share in zip(config.bodies, self._shares, strict=True)
         ]
         return replace(super().outline(), bodies=bodies)
 
-    def _clip_tokens(self, bucket: Bucket) -> Tokens:
+    def clip_tokens(self, bucket: Bucket) -> Tokens:
+        """What the backbone reads of a body's clip of a bucket."""
         config, clip = self.config, self.denoiser.strides.latent(bucket.frames, *bucket.size)
         chances = (config.anchor, config.goal)
         known, most = (1 + config.history) / 2 + sum(chances), config.history + sum(chance > 0 for chance in chances)
@@ -136,7 +137,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         self.bodies, self.held_bodies = [], []
         for config in self.config.bodies:
             lengths, multiple = self.body_lengths, self.denoiser.strides.multiple
-            data = open_data(config.data, lengths, multiple, report=self.bad_data)
+            data = open_data(config.data, lengths, multiple, report=self.bad_data, hold=self.config.in_memory)
             self.bodies.append(self._body(config, data, data.train, config.clips))
             self.held_bodies.append(self._body(config, data, data.held_out, self.config.validation_clips))
         for body in (*self.bodies, *self.held_bodies):

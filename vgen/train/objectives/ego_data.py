@@ -181,21 +181,20 @@ class BodyClips:
             statistics: by which their actions are normalised.
         """
         wanted = choice.others if choice.chunks else [*choice.others, 1]
-        samples = [self.encoded.sample(bucket, clip, wanted) for clip in clips]
-        pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 1, 4, 2, 3)
-        latent = torch.from_numpy(np.stack([sample.latent for sample in samples]))
-        t = torch.arange(1, 1 + choice.chunks, dtype=torch.float64).expand(len(samples), -1)
+        samples = self.encoded.samples(bucket, clips, np.tile(np.array(wanted, np.int64), (len(clips), 1)))
+        pixels, latent = samples.pixels, samples.latents
+        t = torch.arange(1, 1 + choice.chunks, dtype=torch.float64).expand(len(clips), -1)
         return EgoBatch(
-            clips=[sample.name for sample in samples],
-            text=[sample.caption for sample in samples],
+            clips=samples.names,
+            text=samples.captions,
             layout=self.config.layout,
             present=latent[:, :, :1],
             known=pixels[:, : len(choice.others)],
-            frames=torch.tensor([0, *choice.others]).expand(len(samples), -1),
+            frames=torch.tensor([0, *choice.others]).expand(len(clips), -1),
             history=choice.history,
             chunks=EgoTarget(latent[:, :, 1 : 1 + choice.chunks], t),
             next=None if choice.chunks else pixels[:, -1],
-            actions=timed_actions([self._through(sample.number) for sample in samples], statistics, -self._reach),
+            actions=timed_actions([self._through(number) for number in samples.numbers], statistics, -self._reach),
         )
 
     def _through(self, number: int) -> Trajectory:
