@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from vgen.reproduce.data import INFO, missing
+from vgen.reproduce.data import INFO, check_packages, missing
 from vgen.reproduce.on_paper import SIZE, Cost, Stage, stages_on_paper
 from vgen.reproduce.profile import TRAINED
 from vgen.reproduce.progress import Progress
@@ -30,6 +30,7 @@ def plan(way: Way, only: str | None = None) -> Iterator[str]:
     shares, chosen = profile.shares, [only] if only else profile.stages
     with tempfile.TemporaryDirectory() as scratch:
         paper = stages_on_paper(profile, Path(scratch))
+        check_packages([stage.config for stage in paper.values()])
     yield f"{profile.minutes:g} minutes for all stages but the data; into {way.out}"
     for stage in chosen:
         done = ", done" if progress.of(stage).done else ""

@@ -12,10 +12,11 @@ from vgen.files import replaced_folder, writing
 from vgen.models import TrainingRange, resolve
 from vgen.reproduce import bench, data
 from vgen.reproduce.card import write_card
+from vgen.reproduce.pictures import draw_pictures
 from vgen.reproduce.profile import TRAINED, Profile
 from vgen.reproduce.progress import Progress, allot
 from vgen.reproduce.ranks import train_here, train_on_ranks
-from vgen.reproduce.recipes import model_of, seed_of, write_recipe
+from vgen.reproduce.recipes import model_of, read_stage, seed_of, write_recipe
 from vgen.reproduce.weights import parts_of, write_parts
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Way:
             InputError: something is missing or cannot be used; or the stage is none of the profile's.
             RunStopped: a stage cannot go on now.
         """
+        trained = [stage for stage in self.profile.stages if stage in TRAINED]
+        data.check_packages([read_stage(self.profile, self.out, stage) for stage in trained])
         progress = Progress.read(self.out)
         for stage in [only] if only else self.profile.stages:
             if progress.of(stage).done and not only:
@@ -63,6 +66,9 @@ class Way:
                 ended = self._train(progress, stage)
             elif stage == "bench":
                 note = bench.measure(self.profile.bench, self.out, own.left)
+            elif stage == "export":
+                self.publish()
+                note = draw_pictures(self.profile.export.specs, self.out, own.left)
             if stage != "data":
                 self.publish()
         if not ended:
