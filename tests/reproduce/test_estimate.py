@@ -1,9 +1,9 @@
 import pytest
 import torch
+from crash_suite.toy_way import write_toy_profile
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from toy_way import write_toy_profile
 
 from vgen.backbone.segments import condition, target
 from vgen.backbone.transformer import VideoTransformer
