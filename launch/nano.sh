@@ -4,7 +4,7 @@
 # The same command goes on where it was, whatever ended it. docs/reproduce_nano.md tells more.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
-extras=(train)
+extras=(train metrics)
 [[ " $* " == *" --pack "* ]] || extras+=(record)
 ensure_venv "${extras[@]}"
 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" exec "$VENV_PYTHON" -m vgen nano "$@"

@@ -47,7 +47,8 @@ MODEL = Kind(
     "a model",
     "model_index.json",
     frozenset({"model_index.json", "README.md", "LICENSE", "transformer", "transformer_2", "vae", "text_encoder"})
-    | {"tokenizer", "scheduler", "image_encoder", "image_processor", "ego", "state"},
+    | {"tokenizer", "scheduler", "image_encoder", "image_processor", "ego", "state"}
+    | {"training_range.json", "pictures"},
 )
 DATASET = Kind("a data set", "meta/info.json", frozenset({"meta", "data", "videos", "README.md"}))
 

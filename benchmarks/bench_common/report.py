@@ -40,7 +40,13 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str | None]:
 
 def plain_args(args: argparse.Namespace) -> dict:
     """The options as JSON can hold them."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+
+    def plain(value: object) -> object:
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return {key: plain(value) for key, value in vars(args).items()}
 
 
 def row(head: str, cells: list[str], head_width: int = 30, width: int = 13) -> str:

@@ -53,15 +53,20 @@ class Judges:
 
 def available(fvd: bool, peers: list[str], seeds: int, device: torch.device) -> Judges:
     """All that was asked for and is installed; the perceptual distance is always asked for."""
-    distance = _if_installed(partial(StLpips, ST_LPIPS_FRAME_STEP), "ST-LPIPS")
     network = _if_installed(I3D.load, "FVD") if fvd else None
     rife = _if_installed(Rife.load, "RIFE") if "rife" in peers else None
     return Judges(
-        metrics=METRICS if distance is None else METRICS | {"st_lpips": distance},
+        metrics=METRICS | perceptual(ST_LPIPS_FRAME_STEP),
         network=None if network is None else _on(network, device),
         peers={} if rife is None else {"rife": partial(interpolate, rife)},
         seeds=seeds,
     )
+
+
+def perceptual(frame_step: int) -> dict[str, SampleMetric]:
+    """ST-LPIPS of every `frame_step`-th frame, by its name; nothing, in one line, where it is not installed."""
+    distance = _if_installed(partial(StLpips, frame_step), "ST-LPIPS")
+    return {} if distance is None else {"st_lpips": distance}
 
 
 def _on(network: I3D, device: torch.device) -> Callable[[Tensor], Tensor]:

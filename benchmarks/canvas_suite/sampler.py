@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from canvas_suite.reconstruction import Reconstruction
 from canvas_suite.tasks import Given
-from vgen.backbone.codec import Codec
+from vgen.backbone.codec import WanCodec
 from vgen.backbone.encoding import encode_frames
-from vgen.backbone.precision import autocast
 from vgen.canvas.keep import KeptFrame, keep_given
 from vgen.canvas.pipeline import CanvasPipeline
 
 
-class Sampler:
+class Sampler(Reconstruction):
     """A pipeline with fixed settings.
 
     Args:
@@ -32,16 +31,15 @@ class Sampler:
     def __init__(
         self,
         pipe: CanvasPipeline,
-        codec: Codec,
+        codec: WanCodec,
         steps: int,
         guidance: float,
         batch: int,
         bf16: bool = False,
         keep: str = "model",
     ) -> None:
-        self.keep = keep
-        self.pipe, self.codec, self.steps, self.guidance, self.batch = pipe, codec, steps, guidance, batch
-        self._precision = partial(autocast, pipe.device.type, bf16)
+        super().__init__(codec, batch, bf16)
+        self.pipe, self.steps, self.guidance, self.keep = pipe, steps, guidance, keep
 
     def complete(self, given: Given, prompts: Sequence[str], length: int, seeds: Sequence[int]) -> Tensor:
         """Videos `[B, 3, T, H, W]` in [-1, 1] that complete what is given.
@@ -49,7 +47,7 @@ class Sampler:
         Every sample draws its noise from its own seed, so a result does not depend on the batch it came in.
         """
         starts = range(0, len(prompts), self.batch)
-        with self._precision():
+        with self.precision():
             parts = [self._complete(given, prompts, length, seeds, slice(s, s + self.batch)) for s in starts]
         videos = torch.cat(parts)
         return _kept(videos, given) if self.keep == "exact" else videos
@@ -66,20 +64,6 @@ class Sampler:
             num_inference_steps=self.steps,
             guidance_scale=self.guidance,
         ).cpu()
-
-    def reconstruct_video(self, video: Tensor) -> Tensor:
-        """What the codec makes of videos `[B, 3, T, H, W]` that it encodes as videos."""
-        parts = video.split(self.batch)
-        with self._precision():
-            return torch.cat([self.codec.decode(self.codec.encode_video(part)).cpu() for part in parts])
-
-    def reconstruct_images(self, video: Tensor) -> Tensor:
-        """What the codec makes of videos `[B, 3, T, H, W]` whose frames it encodes alone, in image mode."""
-        frames = video.transpose(1, 2)
-        parts = frames.flatten(0, 1).split(self.batch)
-        with self._precision():
-            images = [self.codec.decode(self.codec.encode_image(part))[:, :, 0].cpu() for part in parts]
-        return torch.cat(images).unflatten(0, frames.shape[:2]).transpose(1, 2)
 
 
 def _kept(videos: Tensor, given: Given) -> Tensor:

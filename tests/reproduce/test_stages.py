@@ -1,7 +1,8 @@
 import json
 
 import pytest
-from toy_way import write_toy_profile
+from crash_suite.toy_way import write_toy_profile
+from PIL import Image
 
 from vgen.backbone.codec import WanCodec
 from vgen.canvas.pipeline import CanvasPipeline
@@ -34,7 +35,10 @@ def test_one_command_ends_with_a_whole_model_and_its_card(way):
     assert list(EgoAdapter.from_pretrained(model / "ego").config.layouts) == ["position4"]
     StateModel.from_pretrained(model / "state", WanCodec(pipe.vae))
     card = (model / "README.md").read_text()
-    assert all(f"## Training: {name}" in card for name in ("codec", "canvas", "hand", "state"))
+    for name in ("codec", "canvas", "hand", "state"):
+        assert f"## Training: {name}" in card and f"pictures/curve_{name}.png" in card
+        assert Image.open(model / "pictures" / f"curve_{name}.png").size == (480, 220)
+    assert "pictures/noise.png" in card and "| transformer | 0.0" in card and "Nothing was measured" in card
 
 
 def test_a_stage_that_is_over_is_not_run_again(way, capsys):

@@ -14,6 +14,7 @@ from vgen.backbone.shapes import temporal_position
 from vgen.media.placing import Placed, PlacedClip, PlacedFrame
 
 IMAGES_AT_ONCE = 8  # bounds the codec's memory; each image is encoded alone whatever this is
+GPU_PIXELS = 1 << 21  # of images that a GPU encodes at once: 8 of 384x672, 128 of 128x128
 
 
 def encode_placed(codec: Codec, placed: Sequence[Placed]) -> list[Segment]:
@@ -44,9 +45,16 @@ def encode_frames(codec: Codec, pixels: Tensor, masks: Tensor, frames: Tensor) -
     """
     batch = len(pixels)
     images = rearrange(pixels * masks, "b k c h w -> (b k) c h w")
-    latents = torch.cat([codec.encode_image(part) for part in torch.split(images, IMAGES_AT_ONCE)])
+    latents = torch.cat([codec.encode_image(part) for part in torch.split(images, images_at_once(images))])
     latent = rearrange(latents, "(b k) c 1 h w -> b c k h w", b=batch)
     return condition(latent, temporal_position(frames, codec.temporal_stride).to(latent.device))
+
+
+def images_at_once(images: Tensor) -> int:
+    """How many of images [N, 3, H, W] are encoded at once: on a GPU as many as keep it busy."""
+    if images.device.type == "cpu":
+        return IMAGES_AT_ONCE
+    return max(IMAGES_AT_ONCE, GPU_PIXELS // (images.shape[-2] * images.shape[-1]))
 
 
 def encode_clip(codec: Codec, pixels: Tensor, masks: Tensor, start: Tensor) -> Segment:

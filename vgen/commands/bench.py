@@ -18,6 +18,7 @@ from vgen.errors import Parser
 
 FILES = {
     "canvas": ("canvas_bench", "how well a canvas model completes videos, beside simple baselines"),
+    "codec": ("codec_bench", "how well a codec holds clips and pictures, in image mode and in video mode"),
     "ego": ("ego_bench", "how well a model follows, plays, predicts and explains trajectories"),
     "ablations": ("ego_ablations", "a table of several ego runs"),
     "train": ("train_speed", "how fast a recipe trains here"),

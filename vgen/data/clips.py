@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from vgen.data.bad_data import BadData
 from vgen.data.buckets import Bucket, EpisodeInfo, Size, clip_frames, frame_step
+from vgen.data.cache.frames import FrameCache
 from vgen.data.cache.hashes import content_key
 from vgen.data.footage import Footage
 from vgen.errors import InputError
@@ -103,6 +105,20 @@ class Clips:
         bucket = self._buckets[place]
         wanted, size = self.recorded(number, range(bucket.frames) if frames is None else frames), bucket.size
         return cover(self.footage.read(self.places[place], wanted.tolist()), size)
+
+    def take(self, numbers: np.ndarray, frames: np.ndarray) -> Tensor | None:
+        """Frames [B, K] of clips [B], as `pixels` gives them one clip after another, uint8 [B, K, H, W, 3]; None where
+        the footage does not hold its frames in memory, or they are of another size than the clips."""
+        footage = self.footage
+        if not isinstance(footage, FrameCache) or footage.held is None or not len(numbers):
+            return None
+        places = np.searchsorted(self._first, numbers, side="right") - 1
+        if any(self._buckets[place].size != tuple(footage.held.shape[1:3]) for place in np.unique(places)):
+            return None
+        step = frame_step(footage.fps, self.fps)
+        starts = (numbers - self._first[places])[:, None]
+        wanted = np.maximum(starts + np.floor(frames * step + 0.5).astype(np.int64), 0)
+        return footage.take(np.asarray(self.places)[places], wanted)
 
     def recorded(self, number: int, frames: Sequence[int] | np.ndarray) -> np.ndarray:
         """Where frames of a clip lie in its recorded episode, int64 [K]. Negative ones come before the clip; where the

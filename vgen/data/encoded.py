@@ -8,24 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from vgen.data.bad_data import BadData
 from vgen.data.buckets import Bucket
+from vgen.data.cache.frames import FrameCache
 from vgen.data.cache.latents import LatentCache
 from vgen.data.clips import Clips, read_or_next
 from vgen.data.schedule import BucketSchedule
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A clip in a batch: its latent float16 [C, F, h, w], chosen frames uint8 [K, H, W, 3] of it, its caption, its
-    number among the clips, and its name."""
+class Samples:
+    """Clips of a batch: their latents float16 [B, C, F, h, w], chosen frames uint8 [B, K, 3, H, W] of each, their
+    captions, their numbers among the clips, and their names."""
 
-    latent: np.ndarray
-    pixels: np.ndarray
-    caption: str
-    number: int
-    name: str
+    latents: Tensor
+    pixels: Tensor
+    captions: list[str]
+    numbers: list[int]
+    names: list[str]
 
 
 class EncodedClips:
@@ -69,6 +72,8 @@ class EncodedClips:
         self._latents: list[LatentCache] = []
         for bucket in sorted(by_bucket):
             cache = LatentCache.of_clips(clips, by_bucket[bucket], codec, root, workers)
+            if isinstance(clips.footage, FrameCache) and clips.footage.held is not None:
+                cache.hold()
             for row, reason in cache.bad.items():
                 bad.add(clips.episode(by_bucket[bucket][row]).name, reason)
             rows = [row for row in range(len(cache)) if row not in cache.bad]
@@ -106,12 +111,26 @@ class EncodedClips:
             for start in range(0, len(mine), self._batch):
                 yield place, mine[start : start + self._batch]
 
-    def sample(self, bucket: int, clip: int, frames: Sequence[int] | np.ndarray) -> Sample:
-        """A clip with some of its frames (or none); see `read_or_next` for a video that fails."""
-        numbers = self._numbers[bucket]
-        pixels = np.zeros((0, 0, 0, 3), np.uint8)
-        if len(frames):
-            clip, pixels = read_or_next(self._clips, numbers, clip, self._bad, frames)
-        number = numbers[clip]
-        caption, name = self._clips.episode(number).caption, self._clips.called(number)
-        return Sample(self._latents[bucket][self._rows[bucket][clip]], pixels, caption, number, name)
+    def samples(self, bucket: int, clips: Sequence[int], frames: np.ndarray) -> Samples:
+        """Clips with some of their frames, [B, K] (K may be 0); see `read_or_next` for a video that fails."""
+        own = self._numbers[bucket]
+        pixels = self._clips.take(np.array([own[clip] for clip in clips]), frames)
+        if pixels is None:
+            read = [self._read(own, clip, rows) for clip, rows in zip(clips, frames, strict=True)]
+            clips = [clip for clip, _ in read]
+            pixels = torch.from_numpy(np.stack([each for _, each in read]))
+        numbers = [own[clip] for clip in clips]
+        rows = np.array([self._rows[bucket][clip] for clip in clips])
+        return Samples(
+            latents=torch.from_numpy(self._latents[bucket].take(rows)),
+            pixels=pixels.permute(0, 1, 4, 2, 3),
+            captions=[self._clips.episode(number).caption for number in numbers],
+            numbers=numbers,
+            names=[self._clips.called(number) for number in numbers],
+        )
+
+    def _read(self, numbers: Sequence[int], clip: int, frames: np.ndarray) -> tuple[int, np.ndarray]:
+        """A clip, or the one that stands in for it, and frames of it, of which there may be none."""
+        if not len(frames):
+            return clip, np.zeros((0, 0, 0, 3), np.uint8)
+        return read_or_next(self._clips, numbers, clip, self._bad, frames)

@@ -100,6 +100,11 @@ class ClipBatches:
         """One of the `parts` batches of a step: uint8 [B, T, H, W, 3], and the names of its clips."""
         bucket, places = self._schedule.rows(step, part, parts)
         numbers = self._numbers[bucket]
+        frames = np.arange(self._clips.bucket(int(numbers[0])).frames)
+        held = self._clips.take(numbers[places], np.tile(frames, (len(places), 1)))
+        if held is not None:
+            names = [self._clips.called(int(numbers[place])) for place in places]
+            return np.asarray(held), names
         read = [read_or_next(self._clips, numbers, place, self._bad) for place in places]
         names = [self._clips.called(int(numbers[place])) for place, _ in read]
         return np.stack([pixels for _, pixels in read]), names
@@ -114,7 +119,8 @@ def shares_of(more: Sequence[DataShare]) -> np.ndarray:
     shares = np.array([1.0, *(each.share for each in more)], dtype=np.float64)
     if not (np.isfinite(shares).all() and (shares > 0).all()):
         raise InputError(f"objective.more_data: the shares {shares[1:].tolist()} must be positive numbers, such as 1")
-    return shares / shares.sum()
+    chances: np.ndarray = shares / shares.sum()
+    return chances
 
 
 def open_data(
@@ -124,6 +130,7 @@ def open_data(
     captions: bool = True,
     report: Path | None = None,
     write: bool = True,
+    hold: bool = False,
 ) -> TrainingData:
     """Opens a data set and gives each episode its bucket; says how many were dropped, and why.
 
@@ -134,11 +141,14 @@ def open_data(
         report: a JSONL file that bad episodes are added to, in the folder of the run, which also keeps which episodes
             are held out; None: there is no run.
         write: see `open_footage`.
+        hold: whether frames that are decoded once are all read into memory.
 
     Raises:
         InputError: the data cannot be opened, too much of it is bad, or no episode fits.
     """
     footage = open_footage(config, write)
+    if hold and isinstance(footage, FrameCache):
+        footage.hold()
     total = len(footage.episodes) + len(footage.bad)
     bad = BadData(total, config.max_bad_share, report)
     without = {place for place, episode in enumerate(footage.episodes) if captions and not episode.caption}

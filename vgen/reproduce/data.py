@@ -6,18 +6,24 @@ import logging
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from vgen.data.opening import DataConfig, open_footage
+from vgen.data.pack.unpacking import unpack
 from vgen.errors import InputError, RunStopped
+from vgen.metrics import PerceptualDistance
 from vgen.reproduce.profile import TRAINED, Profile
 from vgen.reproduce.ranks import end_with_parent
 from vgen.reproduce.recipes import read_stage
+from vgen.train.config import TrainConfig
 from vgen.train.requirements import data_sets
 
 logger = logging.getLogger(__name__)
 
 INFO = Path("meta/info.json")  # what every finished data set holds
+PHOTOS = "--photos"  # of vgen record pictures
+FETCH = Path(__file__).parents[2] / "launch" / "get_photographs.sh"  # of a checkout
 
 
 def missing(profile: Profile) -> dict[str, list[str]]:
@@ -42,13 +48,39 @@ def gather(profile: Profile, out: Path, pack: Path | None) -> None:
         RunStopped: a recording has failed.
     """
     if pack is not None:
-        _unpack(pack, profile)
+        unpack(pack, profile.root)
     for name, options in missing(profile).items():
+        _fetch_photographs(options)
         logger.info("recording %s: vgen record %s", name, shlex.join(options))
-        if subprocess.run([sys.executable, "-m", "vgen", "record", *options], preexec_fn=end_with_parent).returncode:
-            raise RunStopped(f"{name} could not be recorded, as it says above; the same command goes on")
+        _call([sys.executable, "-m", "vgen", "record", *options], f"{name} could not be recorded")
     for data in sources(profile, out):
         open_footage(data)
+
+
+def check_packages(configs: Sequence[TrainConfig]) -> None:
+    """Refuses a way whose trainings need a package that is not installed.
+
+    Raises:
+        InputError: it says what to install.
+    """
+    if any(getattr(config.objective, "perceptual", 0.0) for config in configs):
+        PerceptualDistance.load()
+
+
+def _fetch_photographs(options: Sequence[str]) -> None:
+    """Gets the folder of photographs that a recording names, where it is not there."""
+    if PHOTOS not in options or Path(folder := options[list(options).index(PHOTOS) + 1]).is_dir():
+        return
+    if not FETCH.is_file():
+        raise InputError(f"{PHOTOS} {folder} is not there; put photographs into it, or run from a checkout of vgen")
+    logger.info("fetching photographs: %s %s", FETCH.name, folder)
+    _call(["bash", str(FETCH), folder], "photographs could not be fetched")
+
+
+def _call(command: Sequence[str], fault: str) -> None:
+    """Runs a command that ends with this process; RunStopped where it fails."""
+    if subprocess.run(command, preexec_fn=end_with_parent).returncode:
+        raise RunStopped(f"{fault}, as it says above; the same command goes on")
 
 
 def sources(profile: Profile, out: Path) -> list[DataConfig]:
@@ -63,7 +95,3 @@ def sources(profile: Profile, out: Path) -> list[DataConfig]:
             for _, data in data_sets(read_stage(profile, out, stage).objective, "objective"):
                 found.setdefault((data.dataset, data.videos, data.camera, data.split, data.cache), data)
     return list(found.values())
-
-
-def _unpack(pack: Path, profile: Profile) -> None:
-    raise InputError(f"--pack {pack}: packs cannot be read yet; leave it out")

@@ -53,6 +53,10 @@ class Profile:
     ranks: int = 1  # processes that train side by side; a GPU needs one
     start: str | None = None  # a model of the same shapes whose weights the stages go on from
     dtype: str = "bf16"  # of the weights that are written
+    name: str = "nano"  # as the card calls the model
+    about: str = ""  # what the card says of it first
+    limits: list[str] = field(default_factory=list)  # what it cannot do, beside what its runs and results say
+    licences: list[str] = field(default_factory=list)  # of its data
     root: str = "data"  # where the data sets lie
     data: dict[str, str | None] = field(default_factory=dict)  # sets, and what `vgen record` makes each of; null: none
     codec: Training = field(default_factory=Training)

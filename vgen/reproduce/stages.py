@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vgen.backbone.precision import DTYPES
 from vgen.errors import InputError
 from vgen.files import replaced_folder, writing
-from vgen.models import resolve
+from vgen.models import TrainingRange, resolve
 from vgen.reproduce import bench, data
 from vgen.reproduce.card import write_card
+from vgen.reproduce.pictures import draw_pictures
 from vgen.reproduce.profile import TRAINED, Profile
 from vgen.reproduce.progress import Progress, allot
 from vgen.reproduce.ranks import train_here, train_on_ranks
-from vgen.reproduce.recipes import model_of, seed_of, write_recipe
+from vgen.reproduce.recipes import model_of, read_stage, seed_of, write_recipe
 from vgen.reproduce.weights import parts_of, write_parts
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Way:
             InputError: something is missing or cannot be used; or the stage is none of the profile's.
             RunStopped: a stage cannot go on now.
         """
+        trained = [stage for stage in self.profile.stages if stage in TRAINED]
+        data.check_packages([read_stage(self.profile, self.out, stage) for stage in trained])
         progress = Progress.read(self.out)
         for stage in [only] if only else self.profile.stages:
             if progress.of(stage).done and not only:
@@ -63,6 +66,9 @@ class Way:
                 ended = self._train(progress, stage)
             elif stage == "bench":
                 note = bench.measure(self.profile.bench, self.out, own.left)
+            elif stage == "export":
+                self.publish()
+                note = draw_pictures(self.profile.export.specs, self.out, own.left)
             if stage != "data":
                 self.publish()
         if not ended:
@@ -86,7 +92,9 @@ class Way:
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with replaced_folder(folder) as aside:
-                write_parts(self._parts(TRAINED[: TRAINED.index(stage)]), aside)
+                before = TRAINED[: TRAINED.index(stage)]
+                write_parts(self._parts(before), aside)
+                self._write_range(before, aside)
 
     def _parts(self, stages: tuple[str, ...] = TRAINED) -> dict[str, Path]:
         """Of each part of a model the newest that there is, out of some stages."""
@@ -94,6 +102,18 @@ class Way:
         for stage in stages:
             parts |= parts_of(model_of(self.out, stage))
         return parts
+
+    def _write_range(self, stages: tuple[str, ...], folder: Path) -> None:
+        """Writes what a model was trained on; what its codec holds is said by the codec's own run."""
+        folders = [Path(resolve(self.profile.start))] if self.profile.start else []
+        folders += [model_of(self.out, stage) for stage in stages if stage != "codec"]
+        known = [found for each in folders if (found := TrainingRange.read(each))]
+        codec = TrainingRange.read(model_of(self.out, "codec"))
+        if known and codec is not None:
+            known.append(replace(known[-1], codec_psnr=codec.codec_psnr))
+        newest = known[-1] if known else codec
+        if newest is not None:
+            newest.write(folder)
 
     def publish(self) -> None:
         """Writes `<out>/model` anew, out of all that there is by now, with its card."""
@@ -103,4 +123,5 @@ class Way:
         folder = self.out / "model"
         with writing(folder), replaced_folder(folder) as aside:
             write_parts(parts, aside, DTYPES[self.profile.dtype])
+            self._write_range(TRAINED, aside)
             write_card(self.profile, self.out, aside)

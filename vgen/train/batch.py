@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Self
 
@@ -20,18 +20,24 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch with every tensor in it, and in what it holds, on a device."""
-        return _moved(self, device)
+        return _changed(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> Self:
+        """The same batch in memory from which a GPU takes it while it computes."""
+        return _changed(self, Tensor.pin_memory)
 
     def names(self) -> list[str]:
         """The clips that the batch was made of, in the order of its losses; nothing where it does not say."""
         return list(_names(self))
 
 
-def _moved(value: Any, device: torch.device | str) -> Any:
+def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A batch, or a part of it, with every tensor in it changed."""
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        return change(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: _moved(getattr(value, field.name), device) for field in fields(value)})
+        parts = {field.name: _changed(getattr(value, field.name), change) for field in fields(value)}
+        return replace(value, **parts)
     return value
 
 

@@ -28,8 +28,8 @@ MAY_CHANGE = (
     "sequence_parallel_size", "log_every", "*_minutes", "samples.*", "trackers", "project", "spike_factor",
     "max_skipped", "force_config_change", "ema_decay", "gradient_clip", "optimizer.lr", "schedule.*",
     "objective.data.cache", "objective.data.max_bad_share", "objective.latents", "objective.latent_workers",
-    "objective.attention", "objective.compile", "objective.activation_checkpointing", "objective.validation_*",
-    "objective.statistics_clips", "objective.default_*",
+    "objective.attention", "objective.compile", "objective.in_memory", "objective.activation_checkpointing",
+    "objective.validation_*", "objective.statistics_clips", "objective.default_*",
 )  # fmt: skip
 
 

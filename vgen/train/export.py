@@ -221,11 +221,12 @@ def card(name: str, parameters: dict[str, int], records: Sequence[tuple[Any, ...
     if report:
         lines += ["", "## Results", "", "```", report.strip("\n"), "```"]
     for run, record, curve in records:
-        lines += ["", f"## Training: {run}", "", *_run_lines(record, curve)]
+        lines += ["", f"## Training: {run}", "", *run_lines(record, curve)]
     return "\n".join(lines) + "\n"
 
 
-def _run_lines(record: dict[str, Any], curve: list[dict[str, float]]) -> list[str]:
+def run_lines(record: dict[str, Any], curve: list[dict[str, float]]) -> list[str]:
+    """What a card says of a run: its work, time and machine, its validations and its recipe."""
     versions = ", ".join(f"{package} {number}" for package, number in record["versions"].items() if number)
     names = list(dict.fromkeys(key for point in curve for key in point))
     rows = [[f"{point[name]:g}" if name in point else "" for name in names] for point in _rounded(curve)]

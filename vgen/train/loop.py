@@ -291,12 +291,17 @@ class Trainer:
                     while len(waiting) <= config.prefetch:
                         step, micro = divmod(index, config.accumulation)
                         place = step, ranks.part(micro), parts, self._share(step)
-                        waiting.append(pool.submit(self.objective.batch, *place))
+                        waiting.append(pool.submit(self._batch, *place))
                         index += 1
                     yield waiting.popleft().result()
             finally:
                 for future in waiting:
                     future.cancel()
+
+    def _batch(self, *place: Any) -> Batch:
+        """A batch, ready for the device."""
+        batch: Batch = self.objective.batch(*place)
+        return batch.pinned() if self.ranks.device.type == "cuda" else batch
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +29,11 @@ from vgen.media.video import READING
 FRAMES = "frames"  # folder, in that of the caches, of a folder for each camera of a data set
 LISTING = "index.json"  # of the episodes of a frame cache that is named by itself
 CAPTIONS = "captions.jsonl"  # of its episodes, until they are listed
+READERS = 16  # threads that read frames into memory
 ANEW = "remove the folder, and it is made again where its data are named"
+
+
+_held: dict[str, torch.Tensor] = {}  # frames in memory, by the content of their episodes
 
 
 @dataclass(frozen=True)
@@ -57,19 +63,24 @@ class FrameCache:
     Attributes:
         captions, numbers: per cached episode, its sentence and its number in the source.
         fps: frames per second.
+        held: all frames uint8 [N, H, W, 3], one episode after another, once `hold` has read them; None before.
     """
 
-    def __init__(self, folder: str | Path, listed: _Episodes | None = None) -> None:
+    def __init__(self, folder: str | Path, listed: _Episodes | None = None, name: str = "", given: bool = True) -> None:
         """Opens the cache in `folder`, which lists its episodes where that is not done here.
+
+        Args:
+            name: of the footage; by default the folder's.
+            given: whether nothing here can make its frames anew.
 
         Raises:
             InputError: there is none, or it is damaged.
         """
         self.folder = Path(folder)
-        self._given = listed is None
+        self._given = given
         self._listed = listed = listed or _read_listing(self.folder)
         self._store = Store(self.folder, 3 * int(np.prod(listed.size)), given=self._given)
-        self.name, self.fps = self.folder.name, listed.fps
+        self.name, self.fps = name or self.folder.name, listed.fps
         self.captions, self.numbers = listed.captions, listed.numbers
         lost = [number for number, key in zip(self.numbers, listed.keys, strict=True) if key not in self._store]
         if lost:
@@ -77,6 +88,8 @@ class FrameCache:
         reasons = [self._store.bad.get(key) for key in listed.keys]
         self.bad = [(self._name(place), reason) for place, reason in enumerate(reasons) if reason is not None]
         self._places = [place for place, reason in enumerate(reasons) if reason is None]
+        self._first = np.cumsum([0, *(listed.lengths[place] for place in self._places)])
+        self.held: torch.Tensor | None = None
         self.episodes = [
             EpisodeInfo(self._name(place), listed.lengths[place], self.fps, *listed.size, self.captions[place])
             for place in self._places
@@ -99,6 +112,33 @@ class FrameCache:
             raise stopped(f"frames of {self._name(place)}", error) from error
         return pixels.reshape(-1, *self._listed.size, 3)
 
+    def hold(self) -> None:
+        """Reads all frames into memory, from which batches are then put together many times as fast. Caches of one
+        process that hold the same frames share them."""
+        key = content_key(self.keys)
+        if key not in _held:
+            _held[key] = self._all_frames()
+        self.held = _held[key]
+
+    def _all_frames(self) -> torch.Tensor:
+        """All frames uint8 [N, H, W, 3]."""
+        frames = torch.empty(int(self._first[-1]), *self._listed.size, 3, dtype=torch.uint8)
+        whole = frames.numpy()
+
+        def fill(episode: int) -> None:
+            first, last = self._first[episode], self._first[episode + 1]
+            whole[first:last] = self.read(episode, range(last - first))
+
+        with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+            list(pool.map(fill, range(len(self.episodes))))
+        return frames
+
+    def take(self, episodes: np.ndarray, frames: np.ndarray) -> torch.Tensor:
+        """Frames uint8 [B, K, H, W, 3] that are held: of episodes [B], their frames [B, K]."""
+        assert self.held is not None, "hold comes first"
+        rows = torch.from_numpy(self._first[episodes][:, None] + frames)
+        return self.held.index_select(0, rows.flatten()).view(*rows.shape, *self.held.shape[1:])
+
     @cached_property
     def keys(self) -> list[str]:
         """See `Footage`."""
@@ -113,12 +153,26 @@ class FrameCache:
         return len(self.captions)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FrameCache, (self.folder, None if self._given else self._listed)
+        return FrameCache, (self.folder, self._listed, self.name, self._given)
+
+    def part(self, numbers: Sequence[int], name: str) -> FrameCache:
+        """Some of the episodes, by their numbers, as those of a split: numbered anew from 0."""
+        places = {number: place for place, number in enumerate(self.numbers)}
+        chosen = [places[number] for number in numbers]
+        listed = replace(
+            self._listed,
+            keys=[self._listed.keys[place] for place in chosen],
+            numbers=list(range(len(chosen))),
+            lengths=[self._listed.lengths[place] for place in chosen],
+            captions=[self.captions[place] for place in chosen],
+        )
+        return FrameCache(self.folder, listed, name, self._given)
 
     @classmethod
     def of_dataset(cls, dataset: LeRobotDataset, camera: str, root: str | Path) -> FrameCache:
         """The cache of all frames of one camera of a dataset (one split of it). Episodes whose frames are not kept in a
         folder below `root`, or are broken there, are decoded now; an episode is known by the content of its files.
+        Where the data set holds its frames decoded, these are taken.
 
         An episode that cannot be decoded is noted as bad.
 
@@ -127,6 +181,8 @@ class FrameCache:
         """
         episodes = [dataset.summary(i) for i in range(len(dataset))]
         camera = dataset.camera(camera).removeprefix(CAMERA_PREFIX)
+        if (decoded := dataset.decoded(camera)) is not None:
+            return decoded.part([index for index, _, _ in episodes], f"{dataset.path.name}-{camera}")
         size = _first_size(dataset, camera)
 
         def read(i: int) -> EpisodeFrames:
@@ -141,7 +197,7 @@ class FrameCache:
         listed = _Episodes(keys, list(range(len(numbers))), lengths, captions, dataset.fps, size)
         folder = Path(root) / FRAMES / f"{dataset.path.name}-{camera}"
         _decoded(folder, listed, read)
-        return cls(folder, listed)
+        return cls(folder, listed, given=False)
 
     @classmethod
     def write(

@@ -16,6 +16,7 @@ from diffusers import AutoencoderKLWan
 from vgen.backbone.codec import WanCodec, load_vae
 from vgen.backbone.precision import autocast
 from vgen.backbone.shapes import latent_frames
+from vgen.data.buckets import Bucket
 from vgen.data.cache.hashes import folder_sha256
 from vgen.data.cache.shard import Damaged
 from vgen.data.cache.store import Encode, Item, Store, stopped
@@ -28,8 +29,10 @@ logger = logging.getLogger(__name__)
 
 LATENTS = "latents"  # folder, in that of the caches, of a folder for each codec and bucket
 CLIPS_AT_ONCE = 4
-# What decides on a latent besides codec, clip and bucket; part of a cache's name, to be changed with the code.
-RECIPE = "cover, centre; bfloat16 autocast or float32; float16; 4"
+GPU_PIXELS = 1 << 24  # that a GPU encodes at once: 60 clips of 17 frames of 128x128
+# What decides on a latent besides codec, clip, bucket and how many are encoded at once; part of a cache's name, to be
+# changed with the code.
+RECIPE = "cover, centre; bfloat16 autocast or float32; float16; "
 
 
 class LatentCache:
@@ -47,6 +50,26 @@ class LatentCache:
         self.folder, self.shape = store.folder, tuple(shape)
         self._store, self._clips, self._numbers, self._keys = store, clips, list(numbers), list(keys)
         self.bad = {row: store.bad[key] for row, key in enumerate(keys) if key in store.bad}
+        self._held: np.ndarray | None = None
+
+    def hold(self) -> None:
+        """Reads all latents into memory."""
+        held = np.zeros((len(self), *self.shape), np.float16)
+        for row in range(len(self)):
+            if row not in self.bad:
+                held[row] = self[row]
+        self._held = held
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Latents of rows [...] that are not bad: float16 [..., C, F, h, w].
+
+        Raises:
+            TryAgain: see `__getitem__`.
+        """
+        if self._held is not None:
+            held: np.ndarray = self._held[rows]
+            return held
+        return np.stack([self[row] for row in rows.ravel().tolist()]).reshape(*rows.shape, *self.shape)
 
     def __len__(self) -> int:
         """N, the number of clips, bad ones included."""
@@ -85,13 +108,21 @@ class LatentCache:
         config = AutoencoderKLWan.load_config(codec)
         side = [length // config["scale_factor_spatial"] for length in bucket.size]
         shape = (config["z_dim"], latent_frames(bucket.frames, config["scale_factor_temporal"]), *side)
-        content = json.dumps([RECIPE, READING, folder_sha256(codec, root), str(bucket)])
+        at_once = clips_at_once(bucket)
+        content = json.dumps([f"{RECIPE}{at_once}", READING, folder_sha256(codec, root), str(bucket)])
         name = f"{bucket}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
         store = Store(Path(root) / LATENTS / name, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
         keys = [clips.key(number) for number in numbers]
         work = _Encoding(clips, list(numbers), str(codec))
-        store.fill([Item(key) for key in keys], work, CLIPS_AT_ONCE, workers, f"encoding clips of {bucket}")
+        store.fill([Item(key) for key in keys], work, at_once, workers, f"encoding clips of {bucket}")
         return cls(store, shape, clips, numbers, keys)
+
+
+def clips_at_once(bucket: Bucket) -> int:
+    """How many clips of a bucket are encoded at once: on a CPU few, on a GPU as many as keep it busy."""
+    if not torch.cuda.is_available():
+        return CLIPS_AT_ONCE
+    return max(CLIPS_AT_ONCE, GPU_PIXELS // (bucket.frames * bucket.height * bucket.width))
 
 
 @dataclass(frozen=True)

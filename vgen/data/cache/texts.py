@@ -10,7 +10,9 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 TEXTS = "texts"  # folder, in that of the caches, of a folder for each encoder
 TEXTS_AT_ONCE = 8
+RECENT = 1024  # embeddings that stay in memory once they are read
 RECIPE = "bfloat16; 2"  # what decides on an embedding besides encoder, tokenizer and text
 
 
@@ -44,6 +47,10 @@ class TextCache:
 
     def __init__(self, store: Store, keys: Sequence[str]) -> None:
         self.folder, self._store, self._keys = store.folder, store, frozenset(keys)
+        self._read = lru_cache(RECENT)(store.read)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TextCache, (self._store, sorted(self._keys))
 
     def __len__(self) -> int:
         """The number of embeddings."""
@@ -60,7 +67,7 @@ class TextCache:
         if key not in self._keys:
             raise InputError(f"{self.folder} holds no embedding of a text of {len(tokens)} tokens")
         try:
-            return torch.from_numpy(self._store.read(key)).view(torch.bfloat16)
+            return torch.from_numpy(self._read(key)).view(torch.bfloat16)
         except Damaged as error:
             raise stopped(f"the embedding of a text of {len(tokens)} tokens", error) from error
 
@@ -139,7 +146,7 @@ class CachedTextEncoder(nn.Module):
         states = torch.zeros(*input_ids.shape, rows[0].shape[1], dtype=self.dtype)
         for state, row in zip(states, rows, strict=True):
             state[: len(row)] = row
-        return BaseModelOutput(last_hidden_state=states.to(self.device))
+        return BaseModelOutput(last_hidden_state=states.to(input_ids.device))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Puts the files of the encoder that it stands for into a folder: as links where the disk allows it."""

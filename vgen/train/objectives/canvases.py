@@ -175,7 +175,8 @@ class Canvases:
             self.sets.append(self._opened(more, frames, more.clips, batch, report))
 
     def _opened(self, config: DataConfig, frames: Any, clips: int | None, batch: int, report: Path | None) -> CanvasSet:
-        data = open_data(config, self.lengths_of(frames), self.denoiser.strides.multiple, report=report)
+        lengths, hold = self.lengths_of(frames), self.config.in_memory
+        data = open_data(config, lengths, self.denoiser.strides.multiple, report=report, hold=hold)
         train = self._encoded(data, data.train, clips, batch)
         if not len(train):
             raise InputError(f"no clip of {data.footage.name} is left to train on: {data.bad.summary()}")
@@ -219,15 +220,14 @@ class Canvases:
         """
         config, bucket = self.config, encoded.buckets[place]
         given = [draw_given(draw, config.conditions, bucket.frames, bucket.size, rng) for _ in clips]
-        samples = [encoded.sample(place, clip, frames) for clip, (frames, _) in zip(clips, given, strict=True)]
-        pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 1, 4, 2, 3)
+        frames = np.stack([frames for frames, _ in given])
+        samples = encoded.samples(place, clips, frames)
         masks = torch.from_numpy(np.stack([masks for _, masks in given])).unsqueeze(2)
-        frames = torch.from_numpy(np.stack([frames for frames, _ in given]))
         return CanvasBatch(
-            clips=[sample.name for sample in samples],
-            text=["" if rng.random() < config.text_dropout else sample.caption for sample in samples],
-            latent=torch.from_numpy(np.stack([sample.latent for sample in samples])),
-            given=GivenPixels(pixels, masks, frames, draw.kind == "clip"),
+            clips=samples.names,
+            text=["" if rng.random() < config.text_dropout else caption for caption in samples.captions],
+            latent=samples.latents,
+            given=GivenPixels(samples.pixels, masks, torch.from_numpy(frames), draw.kind == "clip"),
         )
 
     def tokens(self, batch: CanvasBatch) -> int:

@@ -43,6 +43,7 @@ class CodecConfig:
     name: str = "codec"
     data: DataConfig = field(default_factory=DataConfig)
     more_data: list[CodecShare] = field(default_factory=list)  # further sets; a batch is of one of all
+    in_memory: bool = False  # frames that are decoded once, are all read into memory before the first step
     model: dict[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
     decoder_only: bool = False  # of a pretrained codec: the latents stay what they are, for models that know them
@@ -125,7 +126,7 @@ class CodecObjective(Objective[CodecBatch]):
 
     def _opened(self, config: DataConfig, frames: Any, clips: int, keep_latents: float) -> CodecData:
         lengths, multiple = self.lengths_of(frames), self.vae.config.scale_factor_spatial
-        data = open_data(config, lengths, multiple, captions=False, report=self.bad_data)
+        data = open_data(config, lengths, multiple, captions=False, report=self.bad_data, hold=self.config.in_memory)
         images = max(1, round(self.config.images_per_batch * clips / self.config.clips_per_batch))
         return CodecData(data, clips, images, self.seed, keep_latents)
 

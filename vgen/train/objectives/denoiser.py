@@ -35,6 +35,7 @@ class DenoiserConfig:
     """A video model: `pretrained` (a diffusers folder to fine-tune), or a codec and sizes to begin with."""
 
     latents: str = "data/cache"  # folder below which encoded clips are kept
+    in_memory: bool = False  # frames that are decoded once, and latents, are all read into memory before the first step
     latent_workers: int = 2  # processes that encode them on a CPU; with GPUs it is one for each
     pretrained: str | None = None
     codec: str | None = None  # folder of an AutoencoderKLWan
@@ -187,9 +188,15 @@ class VideoDenoiser:
             TextLimit.of_encoder(self.tokenizer, self.text_tokens).warn_of_captions(captions)
 
     def text(self, sentences: Sequence[str]) -> Tensor:
-        """Embeddings [B, Lt, D] of B sentences, in the transformer's type."""
-        states = encode_text(self.tokenizer, self.text_encoder, sentences, self.text_tokens)
-        return states.to(self.transformer.dtype)
+        """Embeddings [B, Lt, D] of B sentences, in the transformer's type. One that comes several times, as captions of
+        a task do, is read once; what is cached is put together on the CPU, so that no step waits for the device."""
+        unique = list(dict.fromkeys(sentences))
+        place = torch.device("cpu") if isinstance(self.text_encoder, CachedTextEncoder) else None
+        states = encode_text(self.tokenizer, self.text_encoder, unique, self.text_tokens, place)
+        if len(unique) < len(sentences):
+            rows = {sentence: row for row, sentence in enumerate(unique)}
+            states = states[torch.tensor([rows[sentence] for sentence in sentences]).to(states.device)]
+        return states.to(self.device, self.transformer.dtype)
 
     def mean_error(
         self, latent: Tensor, noise: Noise, conditions: Sequence[Segment], sentences: Sequence[str]

@@ -30,7 +30,7 @@ from vgen.train.objectives.canvases import CanvasBatch, CanvasConfig
 from vgen.train.objectives.denoiser import Noise, even_times, interpolate
 from vgen.train.objectives.ego_data import BodyClips, EgoBatch, EgoBodyConfig, EgoTarget, FrameChoice
 from vgen.train.objectives.outline import BodyOutline, Outline, Tokens
-from vgen.train.objectives.trained_on import range_of_bodies, range_of_clips
+from vgen.train.objectives.trained_on import PICTURES, range_of_bodies, range_of_clips, range_of_pictures
 from vgen.train.objectives.video import VideoObjective
 from vgen.trajectory.layouts import find_layout
 from vgen.trajectory.statistics import Statistics
@@ -119,12 +119,13 @@ class EgoObjective(VideoObjective[JointBatch]):
         """What a dry run has to know: of the canvases, and of the clips of every body."""
         config = self.config
         bodies = [
-            BodyOutline(body.layout, body.data, body.clips, config.ego_batch, float(share), self._clip_tokens)
+            BodyOutline(body.layout, body.data, body.clips, config.ego_batch, float(share), self.clip_tokens)
             for body, share in zip(config.bodies, self._shares, strict=True)
         ]
         return replace(super().outline(), bodies=bodies)
 
-    def _clip_tokens(self, bucket: Bucket) -> Tokens:
+    def clip_tokens(self, bucket: Bucket) -> Tokens:
+        """What the backbone reads of a body's clip of a bucket."""
         config, clip = self.config, self.denoiser.strides.latent(bucket.frames, *bucket.size)
         chances = (config.anchor, config.goal)
         known, most = (1 + config.history) / 2 + sum(chances), config.history + sum(chance > 0 for chance in chances)
@@ -136,7 +137,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         self.bodies, self.held_bodies = [], []
         for config in self.config.bodies:
             lengths, multiple = self.body_lengths, self.denoiser.strides.multiple
-            data = open_data(config.data, lengths, multiple, report=self.bad_data)
+            data = open_data(config.data, lengths, multiple, report=self.bad_data, hold=self.config.in_memory)
             self.bodies.append(self._body(config, data, data.train, config.clips))
             self.held_bodies.append(self._body(config, data, data.held_out, self.config.validation_clips))
         for body in (*self.bodies, *self.held_bodies):
@@ -148,9 +149,12 @@ class EgoObjective(VideoObjective[JointBatch]):
         """What this run trains on, its bodies too; of a layout that the model knew without saying from where, nothing
         is said."""
         known = {} if before is not None else self.ego.config.statistics
-        bodies = [body.absolute for body in self.bodies if not known.get(body.config.layout)]
+        bodies = [body for body in self.bodies if not known.get(body.config.layout)]
         clips = [*(each.data.train for each in self.canvases.sets), *(body.clips for body in self.bodies)]
-        return replace(range_of_clips(clips, self.config.conditions), layouts=range_of_bodies(bodies))
+        pictures = range_of_pictures((body.config.layout, *body.pictures(PICTURES)) for body in bodies)
+        own = range_of_clips(clips, self.config.conditions)
+        layouts = range_of_bodies([body.absolute for body in bodies])
+        return replace(own, layouts=layouts, hands=pictures.hands, scenes=pictures.scenes)
 
     def _body(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, count: int | None) -> BodyClips:
         own = self.config

@@ -18,9 +18,11 @@ from vgen.data.opening import TrainingData, open_dataset
 from vgen.ego.actions import TimedActions, timed_actions
 from vgen.errors import InputError, unknown_key
 from vgen.media.pixels import to_unit
+from vgen.models.picture_probe import latent_means
 from vgen.train.batch import Batch
 from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_rows
 from vgen.trajectory.convert import convert
+from vgen.trajectory.places import joint_place
 from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import FORMS, Trajectory
@@ -181,22 +183,35 @@ class BodyClips:
             statistics: by which their actions are normalised.
         """
         wanted = choice.others if choice.chunks else [*choice.others, 1]
-        samples = [self.encoded.sample(bucket, clip, wanted) for clip in clips]
-        pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 1, 4, 2, 3)
-        latent = torch.from_numpy(np.stack([sample.latent for sample in samples]))
-        t = torch.arange(1, 1 + choice.chunks, dtype=torch.float64).expand(len(samples), -1)
+        samples = self.encoded.samples(bucket, clips, np.tile(np.array(wanted, np.int64), (len(clips), 1)))
+        pixels, latent = samples.pixels, samples.latents
+        t = torch.arange(1, 1 + choice.chunks, dtype=torch.float64).expand(len(clips), -1)
         return EgoBatch(
-            clips=[sample.name for sample in samples],
-            text=[sample.caption for sample in samples],
+            clips=samples.names,
+            text=samples.captions,
             layout=self.config.layout,
             present=latent[:, :, :1],
             known=pixels[:, : len(choice.others)],
-            frames=torch.tensor([0, *choice.others]).expand(len(samples), -1),
+            frames=torch.tensor([0, *choice.others]).expand(len(clips), -1),
             history=choice.history,
             chunks=EgoTarget(latent[:, :, 1 : 1 + choice.chunks], t),
             next=None if choice.chunks else pixels[:, -1],
-            actions=timed_actions([self._through(sample.number) for sample in samples], statistics, -self._reach),
+            actions=timed_actions([self._through(number) for number in samples.numbers], statistics, -self._reach),
         )
+
+    def pictures(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """First frames of encoded clips, spread over all of them in their order: the means [K, F] of their latents, see
+        `latent_means`, and where all bodies are in them [K, P]."""
+        known = [(bucket, clip) for bucket, size in enumerate(self.encoded.counts) for clip in range(size)]
+        found = []
+        for place in np.linspace(0, len(known) - 1, min(len(known), count)).astype(int):
+            bucket, clip = known[place]
+            sample = self.encoded.samples(bucket, [clip], np.zeros((1, 0), np.int64))
+            row = self._through(sample.numbers[0]).rows(self._reach, self._reach + 1)
+            if row.valid[0]:
+                found.append((latent_means(sample.latents[:, :, 0].float().numpy())[0], joint_place(row, 0)))
+        means, places = zip(*found, strict=True) if found else ((), ())
+        return np.array(means), np.array(places)
 
     def _through(self, number: int) -> Trajectory:
         """The absolute trajectory through a clip and what comes before it; its times are pixel frames from the first

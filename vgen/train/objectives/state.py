@@ -43,6 +43,7 @@ class StateObjectiveConfig:
     codec: str | None = None  # folder of an AutoencoderKLWan, whose latents are seen
     latent_patch: int = 2  # side of a token in latent pixels
     latents: str = "data/cache"  # folder below which encoded frames are kept
+    in_memory: bool = False  # frames that are decoded once, and latents, are all read into memory before the first step
     latent_workers: int = 2  # processes that encode them on a CPU; with GPUs it is one for each
     clip: str | None = None  # CLIP folder of transformers
     clip_side: int = 8  # tokens of a frame: the square of this
@@ -125,7 +126,7 @@ class StateObjective(Objective[StateBatch]):
     def prepare(self) -> None:
         """Opens the data of every body, encodes its frames, and measures the statistics of its trained episodes."""
         config, model = self.config, self.model
-        self.bodies = [BodyEpisodes(body, self._multiple(), self.bad_data) for body in config.bodies]
+        self.bodies = [BodyEpisodes(body, self._multiple(), self.bad_data, config.in_memory) for body in config.bodies]
         rates = model.config.rates | _rates(self.bodies)
         for body in self.bodies:
             if config.codec is not None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vgen.data.buckets import clip_frames, frame_step
+from vgen.data.cache.frames import FrameCache
 from vgen.data.cache.latents import LatentCache
 from vgen.data.clips import Clips, read_or_next
 from vgen.data.lerobot.dataset import LeRobotDataset
@@ -196,6 +197,8 @@ class StateEpisodes:
         if not numbers:
             return
         self._latents = LatentCache.of_clips(self._clips, numbers, codec, root, workers)
+        if isinstance(footage := self._clips.footage, FrameCache) and footage.held is not None:
+            self._latents.hold()
         self._rows = {number: row for row, number in enumerate(numbers) if row not in self._latents.bad}
         for row, reason in self._latents.bad.items():
             self._bad.add(self._clips.episode(numbers[row]).name, reason)
@@ -205,7 +208,7 @@ class StateEpisodes:
         """The latents of frames of the episode at that place: float16 [S, C, h, w]."""
         assert self._latents is not None, "encode comes first"
         rows = [self._rows[self.episodes[place].clips[frame]] for frame in frames]
-        return np.stack([self._latents[row][:, 0] for row in rows])
+        return self._latents.take(np.array(rows))[:, :, 0]
 
     def pixels(self, place: int, frames: Sequence[int]) -> np.ndarray:
         """The pixels of frames of the episode at that place: uint8 [S, 3, H, W].
@@ -224,7 +227,7 @@ class BodyEpisodes:
     Args:
         config: the body, as a recipe names it.
         multiple: both sides of a frame are multiples of it.
-        report: see `open_data`.
+        report, hold: see `open_data`.
 
     Attributes:
         rate: steps per second.
@@ -238,9 +241,9 @@ class BodyEpisodes:
 
     schedule: BucketSchedule
 
-    def __init__(self, config: BodyConfig, multiple: int, report: Path | None = None) -> None:
+    def __init__(self, config: BodyConfig, multiple: int, report: Path | None = None, hold: bool = False) -> None:
         self.config = config
-        data = open_data(config.data, [1], multiple, report=report)
+        data = open_data(config.data, [1], multiple, report=report, hold=hold)
         dataset = open_dataset(config.data)
         self.rate, self.bad = config.data.fps or dataset.fps, data.bad
         self.trained, self.held_out = (

@@ -35,14 +35,23 @@ def write_toy_profile(folder: Path, seconds: float = 40) -> Path:
     data["cache"] = str(folder / "cache")
     few = {"steps": 3, "log_every": 1, "checkpoint_minutes": 0.0001, "prefetch": 1, "schedule": {"warmup_steps": 1}}
     kept = {"latents": str(folder / "cache"), "latent_workers": 1}
-    video = {**kept, "data": data, "frames": 9, "batch": 2, "clips": 4, "validation_clips": 2, "compile": False}
+    video = {
+        **kept,
+        "data": data,
+        "more_data": [],
+        "frames": 9,
+        "batch": 2,
+        "clips": 4,
+        "validation_clips": 2,
+        "compile": False,
+    }
     body = {"data": data, "layout": "position4"}
     tiny = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     profile = {
         "base": str(GPU), "minutes": seconds / 60, "root": str(folder / "data"),
         "data": dict.fromkeys(OmegaConf.load(GPU.with_name("data.yaml")).data),
         "codec": {"set": few | {"objective": {
-            "data": data, "more_data": [], "frames": 9, "clips_per_batch": 1, "images_per_batch": 2,
+            "data": data, "more_data": [], "perceptual": 0, "frames": 9, "clips_per_batch": 1, "images_per_batch": 2,
             "validation_clips": 1, "statistics_clips": 2,
             "model": {
                 "base_dim": 8, "z_dim": 4, "dim_mult": [1, 1, 1], "patch_size": 2, "in_channels": 12,
@@ -64,7 +73,9 @@ def write_toy_profile(folder: Path, seconds: float = 40) -> Path:
             "inverse_horizon": 4, "head_width": 16, "validation_windows": 2,
         }}},
         "bench": {"share": 0},
+        "export": {"specs": [str(folder / "noise.yaml")]},
     }  # fmt: skip
+    OmegaConf.save(OmegaConf.create({"frames": 9, "size": "32x32", "patches": []}), folder / "noise.yaml")
     file = folder / "toy.yaml"
     OmegaConf.save(OmegaConf.create(profile), file)
     return file

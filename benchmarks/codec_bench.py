@@ -1,0 +1,192 @@
+"""How well does a model's codec hold clips and pictures that it was not trained on? No completion can pass that.
+
+    python benchmarks/codec_bench.py --model nano --pictures photographs --out codec.json
+    python benchmarks/codec_bench.py --model runs/codec/model --data data/metaworld data/pictures --clips 32 --bf16
+
+Of data sets, clips of a split are taken as by canvas_bench.py. Of pictures below a folder those kept for testing alone,
+if any is among them, or else all: their middles in image mode, and in video mode a pan over each, by 2 pixels a frame
+to the right. Three pictures of scikit-image stand beside, one by one, where it is installed. In image mode every frame
+is encoded alone, in video mode a clip as a whole. PSNR, SSIM and ST-LPIPS (pip install 'vgen[metrics]') are means over
+clips or pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench_common.options import add_out, check_counts, check_free, make_parser
+from bench_common.report import number, plain_args, publish, row, versions
+from canvas_suite.clips import choose_from, load
+from canvas_suite.judges import perceptual
+from canvas_suite.reconstruction import Reconstruction
+from canvas_suite.sheets import contact_sheet
+from canvas_suite.still_pictures import PAN_STEP, Pictures, held_out, read_pictures, samples
+from torch import Tensor
+from tqdm import tqdm
+
+from vgen.backbone.codec import WanCodec, load_vae
+from vgen.data.lerobot.dataset import LeRobotDataset
+from vgen.errors import InputError, exit_on_input_error
+from vgen.metrics import SampleMetric, psnr, ssim
+from vgen.models import component_folder, resolve
+
+MODES = ("image", "video")
+TITLES = {"psnr": "PSNR", "ssim": "SSIM", "st_lpips": "ST-LPIPS"}
+SHEET_PICTURES = 8
+table_row = partial(row, head_width=28, width=9)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a codec is to hold: videos `[N, 3, T, H, W]` for either mode, a name each.
+
+    Attributes:
+        name: of the whole.
+        names: of each of the N.
+        truth: by mode; in image mode, every frame is encoded alone.
+    """
+
+    name: str
+    names: list[str]
+    truth: dict[str, Tensor]
+
+
+def clips_of(data: Path, args: argparse.Namespace) -> Held:
+    """Clips of a data set.
+
+    Raises:
+        InputError: the data are missing, or no episode is long enough.
+    """
+    dataset = LeRobotDataset(data, args.split)
+    span = (args.frames - 1) * args.stride + 1
+    places = choose_from(dataset, args.clips, span)
+    if not places:
+        raise InputError(f"no episode of {data}, split '{args.split}', has the {span} frames that --frames needs")
+    camera = args.camera or _only_camera(dataset, data)
+    videos = load(dataset, camera, places, args.frames, args.stride)
+    names = [f"episode {place.episode}, frame {place.start}" for place in places]
+    return Held(f"{data.name} ({args.split})", names, {"image": videos, "video": videos})
+
+
+def _only_camera(dataset: LeRobotDataset, data: Path) -> str:
+    cameras = list(dataset.cameras)
+    if len(cameras) != 1:
+        raise InputError(f"{data} has the cameras {', '.join(cameras)}; name one with --camera")
+    return cameras[0]
+
+
+def of_pictures(name: str, pictures: Pictures) -> Held:
+    """Pictures, their middles in image mode and the pans in video mode."""
+    return Held(name, pictures.names, {"image": pictures.stills, "video": pictures.pans})
+
+
+def read_all(args: argparse.Namespace) -> list[Held]:
+    """All that the codec is tried on.
+
+    Raises:
+        InputError: something that was named is missing.
+    """
+    size = (args.size, args.size)
+    held = [clips_of(data, args) for data in args.data]
+    held += [of_pictures(folder.name, read_pictures(held_out(folder), size, args.frames)) for folder in args.pictures]
+    return held + [of_pictures(n, read_pictures({n: file}, size, args.frames)) for n, file in samples().items()]
+
+
+def measure(codec: Reconstruction, held: Held, metrics: dict[str, SampleMetric]) -> tuple[dict, dict[str, Tensor]]:
+    """Scores by mode, and what the codec made of it."""
+    made = {
+        "image": codec.reconstruct_images(held.truth["image"]),
+        "video": codec.reconstruct_video(held.truth["video"]),
+    }
+    each = {
+        mode: {name: metric(made[mode], held.truth[mode]).tolist() for name, metric in metrics.items()}
+        for mode in MODES
+    }
+    means = {mode: {name: _mean(values) for name, values in scores.items()} for mode, scores in each.items()}
+    height, width = held.truth["video"].shape[-2:]
+    return {"names": held.names, "size": [height, width], "means": means, "each": each}, made
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Everything that is measured, as one plain dict."""
+    codec = WanCodec(load_vae(component_folder(resolve(args.model), "vae")))
+    reconstruction = Reconstruction(codec, args.batch, args.bf16)
+    metrics: dict[str, SampleMetric] = {"psnr": psnr, "ssim": ssim} | perceptual(frame_step=1)
+    results = {}
+    for held in tqdm(read_all(args), desc="codec"):
+        results[held.name], made = measure(reconstruction, held, metrics)
+        if args.contact_sheets:
+            _draw(args.contact_sheets, held, made)
+    return {
+        "title": f"codec of {args.model}, {args.frames} frames in video mode",
+        "settings": plain_args(args),
+        "versions": versions(),
+        "definitions": {"pan_step": PAN_STEP},
+        "held": results,
+    }
+
+
+def table(results: dict) -> str:
+    """The results as text: a line for each data set, folder or picture."""
+    entries = results["held"]
+    metrics = [name for name in TITLES if all(name in entry["means"]["image"] for entry in entries.values())]
+    lines = [
+        results["title"],
+        "",
+        table_row("", ["", "", *(cell for mode in MODES for cell in [f"{mode}", "mode", ""][: len(metrics)])]),
+        table_row("", ["n", "size", *([TITLES[name] for name in metrics] * len(MODES))]),
+    ]
+    for name, entry in entries.items():
+        cells = [number(entry["means"][mode][m], 2 if m == "psnr" else 3) for mode in MODES for m in metrics]
+        lines.append(table_row(name, [str(len(entry["names"])), "{}x{}".format(*entry["size"]), *cells]))
+    return "\n".join(lines)
+
+
+def _draw(folder: Path, held: Held, made: dict[str, Tensor]) -> None:
+    """A sheet of the first few and of what either mode makes of them, in video mode their last frames."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = {}
+    for mode in MODES:
+        for title, videos in (("truth", held.truth[mode]), (f"{mode} mode", made[mode])):
+            rows[f"{mode}: {title}"] = videos[:SHEET_PICTURES, :, -1].transpose(0, 1)
+    contact_sheet(rows, held.name).save(folder / f"{held.name}.png")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = make_parser(__doc__)
+    parser.add_argument("--model", default="nano", help="nano, a diffusers folder or a hub id (default: nano)")
+    parser.add_argument("--data", type=Path, nargs="*", default=[], metavar="DIR", help="LeRobot v3 folders")
+    parser.add_argument("--split", default="test", help="of the data (default: test)")
+    parser.add_argument("--camera", help="of the data; needed where there are several")
+    parser.add_argument("--clips", type=int, default=32, help="of each data set (default: 32)")
+    parser.add_argument("--frames", type=int, default=17, help="of a clip and of a pan, 1 + 4k (default: 17)")
+    parser.add_argument("--stride", type=int, default=1, help="recorded frames per frame, as the model was trained")
+    parser.add_argument("--pictures", type=Path, nargs="*", default=[], metavar="DIR", help="folders of pictures")
+    parser.add_argument("--size", type=int, default=128, help="pixels that pictures are cropped to (default: 128)")
+    parser.add_argument("--batch", type=int, default=16, help="clips at once; changes the speed and nothing else")
+    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16: about twice as fast")
+    parser.add_argument("--contact-sheets", type=Path, metavar="DIR", help="folder for pictures of the results")
+    add_out(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING)
+    args = parse_args()
+    check_counts(args, "clips", "frames", "stride", "size", "batch")
+    check_free(args)
+    results = run(args)
+    publish(results, table(results), args.out)
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)
