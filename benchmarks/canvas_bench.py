@@ -26,6 +26,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from bench_common.options import add_model_options, add_out, check_counts, check_free, make_parser
 from bench_common.report import plain_args, publish, versions
 from canvas_suite import alignment
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> dict:
     """Everything that is measured, as one plain dict."""
     began = time.perf_counter()
     clips = read_clips(args)
-    pipe = CanvasPipeline.from_pretrained(args.model)
+    pipe = CanvasPipeline.from_pretrained(args.model).to("cuda" if torch.cuda.is_available() else "cpu")
     pipe.set_progress_bar_config(disable=True)
     info = ModelInfo.of(pipe)
     steps = args.steps or info.steps

@@ -1,21 +1,25 @@
 """What lies outside of a model's training, in a few words; nothing of what lies inside, or is not known."""
 
+import numpy as np
 import pytest
 
 from vgen.models import LayoutRange, TrainingRange
 from vgen.models.outside import (
     Held,
     advance_outside,
+    hand_outside,
     kinds_outside,
     length_outside,
     outside_line,
     pictures_outside,
     place_outside,
     rate_outside,
+    scene_outside,
     size_outside,
     speed_outside,
     words_outside,
 )
+from vgen.models.picture_probe import PictureProbe
 
 ONE = TrainingRange(
     ((128, 128),), (17,), (50.0, 80.0), ("frames",), frozenset({"press", "button"}), (24.0, 27.6, 31.0),
@@ -84,3 +88,23 @@ def test_places_and_speeds_of_the_hand():
     assert place_outside(ONE, "pose7", {"x": 99}) == place_outside(TrainingRange(), "position4", {"x": 99}) == ""
     assert speed_outside(ONE, "position4", {"hand": 2.9}, "m") == ""
     assert speed_outside(ONE, "position4", {"hand": 7.0}, "m") == "the hand at 7 m/s (trained: 2 at most)"
+
+
+def test_a_hand_far_from_that_of_the_picture():
+    hands = {"position4": PictureProbe((0.0, 0.0, 0.1), ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0)), 0.2)}
+    trained, picture = TrainingRange(hands=hands), np.array([0.3, 0.5])
+    assert hand_outside(trained, "position4", picture, np.array([0.3, 0.25, 0.1]), "m") == ""
+    told = "a start 0.5 m from the hand in the picture (near 0.3, 0.5, 0.1, to 0.2 m)"
+    assert hand_outside(trained, "position4", picture, np.array([0.3, 0.0, 0.1]), "m") == told
+    assert hand_outside(trained, "pose7", picture, np.full(3, 9.0), "m") == ""
+    assert hand_outside(trained, "position4", np.zeros(3), np.full(3, 9.0), "m") == ""  # of another codec
+
+
+def test_a_trajectory_of_another_body_than_the_pictures():
+    scenes = {"position4": PictureProbe((0.0,), ((1.0,),), 0.1), "adroit_hand": PictureProbe((1.0,), ((-1.0,),), 0.1)}
+    trained = TrainingRange(scenes=scenes)
+    arm, unsure, hand = np.array([1.0]), np.array([0.5]), np.array([0.0])
+    assert scene_outside(trained, "position4", arm) == scene_outside(trained, "position4", unsure) == ""
+    told = "a trajectory of position4 for a picture that looks like those of adroit_hand"
+    assert scene_outside(trained, "position4", hand) == told
+    assert scene_outside(trained, "pose7", hand) == scene_outside(TrainingRange(), "position4", hand) == ""

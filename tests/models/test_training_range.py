@@ -7,12 +7,15 @@ import pytest
 
 from vgen.errors import InputError
 from vgen.models import LayoutRange, ModelInfo, TrainingRange
+from vgen.models.picture_probe import PictureProbe
 from vgen.models.training_range import FILE, MOST_WORDS, caption_words, psnr_quantiles
 
+PROBE = PictureProbe((0.5, 1.0), ((1.0, 2.0, 3.0, 4.0), (0.0, 0.0, 0.0, -1.0)), 0.25)
 HAND = LayoutRange({"x": (-1.0, 1.0)}, {"hand": 2.0})
 KNOWN = TrainingRange(
-    ((128, 128),), (17,), (80.0,), ("frames",), frozenset({"cat", "naïve"}), (20.0, 25.0, 30.0), {"position4": HAND}
-)
+    ((128, 128),), (17,), (80.0,), ("frames",), frozenset({"cat", "naïve"}), (20.0, 25.0, 30.0),
+    {"position4": HAND}, {"position4": PROBE}, {"position4": PROBE},
+)  # fmt: skip
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -38,7 +41,8 @@ def test_a_model_that_goes_on_knows_both():
 
 def test_what_began_from_an_unknown_model_is_known_in_part():
     joined = TrainingRange().join(KNOWN)
-    assert joined == TrainingRange(codec_psnr=KNOWN.codec_psnr, layouts=KNOWN.layouts) == KNOWN.adapted()
+    known = TrainingRange(codec_psnr=KNOWN.codec_psnr, layouts=KNOWN.layouts, hands=KNOWN.hands, scenes=KNOWN.scenes)
+    assert joined == known == KNOWN.adapted()
 
 
 def test_places_and_speeds_leave_single_ones_out():
@@ -65,6 +69,8 @@ def test_quantiles_and_words():
         ('{"frames": 17}', "frames=17 must be a list"),
         ('{"codec_psnr": [1, 2]}', "codec_psnr=.* must be 3 finite numbers"),
         ('{"layouts": {"position4": {"places": {"x": [1]}}}}', "x=.* must be 2 finite numbers"),
+        ('{"hands": {"a": {"offset": [1], "weights": []}}}', "a has no weights for each number of its offset"),
+        ('{"scenes": {"a": {"offset": [1], "weights": [[1, null]], "reach": 1}}}', "weights=.* must be 2 finite"),
         ('{"words": 3}', "words=3 must be text"),
     ],
 )

@@ -1,8 +1,8 @@
 import json
 
 import pytest
+from crash_suite.toy_way import write_toy_profile
 from PIL import Image
-from toy_way import write_toy_profile
 
 from vgen.backbone.codec import WanCodec
 from vgen.canvas.pipeline import CanvasPipeline

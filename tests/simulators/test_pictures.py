@@ -265,7 +265,10 @@ def test_what_cannot_be_recorded_is_refused_in_one_line(changes, message, tmp_pa
     assert "\n" not in str(refused.value)
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path):
+def test_a_folder_without_pictures_is_refused_and_nothing_is_left(tmp_path):
+    with pytest.raises(InputError, match="is no folder"):
+        record(PicturesRecording(tmp_path / "set", tmp_path / "none", cache=tmp_path / "cache"))
+    assert not any(tmp_path.iterdir())
     with pytest.raises(InputError, match="holds no picture"):
         prepare(tmp_path, tmp_path / "cache", pool=None)
     with pytest.raises(InputError, match="is no folder"):

@@ -99,8 +99,11 @@ def test_what_lies_outside_of_the_training_is_told_in_one_line(run, caplog, caps
         assert part in line
     assert f"start frame: the codec alone holds {held:.2f} dB of it" in capsys.readouterr().out
     caplog.clear()
-    run("--model", "mine", "--mode", "inverse", "--video", "out/video.mp4", "--layout", "position4", "--out", "why")
-    assert "outside of what mine was trained on: the picture video.mp4 (its codec holds" in caplog.text
+    probe = {"offset": [9, 9, 9], "weights": [[0] * 16] * 3, "reach": 0.1}  # of 4 channels in 4 quarters
+    Path("mine/training_range.json").write_text(json.dumps({"codec_psnr": [0, 1, 2], "hands": {"position4": probe}}))
+    given = ("--video", "out/video.mp4", "--trajectory", "media/hand.npz", "--frames", "2")
+    run("--model", "mine", "--mode", "inverse", *given, "--out", "why")
+    assert re.search(r"trained on: a start 1\d m from the hand in the picture \(near 9, 9, 9, to 0.1 m\);", caplog.text)
 
 
 def test_an_earlier_run_is_made_again_bit_for_bit(run, capsys):

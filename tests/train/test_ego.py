@@ -14,6 +14,7 @@ from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.models import TrainingRange
+from vgen.models.picture_probe import latent_means
 from vgen.train.config import load_config
 from vgen.train.dry_run import dry_run, parameters, report
 from vgen.train.export import export
@@ -80,6 +81,17 @@ def ask(objective, start, choice, form="absolute"):
     body = objective.bodies[0]
     body.encode([body.clips.number(0, start)], objective.denoiser.codec_folder, objective.config.latents, 1, None, 1, 0)
     return body.batch(0, [0], choice, dataclasses.replace(IDENTITY, form=form))
+
+
+def test_first_frames_go_with_the_places_of_the_hand(objective):
+    [body] = objective.bodies
+    means, places = body.pictures(4)
+    latent = objective.denoiser.codec.encode_image
+    for row, place in zip(means, places, strict=True):  # x is the frame, of which every pixel says the number
+        picture = torch.full((1, 3, 16, 32), round(float(place[0])) * 15 / 127.5 - 1)
+        assert row == pytest.approx(latent_means(latent(picture)[:, :, 0].numpy())[0], abs=0.1)
+        assert place[1] == -place[0]
+    assert len(means) == len(body.encoded) == 3 and len(body.pictures(2)[0]) == 2
 
 
 @pytest.mark.parametrize("start", [0, 3, 5])

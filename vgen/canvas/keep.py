@@ -6,10 +6,12 @@ the video becomes x + c. The correction c is known at frames where pixels g are 
     c = e + w·(g - x - e)        e: how the colours differ, smooth and everywhere;  w: m, feathered inside of its border
 
 so a given pixel is g away from the border, the rest is x + e, and no step is seen between them. From one such frame to
-the next e goes linearly, and it stays beyond the first and the last; what is finer than e fades likewise, where the
-picture stands still. e is a normalised convolution (Knutsson and Westin 1993) of the known differences with a kernel
-that falls with the fourth power of the distance, as the weights of Shepard (1968) do: near the border it follows the
-differences there, far away it is their mean.
+the next c goes linearly, and it stays beyond the first and the last. But after some frames only the mean of e is left
+of it, as things have moved, and what is finer than e lasts only where the picture stands still.
+
+e is a normalised convolution (Knutsson and Westin 1993) of the known differences with a kernel that falls with the
+fourth power of the distance, as the weights of Shepard (1968) do: near the border it follows the differences there, far
+away it is their mean.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ CELLS = 64  # of the shorter side: the grid on which differences of colour are s
 FEATHER = 1 / 64  # width of the feathered edge, as a share of the shorter side
 FALL = 4  # power of the distance by which the kernel falls
 STILL = 0.25  # change of a pixel, of [-1, 1], at which most of the fine differences is gone
+LASTING = 16.0  # frames after which little more than the mean difference is left
 LEVELS = 127.5  # grey levels in a unit
 
 
@@ -115,11 +118,13 @@ class _Known:
 
     Attributes:
         frame: Of the video.
-        colour: e, `[3, H, W]`.
+        mean: Of the differences, `[3, 1, 1]`.
+        colour: e without its mean, `[3, H, W]`.
         detail: w·(g - x - e), `[3, H, W]`.
     """
 
     frame: int
+    mean: Tensor
     colour: Tensor
     detail: Tensor
 
@@ -127,7 +132,8 @@ class _Known:
     def of(cls, made: Tensor, kept: KeptFrame) -> _Known:
         difference = kept.pixels - made
         colour = spread(difference, kept.mask)
-        return cls(kept.frame, colour, feathered(kept.mask) * (difference - colour))
+        mean = (difference * kept.mask).sum(dim=(1, 2), keepdim=True) / kept.mask.sum()
+        return cls(kept.frame, mean, colour - mean, feathered(kept.mask) * (difference - colour))
 
 
 def _correction(video: Tensor, frame: int, before: _Known, after: _Known) -> Tensor:
@@ -136,7 +142,9 @@ def _correction(video: Tensor, frame: int, before: _Known, after: _Known) -> Ten
     total = torch.zeros_like(video[:, frame])
     for known, weight in ((before, 1 - share), (after, share)):
         if weight:
-            total += weight * (known.colour + stillness(video[:, frame], video[:, known.frame]) * known.detail)
+            fade = math.exp(-(((frame - known.frame) / LASTING) ** 2))
+            still = stillness(video[:, frame], video[:, known.frame])
+            total += weight * (known.mean + fade * (known.colour + still * known.detail))
     return total
 
 
@@ -220,9 +228,13 @@ def mean_seam(seams: Sequence[Seam]) -> Seam | None:
 
 def _mean(change: Tensor, weight: Tensor) -> Tensor:
     """The mean of `[3, H, W]` around each pixel, over those of a weight `[1, H, W]`; 0 where there are none."""
-    window = 2 * feather_width(*weight.shape[-2:]) + 3
-    sums = functional.avg_pool2d(torch.cat([change * weight, weight]), window, 1, window // 2)
-    return sums[:3] / sums[3:].clamp(min=1e-6)
+    reach = feather_width(*weight.shape[-2:]) + 1
+    window = 2 * reach + 1
+    planes = functional.pad(torch.cat([change * weight, weight]), (reach + 1, reach, reach + 1, reach))
+    table = planes.double().cumsum(-1).cumsum(-2)  # the summed area table (Crow 1984): a box costs four of its values
+    rows = table[:, window:] - table[:, :-window]
+    sums = rows[..., window:] - rows[..., :-window]
+    return (sums[:3] / sums[3:].clamp(min=0.5)).float()
 
 
 def _levels(steps: Sequence[Tensor]) -> float | None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
+from typing import TYPE_CHECKING
 
 from vgen.canvas.extend import check_length, generate
 from vgen.canvas.keep import Seam, mean_seam
 from vgen.canvas.outside import canvas_outside
-from vgen.canvas.placed import place
-from vgen.canvas.report import Fidelity, codec_psnr, contact_sheet, fidelity, given_frames, sheet_frames
+from vgen.canvas.placed import PlacedCanvas, place
+from vgen.canvas.report import Fidelity, PatchKey, codec_psnr, contact_sheet, fidelity, given_frames, sheet_frames
 from vgen.canvas.spec import Canvas
 from vgen.inference.output import write_frames
 from vgen.inference.preview import Animation, write_previews
 from vgen.inference.record import RunKind, RunResult, check_outside, describe_run, write_record
 from vgen.inference.settings import CanvasSettings
 from vgen.models import ModelInfo
-from vgen.models.outside import outside_line
+from vgen.models.outside import Held, outside_line
 from vgen.results import VIDEO_RUN, results_folder
+
+if TYPE_CHECKING:
+    from vgen.canvas.pipeline import CanvasPipeline
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +83,9 @@ def run_canvas(
         check_outside(CANVAS_RUN, canvas, out)
         run = describe_run(CANVAS_RUN, canvas, settings, out)
         began, seconds = time.perf_counter(), {}
-        from vgen.backbone.pipeline import load_pipeline, timed
-        from vgen.canvas.pipeline import CanvasPipeline  # late, so that a wrong canvas is refused at once
+        from vgen.backbone.load import load_pipeline  # late, so that a wrong canvas is refused at once
+        from vgen.backbone.pipeline import timed
+        from vgen.canvas.pipeline import CanvasPipeline
 
         pipe = load_pipeline(
             CanvasPipeline,
@@ -93,10 +99,7 @@ def run_canvas(
         seconds["load"] = time.perf_counter() - began
         with timed(seconds, "codec"):
             held = codec_psnr(pipe.codec, placed)
-        if pipe.trained is not None:
-            if line := outside_line(pipe.label, canvas_outside(pipe.trained, placed, held)):
-                logger.warning("%s", line)
-            pipe.trained = None  # it is said, and with more than the pipeline by itself would say
+        _tell_outside(pipe, placed, held)
         seams: list[Seam] = []
         chunks = generate(
             pipe,
@@ -119,3 +122,11 @@ def run_canvas(
         result = CanvasResult(seconds, digest, *kept_by, previews=previews)
         write_record(folder / "run.json", run | asdict(result))
     return result
+
+
+def _tell_outside(pipe: CanvasPipeline, placed: PlacedCanvas, held: Mapping[PatchKey, Held]) -> None:
+    """Logs what the model was not trained for; `held` is what its codec holds of the patches."""
+    if pipe.trained is not None:
+        if line := outside_line(pipe.label, canvas_outside(pipe.trained, placed, held)):
+            logger.warning("%s", line)
+        pipe.trained = None  # it is said, and with more than the pipeline by itself would say

@@ -32,6 +32,8 @@ class FastReader:
         RuntimeError: it cannot read the file.
     """
 
+    _getpid = staticmethod(os.getpid)  # which is there until the end, as modules are not
+
     def __init__(self, file: str | PathLike[str]) -> None:
         import decord  # late: it is slow to import, and much of what vgen does needs no video
 
@@ -42,7 +44,7 @@ class FastReader:
 
     def __del__(self) -> None:
         """Left as it is in a forked process, where it would wait for ever for its thread, which is not there."""
-        if getattr(self, "_process", None) not in (None, os.getpid()):
+        if getattr(self, "_process", None) not in (None, self._getpid()):
             self._reader._handle = None
 
     def times(self) -> np.ndarray:

@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from vgen.checks import show
 from vgen.models.training_range import Size, TrainingRange
 from vgen.models.words import unseen_words
@@ -18,6 +20,8 @@ RATE_REACH = 4.0  # times as fast or as slow as anything seen: things differ in 
 PSNR_REACH = 1.0  # dB below the lowest of a hundred frames that were trained on
 PLACE_REACH = 0.1  # of the width of what was seen, beyond its ends
 SPEED_REACH = 1.5  # times as fast as nearly everything seen
+OTHER_SCENE = 0.2  # of a scene's score: at most so much of its own, and at least 1 less that of the other's
+HAND_REACH = 1.5  # times as far as the hand is misjudged in a hundredth of all pictures
 MOST_NAMED = 4  # words, or pictures
 
 
@@ -123,6 +127,43 @@ def place_outside(trained: TrainingRange, layout: str, places: Mapping[str, floa
         if not low - reach <= value <= high + reach:
             told.append(f"{name}={value:.3g} (trained: {low:.3g} to {high:.3g})")
     return f"a start at {_first(told)}" if told else ""
+
+
+def scene_outside(trained: TrainingRange, layout: str, means: np.ndarray) -> str:
+    """A picture that is not of the layout's scenes but plainly of another layout's.
+
+    Args:
+        trained: what the model was trained on.
+        layout: of the trajectory.
+        means: of the picture's latent, see `latent_means`.
+    """
+    answers = {name: probe.answer(means) for name, probe in trained.scenes.items()}
+    scores = {name: float(answer[0]) for name, answer in answers.items() if answer is not None}
+    likest = max(scores, key=lambda name: scores[name], default=layout)
+    if layout not in scores or scores[layout] > OTHER_SCENE or scores[likest] < 1 - OTHER_SCENE:
+        return ""
+    return f"a trajectory of {layout} for a picture that looks like those of {likest}"
+
+
+def hand_outside(trained: TrainingRange, layout: str, means: np.ndarray, place: np.ndarray, unit: str) -> str:
+    """A trajectory that begins far from the hand in the picture, as far as the picture's latent tells where that is.
+
+    Args:
+        trained: what the model was trained on.
+        layout: of the trajectory.
+        means: as of `scene_outside`.
+        place: where the trajectory has its bodies at the start.
+        unit: of places.
+    """
+    probe = trained.hands.get(layout)
+    seen = None if probe is None else probe.answer(means)
+    if probe is None or seen is None or seen.shape != place.shape:
+        return ""
+    apart = float(np.linalg.norm(seen - place))
+    if apart <= HAND_REACH * probe.reach:
+        return ""
+    where = ", ".join(f"{value:.2g}" for value in seen)
+    return f"a start {apart:.2g} {unit} from the hand in the picture (near {where}, to {probe.reach:.1g} {unit})"
 
 
 def speed_outside(trained: TrainingRange, layout: str, speeds: Mapping[str, float], unit: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -18,6 +18,7 @@ import numpy as np
 
 from vgen import checks
 from vgen.errors import InputError
+from vgen.models.picture_probe import PictureProbe
 from vgen.models.words import words_of
 
 FILE = "training_range.json"
@@ -78,6 +79,8 @@ class TrainingRange:
         codec_psnr: how well the codec holds single frames that it was trained on, in dB: quantiles 0.01, 0.5 and 0.99
             of the PSNR of a frame after encoder and decoder.
         layouts: of each trajectory layout, by name.
+        hands: by layout, what tells from a picture's latent where its bodies are: the coordinates of `place_of` of all.
+        scenes: by layout, what tells whether a picture is of its scenes, 1, or of another layout's, 0.
     """
 
     sizes: tuple[Size, ...] | None = None
@@ -87,6 +90,8 @@ class TrainingRange:
     words: frozenset[str] | None = None
     codec_psnr: tuple[float, float, float] | None = None
     layouts: Mapping[str, LayoutRange] = field(default_factory=dict)
+    hands: Mapping[str, PictureProbe] = field(default_factory=dict)
+    scenes: Mapping[str, PictureProbe] = field(default_factory=dict)
 
     def join(self, other: TrainingRange) -> TrainingRange:
         """What was trained on one after the other: all of both. Of what one does not know, nothing is known; but the
@@ -100,11 +105,13 @@ class TrainingRange:
             None if self.words is None or other.words is None else kept_words(self.words | other.words),
             other.codec_psnr or self.codec_psnr,
             {**other.layouts, **layouts},
+            {**self.hands, **other.hands},
+            {**self.scenes, **other.scenes},
         )
 
     def adapted(self) -> TrainingRange:
         """Under a LoRA, which may have been trained on other sizes, lengths, words and kinds of conditions."""
-        return TrainingRange(codec_psnr=self.codec_psnr, layouts=self.layouts)
+        return replace(self, sizes=None, frames=None, rates=None, conditions=None, words=None)
 
     @classmethod
     def read(cls, folder: str | PathLike[str], model: str = "") -> TrainingRange | None:
@@ -146,6 +153,8 @@ class TrainingRange:
                 name: {"places": {key: list(span) for key, span in each.places.items()}, "speeds": dict(each.speeds)}
                 for name, each in sorted(self.layouts.items())
             },
+            "hands": {name: asdict(each) for name, each in sorted(self.hands.items())} or None,
+            "scenes": {name: asdict(each) for name, each in sorted(self.scenes.items())} or None,
             "words": None if self.words is None else " ".join(sorted(self.words)),
         }
         return {name: value for name, value in kept.items() if value is not None}
@@ -170,6 +179,7 @@ class TrainingRange:
             None if words is None else frozenset(words_of(checks.text(f"{where}: words", words))),
             None if codec is None else (low, middle, high),
             {name: _layout(each, f"{where}: layouts: {name}") for name, each in layouts.items()},
+            *(_probes(kept.get(key, {}), f"{where}: {key}") for key in ("hands", "scenes")),
         )
 
 
@@ -230,3 +240,19 @@ def _layout(kept: object, where: str) -> LayoutRange:
         {name: (low, high) for name, (low, high) in spans.items()},
         {body: checks.real(f"{where}: speed of {body}", speed, 0, math.inf) for body, speed in speeds.items()},
     )
+
+
+def _probes(kept: object, where: str) -> dict[str, PictureProbe]:
+    found = {}
+    for name, each in _mapping(kept, where).items():
+        probe = _mapping(each, f"{where}: {name}")
+        offset, weights = probe.get("offset"), probe.get("weights")
+        if not (isinstance(offset, list) and isinstance(weights, list) and len(offset) == len(weights) > 0):
+            raise InputError(f"{where}: {name} has no weights for each number of its offset; it is damaged")
+        size = len(weights[0]) if isinstance(weights[0], list) else 0
+        rows = [tuple(checks.numbers(f"{where}: {name}: weights", row, size)) for row in weights]
+        reach = checks.real(f"{where}: {name}: reach", probe.get("reach"), 0, math.inf)
+        found[name] = PictureProbe(
+            tuple(checks.numbers(f"{where}: {name}: offset", offset, len(offset))), tuple(rows), reach
+        )
+    return found

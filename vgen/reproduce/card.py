@@ -11,9 +11,10 @@ from typing import Any
 from safetensors import safe_open
 
 from vgen.data.jsonl import read_records
+from vgen.errors import InputError
 from vgen.reproduce.bench import read_results
 from vgen.reproduce.curves import draw_curves
-from vgen.reproduce.data import INFO
+from vgen.reproduce.data import INFO, PHOTOS
 from vgen.reproduce.profile import TRAINED, Profile
 from vgen.reproduce.progress import Progress
 from vgen.reproduce.weights import SUFFIX
@@ -105,7 +106,19 @@ def _data_lines(profile: Profile) -> Iterator[str]:
         yield f"| {name} | {counts} | `vgen record {options}` |"
     yield ""
     yield "The weights are under Apache-2.0, as vgen is."
+    yield ""
     yield from (f"- {line}" for line in profile.licences)
+    if any(PHOTOS in (options or "") for options in profile.data.values()):
+        yield f"- Kept for testing alone, by name: {', '.join(_held_out()) or 'told by vgen record'}."
+
+
+def _held_out() -> tuple[str, ...]:
+    """Names of pictures that no recording trains on; none where the package that draws them is not installed."""
+    try:
+        from vgen.simulators.pictures.photographs import HELD_OUT
+    except InputError:
+        return ()
+    return HELD_OUT
 
 
 def _result_lines(out: Path) -> Iterator[str]:

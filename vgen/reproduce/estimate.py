@@ -17,6 +17,7 @@ from vgen.train.dry_run import GB, model_states, parameters
 
 PEAK = 989e12  # bf16 operations of an H100 a second, dense
 BUSY, BUSY_CODEC = 0.25, 0.05  # assumed shares of it: matrix products; small convolutions, which memory bounds
+LEAST = 0.03  # seconds of a step that Python needs to start its kernels, assumed
 FIXED = 2.0  # GB: the GPU's context, kernels and workspace
 
 
@@ -47,7 +48,8 @@ def plan(way: Way, only: str | None = None) -> Iterator[str]:
                 yield f"  vgen bench {name.split('-')[0]} {options}"
     if profile.ranks == 1:
         assumed = f"the backbone is assumed to reach {BUSY:.0%} and the codec {BUSY_CODEC:.0%}"
-        yield f"seconds are those of one H100: of its {PEAK / 1e12:.0f} TFLOP/s in bf16 {assumed}"
+        yield f"seconds are those of one H100: of its {PEAK / 1e12:.0f} TFLOP/s in bf16 {assumed};"
+        yield f"a step takes {LEAST * 1e3:.0f} ms at least, in which Python starts its kernels, which is assumed too;"
         yield f"operations and bytes are counted on paper, of {SIZE}x{SIZE} pixels; nothing was measured"
 
 
@@ -63,10 +65,11 @@ def _training_lines(stage: Stage, seconds: float, ranks: int) -> Iterator[str]:
     if ranks > 1:
         return
     left = max(0.0, seconds - _seconds(stage.encoding))
-    steps = min(config.steps, left / _seconds(stage.step))
+    step = max(LEAST, _seconds(stage.step))
+    steps = min(config.steps, left / step)
     states = model_states(trained, frozen, 1, config.zero_stage, average=config.ema_decay > 0).total / GB
     kept = stage.step.kept / (2 if config.precision == "bf16" else 1) / GB
-    yield f"  {_seconds(stage.step) * 1e3:.0f} ms a step, {steps:.0f} steps"
+    yield f"  {step * 1e3:.0f} ms a step, {steps:.0f} steps"
     parts = f"weights, gradients, Adam and average {states:.1f}, activations {kept:.1f}, context {FIXED:.0f}"
     yield f"  memory {states + kept + FIXED:.1f} GB: {parts}"
 

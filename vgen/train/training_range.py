@@ -9,12 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+import torch
+from tqdm import tqdm
+
 from vgen.backbone.codec import WanCodec, load_vae
-from vgen.data.opening import open_data
+from vgen.data.opening import TrainingData, open_data
+from vgen.media.pixels import to_unit
 from vgen.models import ModelInfo, TrainingRange, component_folder, resolve
+from vgen.models.picture_probe import latent_means
 from vgen.train.objectives.conditions import ConditionsConfig
 from vgen.train.objectives.ego_data import BodyClips, EgoBodyConfig
-from vgen.train.objectives.trained_on import codec_range, range_of_bodies, range_of_clips
+from vgen.train.objectives.trained_on import (
+    PICTURES,
+    codec_range,
+    range_of_bodies,
+    range_of_clips,
+    range_of_pictures,
+)
+from vgen.trajectory.places import joint_place
 
 
 def measure_range(
@@ -35,6 +48,23 @@ def measure_range(
     sets = [open_data(body.data, lengths, info.size_multiple) for body in bodies]
     clips = [BodyClips(body, data, data.train, 0) for body, data in zip(bodies, sets, strict=True)]
     own = range_of_clips([each.clips for each in clips], conditions)
-    codec = codec_range(WanCodec(load_vae(component_folder(folder, "vae"))), sets)
+    codec = WanCodec(load_vae(component_folder(folder, "vae")))
+    pictures = range_of_pictures(
+        (each.config.layout, *_pictures(codec, each, data)) for each, data in zip(clips, sets, strict=True)
+    )
     layouts = range_of_bodies([each.absolute for each in clips])
-    return replace(own, layouts=layouts, codec_psnr=codec.codec_psnr)
+    held = codec_range(codec, sets).codec_psnr
+    return replace(own, codec_psnr=held, layouts=layouts, hands=pictures.hands, scenes=pictures.scenes)
+
+
+def _pictures(codec: WanCodec, body: BodyClips, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
+    """As `BodyClips.pictures`, of clips that are not encoded."""
+    stills, absolute = data.stills(data.train), dict(zip(body.clips.places, body.absolute, strict=True))
+    means, places = [], []
+    for number in tqdm(stills.spread(PICTURES), "encoding pictures", delay=2):
+        trajectory, start = absolute.get(stills.places[stills.place(number)]), stills.start(number)
+        if trajectory is not None and trajectory.valid[start]:
+            picture = to_unit(torch.from_numpy(stills.pixels(number))).permute(0, 3, 1, 2)
+            means.append(latent_means(codec.encode_image(picture)[:, :, 0].numpy())[0])
+            places.append(joint_place(trajectory, start))
+    return np.array(means), np.array(places)

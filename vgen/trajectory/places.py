@@ -16,6 +16,12 @@ def place_of(trajectory: Trajectory, body: str) -> np.ndarray:
     return place
 
 
+def joint_place(trajectory: Trajectory, row: int) -> np.ndarray:
+    """Where all bodies are in a row: float64 [bodies · 3], or 2 coordinates each in an image."""
+    place: np.ndarray = body_places(trajectory.rows(row, row + 1))[0].ravel()
+    return place
+
+
 def constant_velocity(trajectory: Trajectory, present: int, count: int) -> np.ndarray:
     """Places [count, bodies, 3] from the present row on, if the last step before it went on for ever; where there was
     none, nothing moves."""

@@ -66,17 +66,21 @@ class FrameCache:
         held: all frames uint8 [N, H, W, 3], one episode after another, once `hold` has read them; None before.
     """
 
-    def __init__(self, folder: str | Path, listed: _Episodes | None = None) -> None:
+    def __init__(self, folder: str | Path, listed: _Episodes | None = None, name: str = "", given: bool = True) -> None:
         """Opens the cache in `folder`, which lists its episodes where that is not done here.
+
+        Args:
+            name: of the footage; by default the folder's.
+            given: whether nothing here can make its frames anew.
 
         Raises:
             InputError: there is none, or it is damaged.
         """
         self.folder = Path(folder)
-        self._given = listed is None
+        self._given = given
         self._listed = listed = listed or _read_listing(self.folder)
         self._store = Store(self.folder, 3 * int(np.prod(listed.size)), given=self._given)
-        self.name, self.fps = self.folder.name, listed.fps
+        self.name, self.fps = name or self.folder.name, listed.fps
         self.captions, self.numbers = listed.captions, listed.numbers
         lost = [number for number, key in zip(self.numbers, listed.keys, strict=True) if key not in self._store]
         if lost:
@@ -149,12 +153,26 @@ class FrameCache:
         return len(self.captions)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FrameCache, (self.folder, None if self._given else self._listed)
+        return FrameCache, (self.folder, self._listed, self.name, self._given)
+
+    def part(self, numbers: Sequence[int], name: str) -> FrameCache:
+        """Some of the episodes, by their numbers, as those of a split: numbered anew from 0."""
+        places = {number: place for place, number in enumerate(self.numbers)}
+        chosen = [places[number] for number in numbers]
+        listed = replace(
+            self._listed,
+            keys=[self._listed.keys[place] for place in chosen],
+            numbers=list(range(len(chosen))),
+            lengths=[self._listed.lengths[place] for place in chosen],
+            captions=[self.captions[place] for place in chosen],
+        )
+        return FrameCache(self.folder, listed, name, self._given)
 
     @classmethod
     def of_dataset(cls, dataset: LeRobotDataset, camera: str, root: str | Path) -> FrameCache:
         """The cache of all frames of one camera of a dataset (one split of it). Episodes whose frames are not kept in a
         folder below `root`, or are broken there, are decoded now; an episode is known by the content of its files.
+        Where the data set holds its frames decoded, these are taken.
 
         An episode that cannot be decoded is noted as bad.
 
@@ -163,6 +181,8 @@ class FrameCache:
         """
         episodes = [dataset.summary(i) for i in range(len(dataset))]
         camera = dataset.camera(camera).removeprefix(CAMERA_PREFIX)
+        if (decoded := dataset.decoded(camera)) is not None:
+            return decoded.part([index for index, _, _ in episodes], f"{dataset.path.name}-{camera}")
         size = _first_size(dataset, camera)
 
         def read(i: int) -> EpisodeFrames:
@@ -177,7 +197,7 @@ class FrameCache:
         listed = _Episodes(keys, list(range(len(numbers))), lengths, captions, dataset.fps, size)
         folder = Path(root) / FRAMES / f"{dataset.path.name}-{camera}"
         _decoded(folder, listed, read)
-        return cls(folder, listed)
+        return cls(folder, listed, given=False)
 
     @classmethod
     def write(

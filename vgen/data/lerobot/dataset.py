@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,8 +34,12 @@ from vgen.errors import InputError, unknown_key
 from vgen.media.video import open_video
 from vgen.notices import warn_once
 
+if TYPE_CHECKING:
+    from vgen.data.cache.frames import FrameCache
+
 logger = logging.getLogger(__name__)
 
+DECODED = "decoded"  # folder of a frame cache for each camera whose frames lie in the data set itself
 REACH = 0.5  # of a frame: how far from a row's time its frame may be
 SLACK = 1e-3  # of a frame: rounding of times that are kept in float32
 OFF_RATE = 0.05  # share by which the rows' own rate may differ from what info.json says before that is told
@@ -87,6 +91,7 @@ class LeRobotDataset:
         self.cameras = [key for key in self._features if key in (*videos, *self._pictures)]
         self._episodes = choose_split(self.info, split, read_episodes(self.path), self.path)
         self.fps = self._rate()
+        self._decoded: dict[str, FrameCache | None] = {}
 
     def __len__(self) -> int:
         return len(self._episodes)
@@ -173,11 +178,28 @@ class LeRobotDataset:
         if outside.size:
             last = row["length"] - 1
             raise InputError(f"frame {outside[0]} is not in episode {i} of {self.path}; it has frames 0 to {last}")
+        if (decoded := self.decoded(key)) is not None:
+            return decoded.read(row["episode_index"], wanted.tolist())
         if key in self._pictures:
             return self._read_pictures(i, key, wanted)
         path = self.frame_file(i, key)
         video = open_video(path, self._indexes)
         return video.read(self._frame_numbers(i, key, wanted, path, video.times))
+
+    def decoded(self, camera: str) -> FrameCache | None:
+        """All frames of a camera, of all splits, where they lie decoded in the data set, as `vgen data unpack` makes
+        it; otherwise None.
+
+        Raises:
+            InputError: no such camera, or they are damaged.
+        """
+        key = self.camera(camera)
+        if key not in self._decoded:
+            from vgen.data.cache.frames import LISTING, FrameCache  # late, as that knows data sets
+
+            folder = self.path / DECODED / key.removeprefix(CAMERA_PREFIX)
+            self._decoded[key] = FrameCache(folder) if (folder / LISTING).is_file() else None
+        return self._decoded[key]
 
     def _frame_numbers(self, i: int, key: str, wanted: np.ndarray, path: Path, times: np.ndarray) -> np.ndarray:
         """The frames of a file, each shown at its time, that belong to some rows of an episode."""

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from vgen.backbone.codec import WanCodec, load_vae
-from vgen.backbone.pipeline import load_pipeline
+from vgen.backbone.load import load_pipeline
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
 from vgen.inference.ego.frames import Policy, follow, in_parts, whole_steps
 from vgen.inference.ego.inputs import Inputs
-from vgen.inference.ego.outside import codec_holds, tell_outside
+from vgen.inference.ego.outside import StartFrame, tell_outside
 from vgen.inference.ego.report import contact_sheet, draw_over, recorded_frames, sheet_frames
 from vgen.inference.ego.spec import RolloutSpec
 from vgen.inference.output import write_frames
@@ -93,8 +93,8 @@ def roll_out(
         state = StateModel.from_pretrained(component_folder(resolve(settings.model), STATE), pipe.codec)
         policy = Policy(state.to(pipe._execution_device), world, inputs.context, inputs.past, inputs.hand)
     seconds["load"] = time.perf_counter() - began
-    held = codec_holds(pipe.codec, inputs.context.history[-1])
-    tell_outside(pipe.label, pipe.trained, inputs, settings.advance, held)
+    start = StartFrame.of(pipe.codec, inputs.context.history[-1])
+    tell_outside(pipe.label, pipe.trained, inputs, settings.advance, start)
     pipe.trained = None  # it is said, and with more than a world by itself would say
     made = whole_steps(inputs.frames, settings.advance)
     chunks = policy.play(made) if policy else follow(world, inputs.context, inputs.actions)
@@ -110,7 +110,7 @@ def roll_out(
     sections = [("Predicted", kept), *recorded_frames(inputs, shown), ("Trajectory", drawn)]
     contact_sheet(folder / "contact_sheet.png", inputs.context.text, sections, inputs.rate, goals)
     seconds |= {"draw": time.perf_counter() - drawing, "all": time.perf_counter() - began}
-    return _result(spec, inputs, trajectory, seconds, held, digest, policy.texts if policy else [])
+    return _result(spec, inputs, trajectory, seconds, start.psnr, digest, policy.texts if policy else [])
 
 
 def explain(spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Path) -> RolloutResult:
@@ -122,8 +122,8 @@ def explain(spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Pa
     state = StateModel.from_pretrained(component_folder(model, STATE), codec).to(device)
     seconds["load"] = time.perf_counter() - began
     frames = inputs.observation.frames(0, inputs.frames, inputs.rate)
-    held = codec_holds(codec, frames[0])
-    tell_outside(settings.model, TrainingRange.read(model, settings.model), inputs, None, held)
+    start = StartFrame.of(codec, frames[0])
+    tell_outside(settings.model, TrainingRange.read(model, settings.model), inputs, None, start)
     asking, generator = time.perf_counter(), torch.Generator().manual_seed(spec.seed)
     trajectory, drawn = explanations(state, inputs.layout, frames, inputs.start, inputs.context.text, generator)
     spread = path_spread(drawn, inputs.start)
@@ -134,7 +134,7 @@ def explain(spec: RolloutSpec, settings: EgoSettings, inputs: Inputs, folder: Pa
     sections = [("Video", {number: frames[number] for number in shown}), ("Trajectory", overlaid)]
     contact_sheet(folder / "contact_sheet.png", title, sections, inputs.rate, {})
     seconds["all"] = time.perf_counter() - began
-    return _result(spec, inputs, trajectory, seconds, held, spread=spread)
+    return _result(spec, inputs, trajectory, seconds, start.psnr, spread=spread)
 
 
 def path_spread(drawn: Sequence[Trajectory], start: Trajectory | None) -> dict[str, float]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
 
 from vgen.backbone.codec import Codec
-from vgen.backbone.encoding import rebuild
 from vgen.inference.ego.inputs import Inputs
 from vgen.inference.ego.trajectories import state_at_start
 from vgen.media.pixels import to_unit
@@ -17,26 +18,46 @@ from vgen.models import TrainingRange
 from vgen.models.outside import (
     Held,
     advance_outside,
+    hand_outside,
     outside_line,
     pictures_outside,
     place_outside,
+    scene_outside,
     speed_outside,
     words_outside,
 )
-from vgen.trajectory.places import body_speeds
+from vgen.models.picture_probe import latent_means
+from vgen.trajectory.places import body_speeds, joint_place
 from vgen.trajectory.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 
 
-def codec_holds(codec: Codec, frame: np.ndarray) -> float:
-    """PSNR in dB of a frame uint8 [H, W, 3] that went through the codec in image mode."""
-    picture = to_unit(torch.from_numpy(frame)).permute(2, 0, 1)[None]
-    made = rebuild(codec, picture, torch.ones_like(picture[:, :1]))
-    return psnr(made[:, :, None], picture[:, :, None]).item()
+@dataclass(frozen=True)
+class StartFrame:
+    """What the codec makes of a start frame in image mode.
+
+    Attributes:
+        psnr: of the frame after encoder and decoder, in dB.
+        means: of its latent, see `latent_means`.
+    """
+
+    psnr: float
+    means: np.ndarray
+
+    @classmethod
+    def of(cls, codec: Codec, frame: np.ndarray) -> Self:
+        """Of a frame uint8 [H, W, 3]."""
+        picture = to_unit(torch.from_numpy(frame)).permute(2, 0, 1)[None]
+        latent = codec.encode_image(picture)
+        made = codec.decode(latent).cpu()
+        means = latent_means(latent[:, :, 0].float().cpu().numpy())[0]
+        return cls(psnr(made, picture[:, :, None]).item(), means)
 
 
-def tell_outside(model: str, trained: TrainingRange | None, inputs: Inputs, advance: int | None, held: float) -> None:
+def tell_outside(
+    model: str, trained: TrainingRange | None, inputs: Inputs, advance: int | None, start: StartFrame
+) -> None:
     """Logs what lies outside, where anything does and the model's folder says what it was trained on.
 
     Args:
@@ -44,14 +65,17 @@ def tell_outside(model: str, trained: TrainingRange | None, inputs: Inputs, adva
         trained: what it was trained on.
         inputs: of the rollout.
         advance: frames that are made at once; None where none are made.
-        held: PSNR in dB of the start frame after the codec.
+        start: what the codec makes of the start frame.
     """
     if trained is None:
         return
+    picture = pictures_outside(trained, {inputs.observation.name: Held(start.psnr)})
+    told = _told(inputs)
     found = [
         "" if advance is None else advance_outside(trained, advance),
-        pictures_outside(trained, {inputs.observation.name: Held(held)}),
-        *_trajectory_outside(trained, _told(inputs)),
+        picture or scene_outside(trained, inputs.layout, start.means),  # the latent of a strange picture tells nothing
+        *_trajectory_outside(trained, told),
+        "" if picture else _apart(trained, told, start.means),
         words_outside(trained, inputs.context.text),
     ]
     if line := outside_line(model, found):
@@ -71,8 +95,21 @@ def _trajectory_outside(trained: TrainingRange, told: Trajectory | None) -> list
     columns = sorted({c for body in told.spec.bodies for point in told.spec.place(body) for c in point})
     places = {} if start is None else {names[column]: float(start.values[0, column]) for column in columns}
     speeds = {body: float(found.max()) for body in told.spec.bodies if len(found := body_speeds(told, body))}
-    unit = told.spec.columns[columns[0]].unit
     return [
         place_outside(trained, told.layout, places),
-        speed_outside(trained, told.layout, speeds, "m" if unit == "m" else "widths"),
+        speed_outside(trained, told.layout, speeds, _unit(told)),
     ]
+
+
+def _apart(trained: TrainingRange, told: Trajectory | None, means: np.ndarray) -> str:
+    """How far the start of a trajectory is from the hand in a picture of its own scenes."""
+    start = state_at_start(told)
+    if start is None or scene_outside(trained, start.layout, means):
+        return ""
+    return hand_outside(trained, start.layout, means, joint_place(start, 0), _unit(start))
+
+
+def _unit(trajectory: Trajectory) -> str:
+    """Of places; in an image, they are shares of its sides."""
+    column = trajectory.spec.place(trajectory.spec.bodies[0])[0][0]
+    return "m" if trajectory.spec.columns[column].unit == "m" else "widths"

@@ -107,11 +107,12 @@ def make_clip(scenery: Scenery, seed: int, number: int, frames: int) -> Clip:
     if scene.share is not None:
         share = scene.share.reshape(scene.share.shape + (1,) * (4 - scene.share.ndim))
         pixels = pixels * (1 - share) + draw_clip(scene.second, scenery.size) * share
-    pixels = pixels * scene.gains[:, None, None].astype(np.float32)
+    pixels *= scene.gains[:, None, None].astype(np.float32)
     about = {"kind": kind, "seed": seed, "number": number}
     named = [*(ground.picture for ground in scene.grounds), *scene.pictures]
     about["pictures"] = ", ".join(dict.fromkeys(name for name in named if name))
-    return Clip(np.clip(pixels, 0, 255).round().astype(np.uint8), _columns(scene, frames), scene.caption, about)
+    drawn = np.rint(np.clip(pixels, 0, 255, out=pixels), out=pixels).astype(np.uint8)
+    return Clip(drawn, _columns(scene, frames), scene.caption, about)
 
 
 def _columns(scene: _Scene, frames: int) -> dict[str, np.ndarray]:

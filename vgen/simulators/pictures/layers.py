@@ -44,7 +44,7 @@ def draw_clip(layers: Sequence[Layer], size: tuple[int, int]) -> np.ndarray:
     for t in range(len(frames)):
         drawn = _warped(below, t, fine, cv2.BORDER_REFLECT_101)
         for layer in layers[1:]:
-            over = _warped(layer, t, fine, cv2.BORDER_CONSTANT)
+            over = np.clip(_warped(layer, t, fine, cv2.BORDER_CONSTANT), 0, 255)  # cubic weights overshoot
             drawn = drawn * (1 - over[..., 3:] / 255) + over[..., :3]
         frames[t] = cv2.resize(drawn, size[::-1], interpolation=cv2.INTER_AREA)
     return frames
@@ -53,8 +53,7 @@ def draw_clip(layers: Sequence[Layer], size: tuple[int, int]) -> np.ndarray:
 def _warped(layer: Layer, t: int, fine: tuple[int, int], border: int) -> np.ndarray:
     matrix = _sampling(layer, t, fine)
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(layer.pixels, matrix, fine, flags=flags, borderMode=border)
-    return np.clip(warped.astype(np.float32), 0, 255)
+    return np.asarray(cv2.warpAffine(layer.pixels, matrix, fine, flags=flags, borderMode=border))
 
 
 def _sampling(layer: Layer, t: int, fine: tuple[int, int]) -> np.ndarray:

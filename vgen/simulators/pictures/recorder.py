@@ -59,7 +59,6 @@ def record(recording: PicturesRecording) -> Path:
     check_folder(recording.out, DATASET, recording.overwrite)
     staging = recording.out.with_name(recording.out.name + ".recording")
     with disk_errors(staging):
-        claim(staging, {name: str(getattr(recording, name)) for name in SETTINGS})
         _record_all(recording, staging)
         _assemble(recording, staging)
         shutil.rmtree(staging)
@@ -69,6 +68,7 @@ def record(recording: PicturesRecording) -> Path:
 def _record_all(recording: PicturesRecording, staging: Path) -> None:
     with worker_pool(recording.workers, staging) as pool:
         photographs = _photographs(recording, pool)
+        claim(staging, {name: str(getattr(recording, name)) for name in SETTINGS})
         jobs = []
         for split, of_split in photographs.items():
             todo = [n for part, n in recording.numbers() if part == split and not _folder(staging, n).exists()]

@@ -30,7 +30,7 @@ from vgen.train.objectives.canvases import CanvasBatch, CanvasConfig
 from vgen.train.objectives.denoiser import Noise, even_times, interpolate
 from vgen.train.objectives.ego_data import BodyClips, EgoBatch, EgoBodyConfig, EgoTarget, FrameChoice
 from vgen.train.objectives.outline import BodyOutline, Outline, Tokens
-from vgen.train.objectives.trained_on import range_of_bodies, range_of_clips
+from vgen.train.objectives.trained_on import PICTURES, range_of_bodies, range_of_clips, range_of_pictures
 from vgen.train.objectives.video import VideoObjective
 from vgen.trajectory.layouts import find_layout
 from vgen.trajectory.statistics import Statistics
@@ -149,9 +149,12 @@ class EgoObjective(VideoObjective[JointBatch]):
         """What this run trains on, its bodies too; of a layout that the model knew without saying from where, nothing
         is said."""
         known = {} if before is not None else self.ego.config.statistics
-        bodies = [body.absolute for body in self.bodies if not known.get(body.config.layout)]
+        bodies = [body for body in self.bodies if not known.get(body.config.layout)]
         clips = [*(each.data.train for each in self.canvases.sets), *(body.clips for body in self.bodies)]
-        return replace(range_of_clips(clips, self.config.conditions), layouts=range_of_bodies(bodies))
+        pictures = range_of_pictures((body.config.layout, *body.pictures(PICTURES)) for body in bodies)
+        own = range_of_clips(clips, self.config.conditions)
+        layouts = range_of_bodies([body.absolute for body in bodies])
+        return replace(own, layouts=layouts, hands=pictures.hands, scenes=pictures.scenes)
 
     def _body(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, count: int | None) -> BodyClips:
         own = self.config

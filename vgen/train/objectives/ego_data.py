@@ -18,9 +18,11 @@ from vgen.data.opening import TrainingData, open_dataset
 from vgen.ego.actions import TimedActions, timed_actions
 from vgen.errors import InputError, unknown_key
 from vgen.media.pixels import to_unit
+from vgen.models.picture_probe import latent_means
 from vgen.train.batch import Batch
 from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_rows
 from vgen.trajectory.convert import convert
+from vgen.trajectory.places import joint_place
 from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import FORMS, Trajectory
@@ -196,6 +198,20 @@ class BodyClips:
             next=None if choice.chunks else pixels[:, -1],
             actions=timed_actions([self._through(number) for number in samples.numbers], statistics, -self._reach),
         )
+
+    def pictures(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """First frames of encoded clips, spread over all of them in their order: the means [K, F] of their latents, see
+        `latent_means`, and where all bodies are in them [K, P]."""
+        known = [(bucket, clip) for bucket, size in enumerate(self.encoded.counts) for clip in range(size)]
+        found = []
+        for place in np.linspace(0, len(known) - 1, min(len(known), count)).astype(int):
+            bucket, clip = known[place]
+            sample = self.encoded.samples(bucket, [clip], np.zeros((1, 0), np.int64))
+            row = self._through(sample.numbers[0]).rows(self._reach, self._reach + 1)
+            if row.valid[0]:
+                found.append((latent_means(sample.latents[:, :, 0].float().numpy())[0], joint_place(row, 0)))
+        means, places = zip(*found, strict=True) if found else ((), ())
+        return np.array(means), np.array(places)
 
     def _through(self, number: int) -> Trajectory:
         """The absolute trajectory through a clip and what comes before it; its times are pixel frames from the first

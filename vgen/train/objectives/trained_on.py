@@ -18,6 +18,7 @@ from vgen.data.opening import TrainingData
 from vgen.media.pixels import to_unit
 from vgen.metrics.pixels import psnr
 from vgen.models import resolve
+from vgen.models.picture_probe import PictureProbe
 from vgen.models.training_range import LayoutRange, TrainingRange, caption_words, psnr_quantiles
 from vgen.train.objectives.conditions import KINDS, ConditionsConfig
 from vgen.train.objectives.denoiser import DenoiserConfig
@@ -25,6 +26,7 @@ from vgen.trajectory.places import body_speeds
 from vgen.trajectory.trajectory import Trajectory
 
 MEASURED_FRAMES = 256  # of all data sets together, for the codec's PSNR
+PICTURES = 1500  # of a body, that tell where its hand is in them
 MOST_EPISODES = 2000  # of a body, whose rows tell where hands are
 
 
@@ -88,6 +90,31 @@ def _range_of_layout(recorded: Sequence[Trajectory]) -> LayoutRange:
             for column in sorted({column for point in each.spec.place(body) for column in point}):
                 places[each.spec.names[column]].append(each.values[each.valid, column])
     return LayoutRange.of_values(_joined(places), _joined(speeds))
+
+
+def range_of_pictures(pictures: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> TrainingRange:
+    """What tells from a picture where its hand is, and whose scene it is.
+
+    Args:
+        pictures: of each body its layout, the means [K, F] of latents, and where its bodies are [K, P].
+    """
+    means, places = defaultdict(list), defaultdict(list)
+    for layout, own, where in pictures:
+        if len(own):
+            means[layout].append(own)
+            places[layout].append(where)
+    known, where_known = _joined(means), _joined(places)
+    hands = {name: PictureProbe.fit(own, where_known[name]) for name, own in known.items()}
+    scenes: dict[str, PictureProbe | None] = {}
+    if len(known) > 1:
+        order = np.random.default_rng(0).permutation(sum(map(len, known.values())))
+        every = np.concatenate(list(known.values()))[order]
+        names = np.repeat(list(known), [len(own) for own in known.values()])[order]
+        scenes = {name: PictureProbe.fit(every, (names == name)[:, None].astype(float)) for name in known}
+    return TrainingRange(
+        hands={name: probe for name, probe in hands.items() if probe},
+        scenes={name: probe for name, probe in scenes.items() if probe},
+    )
 
 
 def codec_range(codec: Codec, sets: Sequence[TrainingData]) -> TrainingRange:
