@@ -3,7 +3,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vgen.backbone.pipeline import VideoPipeline, _scheduler, load_pipeline
+from vgen.backbone.load import _scheduler, load_pipeline
+from vgen.backbone.pipeline import VideoPipeline
 from vgen.errors import InputError
 from vgen.inference import settings as settings_module
 from vgen.inference.settings import RunSettings

@@ -209,7 +209,7 @@ BAD = [
 
 @pytest.mark.parametrize("options, names", BAD, ids=range(len(BAD)))
 def test_what_is_wrong_is_said_in_one_line_before_the_model_is_loaded(run, monkeypatch, capsys, options, names):
-    monkeypatch.setattr("vgen.backbone.pipeline.load_pipeline", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("vgen.backbone.load.load_pipeline", lambda *_, **__: pytest.fail("the model was loaded"))
     with pytest.raises(SystemExit) as stop:
         exit_on_input_error(lambda: run(*TINY, "--out", "out", *options))
     error = capsys.readouterr().err

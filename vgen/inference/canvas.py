@@ -83,8 +83,9 @@ def run_canvas(
         check_outside(CANVAS_RUN, canvas, out)
         run = describe_run(CANVAS_RUN, canvas, settings, out)
         began, seconds = time.perf_counter(), {}
-        from vgen.backbone.pipeline import load_pipeline, timed
-        from vgen.canvas.pipeline import CanvasPipeline  # late, so that a wrong canvas is refused at once
+        from vgen.backbone.load import load_pipeline  # late, so that a wrong canvas is refused at once
+        from vgen.backbone.pipeline import timed
+        from vgen.canvas.pipeline import CanvasPipeline
 
         pipe = load_pipeline(
             CanvasPipeline,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from vgen.backbone.codec import WanCodec, load_vae
-from vgen.backbone.pipeline import load_pipeline
+from vgen.backbone.load import load_pipeline
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
