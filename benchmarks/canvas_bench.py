@@ -6,8 +6,8 @@
     python benchmarks/canvas_bench.py --data data/pictures --camera camera
 
 Seven tasks on each clip, beside baselines that need no model and the codec's own reconstruction, which no completion
-can pass; fidelity of the given pixels; and two measures of temporal alignment (canvas_suite/alignment.py). With --keep exact the
-given pixels are put back into the model's videos (vgen/canvas/keep.py), but where alignment is measured.
+can pass; fidelity of the given pixels; and two measures of temporal alignment (canvas_suite/alignment.py). With --keep
+exact the given pixels are put back into the model's videos (vgen/canvas/keep.py), but where alignment is measured.
 
 Clips: middle clips of the split's episodes, the tasks taking turns (canvas_suite/clips.py). Masks: drawn once per clip
 from --seed (canvas_suite/tasks.py); inpainting and outpainting give every second frame. PSNR and SSIM are means over
