@@ -21,6 +21,7 @@ LLAMA |= {"num_attention_heads": 2, "num_key_value_heads": 2}
 RUN = """
 import sys
 sys.modules.update(dict.fromkeys({absent!r}))  # a module that is None cannot be imported, and is not found
+import vgen.reproduce.stages
 from vgen.train.config import load_config
 from vgen.train.loop import train
 for recipe in sys.argv[1:]:
