@@ -34,6 +34,15 @@ def test_a_stage_goes_on_with_the_time_that_it_had_left(tmp_path):
     assert Progress.read(tmp_path).of("hand").done and Progress.read(tmp_path).of("hand").note == "no reason"
 
 
+def test_a_stage_that_is_over_may_go_on_for_its_share_of_all_minutes(tmp_path):
+    progress = Progress(tmp_path)
+    progress.of("hand").spent = 80
+    progress.finish("hand", "a note")
+    progress.begin_anew("hand", SHARES, 200)
+    own = progress.of("hand")
+    assert (own.left, own.done, own.note) == (100, False, "")
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"codec": {"speed": 1}}', "{"])
 def test_a_damaged_file_is_one_line(tmp_path, text):
     (tmp_path / "stages.json").write_text(text)
