@@ -16,8 +16,9 @@ from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.simulators.adroit import environment as adroit_env
 from vgen.simulators.adroit.hand import LAYOUT, LAYOUT_NAMES
-from vgen.simulators.adroit.recorder import ACTUATORS, AdroitRecorder, record
-from vgen.simulators.adroit.settings import AdroitRecording, relocation
+from vgen.simulators.adroit.pen_turns import ENDS, POSTURES
+from vgen.simulators.adroit.recorder import ACTUATORS, AdroitRecorder, record, spread
+from vgen.simulators.adroit.settings import AdroitRecording, pen_turn, relocation
 from vgen.simulators.cameras import physics, restore
 from vgen.simulators.settings import check
 from vgen.trajectory.trajectory import find_layout
@@ -137,17 +138,26 @@ def test_the_hand_opens_the_door_and_drives_the_nail_by_touch_alone(task):
     assert not script.env.data.qfrc_applied.any() and not script.env.data.xfrc_applied.any()
 
 
+def test_a_known_turn_brings_the_pen_where_it_is_said_to():
+    script = adroit_env.SCRIPTS["pen"]()
+    script.env.reset(seed=0)
+    script.hand.take([np.zeros(24), *POSTURES[0]])
+    motion = script._turning(1.0)
+    before = script.thing()
+    for grip in motion.grip:
+        script.env.step(script.hand.action(motion.joints[:3], grip))
+    data = script.env.data
+    tip = data.site("object_top").xpos - data.site("object_bottom").xpos
+    assert tip @ ENDS[0] / np.linalg.norm(tip) > 0.95 and abs(tip[0]) < 0.9 * np.linalg.norm(tip)  # it lay along x
+    assert np.linalg.norm(script.thing()[:3] - before[:3]) < 0.075 and motion.joints.shape == (len(motion.grip), 0)
+    assert POSTURES.shape == (len(ENDS), 3, 24) and np.allclose(np.linalg.norm(ENDS, axis=1), 1, atol=0.02)
+
+
 def test_a_task_with_fewer_actuators_has_zeros_in_their_columns():
-    recorder = AdroitRecorder("hammer", 16)
-    spread = recorder._spread(np.ones((2, 26), np.float32))
-    recorder.close()
-    assert spread.shape == (2, 30) and spread.dtype == np.float32
-    assert [name for name, value in zip(ACTUATORS, spread[0], strict=True) if not value] == [
-        "ARTx",
-        "ARTy",
-        "ARTz",
-        "ARRz",
-    ]
+    columns = spread(np.array([[1.0, 2.0], [3.0, 4.0]]), ["WRJ1", "ARRx"])
+    assert columns.shape == (2, 30) and columns.dtype == np.float32
+    assert columns[:, ACTUATORS.index("WRJ1")].tolist() == [1, 3]
+    assert columns[:, ACTUATORS.index("ARRx")].tolist() == [2, 4] and np.count_nonzero(columns) == 4
 
 
 def test_names_of_actuators_are_those_of_the_model(scene):
@@ -167,9 +177,16 @@ def test_sentences_say_where(point, where):
     assert relocation(np.zeros(3), np.array(point)).endswith(f"hold it {height} over the {where}")
 
 
+def test_sentences_say_where_the_pen_points():
+    assert pen_turn(np.array([0.0, 0.1, 0.99])) == "turn the pen until its tip points up"
+    assert pen_turn(np.array([-0.6, -0.5, 0.6])) == "turn the pen until its tip points up and left and back"
+
+
 def test_settings_that_cannot_be_recorded_are_input_errors():
     with pytest.raises(InputError, match="nearest: 'relocate'"):
         check(replace(AdroitRecording(Path("x")), tasks=["relocat"]))
+    with pytest.raises(InputError, match="in pen the hand stays in its place"):
+        check(replace(AdroitRecording(Path("x")), tasks=["door", "pen"], counterfactuals=2))
 
 
 def test_the_command_reports_a_mistake_on_one_line(tmp_path):

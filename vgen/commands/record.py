@@ -5,6 +5,7 @@
     vgen record metaworld --out data/metaworld_cf --counterfactuals 4 --train-seeds 0 --test-seeds 1
     vgen record metaworld --out data/metaworld_varied --looks 1 --varied-seeds 1
     vgen record adroit --out data/adroit --workers 2
+    vgen record adroit --out data/adroit_tasks --tasks door hammer pen --train-seeds 20
     vgen record adroit --out data/adroit_cf --counterfactuals 4 --train-seeds 0 --test-seeds 40
     vgen record pictures --photos data/photographs --out data/pictures --test-clips 48 --workers 2
 

@@ -35,6 +35,7 @@ class Recording:
     unseen: ClassVar[Sequence[str]]
     all_cameras: ClassVar[Sequence[str]]
     fps: ClassVar[int]
+    unbranched: ClassVar[Sequence[str]] = ()  # tasks in which the hand stays in its place: they have no other paths
 
     out: Path
     tasks: Sequence[str] = ()
@@ -95,6 +96,9 @@ def _check_numbers(recording: Recording) -> None:
     if branches and not 2 <= branches <= MOST_BRANCHES:
         nearest = 0 if branches < 0 else min(max(branches, 2), MOST_BRANCHES)
         raise InputError(f"counterfactuals={branches} is not 0 or 2 to {MOST_BRANCHES}; nearest: {nearest}")
+    still = [task for task in recording.tasks if task in recording.unbranched]
+    if branches and still:
+        raise InputError(f"counterfactuals={branches}: in {still[0]} the hand stays in its place; leave {still[0]} out")
 
 
 def episode_seeds(recording: Recording) -> Iterator[EpisodeSeed]:
@@ -118,7 +122,10 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[Recording]) -> Non
     """Give a command the arguments that make a recording: one option per field of `kind`."""
     count: dict[str, Any] = {"type": int, "metavar": "N"}
     tasks, cameras = ", ".join(kind.all_tasks), ", ".join(kind.all_cameras)
-    tasks = f"default: all {len(kind.all_tasks)}" if len(kind.all_tasks) > 9 else f"default: {tasks}"
+    if len(kind.tasks) < len(kind.all_tasks):
+        tasks = f"out of {tasks} (default: {', '.join(kind.tasks)})"
+    else:
+        tasks = f"default: all {len(kind.all_tasks)}" if len(kind.all_tasks) > 9 else f"default: {tasks}"
     steps = f"longest episode, at {kind.fps} steps/s"
     parser.add_argument("--out", type=Path, required=True, help="dataset folder to make")
     parser.add_argument(

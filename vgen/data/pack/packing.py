@@ -74,7 +74,7 @@ def pack(
         camera: the one that is packed of each set; None: the only one.
         crf: x264's quality, 0 to 51; 6 more is about half the bytes.
         fps: frames per second that are taken of a set, by its name; others are taken whole.
-        splits: which of them are packed; None: all.
+        splits: which of them are packed, of each set those that it has; None: all.
         overwrite: a pack that lies at `out` is replaced when the new one is complete.
 
     Returns:
@@ -117,7 +117,12 @@ def _open(
     for name in fps:
         if name not in names:
             raise unknown_key(name, names, "the data sets")
-    return [Source(path, camera, fps.get(name), splits) for path, name in zip(datasets, names, strict=True)]
+    sources = [Source(path, camera, fps.get(name), splits) for path, name in zip(datasets, names, strict=True)]
+    held = {split for source in sources for split in source.info.get("splits") or ("train",)}
+    for split in splits or ():
+        if split not in held:
+            raise unknown_key(split, sorted(held), "the splits of the data sets")
+    return sources
 
 
 def _encoded(source: Source, work: Path, crf: int) -> _Coded:

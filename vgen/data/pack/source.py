@@ -14,7 +14,7 @@ import numpy as np
 from vgen.checks import show
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.data.lerobot.meta import CAMERA_PREFIX, INDEX_COLUMNS, read_info
-from vgen.errors import InputError
+from vgen.errors import InputError, unknown_key
 from vgen.notices import warn_once
 
 logger = logging.getLogger(__name__)
@@ -53,11 +53,11 @@ class Source:
         path: of the folder.
         camera: which one; None: its only one.
         fps: frames per second that are taken, a whole part of the recorded ones; None: all.
-        splits: which ones; None: all.
+        splits: which ones, of those that it has; None: all.
 
     Raises:
-        InputError: it is no such folder, a split or the camera is unknown, an episode is in two splits, or the rate is
-            no whole part of the recorded one.
+        InputError: it is no such folder, has none of the splits or no such camera, an episode is in two splits, or the
+            rate is no whole part of the recorded one.
 
     Attributes:
         name: of the folder.
@@ -72,7 +72,10 @@ class Source:
         self.path = Path(path)
         self.name = self.path.resolve().name
         self.info = read_info(self.path)
-        names = list(splits or self.info.get("splits") or ("train",))
+        held = list(self.info.get("splits") or ("train",))
+        names = [split for split in held if splits is None or split in splits]
+        if not names:
+            raise unknown_key(", ".join(splits or ()), held, f"the splits of {self.path}")
         opened = {split: LeRobotDataset(self.path, split) for split in names}
         first = opened[names[0]]
         self.camera = self._camera(first, camera)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vgen.checks import show
 from vgen.data.cache.frames import EpisodeFrames, FrameCache
+from vgen.data.cache.shares import run_shares
 from vgen.data.lerobot.dataset import DECODED
 from vgen.data.lerobot.meta import CAMERA_PREFIX, VIDEO_PATH
 from vgen.data.pack.coding import FrameStream
@@ -25,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 MARK = "unpacked.json"  # in a data set's folder: which set of which pack it is
 WORK = ".unpacking"  # behind the name of a folder that is not whole yet
+PROCESS_BYTES = 2 << 30  # of decoded frames that are worth the start of other processes
 SPARE = 1.05  # of the room for decoded frames: for videos, rows and checksums
 
 
@@ -49,9 +54,26 @@ def unpack(pack: str | Path, out: str | Path) -> list[Path]:
     manifest = read_manifest(pack)
     missing = [one for one in manifest.sets if not _is_there(manifest, one, out)]
     _check_room(missing, out)
-    for one in missing:
-        _unpack(pack / SETS / one.name, manifest, one, out)
+    many = sum(one.decoded_bytes for one in missing) > PROCESS_BYTES
+    workers = min(len(missing), os.cpu_count() or 1) if many else 1
+    if missing:
+        run_shares(_Unpacking(pack, manifest, missing, out), workers, len(missing), "unpacking data sets")
     return [out / one.name for one in manifest.sets]
+
+
+@dataclass(frozen=True)
+class _Unpacking:
+    """Sets of a pack that processes share, see `vgen.data.cache.shares.Share`."""
+
+    pack: Path
+    manifest: Manifest
+    sets: list[PackedSet]
+    out: Path
+
+    def __call__(self, worker: int, workers: int, device: torch.device, progress: Callable[[int], object]) -> None:
+        for one in sorted(self.sets, key=lambda one: -one.frames)[worker::workers]:
+            _unpack(self.pack / SETS / one.name, self.manifest, one, self.out)
+            progress(1)
 
 
 def _is_there(manifest: Manifest, one: PackedSet, out: Path) -> bool:

@@ -17,6 +17,7 @@ from vgen.simulators.paths import bursts
 try:
     from vgen.simulators.adroit.door import Door
     from vgen.simulators.adroit.hammer import Hammer
+    from vgen.simulators.adroit.pen import Pen
     from vgen.simulators.adroit.relocate import Relocate
     from vgen.simulators.adroit.script import Motion, Script
     from vgen.simulators.cameras import physics, restore
@@ -25,7 +26,7 @@ except ImportError as error:
         f"recording Adroit needs its package ({error}); install it with: pip install gymnasium-robotics==1.4.2"
     ) from error
 
-SCRIPTS: dict[str, type[Script]] = {script.name: script for script in (Relocate, Door, Hammer)}
+SCRIPTS: dict[str, type[Script]] = {script.name: script for script in (Relocate, Door, Hammer, Pen)}
 ROBOT = "forearm"  # a body of it
 ROWS = ("state", "action", "joints", "thing", "physics", "path", "grip", "targets")  # of an AdroitEpisode
 NOISE_LEVELS = (0.0, 0.05, 0.12)  # of the largest action, one of them per episode

@@ -65,13 +65,14 @@ class Aim:
 
 
 class Hand:
-    """The hand of an Adroit environment, whose arm has up to six joints and the wrist two: N joints.
+    """The hand of an Adroit environment, whose arm has up to six joints and the wrist two: N joints follow a path.
 
     Args:
         model, data: of the environment.
         step: seconds per control step.
         postures: joint angles of the fingers, from grip 0 at even distances to grip 1; those not named are 0.
         pull: stiffness and damping of the arm about its path.
+        arm: names out of which those joints are; the others are taken through the postures.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Hand:
         step: float,
         postures: Postures = (OPEN, SHUT),
         pull: tuple[float, float] = SOFT,
+        arm: Sequence[str] = tuple(JOINT_COST),
     ) -> None:
         self.model, self.data, self._step = model, data, step
         self._stiffness, self._damping = pull
@@ -88,14 +90,18 @@ class Hand:
         self._bodies = [model.body(name).id for name in JOINT_BODIES]
         self._tips = [model.site(name).id for name in TIP_SITES]
         self._grasp, self._palm = model.site("S_grasp").id, model.body("palm").id
-        arm = [model.joint(i).name for i in range(len(JOINT_COST))]
-        self._cost = np.array([JOINT_COST[name] for name in arm if name in JOINT_COST])
+        led = [model.joint(i).name for i in range(len(JOINT_COST))]
+        self._cost = np.array([JOINT_COST[name] for name in led if name in arm])
         self._arm = len(self._cost)
         self._limits = model.jnt_range[: self._arm].T
         fingers = [model.joint(int(joint)).name for joint in model.actuator_trnid[self._arm :, 0]]
         self._postures = [np.array([posture.get(name, 0.0) for name in fingers]) for posture in postures]
         ends = model.actuator_ctrlrange
         self._middle, self._half = ends.mean(axis=1), (ends[:, 1] - ends[:, 0]) / 2
+
+    def take(self, postures: Sequence[np.ndarray]) -> None:
+        """Let grips from 0 to 1 lead through other postures: joint angles [M - N], in the actuators' order."""
+        self._postures = list(postures)
 
     def settle(self) -> None:
         """Bring all that follows from joint positions and velocities up to them; a step leaves it 2 ms behind."""

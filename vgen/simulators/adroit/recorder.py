@@ -1,7 +1,7 @@
 """Records the Adroit hand as a LeRobot v3.0 dataset.
 
-Cameras: `first_person` looks down over the forearm from where the head would be, `third_person` stands at the left.
-Both have a vertical field of view of 45 degrees. Goals are not drawn.
+Cameras: `first_person` looks down over the forearm from where the head would be, `third_person` stands at the left;
+each task has its own place for them. Both have a vertical field of view of 45 degrees. Goals are not drawn.
 
 `observation.state` is the hand's trajectory (layout `adroit_hand`), one row per frame: action k, and the step from row
 k to row k + 1, lead from frame k to frame k + 1.
@@ -45,7 +45,7 @@ class AdroitRecorder(TaskRecorder[AdroitEpisode]):
         self._script = SCRIPTS[task]()
         env = self._script.env
         self._task, self._renderer = task, FrameRenderer(env.model, env.data, size, self._script.cameras, ROBOT)
-        self._columns = [ACTUATORS.index(name) for name in self._script.actuators()]
+        self._actuators = self._script.actuators()
 
     def _simulate(self, seed: int, max_steps: int) -> AdroitEpisode | None:
         return simulate(self._script, seed, max_steps)
@@ -59,8 +59,8 @@ class AdroitRecorder(TaskRecorder[AdroitEpisode]):
     def _recorded(self, episode: AdroitEpisode, seed: int, **extra: object) -> RecordedEpisode:
         columns = {
             "observation.state": episode.state,
-            "action": self._spread(episode.action),
-            "observation.joints": self._spread(episode.joints),
+            "action": spread(episode.action, self._actuators),
+            "observation.joints": spread(episode.joints, self._actuators),
             "observation.object_pose": episode.thing,
             "observation.camera_pose": self._renderer.camera_pose(episode.physics, "first_person"),
             "observation.look": np.tile(self._renderer.look.row(), (len(episode.action), 1)),
@@ -69,11 +69,12 @@ class AdroitRecorder(TaskRecorder[AdroitEpisode]):
         about["goal"] = episode.goal.tolist()
         return RecordedEpisode(columns, episode.physics, self._script.sentence(episode.goal), about | extra)
 
-    def _spread(self, values: np.ndarray) -> np.ndarray:
-        """Columns [T, M] of a task's actuators among all ACTUATORS; 0 where a task has none."""
-        spread = np.zeros((len(values), len(ACTUATORS)), dtype=np.float32)
-        spread[:, self._columns] = values
-        return spread
+
+def spread(values: np.ndarray, actuators: Sequence[str]) -> np.ndarray:
+    """Columns [T, M] of some actuators among all ACTUATORS, float32 [T, 30]; 0 where there is none."""
+    columns = np.zeros((len(values), len(ACTUATORS)), dtype=np.float32)
+    columns[:, [ACTUATORS.index(name) for name in actuators]] = values
+    return columns
 
 
 def record(settings: AdroitRecording) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium_robotics.envs.adroit_hand import adroit_relocate  # noqa: F401  the package, before its parts
 
-from vgen.simulators.adroit.hand import OPEN, SHUT, SOFT, Aim, Hand, Postures
+from vgen.simulators.adroit.hand import JOINT_COST, OPEN, SHUT, SOFT, Aim, Hand, Postures
 from vgen.simulators.adroit.settings import FPS
 from vgen.simulators.counterfactual import Workspace
 from vgen.simulators.looks import View
@@ -55,6 +55,7 @@ class Script(ABC):
         name: of the task.
         postures: of the fingers, by grip.
         pull: stiffness and damping of the arm about its path.
+        arm: names out of which the joints are that follow it.
         cameras: name to view, the first person's first.
         workspace: where the hand can go, and is in view.
         env, hand: the environment, at FPS control steps per second, and its hand.
@@ -63,6 +64,7 @@ class Script(ABC):
     name: ClassVar[str]
     postures: ClassVar[Postures] = (OPEN, SHUT)
     pull: ClassVar[tuple[float, float]] = SOFT
+    arm: ClassVar[Sequence[str]] = tuple(JOINT_COST)
     cameras: ClassVar[Mapping[str, View | str]]
     workspace: ClassVar[Workspace]
 
@@ -70,7 +72,7 @@ class Script(ABC):
         self.env = self._make_env()
         self.env.frame_skip = SUBSTEPS
         assert round(1 / self.env.dt) == FPS, f"one control step takes {self.env.dt} s"
-        self.hand = Hand(self.env.model, self.env.data, self.env.dt, self.postures, self.pull)
+        self.hand = Hand(self.env.model, self.env.data, self.env.dt, self.postures, self.pull, self.arm)
 
     @abstractmethod
     def _make_env(self) -> Any:
