@@ -6,7 +6,8 @@
     python benchmarks/canvas_bench.py --data data/pictures --camera camera
 
 Seven tasks on each clip, beside baselines that need no model and the codec's own reconstruction, which no completion
-can pass; fidelity of the given pixels; and two measures of temporal alignment (canvas_suite/alignment.py).
+can pass; fidelity of the given pixels; and two measures of temporal alignment (canvas_suite/alignment.py). With --keep
+exact the given pixels are put back into the model's videos (vgen/canvas/keep.py), but where alignment is measured.
 
 Clips: middle clips of the split's episodes, the tasks taking turns (canvas_suite/clips.py). Masks: drawn once per clip
 from --seed (canvas_suite/tasks.py); inpainting and outpainting give every second frame. PSNR and SSIM are means over
@@ -128,7 +129,7 @@ def _results(settings: dict, clips: ClipSet, evaluation: Evaluation, aligned: di
         "title": (
             f"canvas benchmark of {settings['model']}: {len(clips.places)} clips of {settings['data']} "
             f"({settings['split']}), {size},\n{settings['steps']} steps, guidance {settings['guidance']:g}, "
-            f"seed {settings['seed']}, {seconds:.0f} s"
+            f"seed {settings['seed']}, keep={settings['keep']}, {seconds:.0f} s"
         ),
         "settings": settings,
         "versions": versions(),

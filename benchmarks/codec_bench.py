@@ -38,7 +38,8 @@ from vgen.models import component_folder, resolve
 MODES = ("image", "video")
 TITLES = {"psnr": "PSNR", "ssim": "SSIM", "st_lpips": "ST-LPIPS"}
 SHEET_PICTURES = 8
-table_row = partial(row, head_width=28, width=9)
+HEAD, CELL = 28, 9
+table_row = partial(row, head_width=HEAD, width=CELL)
 
 
 @dataclass(frozen=True)
@@ -139,10 +140,11 @@ def table(results: dict) -> str:
     """The results as text: a line for each data set, folder or picture."""
     entries = results["held"]
     metrics = [name for name in TITLES if all(name in entry["means"]["image"] for entry in entries.values())]
+    modes = "".join(f"{mode + ' mode':^{CELL * len(metrics)}}" for mode in MODES)
     lines = [
         results["title"],
         "",
-        table_row("", ["", "", *(cell for mode in MODES for cell in [f"{mode}", "mode", ""][: len(metrics)])]),
+        " " * (HEAD + 2 * CELL) + modes.rstrip(),
         table_row("", ["n", "size", *([TITLES[name] for name in metrics] * len(MODES))]),
     ]
     for name, entry in entries.items():

@@ -57,15 +57,22 @@ def stages(out: Path) -> dict:
     return json.loads((out / FILE).read_text()) if (out / FILE).exists() else {}
 
 
+def now_in(out: Path) -> str:
+    """The stage that is at work."""
+    kept = stages(out)
+    return next((name for name in STAGES if not kept.get(name, {}).get("done")), "its end")
+
+
 def kill_in(stage: str, profile: Path, out: Path, chance: random.Random) -> str:
     """Kills the command in a stage; returns what it was killed at."""
     process, late = start(profile, out), time.monotonic() + LATE
     try:
-        while process.poll() is None and stage not in stages(out) and time.monotonic() < late:
+        while process.poll() is None and now_in(out) != stage and time.monotonic() < late:
             time.sleep(0.02)
         time.sleep(chance.uniform(0, LONGEST) * chance.random())
-        at = next((name for name, each in stages(out).items() if not each["done"]), "its end")
-        return f"killed in {at}" if process.poll() is None else f"had ended by itself with {process.returncode}"
+        return (
+            f"killed in {now_in(out)}" if process.poll() is None else f"had ended by itself with {process.returncode}"
+        )
     finally:
         process.kill()
         process.wait()

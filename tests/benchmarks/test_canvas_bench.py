@@ -28,6 +28,9 @@ class FakePipe:
         self.temporal_stride, self.device = 2, torch.device("cpu")
         self.calls = []
 
+    def to(self, device):
+        return self
+
     def set_progress_bar_config(self, disable):
         pass
 
@@ -91,8 +94,8 @@ def test_everything_is_measured_and_written(monkeypatch, tmp_path, data, capsys)
 def test_seeds_and_networks_of_other_packages_stand_beside(monkeypatch, tmp_path, data, capsys):
     monkeypatch.setattr(judges, "I3D", SimpleNamespace(load=FakeNetwork))
     monkeypatch.setattr(judges, "Rife", SimpleNamespace(load=lambda: lambda before, after, time: before))
-    options = ["--data", data, "--clips", 3, "--frames", 13, "--alignment-clips", 1, "--out", tmp_path / "out.json"]
-    run_main(monkeypatch, *options, "--seeds", 2, "--fvd", "--peer", "rife")
+    options = ["--data", data, "--clips", 2, "--frames", 13, "--alignment-clips", 1, "--out", tmp_path / "out.json"]
+    run_main(monkeypatch, *options, "--seeds", 2, "--fvd", "--peer", "rife", "--keep", "exact")
     results = json.loads((tmp_path / "out.json").read_text())
     first_last, image_to_video = (results["tasks"][task] for task in ("first, last", "image to video"))
     completions = [first_last["per_clip"][method] for method in ("model", "model_2")]
@@ -104,8 +107,9 @@ def test_seeds_and_networks_of_other_packages_stand_beside(monkeypatch, tmp_path
         assert first_last["of_seeds"]["mean"][metric] == pytest.approx(np.mean(pairs), rel=1e-5)
     assert "rife" in first_last["means"] and "rife" not in image_to_video["means"]
     assert first_last["means"]["model"]["fvd"] > 0
+    assert first_last["means"]["model"]["psnr_given"] > 99  # as it is put back
     out = capsys.readouterr().out
-    assert "parity with the standard FVD network unchecked; less is better; 3 clips" in out
+    assert "parity with the standard FVD network unchecked; less is better; 2 clips" in out
     assert ["model", "mean", "best", "copy", "blend", "edges", "rife", "codec"] in map(str.split, out.splitlines())
     assert max(map(len, out.splitlines()[1:])) < 121  # the first names a folder
 

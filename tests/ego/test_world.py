@@ -11,6 +11,7 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
 from vgen.errors import InputError
+from vgen.models import TrainingRange
 from vgen.trajectory.convert import to_delta
 from vgen.trajectory.trajectory import Trajectory
 
@@ -40,6 +41,16 @@ def test_the_world_normalises_actions_and_gives_frames(folder):
     one = world.step(rows[0])
     world.reset(frame, "a cat", past=rows[0, :1], seed=3)
     assert np.array_equal(one, world.step(rows[0])) and one.shape == (8, *SIZE, 3)
+
+
+def test_what_the_model_was_not_trained_for_is_said_once(folder, caplog):
+    world = load(folder)
+    world.pipe.trained = TrainingRange(((64, 64),), words=frozenset({"open"}))
+    for text in ("opening the box", "opening the box", "open"):
+        world.reset(FRAME, text)
+    told = [record.message.partition(" was trained on: ")[2] for record in caplog.records]
+    size = "32x64 pixels (trained: 64x64)"
+    assert told == [f'{size}, the word "box"; the result will be poor', f"{size}; the result will be poor"]
 
 
 def test_an_offloaded_model_makes_the_same(folder):

@@ -85,4 +85,5 @@ def test_the_shipped_model_says_what_it_was_trained_on():
     assert (
         (128, 128) in trained.sizes and 17 in trained.frames and trained.layouts.keys() == {"position4", "adroit_hand"}
     )
-    assert json.loads(json.dumps(trained.to_json())) == trained.to_json()
+    assert trained.hands.keys() == trained.scenes.keys() == trained.layouts.keys()
+    assert TrainingRange.from_json(json.loads(json.dumps(trained.to_json()))) == trained

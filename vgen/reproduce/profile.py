@@ -11,7 +11,7 @@ import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vgen.errors import InputError
+from vgen.errors import InputError, unknown_key
 from vgen.shipped import find
 from vgen.train.config import read_recipe, refuse_unknown
 
@@ -93,7 +93,9 @@ def load_profile(name: str, overrides: Sequence[str] = ()) -> Profile:
     schema = OmegaConf.structured(Profile)
     try:
         given = cast(DictConfig, OmegaConf.merge(read_recipe(path), OmegaConf.from_dotlist(list(overrides))))
-        refuse_unknown(given, schema, f"the profile {path.name}")
+        if strange := [str(key) for key in given if key not in schema.keys()]:  # noqa: SIM118 (as in refuse_unknown)
+            raise unknown_key(strange[0], [str(key) for key in schema], "the profile")
+        refuse_unknown(given, schema, "")
         profile = cast(Profile, OmegaConf.to_object(OmegaConf.merge(schema, given)))
     except (OSError, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         if isinstance(error, InputError):
@@ -112,5 +114,7 @@ def _check(profile: Profile, path: Path) -> None:
     for name in ("codec", "hand", "state", "export"):
         if name not in profile.stages:
             raise InputError(f"{path.name}: {name}.share is 0, and without it there is no model; give it a share")
+    if "canvas" not in profile.stages and profile.start is None:
+        raise InputError(f"{path.name}: canvas.share is 0, and there is no start to go on from; give one of the two")
     if profile.ranks < 1:
         raise InputError(f"{path.name}: ranks={profile.ranks} is not positive; the smallest is 1")

@@ -6,11 +6,11 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from vgen.errors import InputError
+from vgen.errors import InputError, RunStopped
 from vgen.files import write_whole, writing
 
 FILE = "stages.json"
@@ -79,7 +79,8 @@ class Progress:
 
         def beat() -> None:
             while not over.wait(BEAT):
-                note()
+                with suppress(InputError, RunStopped):  # a full disk is told at the end
+                    note()
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -89,6 +90,11 @@ class Progress:
             over.set()
             thread.join()
             note()
+
+    def begin_anew(self, stage: str, shares: Mapping[str, float], seconds: float) -> None:
+        """A stage that is over goes on for its share of all `seconds`."""
+        allotted = seconds * shares[stage] / sum(shares.values()) if stage in shares else 0.0
+        self.stages[stage] = StageProgress(allotted)
 
     def finish(self, stage: str, note: str = "") -> None:
         """A stage is over."""

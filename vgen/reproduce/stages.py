@@ -37,7 +37,8 @@ class Way:
     pack: Path | None = None
 
     def run(self, only: str | None = None) -> str:
-        """Runs all stages that are not over, or one. Returns what ended it early, or "".
+        """Runs all stages that are not over, or one: that one also where it is over, for its share of all minutes, from
+        where it is. Returns what ended it early, or "".
 
         Raises:
             InputError: something is missing or cannot be used; or the stage is none of the profile's.
@@ -49,6 +50,8 @@ class Way:
         for stage in [only] if only else self.profile.stages:
             if progress.of(stage).done and not only:
                 continue
+            if progress.of(stage).done:
+                progress.begin_anew(stage, self.profile.shares, 60 * self.profile.minutes)
             if ended := self._stage(progress, stage):
                 return f"{stage}: {ended}"
         return ""

@@ -41,14 +41,15 @@ class Means:
     """Running means by name; added to on every step, read and emptied at every log line."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, tuple[Tensor, int]] = {}
+        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
 
     def add(self, **values: Tensor | float) -> None:
-        """Adds every element of each value. Tensors stay where they are, so that no step waits for the device."""
+        """Adds every element of each value, but NaN, which stands for none. Tensors stay where they are, so that no
+        step waits for the device."""
         for name, value in values.items():
             value = torch.as_tensor(value).detach().float()
             total, count = self._sums.get(name, (0.0, 0))
-            self._sums[name] = (total + value.sum(), count + value.numel())
+            self._sums[name] = (total + value.nansum(), count + (~value.isnan()).sum())
 
     def join(self, other: Means) -> None:
         """Adds all that another one holds."""
@@ -59,11 +60,11 @@ class Means:
     def mean(self, name: str) -> float:
         """The mean of one name on this rank; waits for the device."""
         total, count = self._sums[name]
-        return float(total) / count
+        return float(total) / float(count)
 
     def take(self, ranks: Ranks) -> dict[str, float]:
         """The mean of every name since the last call, over all ranks; called on all of them together."""
-        mine = {name: (float(total), count) for name, (total, count) in self._sums.items()}
+        mine = {name: (float(total), float(count)) for name, (total, count) in self._sums.items()}
         self._sums = {}
         parts = ranks.gather(mine)
         names = dict.fromkeys(name for part in parts for name in part)

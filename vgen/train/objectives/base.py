@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -116,6 +117,7 @@ class Objective(nn.Module, ABC, Generic[AnyBatch]):
 
 
 def by_noise(loss: Tensor, time: Tensor, levels: int = 4) -> dict[str, Tensor]:
-    """Losses [B] by bands of diffusion time [B], as metrics of the log."""
+    """Losses [B] by bands of diffusion time [B], as metrics of the log: [B] each, NaN where the time is of another,
+    as to leave these out would make the step wait for the device."""
     band = (time * levels).long().clamp(max=levels - 1)
-    return {f"loss/noise{level}": loss.detach()[band == level] for level in range(levels)}
+    return {f"loss/noise{level}": loss.detach().where(band == level, math.nan) for level in range(levels)}
