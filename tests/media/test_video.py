@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from vgen.errors import InputError, TryAgain
-from vgen.media import writing as video_module
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.media.video import VideoInfo, read_video, video_info
 from vgen.media.writing import join_videos, write_video
@@ -110,7 +109,7 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(video_module.av, "open", full)
+    monkeypatch.setattr(av, "open", full)
     with pytest.raises(TryAgain, match="No space left"):
         write_video(tmp_path / "a.mp4", grey_levels(0, 10), fps=5)
 

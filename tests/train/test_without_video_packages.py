@@ -4,9 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
+from launched import OURS, ROOT
 from omegaconf import OmegaConf
 from tiny_parts import CODEC, TEXT, TRANSFORMER, tiny_codec
 
@@ -21,6 +21,7 @@ LLAMA |= {"num_attention_heads": 2, "num_key_value_heads": 2}
 RUN = """
 import sys
 sys.modules.update(dict.fromkeys({absent!r}))  # a module that is None cannot be imported, and is not found
+import vgen.reproduce.stages
 from vgen.train.config import load_config
 from vgen.train.loop import train
 for recipe in sys.argv[1:]:
@@ -67,8 +68,7 @@ def test_all_objectives_train_on_an_unpacked_set_without_them(tmp_path):
             keys["samples"] = {"specs": [str(tmp_path / "drawn.yaml")], "steps": 1}
         recipes.append(str(tmp_path / f"{name}.yaml"))
         OmegaConf.save(OmegaConf.create(keys), recipes[-1])
-    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment = {name: value for name, value in os.environ.items() if name not in OURS} | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", RUN.format(absent=ABSENT), *recipes]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr[-3000:]

@@ -1,27 +1,28 @@
 """Video files out, by PyAV: h264 in BT.709, and said so in the file."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
 import numpy as np
-from av.container import InputContainer, OutputContainer
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
-from av.video.stream import VideoStream
 
 from vgen.errors import InputError, TryAgain
 from vgen.files import refusal
-from vgen.media.container import reason_of, tick_of
+from vgen.media import pyav
+
+if TYPE_CHECKING:  # imported late: much of what can write a video also works where none is written
+    from av.container import InputContainer, OutputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 CRF = 18  # visually lossless for h264
-TAGS = {
-    "colorspace": int(Colorspace.ITU709),
-    "color_range": int(ColorRange.MPEG),
-    "color_primaries": int(ColorPrimaries.BT709),
-    "color_trc": int(ColorTrc.BT709),
-}
+BT709 = 1  # AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic
+LIMITED = 1  # AVColorRange
+TAGS = {"colorspace": BT709, "color_range": LIMITED, "color_primaries": BT709, "color_trc": BT709}
 GOP = 8  # frames between key frames: short, because training reads clips at random places
 
 
@@ -36,9 +37,12 @@ def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF,
         gop: key-frame distance in frames; smaller is faster to seek in, and larger on disk.
 
     Raises:
-        InputError: an array, size or rate that h264 cannot hold, or `path` must not be written.
+        InputError: an array, size or rate that h264 cannot hold, `path` must not be written, or PyAV is not installed.
         TryAgain: the disk is full.
     """
+    pyav.need(f"writing {path}")
+    import av
+
     video = np.asarray(video)
     _check_video(video, fps)
     try:
@@ -68,9 +72,12 @@ def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
         path: where to write the joined file.
 
     Raises:
-        InputError: a part that cannot be read, or `path` must not be written.
+        InputError: a part that cannot be read, `path` must not be written, or PyAV is not installed.
         TryAgain: the disk is full.
     """
+    pyav.need(f"writing {path}")
+    import av
+
     try:
         with av.open(str(path), "w") as out:
             stream, start = None, 0
@@ -88,12 +95,17 @@ def _refused(path: str | Path, what: str, error: Exception) -> InputError | TryA
         Path(path).unlink()
     if isinstance(error, OSError):
         return refusal(path, error, kept="")
+    from vgen.media.container import reason_of
+
     return InputError(f"{path}: cannot {what} ({reason_of(error)})")
 
 
-def _coded(image: np.ndarray) -> av.VideoFrame:
+def _coded(image: np.ndarray) -> VideoFrame:
     """An RGB image in the colours that the file says."""
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    from av.video.frame import VideoFrame
+    from av.video.reformatter import ColorRange, Colorspace
+
+    frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
     frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
     for name, value in TAGS.items():
         setattr(frame, name, value)
@@ -113,6 +125,8 @@ def _check_video(video: np.ndarray, fps: float) -> None:
 
 def _copy_packets(part: InputContainer, out: OutputContainer, stream: VideoStream, start: int) -> int:
     """Copy the packets of one part, shifted by `start` ticks; returns the part's length in ticks."""
+    from vgen.media.container import tick_of
+
     source = part.streams.video[0]
     assert source.average_rate  # of whatever `write_video` wrote
     ticks = round(1 / (source.average_rate * tick_of(source)))
