@@ -6,6 +6,7 @@ What all simulators share:
 - `recording`: the dataset, made in several processes and resumed where it was broken off;
 - `recorder`: what records one task, and what an episode must bring;
 - `cameras`: the frames of simulated states, by MuJoCo;
+- `looks` and `scenery`: other views, light and colours of the same scene;
 - `counterfactual`: other ways the hand could have gone on from the middle of an episode;
 - `paths`: smooth paths and noise for scripted hands.
 
@@ -17,6 +18,8 @@ Each simulator is a room of its own; `metaworld` is the one to read first. A new
    `cameras.physics`), and `simulate_branches` a group of counterfactuals. It says which package to install.
 3. `NAME/recorder.py`: a subclass of `recorder.TaskRecorder`, which names the columns and their trajectory layouts and
    turns a simulated episode into a `RecordedEpisode`, and a function `record(settings)`.
+
+Where a simulator has several tasks whose policies are written here, each is a file of its own (`adroit/door.py`).
 
 Then add it to SIMULATORS in `vgen/commands/record.py`, and its layout, where that is new, to `vgen.trajectory.layouts`.
 """
