@@ -55,4 +55,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(line)
         return
     ended = way.run(options.stage)
-    print(ended or f"done: {out / 'model'}")
+    print(ended or f"done: {f'stage {options.stage}, in {out}' if options.stage else out / 'model'}")
