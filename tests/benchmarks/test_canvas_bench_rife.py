@@ -36,7 +36,7 @@ def test_a_flow_says_where_a_colour_comes_from():
 
 
 def test_frames_between_come_from_the_nearest_given_ones():
-    clips = bar_clips(2, 9)
+    clips = torch.linspace(-1, 1, 9).square()[:, None, None].expand(2, 3, 9, 16, 48)
     given = give(clips, [whole_frames([0, 4, 8], SHAPE)] * 2)
     video = interpolate(lambda before, after, time: before + (after - before) * time, given, 9)
     assert torch.equal(video[:, :, [0, 4, 8]], clips[:, :, [0, 4, 8]])

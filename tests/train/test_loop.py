@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from toy_objective import same, weights
 from vgen.train import loop
 from vgen.train.checkpoint.folder import checkpoints
 from vgen.train.config import load_config
+from vgen.train.loop import train
 
 
 def records(folder):
@@ -101,6 +103,23 @@ def test_time_ends_a_run_and_drives_the_schedule(run, monkeypatch):
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < 0.05 * rates[0]
     assert json.loads((folder / "run.json").read_text())["train_minutes"] == pytest.approx(1, abs=0.1)
+
+
+def test_a_start_ends_after_its_wall_minutes_and_tells_of_each_model(recipe, monkeypatch):
+    """As above; the next start has as much time anew, in which the run goes on."""
+    clock, told = iter(range(10**6)), []
+    monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(clock)))
+    path = recipe(steps=10**6, wall_minutes=1, checkpoint_minutes=0.2)
+    ended = []
+    for _ in range(2):
+        folder = train(load_config(path), exported=lambda: told.append((folder_of(path) / "run.json").exists()))
+        ended.append(json.loads((folder / "run.json").read_text())["train_minutes"])
+    assert 0.8 < ended[0] < 1.1 and 1.6 < ended[1] < 2.2
+    assert len(told) > 4 and all(told)
+
+
+def folder_of(recipe):
+    return Path(load_config(recipe).run)
 
 
 def test_elapsed_time_survives_a_resume(run, recipe):

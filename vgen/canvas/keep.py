@@ -10,8 +10,9 @@ the next c goes linearly, and it stays beyond the first and the last. But after 
 of it, as things have moved, and what is finer than e lasts only where the picture stands still.
 
 e is a normalised convolution (Knutsson and Westin 1993) of the known differences with a kernel that falls with the
-fourth power of the distance, as the weights of Shepard (1968) do: near the border it follows the differences there, far
-away it is their mean.
+fourth power of the distance, as the weights of Shepard (1968) do: near the border it follows the differences there. Far
+away it is their mean, as far as that is one of colours: where the differences vary by as much, a model has made other
+things than were given, and the mean says little of what lies elsewhere.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 CELLS = 64  # of the shorter side: the grid on which differences of colour are spread
 FEATHER = 1 / 64  # width of the feathered edge, as a share of the shorter side
 FALL = 4  # power of the distance by which the kernel falls
+FAR = 1 / 64  # of the kernel's mass: what is known by less takes the mean; a quarter of the side from a straight border
+SPREAD = 4.0  # weight of the variance of differences against the square of their mean
 STILL = 0.25  # change of a pixel, of [-1, 1], at which most of the fine differences is gone
 LASTING = 16.0  # frames after which little more than the mean difference is left
 LEVELS = 127.5  # grey levels in a unit
@@ -118,7 +121,7 @@ class _Known:
 
     Attributes:
         frame: Of the video.
-        mean: Of the differences, `[3, 1, 1]`.
+        mean: Of the differences, as far as it is one of colours, `[3, 1, 1]`.
         colour: e without its mean, `[3, H, W]`.
         detail: w·(g - x - e), `[3, H, W]`.
     """
@@ -131,8 +134,7 @@ class _Known:
     @classmethod
     def of(cls, made: Tensor, kept: KeptFrame) -> _Known:
         difference = kept.pixels - made
-        colour = spread(difference, kept.mask)
-        mean = (difference * kept.mask).sum(dim=(1, 2), keepdim=True) / kept.mask.sum()
+        colour, mean = spread(difference, kept.mask)
         return cls(kept.frame, mean, colour - mean, feathered(kept.mask) * (difference - colour))
 
 
@@ -148,15 +150,26 @@ def _correction(video: Tensor, frame: int, before: _Known, after: _Known) -> Ten
     return total
 
 
-def spread(difference: Tensor, mask: Tensor) -> Tensor:
-    """e: a difference of colours `[3, H, W]` that is known by a mask `[1, H, W]`, made smooth and known everywhere."""
+def spread(difference: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """e: a difference of colours `[3, H, W]` that is known by a mask `[1, H, W]`, made smooth and known everywhere; and
+    what it is far away, `[3, 1, 1]`."""
     height, width = mask.shape[-2:]
     cell = max(1.0, min(height, width) / CELLS)
     grid = math.ceil(height / cell), math.ceil(width / cell)
     cells = functional.adaptive_avg_pool2d(torch.cat([difference * mask, mask]), grid)
     heavy = _convolved(cells)
-    smooth = heavy[:3] / heavy[3:]
-    return functional.interpolate(smooth[None], (height, width), mode="bilinear", align_corners=False)[0]
+    far = _mean_of_colours(heavy[:3] / heavy[3:], cells[3:])
+    some = FAR * _convolved(torch.ones_like(cells[3:])).amax()
+    smooth = (heavy[:3] + some * far) / (heavy[3:] + some)
+    return functional.interpolate(smooth[None], (height, width), mode="bilinear", align_corners=False)[0], far
+
+
+def _mean_of_colours(smooth: Tensor, weight: Tensor) -> Tensor:
+    """The mean of a smooth difference, shrunk by how much it varies: `[3, 1, 1]`."""
+    total = weight.sum()
+    mean = (smooth * weight).sum(dim=(1, 2), keepdim=True) / total
+    variance = ((smooth - mean).square() * weight).sum(dim=(1, 2), keepdim=True) / total
+    return mean * mean.square() / (mean.square() + SPREAD * variance + 1e-9)
 
 
 def _convolved(cells: Tensor) -> Tensor:

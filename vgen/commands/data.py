@@ -60,7 +60,7 @@ def _add_pack(parser: argparse.ArgumentParser) -> None:
         f"megabytes of all files, at most; episodes of train are left out where they have no room; default: {MAX_MB:g}"
     )
     parser.add_argument("--max-mb", type=float, default=MAX_MB, metavar="MB", help=about)
-    parser.add_argument("--camera", metavar="NAME", help="which one of each set; default: its only one")
+    parser.add_argument("--camera", metavar="NAME", help="which one of each set that has several")
     about = f"quality, 0 (best) to 51; 6 more is half the bytes; default: {CRF}"
     parser.add_argument("--crf", type=int, default=CRF, metavar="N", help=about)
     about = "frames per second that are taken of a set, a whole part of the recorded ones; default: all"

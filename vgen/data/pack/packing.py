@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vgen.checks import show
+from vgen.data.lerobot.meta import CAMERA_PREFIX
 from vgen.data.pack import CRF, MAX_MB
 from vgen.data.pack.choosing import LEFT_OUT_OF, kept_places, largest_share
 from vgen.data.pack.coding import CodedEpisode, FrameStream, coded_episodes, copy_episodes, encode
@@ -71,7 +72,7 @@ def pack(
         datasets: the folders; the last parts of their paths are what the sets are called.
         out: the folder to make.
         max_mb: megabytes (10^6 bytes) of all files, at most.
-        camera: the one that is packed of each set; None: the only one.
+        camera: the one that is packed of each set that has several; None: none has.
         crf: x264's quality, 0 to 51; 6 more is about half the bytes.
         fps: frames per second that are taken of a set, by its name; others are taken whole.
         splits: which of them are packed, of each set those that it has; None: all.
@@ -84,7 +85,8 @@ def pack(
         InputError: a folder is no data set, a value is out of range, or what must not be left out has no room.
         TryAgain: the disk is full.
     """
-    sources = _open(datasets, max_mb, camera, crf, fps or {}, splits)
+    _check(max_mb, crf)
+    sources = _open(datasets, camera, fps or {}, splits)
     with results_folder(out, PACK, overwrite) as folder:
         work = folder / "work"
         work.mkdir()
@@ -94,35 +96,37 @@ def pack(
     return manifest
 
 
-def _open(
-    datasets: Sequence[str | Path],
-    max_mb: float,
-    camera: str | None,
-    crf: int,
-    fps: Mapping[str, float],
-    splits: Sequence[str] | None,
-) -> list[Source]:
+def _check(max_mb: float, crf: int) -> None:
     pyav.need("packing videos")
     FrameStream([])  # which reads what is packed, to tell what it lost
     if not 0 <= crf <= 51:
         raise InputError(f"crf={show(crf)} is not in 0 to 51; nearest: {min(max(crf, 0), 51)}")
     if not (math.isfinite(max_mb) and max_mb > 0):
         raise InputError(f"max_mb={show(max_mb)} is no size; nearest: {MAX_MB:g}")
+
+
+def _open(
+    datasets: Sequence[str | Path], camera: str | None, fps: Mapping[str, float], splits: Sequence[str] | None
+) -> list[Source]:
     names = [Path(each).resolve().name for each in datasets]
     if not names:
         raise InputError("no data set is named; name one or more LeRobot v3 folders")
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two data sets are called {show(name)}; a pack calls each by its folder: rename one")
-    for name in fps:
-        if name not in names:
-            raise unknown_key(name, names, "the data sets")
+    _check_known(fps, names, "the data sets")
     sources = [Source(path, camera, fps.get(name), splits) for path, name in zip(datasets, names, strict=True)]
+    cameras = {name.removeprefix(CAMERA_PREFIX) for source in sources for name in source.cameras}
+    _check_known([camera.removeprefix(CAMERA_PREFIX)] if camera else [], cameras, "the cameras of the data sets")
     held = {split for source in sources for split in source.info.get("splits") or ("train",)}
-    for split in splits or ():
-        if split not in held:
-            raise unknown_key(split, sorted(held), "the splits of the data sets")
+    _check_known(splits or (), held, "the splits of the data sets")
     return sources
+
+
+def _check_known(names: Iterable[str], known: Collection[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise unknown_key(name, sorted(known), what)
 
 
 def _encoded(source: Source, work: Path, crf: int) -> _Coded:

@@ -51,7 +51,7 @@ class Source:
 
     Args:
         path: of the folder.
-        camera: which one; None: its only one.
+        camera: which one, where it has several; None: its only one.
         fps: frames per second that are taken, a whole part of the recorded ones; None: all.
         splits: which ones, of those that it has; None: all.
 
@@ -61,7 +61,7 @@ class Source:
 
     Attributes:
         name: of the folder.
-        camera: the feature key.
+        camera, cameras: the feature key of the one that is packed, and of all.
         episodes: in the order of their numbers.
         step: of how many recorded frames one is taken.
     """
@@ -78,7 +78,7 @@ class Source:
             raise unknown_key(", ".join(splits or ()), held, f"the splits of {self.path}")
         opened = {split: LeRobotDataset(self.path, split) for split in names}
         first = opened[names[0]]
-        self.camera = self._camera(first, camera)
+        self.camera, self.cameras = self._camera(first, camera), first.cameras
         self.recorded_fps = first.fps
         self.step = self._step(fps)
         self.fps = first.fps / self.step
@@ -138,9 +138,9 @@ class Source:
         return index, SourceEpisode(dataset, place, split, group, -(-length // self.step), task, extra)
 
     def _camera(self, dataset: LeRobotDataset, camera: str | None) -> str:
-        if camera is not None:
-            return dataset.camera(camera)
         if len(dataset.cameras) != 1:
+            if camera is not None:
+                return dataset.camera(camera)
             names = ", ".join(key.removeprefix(CAMERA_PREFIX) for key in dataset.cameras) or "none"
             raise InputError(f"{self.path}: a pack takes one camera of each set, and this has {names}; name one")
         return str(dataset.cameras[0])

@@ -1,0 +1,28 @@
+import pytest
+
+from vgen.errors import InputError, RunStopped
+from vgen.reproduce import data
+from vgen.reproduce.data import _fetch_photographs, missing
+from vgen.reproduce.profile import load_profile
+
+
+def test_what_is_there_is_not_recorded(tmp_path):
+    (tmp_path / "adroit/meta").mkdir(parents=True)
+    (tmp_path / "adroit/meta/info.json").write_text("{}")
+    profile = load_profile("gpu", [f"root={tmp_path}", "data.pictures=null", "data.adroit_cf=adroit --looks 2"])
+    lacking = missing(profile)
+    assert list(lacking) == ["metaworld", "metaworld_cf", "adroit_cf"]
+    assert lacking["adroit_cf"] == ["adroit", "--looks", "2", "--out", str(tmp_path / "adroit_cf")]
+
+
+def test_photographs_are_fetched_once_and_a_failure_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "FETCH", tmp_path / "fetch.sh")
+    options = ["pictures", "--photos", str(tmp_path / "photographs")]
+    with pytest.raises(InputError, match=r"--photos .* is not there; put photographs into it"):
+        _fetch_photographs(options)
+    (tmp_path / "fetch.sh").write_text('mkdir -p "$1"\n')
+    _fetch_photographs(options)
+    (tmp_path / "fetch.sh").write_text("exit 1\n")
+    _fetch_photographs(options)
+    with pytest.raises(RunStopped, match="photographs could not be fetched"):
+        _fetch_photographs(["pictures", "--photos", str(tmp_path / "others")])
