@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium_robotics.envs.adroit_hand import adroit_relocate  # noqa: F401  the package, before its parts
 
 from vgen.simulators.adroit.hand import JOINT_COST, OPEN, SHUT, SOFT, Aim, Hand, Postures
 from vgen.simulators.adroit.settings import FPS
