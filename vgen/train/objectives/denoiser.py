@@ -188,10 +188,13 @@ class VideoDenoiser:
             TextLimit.of_encoder(self.tokenizer, self.text_tokens).warn_of_captions(captions)
 
     def text(self, sentences: Sequence[str]) -> Tensor:
-        """Embeddings [B, Lt, D] of B sentences, in the transformer's type. One that comes several times, as captions of
-        a task do, is read once; what is cached is put together on the CPU, so that no step waits for the device."""
-        unique = list(dict.fromkeys(sentences))
-        place = torch.device("cpu") if isinstance(self.text_encoder, CachedTextEncoder) else None
+        """Embeddings [B, Lt, D] of B sentences, in the transformer's type. On a GPU, or where they are cached, one that
+        comes several times is read once; what is cached is put together on the CPU, so that no step waits for it."""
+        cached = isinstance(self.text_encoder, CachedTextEncoder)
+        # Gradients that are summed in another order are rounded otherwise: on a CPU a run stays what it was.
+        merged = cached or self.device.type != "cpu"
+        unique = list(dict.fromkeys(sentences)) if merged else list(sentences)
+        place = torch.device("cpu") if cached else None
         states = encode_text(self.tokenizer, self.text_encoder, unique, self.text_tokens, place)
         if len(unique) < len(sentences):
             rows = {sentence: row for row, sentence in enumerate(unique)}
