@@ -33,6 +33,7 @@ START_LOG_VARIANCE = -6.0  # of the latents: at the usual 0, noise as large as t
 class CodecShare(DataShare):
     """One of several data sets of a codec run."""
 
+    images: int | None = None  # single frames per rank, as the run's `images_per_batch`; none: as the run says
     keep_latents: float | None = None  # as the run's own; 0 where latents may become others
 
 
@@ -117,18 +118,16 @@ class CodecObjective(Objective[CodecBatch]):
 
     def prepare(self) -> None:
         """Opens the data, trained and held-out episodes apart."""
-        config = self.config
-        self.sets = [self._opened(config.data, config.frames, config.clips_per_batch, config.keep_latents)]
-        for each in config.more_data:
-            keep = config.keep_latents if each.keep_latents is None else each.keep_latents
-            frames, clips = each.frames or config.frames, each.batch or config.clips_per_batch
-            self.sets.append(self._opened(each, frames, clips, keep))
+        first = CodecShare(**vars(self.config.data))
+        self.sets = [self._opened(share) for share in (first, *self.config.more_data)]
 
-    def _opened(self, config: DataConfig, frames: Any, clips: int, keep_latents: float) -> CodecData:
-        lengths, multiple = self.lengths_of(frames), self.vae.config.scale_factor_spatial
-        data = open_data(config, lengths, multiple, captions=False, report=self.bad_data, hold=self.config.in_memory)
-        images = max(1, round(self.config.images_per_batch * clips / self.config.clips_per_batch))
-        return CodecData(data, clips, images, self.seed, keep_latents)
+    def _opened(self, share: CodecShare) -> CodecData:
+        config, multiple = self.config, self.vae.config.scale_factor_spatial
+        lengths = self.lengths_of(share.frames or config.frames)
+        data = open_data(share, lengths, multiple, captions=False, report=self.bad_data, hold=config.in_memory)
+        clips, images = share.batch or config.clips_per_batch, share.images or config.images_per_batch
+        keep = config.keep_latents if share.keep_latents is None else share.keep_latents
+        return CodecData(data, clips, images, self.seed, keep)
 
     def data_summary(self) -> str:
         """What of the data sets could not be used, in one line."""
