@@ -324,7 +324,7 @@ BAD = [
     ({"--mode": "policy", "--trajectory": "media/millimetres.npz"}, "the model knows values of -4 to 4; give it in m"),
     ({"--mode": "inverse", "--start": "media/clip.mp4", "--steps": "7"}, "--steps is of a video, and mode=inverse"),
     ({"--mode": "inverse", "--start": "media/clip.mp4", "--animation": "gif"}, "--animation is of a video"),
-    ({"--animation": "mp4"}, "'mp4' is not in the choices of --animation; nearest: 'gif'"),
+    ({"--animation": "mp4"}, "'mp4' is not in the choices of --animation; known: gif, webp"),
     ({"--strat": "x"}, "'--strat' is not in the options of vgen rollout; nearest: '--start'"),
     ({"--from": "lost/run.json"}, "--from makes an earlier run again as it was; leave out --model, --start"),
 ]
