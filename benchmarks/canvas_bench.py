@@ -3,7 +3,7 @@
     python benchmarks/canvas_bench.py --model nano --split test --out results.json
     python benchmarks/canvas_bench.py --model runs/canvas/export --clips 64 --contact-sheets sheets
     python benchmarks/canvas_bench.py --seeds 4 --peer rife --fvd --clips 32
-    python benchmarks/canvas_bench.py --data data/pictures --camera camera
+    python benchmarks/canvas_bench.py --data data/pictures --camera view
 
 Seven tasks on each clip, beside baselines that need no model and the codec's own reconstruction, which no completion
 can pass; fidelity of the given pixels; and two measures of temporal alignment (canvas_suite/alignment.py). With --keep

@@ -262,7 +262,7 @@ def test_blocks_are_compiled_when_asked_where_there_is_a_compiler(config, monkey
 def test_a_batch_is_of_one_of_several_data_sets_with_its_own_length_and_number(config, tmp_path):
     pixels = np.zeros((20, 16, 32, 3), np.uint8)
     FrameCache.write(tmp_path / "wide", range(4), [20] * 4, lambda _: EpisodeFrames(pixels, "wide"), (16, 32), 10.0)
-    config.more_data = [CanvasData(cache=str(tmp_path / "wide"), share=3.0, frames=17, batch=1, clips=5)]
+    config.more_data = [CanvasData(cache=str(tmp_path / "wide"), share=3.0, frames=17, batch=0.5, clips=5)]
     objective = CanvasObjective(config, seed=3)
     objective.prepare()
     shapes = [tuple(objective.batch(step, 0, 1, 0.0).latent.shape) for step in range(60)]

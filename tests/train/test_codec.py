@@ -123,7 +123,7 @@ def test_validation_is_shared_by_ranks(objective):
 
 def test_batches_come_from_all_data_sets_in_their_shares_and_each_is_validated(config, tmp_path):
     dark = frame_cache(tmp_path / "dark", top=20)
-    config.more_data = [CodecShare(cache=dark.cache, share=3.0, frames=9, batch=2, images=4)]
+    config.more_data = [CodecShare(cache=dark.cache, share=3.0, frames=9, batch=2.0, images=2.0)]
     objective = CodecObjective(config, seed=3)
     objective.prepare()
     batches = [objective.batch(index, 0, 1, 0.9) for index in range(80)]

@@ -50,7 +50,7 @@ class DataShare(DataConfig):
 
     share: float = 1.0  # of the batches, where the first set of the run has 1
     frames: Any = None  # of a clip, as the run's own; none: as the run says
-    batch: int | None = None  # clips per rank; none: as the run says
+    batch: float = 1.0  # clips per rank, as a share of the run's own: less for longer or larger ones
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,17 @@ def shares_of(more: Sequence[DataShare]) -> np.ndarray:
         raise InputError(f"objective.more_data: the shares {shares[1:].tolist()} must be positive numbers, such as 1")
     chances: np.ndarray = shares / shares.sum()
     return chances
+
+
+def share_of_batch(batch: int, share: float) -> int:
+    """How many clips or images of a data set are in a batch, 1 or more, where the run says `batch`.
+
+    Raises:
+        InputError: the share is not positive.
+    """
+    if not share > 0:
+        raise InputError(f"objective.more_data: a batch of {share:g} of the run's is none; give a share above 0")
+    return max(1, round(batch * share))
 
 
 def open_data(

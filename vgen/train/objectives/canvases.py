@@ -19,7 +19,7 @@ from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
 from vgen.data.encoded import EncodedClips
-from vgen.data.opening import DataConfig, DataShare, TrainingData, open_data, parse_lengths, shares_of
+from vgen.data.opening import DataConfig, DataShare, TrainingData, open_data, parse_lengths, share_of_batch, shares_of
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.train.batch import Batch
@@ -171,7 +171,7 @@ class Canvases:
         config = self.config
         self.sets = [self._opened(config.data, config.frames, config.clips, config.batch, report)]
         for more in config.more_data:
-            frames, batch = more.frames or config.frames, more.batch or config.batch
+            frames, batch = more.frames or config.frames, share_of_batch(config.batch, more.batch)
             self.sets.append(self._opened(more, frames, more.clips, batch, report))
 
     def _opened(self, config: DataConfig, frames: Any, clips: int | None, batch: int, report: Path | None) -> CanvasSet:

@@ -14,7 +14,16 @@ from torch import Tensor
 
 from vgen.backbone.codec import WanCodec, load_vae
 from vgen.data.clips import Clips, read_or_next
-from vgen.data.opening import ClipBatches, DataConfig, DataShare, TrainingData, open_data, parse_lengths, shares_of
+from vgen.data.opening import (
+    ClipBatches,
+    DataConfig,
+    DataShare,
+    TrainingData,
+    open_data,
+    parse_lengths,
+    share_of_batch,
+    shares_of,
+)
 from vgen.errors import InputError
 from vgen.metrics import PerceptualDistance
 from vgen.train.batch import Batch
@@ -33,7 +42,7 @@ START_LOG_VARIANCE = -6.0  # of the latents: at the usual 0, noise as large as t
 class CodecShare(DataShare):
     """One of several data sets of a codec run."""
 
-    images: int | None = None  # single frames per rank, as the run's `images_per_batch`; none: as the run says
+    images: float = 1.0  # single frames per rank, as a share of the run's `images_per_batch`
     keep_latents: float | None = None  # as the run's own; 0 where latents may become others
 
 
@@ -125,7 +134,8 @@ class CodecObjective(Objective[CodecBatch]):
         config, multiple = self.config, self.vae.config.scale_factor_spatial
         lengths = self.lengths_of(share.frames or config.frames)
         data = open_data(share, lengths, multiple, captions=False, report=self.bad_data, hold=config.in_memory)
-        clips, images = share.batch or config.clips_per_batch, share.images or config.images_per_batch
+        clips = share_of_batch(config.clips_per_batch, share.batch)
+        images = share_of_batch(config.images_per_batch, share.images)
         keep = config.keep_latents if share.keep_latents is None else share.keep_latents
         return CodecData(data, clips, images, self.seed, keep)
 
