@@ -56,6 +56,21 @@ def test_an_animated_picture_has_every_frame(tmp_path, kind):
     assert abs(np.flatnonzero(lit).mean() / 4 - 27.5) < 1  # the square where it is in the last frame
 
 
+@pytest.mark.parametrize(
+    ("kind", "frames", "fps", "told", "lasts"),
+    [("gif", 40, 24, "24", 1670), ("gif", 100, 60, "50", 2000), ("webp", 100, 60, "60", 1667), ("gif", 1, 8, "8", 120)],
+)
+def test_an_animated_picture_lasts_as_long_as_it_is_told(tmp_path, kind, frames, fps, told, lasts):
+    assert write_previews(moving_square(tmp_path, frames, 256, fps), kind)[-1] == f"video.{kind} (256x256, {told} fps)"
+    with Image.open(tmp_path / f"video.{kind}") as picture:
+        found = []
+        for frame in range(picture.n_frames):
+            picture.seek(frame)
+            picture.load()  # a WebP tells its times no sooner
+            found.append(picture.info["duration"])
+    assert sum(found) == lasts and min(found) >= 16
+
+
 def test_what_can_be_watched_gets_none(tmp_path):
     assert write_previews(moving_square(tmp_path, 20, 256, 10)) == []
     assert [path.name for path in tmp_path.iterdir()] == ["video.mp4"]

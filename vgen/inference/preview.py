@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ SMALL, ENLARGED = 256, 384  # shorter sides: of what is enlarged, and of what it
 MOST = 4  # times, by which it is enlarged
 SHORT, SLOWED, SLOWEST = 1.5, 2.0, 8.0  # seconds of what is slowed, seconds it then lasts, frames per second at least
 PLAYED = 5.0  # seconds for which a preview plays, over and over
+GIF_FASTEST = 50.0  # frames per second: viewers play what is faster at 10
 AT_ONCE = 32  # frames in memory
 WEBP_QUALITY = 85
 
@@ -63,14 +65,16 @@ def write_previews(video: Path, animation: Animation | None = None) -> list[str]
     """
     file = VideoFile(video)
     look = Look.of(file.info)
-    told = f"{file.info.height * look.scale}x{file.info.width * look.scale}, {look.fps:.3g} fps"
+    size = f"{file.info.height * look.scale}x{file.info.width * look.scale}"
+    told = f"{size}, {look.fps:.3g} fps"
     written = []
     if look.scale > 1 or look.fps < file.info.fps:
         _write_preview(file, look, video.with_name("preview.mp4"))
         written.append(f"preview.mp4 ({told}, {look.rounds} times)" if look.rounds > 1 else f"preview.mp4 ({told})")
     if animation is not None:
-        _write_animation(file, look, video.with_suffix(f".{animation}"))
-        written.append(f"{video.stem}.{animation} ({told})")
+        fps = min(look.fps, GIF_FASTEST) if animation == "gif" else look.fps
+        _write_animation(file, look.scale, fps, video.with_suffix(f".{animation}"))
+        written.append(f"{video.stem}.{animation} ({size}, {fps:.3g} fps)")
     return written
 
 
@@ -84,10 +88,12 @@ def _write_preview(file: VideoFile, look: Look, preview: Path) -> None:
         part.unlink()
 
 
-def _write_animation(file: VideoFile, look: Look, picture: Path) -> None:
-    images = (Image.fromarray(frame) for frames in _parts(file, look.scale) for frame in frames)
-    first, lasts = next(images), round(1000 / look.fps)  # milliseconds
-    first.save(picture, save_all=True, append_images=images, duration=lasts, loop=0, quality=WEBP_QUALITY)
+def _write_animation(file: VideoFile, scale: int, fps: float, picture: Path) -> None:
+    images = (Image.fromarray(frame) for frames in _parts(file, scale) for frame in frames)
+    tick = 10 if picture.suffix == ".gif" else 1  # milliseconds, in which the format counts
+    ends = [tick * round(1000 * frame / (fps * tick)) for frame in range(file.info.frames + 1)]
+    lasts = [after - before for before, after in pairwise(ends)]
+    next(images).save(picture, save_all=True, append_images=images, duration=lasts, loop=0, quality=WEBP_QUALITY)
 
 
 def _parts(file: VideoFile, scale: int) -> Iterator[np.ndarray]:
