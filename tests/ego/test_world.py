@@ -143,6 +143,14 @@ def test_a_model_without_a_front_end_is_refused_in_one_line(tiny_model):
         (lambda world: world.reset(FRAME, goals=[(FRAME, None, np.nan)]), r"the frame of a goal=.* finite"),
         (lambda world: world.reset(FRAME, goals=[(FRAME[:16], None, 4)]), r"the goal is of .* as large as the frames"),
         (lambda world: world.reset(FRAME, goals=[(FRAME, np.ones((3, 3)), 4)]), r"the mask of a goal is of \[3, 3\]"),
+        (
+            lambda world: world.reset(FRAME, goals=[(FRAME, np.ones(SIZE) * 255.0, 4)]),
+            r"mask of a goal .* outside of 0 to 1",
+        ),
+        (
+            lambda world: world.reset(FRAME, goals=[(FRAME, np.ones(SIZE) * np.nan, 4)]),
+            r"mask of a goal .* outside of 0 to 1",
+        ),
         (lambda world: world.reset([[0]]), r"frames are int64 \[1, 1\] and must be uint8 \[H, W, 3\]"),
         (lambda world: world.reset([FRAME, FRAME[:8]]), r"frames hold parts of different shapes"),
         (lambda world: world.reset(torch.zeros(3, *SIZE)), r"frames are float32 \[3, 32, 64\] and must be uint8"),

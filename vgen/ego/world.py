@@ -223,6 +223,8 @@ def as_frames(frames: Array) -> np.ndarray:
 
 def _weights(mask: np.ndarray) -> np.ndarray:
     """By how much each pixel of a mask is given: fractions as they are; of anything else, what is not zero wholly."""
+    if mask.dtype.kind == "f" and not ((mask >= 0) & (mask <= 1)).all():  # nor of NaN
+        raise InputError("the mask of a goal has values outside of 0 to 1; divide it by its largest, or give booleans")
     return (mask if mask.dtype.kind == "f" else mask != 0).astype(np.float32)
 
 
