@@ -131,6 +131,8 @@ def test_batches_come_from_all_data_sets_in_their_shares_and_each_is_validated(c
     shapes = {(bool(batch.video.max() < 20), tuple(batch.video.shape[::2])) for batch in batches}
     assert shapes == {(False, (2, 1, 16)), (False, (1, 5, 16)), (True, (4, 1, 16)), (True, (2, 9, 16))}
     assert set(objective.validate(0, 1)) == {"psnr/video", "psnr/image", "psnr/video/dark", "psnr/image/dark"}
+    objective.sets.append(objective.sets[1])  # another set of the same name
+    assert {"psnr/video/dark-1", "psnr/video/dark-2"} < set(objective.validate(0, 1))
 
 
 @pytest.mark.parametrize("share", [0.0, -1.0, float("nan")])

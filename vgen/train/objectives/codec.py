@@ -176,11 +176,13 @@ class CodecObjective(Objective[CodecBatch]):
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
         """PSNR in dB of held-out clips: as clips, and frame by frame (the middle frame of each, alone). Of further data
-        sets it has their names."""
+        sets it has their names, and their places where two have one name."""
         results: dict[str, float] = {}
-        for place, each in enumerate(self.sets):
-            suffix = f"/{each.data.footage.name}" if place else ""
-            results |= {name + suffix: value for name, value in self._scores(each, rank, world).items()}
+        names = [each.data.footage.name for each in self.sets]
+        for place, (name, each) in enumerate(zip(names, self.sets, strict=True)):
+            place_too = f"-{place}" if names[1:].count(name) > 1 else ""
+            suffix = f"/{name}{place_too}" if place else ""
+            results |= {key + suffix: value for key, value in self._scores(each, rank, world).items()}
         return results
 
     def _scores(self, of: CodecData, rank: int, world: int) -> dict[str, float]:
@@ -214,7 +216,7 @@ class CodecObjective(Objective[CodecBatch]):
         total, squares = torch.zeros(2, self.vae.config.z_dim, dtype=torch.float64, device=device)
         count = 0
         for each, share in zip(self.sets, self._shares, strict=True):
-            for number in each.data.train.spread(round(self.config.statistics_clips * share)):
+            for number in each.data.train.spread(max(1, round(self.config.statistics_clips * share))):
                 video = _unit(each.clip(each.data.train, number).to(device))
                 latent = self.vae.encode(video).latent_dist.mode().double().transpose(0, 1).flatten(1)
                 total, squares = total + latent.sum(1), squares + latent.square().sum(1)
