@@ -52,8 +52,9 @@ from vgen.models import resolve
 from vgen.train.batch import Batch
 from vgen.train.config import TrainConfig, config_dict, load_config
 from vgen.train.distributed import Ranks, start
-from vgen.train.loop import Trainer, training_mode
+from vgen.train.loop import Trainer
 from vgen.train.objectives import Objective, objective_class
+from vgen.train.objectives.base import training_mode
 from vgen.train.optimizer import build_optimizer, learning_rate_factor
 from vgen.train.preparation import prepare
 

@@ -9,6 +9,7 @@ from vgen.train import loop
 from vgen.train.checkpoint.folder import checkpoints
 from vgen.train.config import load_config
 from vgen.train.loop import train
+from vgen.train.objectives.base import training_mode
 
 
 def records(folder):
@@ -63,7 +64,7 @@ def test_frozen_parts_stay_out_of_checkpoints(run, tmp_path):
 def test_frozen_parts_stay_in_evaluation_mode(recipe):
     objective = loop.objective_class("toy")(load_config(recipe(objective={"frozen": True})).objective, 0)
     objective.eval()
-    loop.training_mode(objective)
+    training_mode(objective)
     assert [block.training for block in objective.blocks] == [False, True]
     assert objective.training
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from vgen.canvas.extend import check_length, generate
 from vgen.canvas.keep import Seam, mean_seam
@@ -83,34 +85,15 @@ def run_canvas(
         check_outside(CANVAS_RUN, canvas, out)
         run = describe_run(CANVAS_RUN, canvas, settings, out)
         began, seconds = time.perf_counter(), {}
-        from vgen.backbone.load import load_pipeline  # late, so that a wrong canvas is refused at once
-        from vgen.backbone.pipeline import timed
-        from vgen.canvas.pipeline import CanvasPipeline
+        from vgen.backbone.pipeline import timed  # late, so that a wrong canvas is refused at once
 
-        pipe = load_pipeline(
-            CanvasPipeline,
-            settings.model,
-            lora=settings.lora,
-            scheduler=settings.scheduler,
-            attention=settings.attention,
-            offload=settings.offload,
-            dtype=settings.dtype,
-        )
+        pipe = _loaded(settings)
         seconds["load"] = time.perf_counter() - began
         with timed(seconds, "codec"):
             held = codec_psnr(pipe.codec, placed)
         _tell_outside(pipe, placed, held)
         seams: list[Seam] = []
-        chunks = generate(
-            pipe,
-            placed,
-            settings.extend_to,
-            loops=settings.loop,
-            timings=seconds,
-            seams=seams,
-            num_inference_steps=settings.steps,
-            guidance_scale=settings.guidance,
-        )
+        chunks = _frames(pipe, placed, settings, seconds, seams)
         keep = {*shown, *given_frames(placed)}
         frames, digest = write_frames(chunks, folder / "video.mp4", fps, keep, total, stopped=out)
         seconds["all"] = time.perf_counter() - began
@@ -122,6 +105,38 @@ def run_canvas(
         result = CanvasResult(seconds, digest, *kept_by, previews=previews)
         write_record(folder / "run.json", run | asdict(result))
     return result
+
+
+def _loaded(settings: CanvasSettings) -> CanvasPipeline:
+    from vgen.backbone.load import load_pipeline
+    from vgen.canvas.pipeline import CanvasPipeline
+
+    return load_pipeline(
+        CanvasPipeline,
+        settings.model,
+        lora=settings.lora,
+        scheduler=settings.scheduler,
+        attention=settings.attention,
+        offload=settings.offload,
+        dtype=settings.dtype,
+    )
+
+
+def _frames(
+    pipe: CanvasPipeline, placed: PlacedCanvas, settings: CanvasSettings, seconds: dict[str, float], seams: list[Seam]
+) -> Iterator[np.ndarray]:
+    """The frames of the whole video as they come; what stages take is added to `seconds`, what is left of seams to
+    `seams`."""
+    return generate(
+        pipe,
+        placed,
+        settings.extend_to,
+        loops=settings.loop,
+        timings=seconds,
+        seams=seams,
+        num_inference_steps=settings.steps,
+        guidance_scale=settings.guidance,
+    )
 
 
 def _tell_outside(pipe: CanvasPipeline, placed: PlacedCanvas, held: Mapping[PatchKey, Held]) -> None:

@@ -16,7 +16,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from diffusers.models.embeddings import get_timestep_embedding
@@ -32,6 +31,7 @@ from vgen.models import STATE, loading, rate_of
 from vgen.state.action_heads import clean, make_head
 from vgen.state.frame_encoder import Vision, load_vision
 from vgen.state.language_model import decoder, load_tokenizer, load_trunk, text_width
+from vgen.state.sequence import TokenSequence, joined, positions_of
 from vgen.trajectory.statistics import Statistics
 
 TIME_WIDTH = 64
@@ -117,13 +117,6 @@ class States:
                 raise InputError(f"states: {name} has shape {tuple(found)}; it must be {wanted}")
 
 
-class _Sequence(NamedTuple):
-    """Tokens [B, L, W], and bool [B, L] where there is something."""
-
-    tokens: Tensor
-    valid: Tensor
-
-
 class StateModel(nn.Module):
     """Predicts the next K actions and the text of the action.
 
@@ -196,7 +189,7 @@ class StateModel(nn.Module):
         sequence, asked = self._question(states, prompts, actions.shape[1])
         labels, given = self._labels(texts)
         embedded = self.trunk.get_input_embeddings()(labels.clamp(min=0)[:, :-1])
-        hidden = self._read(_join([sequence, _Sequence(embedded, given[:, :-1])])).last_hidden_state
+        hidden = self._read(joined([sequence, TokenSequence(embedded, given[:, :-1])])).last_hidden_state
         known = sequence.tokens.shape[1]
         action_loss = self.head.loss(hidden[:, asked].float(), actions, valid, states.layout)
         logits = self._logits(hidden[:, known - 1 :]).float()
@@ -296,7 +289,7 @@ class StateModel(nn.Module):
         weights = self.state_dict()
         return {name: weight for name, weight in weights.items() if not name.startswith(("trunk.", "vision."))}
 
-    def _question(self, states: States, prompts: Sequence[str], count: int) -> tuple[_Sequence, slice]:
+    def _question(self, states: States, prompts: Sequence[str], count: int) -> tuple[TokenSequence, slice]:
         """All that comes before the text, and where the tokens of the actions asked for are in it."""
         columns = self.config.layouts.get(states.layout)
         if columns is None:
@@ -308,12 +301,12 @@ class StateModel(nn.Module):
         asked = (self._time(times) + self._mark("asked")).expand(batch, -1, -1)
         begin = self._mark("text").expand(batch, 1, -1)
         always = torch.ones(batch, count + 1, dtype=torch.bool, device=device)
-        parts = [self._prompt(prompts), *self._known(states), _Sequence(torch.cat([asked, begin], 1), always)]
-        sequence = _join(parts)
+        parts = [self._prompt(prompts), *self._known(states), TokenSequence(torch.cat([asked, begin], 1), always)]
+        sequence = joined(parts)
         last = sequence.tokens.shape[1] - 1
         return sequence, slice(last - count, last)
 
-    def _known(self, states: States) -> list[_Sequence]:
+    def _known(self, states: States) -> list[TokenSequence]:
         """Frames and actions in time order; of one time, the action that led to a frame stands behind the frame."""
         frames = self.look(states.features.to(next(self.look.parameters()).dtype))
         frames = frames + (self._time(states.frame_times) + self._mark("frame")).unsqueeze(1)
@@ -325,13 +318,13 @@ class StateModel(nn.Module):
         places += [(float(time), 1, i) for i, time in enumerate(states.action_times)]
         tokens = frames.shape[2]
         return [
-            _Sequence(actions[:, i : i + 1], states.actions_valid[:, i : i + 1])
+            TokenSequence(actions[:, i : i + 1], states.actions_valid[:, i : i + 1])
             if is_action
-            else _Sequence(frames[:, i], states.frames_valid[:, i : i + 1].expand(-1, tokens))
+            else TokenSequence(frames[:, i], states.frames_valid[:, i : i + 1].expand(-1, tokens))
             for _, is_action, i in sorted(places)
         ]
 
-    def _prompt(self, prompts: Sequence[str]) -> _Sequence:
+    def _prompt(self, prompts: Sequence[str]) -> TokenSequence:
         """Prompts padded on the left, so that what follows them is as near to all."""
         begin = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         rows = [begin + self._tokens(prompt) for prompt in prompts]
@@ -339,7 +332,7 @@ class StateModel(nn.Module):
         device = self.marks.weight.device
         ids = torch.tensor([[0] * (length - len(row)) + row for row in rows], dtype=torch.long, device=device)
         valid = torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in rows], device=device)
-        return _Sequence(self.trunk.get_input_embeddings()(ids), valid.bool())
+        return TokenSequence(self.trunk.get_input_embeddings()(ids), valid.bool())
 
     def _labels(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Tokens [B, L] of texts with the token that ends each, `IGNORED` behind it; and where they are."""
@@ -360,12 +353,12 @@ class StateModel(nn.Module):
     def _mark(self, name: str) -> Tensor:
         return self.marks.weight[MARKS.index(name)]
 
-    def _read(self, sequence: _Sequence, use_cache: bool = False) -> BaseModelOutputWithPast:
+    def _read(self, sequence: TokenSequence, use_cache: bool = False) -> BaseModelOutputWithPast:
         """What the trunk thinks of each token: its output with `last_hidden_state` [B, L, W]."""
         return decoder(self.trunk)(
             inputs_embeds=sequence.tokens.to(self.trunk.get_input_embeddings().weight.dtype),
             attention_mask=sequence.valid.long(),
-            position_ids=_positions(sequence.valid),
+            position_ids=positions_of(sequence.valid),
             use_cache=use_cache,
         )
 
@@ -387,7 +380,7 @@ class StateModel(nn.Module):
             output = decoder(self.trunk)(
                 inputs_embeds=self.trunk.get_input_embeddings()(token),
                 attention_mask=valid.long(),
-                position_ids=_positions(valid)[:, -1:],
+                position_ids=positions_of(valid)[:, -1:],
                 past_key_values=cache,
                 use_cache=True,
             )
@@ -399,14 +392,3 @@ class StateModel(nn.Module):
         kept = ids[: ids.index(end)] if end in ids else ids
         text: str = self.tokenizer.decode(kept, skip_special_tokens=True)
         return text.strip()
-
-
-def _join(parts: Sequence[_Sequence]) -> _Sequence:
-    dtype = parts[-1].tokens.dtype
-    tokens = torch.cat([part.tokens.to(dtype) for part in parts], 1)
-    return _Sequence(tokens, torch.cat([part.valid for part in parts], 1))
-
-
-def _positions(valid: Tensor) -> Tensor:
-    """Positions [B, L] that count only what is there: padding moves nothing."""
-    return (valid.long().cumsum(1) - 1).clamp(min=0)

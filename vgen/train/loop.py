@@ -42,6 +42,7 @@ from vgen.train.logs import (
     write_record,
 )
 from vgen.train.objectives import Objective, objective_class
+from vgen.train.objectives.base import training_mode
 from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_learning_rates
 from vgen.train.preparation import prepare
 from vgen.train.samples import Samples
@@ -387,15 +388,6 @@ class Trainer:
         with all_or_none(self.ranks, f"the log of {self.folder}", self.folder):
             if self.log and values:
                 self.log.write(self.progress.step, values, kind)
-
-
-def training_mode(objective: Objective[Any]) -> None:
-    """Training mode, but for parts that are frozen as a whole: a frozen text encoder has no dropout."""
-    objective.train()
-    for module in objective.modules():
-        parameters = list(module.parameters())
-        if parameters and not any(p.requires_grad for p in parameters):
-            module.eval()
 
 
 def _mix(seed: int, step: int, part: int) -> int:

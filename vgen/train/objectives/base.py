@@ -121,3 +121,12 @@ def by_noise(loss: Tensor, time: Tensor, levels: int = 4) -> dict[str, Tensor]:
     as to leave these out would make the step wait for the device."""
     band = (time * levels).long().clamp(max=levels - 1)
     return {f"loss/noise{level}": loss.detach().where(band == level, math.nan) for level in range(levels)}
+
+
+def training_mode(objective: Objective[Any]) -> None:
+    """Training mode, but for parts that are frozen as a whole: a frozen text encoder has no dropout."""
+    objective.train()
+    for module in objective.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()
