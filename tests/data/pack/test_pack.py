@@ -138,6 +138,7 @@ def test_episodes_are_left_out_evenly_and_groups_whole():
         assert len(of_groups) == groups and set(of_groups.values()) <= {4} and kept[-5:] == list(range(80, 85))
         numbers = [int(name[1:]) for name in of_groups]
         assert not numbers or max(np.diff([-1, *numbers, 20])) <= -(-20 // groups) + 1
+    assert kept_places(episodes[:8], 0.01) == [0, 1, 2, 3]  # a set of train alone is not empty
     assert largest_share(lambda share: 10 + 90 * share, 55) == pytest.approx(0.5, abs=1e-4)
     assert largest_share(lambda share: 10 + 90 * share, 200) == 1 and largest_share(lambda share: 10, 9) is None
 
@@ -154,6 +155,8 @@ def test_a_small_pack_leaves_out_what_it_must(sources, packed, tmp_path):
     assert set(groups.values()) == {2} and len(LeRobotDataset(folder, "test")) == 2
     with pytest.raises(InputError, match=r"max_mb=0.001 has no room .* nearest: \d"):
         pack(sources, tmp_path / "none", max_mb=0.001)
+    with pytest.raises(InputError, match=r"max_mb=0.001 has no room .* nearest: 1, or"):
+        pack(sources, tmp_path / "none", max_mb=0.001, splits=["train"])
     assert not (tmp_path / "none").exists() and not list(tmp_path.glob(".none*"))
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from vgen.checks import show
 from vgen.data.lerobot.meta import CAMERA_PREFIX
 from vgen.data.pack import CRF, MAX_MB
-from vgen.data.pack.choosing import LEFT_OUT_OF, kept_places, largest_share
+from vgen.data.pack.choosing import LEAST_SHARE, LEFT_OUT_OF, kept_places, largest_share
 from vgen.data.pack.coding import CodedEpisode, FrameStream, coded_episodes, copy_episodes, encode
 from vgen.data.pack.loss import LossMeter, sampled
 from vgen.data.pack.manifest import ABOUT, PACK, SETS, Manifest, PackedSet, Part, write_manifest
@@ -162,10 +162,10 @@ def _fitted(coded: Sequence[_Coded], folder: Path, max_mb: float, crf: int) -> M
     for _ in range(TRIES):
         share = largest_share(lambda share: sum(each.size(share) for each in coded), room)
         if share is None:
-            least = math.ceil(sum(each.size(0.0) for each in coded) / MB * 1.02)
+            least = math.ceil(sum(each.size(LEAST_SHARE) for each in coded) / MB * 1.02)
             raise InputError(
-                f"max_mb={max_mb:g} has no room for what is not in {LEFT_OUT_OF}, which is never left out; nearest: "
-                f"{least}, or name fewer splits"
+                f"max_mb={max_mb:g} has no room for what is never left out: all that is not in {LEFT_OUT_OF}, or "
+                f"one group of a set that has no more; nearest: {least}, or name fewer splits"
             )
         shutil.rmtree(folder / SETS, ignore_errors=True)
         sets = [_written(each, folder / SETS / each.source.name, share, crf) for each in coded]
