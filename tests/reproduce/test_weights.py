@@ -34,6 +34,16 @@ def test_files_are_small_and_read_as_one_model(model, tmp_path, monkeypatch):
     assert all(torch.equal(text[name], kept[name]) for name in kept)
 
 
+def test_files_that_were_cut_are_cut_anew(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "SHARD_BYTES", 20_000)
+    once, again = tmp_path / "once", tmp_path / "again"
+    write_parts({"transformer": model / "transformer"}, once, torch.bfloat16)
+    write_parts(parts_of(once), again, torch.float32)  # twice as large
+    assert max(file.stat().st_size for file in again.rglob("*.safetensors")) < 25_000
+    narrow, wide = (VideoTransformer.from_pretrained(folder / "transformer").state_dict() for folder in (once, again))
+    assert narrow.keys() == wide.keys() and all(torch.equal(narrow[name], wide[name]) for name in narrow)
+
+
 def test_without_a_type_parts_stay_as_they_are(model, tmp_path):
     write_parts({"vae": model / "vae"}, tmp_path / "made")
     names = [file.name for file in sorted((tmp_path / "made").rglob("*")) if file.is_file()]

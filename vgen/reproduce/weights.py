@@ -19,6 +19,7 @@ INDEX = "model_index.json"
 PIPELINE = ("tokenizer", "text_encoder", "vae", "transformer", "scheduler", INDEX)
 SHARD_BYTES = 15_000_000  # so that no file reaches 16 MB
 SUFFIX = ".safetensors"
+INDEX_SUFFIX = SUFFIX + ".index.json"  # of the file that tells of weights in several files where each is
 KEPT = frozenset(VideoTransformer._keep_in_fp32_modules or ())  # modules that a bf16 backbone holds in float32
 
 Parts = Mapping[str, Path]
@@ -44,8 +45,19 @@ def write_parts(parts: Parts, folder: Path, dtype: torch.dtype | None = None) ->
             continue
         shutil.copytree(source, folder / name, dirs_exist_ok=True)
         if dtype is not None:
+            for index in sorted((folder / name).rglob("*" + INDEX_SUFFIX)):
+                _join(index)
             for file in sorted((folder / name).rglob("*" + SUFFIX)):
                 _rewrite(file, dtype, KEPT if name == "transformer" else frozenset())
+
+
+def _join(index: Path) -> None:
+    """Puts weights that are in several files into one, as it is then cut anew."""
+    files = {index.with_name(name) for name in json.loads(index.read_text())["weight_map"].values()}
+    weights = {key: weight for file in sorted(files) for key, weight in load_file(file).items()}
+    for file in (index, *files):
+        file.unlink()
+    save_file(weights, index.with_name(index.name.removesuffix(".index.json")), metadata={"format": "pt"})
 
 
 def _rewrite(file: Path, dtype: torch.dtype, kept: frozenset[str]) -> None:
@@ -58,7 +70,9 @@ def _rewrite(file: Path, dtype: torch.dtype, kept: frozenset[str]) -> None:
         save_file({key: weights[key] for key in keys}, file.with_name(name), metadata={"format": "pt"})
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-        file.with_name(file.name + ".index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+        file.with_name(file.name.removesuffix(SUFFIX) + INDEX_SUFFIX).write_text(
+            json.dumps(index, indent=2, sort_keys=True) + "\n"
+        )
 
 
 def _cast(name: str, weight: Tensor, dtype: torch.dtype, kept: frozenset[str]) -> Tensor:
