@@ -7,8 +7,8 @@
 # docs/data.md says under which licences they are. What is there already is not fetched again.
 set -euo pipefail
 (($# == 1)) || { echo "error: no folder; use launch/get_photographs.sh DIR" >&2; exit 2; }
-mkdir -p "$1"
-folder=$(cd "$1" && pwd)
+folder=$1
+[[ $folder == /* ]] || folder=$PWD/$folder
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -20,6 +20,8 @@ for tool in apt-get dpkg; do
         refuse "$tool is not here; any folder of photographs will do: vgen record pictures --photos FOLDER"
 done
 
+mkdir -p "$folder"
+touch "$folder/.fetching" # vgen nano starts this again where it is left behind
 for package in "${PACKAGES[@]}"; do
     [[ ! -d $folder/$package ]] || continue
     part=$folder/.$package.part
@@ -44,4 +46,5 @@ if [[ ! -d $folder/scikit-image ]]; then
         mv "$folder/.samples.part" "$folder/scikit-image"
     fi
 fi
+rm "$folder/.fetching"
 echo "photographs are in $folder"

@@ -26,3 +26,6 @@ def test_photographs_are_fetched_once_and_a_failure_is_one_line(tmp_path, monkey
     _fetch_photographs(options)
     with pytest.raises(RunStopped, match="photographs could not be fetched"):
         _fetch_photographs(["pictures", "--photos", str(tmp_path / "others")])
+    (tmp_path / "photographs" / data.FETCHING).touch()  # the first time it was broken off
+    with pytest.raises(RunStopped, match="photographs could not be fetched"):
+        _fetch_photographs(options)

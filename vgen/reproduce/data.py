@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 INFO = Path("meta/info.json")  # what every finished data set holds
 PHOTOS = "--photos"  # of vgen record pictures
+FETCHING = ".fetching"  # in a folder that FETCH has begun to fill and not finished
 FETCH = Path(__file__).parents[2] / "launch" / "get_photographs.sh"  # of a checkout
 
 
@@ -68,13 +69,16 @@ def check_packages(configs: Sequence[TrainConfig]) -> None:
 
 
 def _fetch_photographs(options: Sequence[str]) -> None:
-    """Gets the folder of photographs that a recording names, where it is not there."""
-    if PHOTOS not in options or Path(folder := options[list(options).index(PHOTOS) + 1]).is_dir():
+    """Gets the folder of photographs that a recording names, where it is not there, or not whole."""
+    if PHOTOS not in options:
+        return
+    folder = Path(options[list(options).index(PHOTOS) + 1])
+    if folder.is_dir() and not (folder / FETCHING).exists():
         return
     if not FETCH.is_file():
         raise InputError(f"{PHOTOS} {folder} is not there; put photographs into it, or run from a checkout of vgen")
     logger.info("fetching photographs: %s %s", FETCH.name, folder)
-    _call(["bash", str(FETCH), folder], "photographs could not be fetched")
+    _call(["bash", str(FETCH), str(folder)], "photographs could not be fetched")
 
 
 def _call(command: Sequence[str], fault: str) -> None:
