@@ -12,6 +12,7 @@ data; what one leaves, the later ones have. OUT/model is a whole model from the 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Makes the model, as the options say."""
     options = parser().parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if options.minutes is not None and not options.minutes > 0:
-        raise InputError(f"--minutes {options.minutes:g} is not positive; give 1 or more")
+    if options.minutes is not None and not 0 < options.minutes < math.inf:
+        raise InputError(f"--minutes {options.minutes:g} is not positive, or endless; give 1 or more")
     from vgen.reproduce.profile import load_profile
 
     minutes = [] if options.minutes is None else [f"minutes={options.minutes}"]
