@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 from bench_common.options import add_out, check_counts, check_free, make_parser
 from bench_common.report import number, plain_args, publish, row, versions
 from canvas_suite.clips import choose_from, load
@@ -71,7 +72,7 @@ def clips_of(data: Path, args: argparse.Namespace) -> Held:
     camera = args.camera or _only_camera(dataset, data)
     videos = load(dataset, camera, places, args.frames, args.stride)
     names = [f"episode {place.episode}, frame {place.start}" for place in places]
-    return Held(f"{data.name} ({args.split})", names, {"image": videos, "video": videos})
+    return Held(f"{data.resolve().name} ({args.split})", names, {"image": videos, "video": videos})
 
 
 def _only_camera(dataset: LeRobotDataset, data: Path) -> str:
@@ -90,12 +91,17 @@ def read_all(args: argparse.Namespace) -> list[Held]:
     """All that the codec is tried on.
 
     Raises:
-        InputError: something that was named is missing.
+        InputError: something that was named is missing, or two are called the same.
     """
     size = (args.size, args.size)
     held = [clips_of(data, args) for data in args.data]
-    held += [of_pictures(folder.name, read_pictures(held_out(folder), size, args.frames)) for folder in args.pictures]
-    return held + [of_pictures(n, read_pictures({n: file}, size, args.frames)) for n, file in samples().items()]
+    folders = [(folder.resolve().name, held_out(folder)) for folder in args.pictures]
+    named = [*folders, *((name, {name: file}) for name, file in samples().items())]
+    held += [of_pictures(name, read_pictures(files, size, args.frames)) for name, files in named]
+    names = [each.name for each in held]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two of --data and --pictures are called {twice[0]}; measure one after the other")
+    return held
 
 
 def measure(codec: Reconstruction, held: Held, metrics: dict[str, SampleMetric]) -> tuple[dict, dict[str, Tensor]]:
@@ -119,7 +125,8 @@ def _mean(values: list[float]) -> float:
 
 def run(args: argparse.Namespace) -> dict:
     """Everything that is measured, as one plain dict."""
-    codec = WanCodec(load_vae(component_folder(resolve(args.model), "vae")))
+    vae = load_vae(component_folder(resolve(args.model), "vae"))
+    codec = WanCodec(vae.to("cuda" if torch.cuda.is_available() else "cpu"))
     reconstruction = Reconstruction(codec, args.batch, args.bf16)
     metrics: dict[str, SampleMetric] = {"psnr": psnr, "ssim": ssim} | perceptual(frame_step=1)
     results = {}

@@ -109,6 +109,12 @@ def test_scikit_image_s_pictures_are_found_where_it_is_installed(monkeypatch):
     assert still_pictures.samples() == {}
 
 
+def test_two_of_one_name_are_refused_as_one_would_hide_the_other(monkeypatch, model, pictures):
+    monkeypatch.setattr(codec_bench, "samples", dict)
+    with pytest.raises(InputError, match="two of --data and --pictures are called photographs; measure one after"):
+        run_main(monkeypatch, "--model", model, "--pictures", pictures, pictures, "--size", 32, "--frames", 5)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -66,6 +66,7 @@ def test_quantiles_and_words():
         ("[]", "must hold a JSON object"),
         ("{", "cannot be read"),
         ('{"sizes": ["big"]}', "sizes=big must be HEIGHTxWIDTH"),
+        ('{"sizes": ["0x64"]}', "sizes=0 must lie in 1 to 1000000"),
         ('{"frames": 17}', "frames=17 must be a list"),
         ('{"codec_psnr": [1, 2]}', "codec_psnr=.* must be 3 finite numbers"),
         ('{"layouts": {"position4": {"places": {"x": [1]}}}}', "x=.* must be 2 finite numbers"),

@@ -196,6 +196,11 @@ BAD = [
     (("--attention", "xformers"), "attention=xformers has kernels for CUDA devices only"),
     (("--offload", "sequential"), "offload=sequential needs an accelerator"),
     (("--extend-to", "9"), "--extend-to=9 must lie in 17"),
+    (
+        ("--frames", "5", "--extend-to", "40"),
+        "frames=5 are too few: each segment of --extend-to is given 5 from",
+    ),
+    (("--frames", "9", "--extend-to", "40", "--loop"), "is given 5 at either end, and makes the others; nearest: 13"),
     (("--loop",), "--loop needs --extend-to"),
     (("--lora", "lost.safetensors"), "lora=lost.safetensors is no file"),
     (("--model", "lost"), "model 'lost' is no installed model"),

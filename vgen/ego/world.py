@@ -29,6 +29,8 @@ from vgen.trajectory.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 
+ROUNDING = 1e-3  # by which a mask that was resized may leave 0 to 1
+
 Array = np.ndarray | torch.Tensor | Sequence[Any]
 """What stands for an array in a call: numpy's, torch's, or lists of numbers; frames may be PIL images too."""
 
@@ -223,9 +225,11 @@ def as_frames(frames: Array) -> np.ndarray:
 
 def _weights(mask: np.ndarray) -> np.ndarray:
     """By how much each pixel of a mask is given: fractions as they are; of anything else, what is not zero wholly."""
-    if mask.dtype.kind == "f" and not ((mask >= 0) & (mask <= 1)).all():  # nor of NaN
+    if mask.dtype.kind != "f":
+        return (mask != 0).astype(np.float32)
+    if not ((mask >= -ROUNDING) & (mask <= 1 + ROUNDING)).all():  # nor of NaN
         raise InputError("the mask of a goal has values outside of 0 to 1; divide it by its largest, or give booleans")
-    return (mask if mask.dtype.kind == "f" else mask != 0).astype(np.float32)
+    return mask.clip(0, 1).astype(np.float32)
 
 
 def _as_array(name: str, given: Array) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vgen.canvas.extend import check_length, generate
+from vgen.canvas.extend import OVERLAP, check_length, generate
 from vgen.canvas.keep import Seam, mean_seam
 from vgen.canvas.outside import canvas_outside
 from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.report import Fidelity, PatchKey, codec_psnr, contact_sheet, fidelity, given_frames, sheet_frames
 from vgen.canvas.spec import Canvas
+from vgen.errors import InputError
 from vgen.inference.output import write_frames
 from vgen.inference.preview import Animation, write_previews
 from vgen.inference.record import RunKind, RunResult, check_outside, describe_run, write_record
@@ -68,7 +70,7 @@ def run_canvas(
         settings: how the model is run.
         out: the folder.
         overwrite: replaces the results of an earlier run there, see `vgen.results`.
-        animation: kind of an animated picture that is written too.
+        animation: kind of an animated picture that is written too, for which memory grows with the length.
 
     Raises:
         InputError: the canvas does not fit the model, a file cannot be used, the machine cannot do it, or the folder
@@ -76,8 +78,7 @@ def run_canvas(
     """
     settings.check_machine()
     info = ModelInfo.read(settings.model, parts=())
-    if settings.extend_to is not None:
-        check_length(canvas, settings.extend_to, ends=2 if settings.loop else 1, name="--extend-to")
+    _check_extension(canvas, settings, info.temporal_stride)
     placed = place(canvas, info.temporal_stride, info.size_multiple)
     fps, total = placed.fps, settings.extend_to or canvas.frames
     shown = sheet_frames(total, placed)
@@ -105,6 +106,17 @@ def run_canvas(
         result = CanvasResult(seconds, digest, *kept_by, previews=previews)
         write_record(folder / "run.json", run | asdict(result))
     return result
+
+
+def _check_extension(canvas: Canvas, settings: CanvasSettings, stride: int) -> None:
+    if settings.extend_to is None:
+        return
+    ends, where = (2, "at either end") if settings.loop else (1, "from the one before")
+    if canvas.frames <= (given := ends * OVERLAP):
+        nearest = 1 + stride * math.ceil(given / stride)
+        rule = f"each segment of --extend-to is given {OVERLAP} {where}, and makes the others"
+        raise InputError(f"frames={canvas.frames} are too few: {rule}; nearest: {nearest}")
+    check_length(canvas, settings.extend_to, ends=ends, name="--extend-to")
 
 
 def _loaded(settings: CanvasSettings) -> CanvasPipeline:

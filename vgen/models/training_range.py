@@ -229,7 +229,7 @@ def _size(name: str, value: object) -> Size:
     height, by, width = checks.text(name, value).partition("x")
     if not (by and height.isdecimal() and width.isdecimal()):
         raise InputError(f"{name}={checks.show(value)} must be HEIGHTxWIDTH, such as 128x128; it is damaged")
-    return int(height), int(width)
+    return checks.whole(name, int(height), 1, 10**6), checks.whole(name, int(width), 1, 10**6)
 
 
 def _layout(kept: object, where: str) -> LayoutRange:

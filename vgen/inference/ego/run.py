@@ -34,7 +34,7 @@ def run_rollout(
         settings: how the model is run.
         out: the folder.
         overwrite: replaces the results of an earlier run there, see `vgen.results`.
-        animation: kind of an animated picture of the video that is written too.
+        animation: kind of an animated picture of the video that is written too, for which memory grows with the length.
 
     Raises:
         InputError: as `read_inputs`; or the folder cannot be written, or holds something.

@@ -24,7 +24,7 @@ def reshaped(trained: VideoTransformer, keywords: Mapping[str, Any]) -> VideoTra
         keywords: of `VideoTransformer`, those that differ.
 
     Raises:
-        InputError: neither patch is a multiple of the other.
+        InputError: the trained patch is no multiple of the new one.
     """
     config = dict(trained.config) | dict(keywords)
     model = VideoTransformer(**{name: value for name, value in config.items() if not name.startswith("_")})
