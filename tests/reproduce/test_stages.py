@@ -47,3 +47,13 @@ def test_a_stage_that_is_over_is_not_run_again(way, capsys):
     nano.main(["--profile", str(profile), "--out", str(out)])
     assert (out / "model" / "README.md").stat().st_mtime_ns == before
     assert f"done: {out / 'model'}" in capsys.readouterr().out
+
+
+def test_a_training_that_goes_on_leaves_no_results_of_the_model_before(way):
+    profile, out = way
+    (out / "bench").mkdir()
+    (out / "bench" / "canvas.json").write_text("{}")
+    nano.main(["--profile", str(profile), "--out", str(out), "--stage", "state"])
+    assert not (out / "bench").exists() and not (out / "pictures").exists()
+    stages = json.loads((out / "stages.json").read_text())
+    assert stages["state"]["done"] and "export" not in stages

@@ -66,7 +66,9 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
 
 def add_animation(parser: argparse.ArgumentParser) -> None:
     """An animated picture beside the video."""
-    parser.add_argument("--animation", choices=("gif", "webp"), help="write the video as an animated picture too")
+    parser.add_argument(
+        "--animation", choices=("gif", "webp"), help="write an animated picture too, as large and slow as the preview"
+    )
 
 
 def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:

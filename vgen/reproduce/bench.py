@@ -16,6 +16,8 @@ from vgen.reproduce.ranks import end_with_parent
 
 logger = logging.getLogger(__name__)
 
+FOLDER = "bench"  # of results, in that of a way
+
 
 def measure(plan: Benchmarks, out: Path, seconds: float) -> str:
     """Runs each benchmark on `<out>/model`; returns which of them gave no result and why, or "". A benchmark that is
@@ -25,7 +27,7 @@ def measure(plan: Benchmarks, out: Path, seconds: float) -> str:
         plan: the benchmarks, which share the time evenly.
         seconds: for all of them.
     """
-    (out / "bench").mkdir(parents=True, exist_ok=True)
+    (out / FOLDER).mkdir(parents=True, exist_ok=True)
     ends, lost = time.monotonic() + seconds, []
     for place, (name, options) in enumerate(plan.runs.items()):
         left = max(0.0, ends - time.monotonic()) / (len(plan.runs) - place)
@@ -37,13 +39,13 @@ def measure(plan: Benchmarks, out: Path, seconds: float) -> str:
 
 def results_file(out: Path, name: str) -> Path:
     """Where a benchmark leaves its results."""
-    return out / "bench" / f"{name}.json"
+    return out / FOLDER / f"{name}.json"
 
 
 def read_results(out: Path) -> dict[str, tuple[dict[str, Any], str]]:
     """By benchmark its results and the table that it printed."""
     found = {}
-    for file in sorted((out / "bench").glob("*.json")):
+    for file in sorted((out / FOLDER).glob("*.json")):
         text = file.with_suffix(".txt")
         found[file.stem] = (json.loads(file.read_text()), text.read_text() if text.exists() else "")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from vgen.errors import InputError
 from vgen.files import replaced_folder, writing
 from vgen.models import TrainingRange, resolve
 from vgen.reproduce import bench, data
-from vgen.reproduce.card import write_card
+from vgen.reproduce.card import PICTURES, write_card
 from vgen.reproduce.pictures import draw_pictures
 from vgen.reproduce.profile import TRAINED, Profile
 from vgen.reproduce.progress import Progress, allot
@@ -61,6 +62,8 @@ class Way:
         if stage in shares and not own.allotted:
             own.allotted = allot(progress, shares, 60 * self.profile.minutes, stage)
         logger.info("stage %s%s", stage, f": {own.left / 60:.1f} minutes" if stage in shares else "")
+        if stage in TRAINED:
+            self._forget_results(progress)
         ended = note = ""
         with progress.running(stage):
             if stage == "data":
@@ -86,6 +89,14 @@ class Way:
         if self.profile.ranks == 1:
             return train_here(recipe, left, self.publish)
         return train_on_ranks(recipe, left, self.profile.ranks)
+
+    def _forget_results(self, progress: Progress) -> None:
+        """Removes what was measured and drawn of the model before, which a training makes another one."""
+        for stage, folder in (("bench", bench.FOLDER), ("export", PICTURES)):
+            progress.stages.pop(stage, None)
+            if (self.out / folder).exists():
+                logger.info("%s: removed, as the model becomes another one", self.out / folder)
+                shutil.rmtree(self.out / folder)
 
     def _seed(self, stage: str) -> None:
         """Puts together, once, what a stage goes on from."""

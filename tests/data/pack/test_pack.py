@@ -1,3 +1,5 @@
+import hashlib
+
 """Data sets that are packed and unpacked, against what was recorded."""
 
 import json
@@ -198,9 +200,20 @@ def edit(folder):
     file.write_text(file.read_text().replace('"arm"', '"leg"'))
 
 
+def lead_out(folder):
+    file = folder / "manifest.json"
+    told = json.loads(file.read_text())
+    told["sets"][0]["name"] = "../arm"
+    told.pop("sha256")
+    file.write_text(
+        json.dumps(told | {"sha256": hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()})
+    )
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
+        (lead_out, r"manifest.json is damaged \(.*\.\./arm.* is not a plain name"),
         (cut, r"video-000.mp4 has 1000 bytes and had \d+; copy the pack again"),
         (flip, "rows-000.xz is not what was written, as its sha256 differs"),
         (edit, "manifest.json is not what was written, as its sha256 differs"),

@@ -170,6 +170,9 @@ def _told(folder: Path) -> dict[str, Any]:
 
 def _set(told: Mapping[str, Any]) -> PackedSet:
     parts, (height, width) = [Part(**part) for part in told["parts"]], told["size"]
+    for name in (told["name"], told["camera"], *(file for part in parts for file in (part.video, part.rows))):
+        if name != Path(name).name or name in ("", "..") or "\0" in name:  # it becomes a path below the user's folder
+            raise ValueError(f"{show(name)} is not a plain name")
     return PackedSet(**{**told, "parts": parts, "size": (height, width), "loss": Loss(**told["loss"])})
 
 
