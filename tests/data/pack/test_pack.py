@@ -1,7 +1,6 @@
-import hashlib
-
 """Data sets that are packed and unpacked, against what was recorded."""
 
+import hashlib
 import json
 import os
 import shutil
