@@ -19,7 +19,8 @@ def test_every_stage_of_the_profiles_has_a_valid_recipe(name, tmp_path):
     ("options", "message"),
     [
         (["--profile", "tpu"], "--profile tpu is no profile; use one of cpu, gpu, or a YAML file like theirs"),
-        (["--minutes", "0"], "--minutes 0 is not positive; give 1 or more"),
+        (["--minutes", "0"], "--minutes 0 is no number of minutes; give 1 or more"),
+        (["--minutes", "inf"], "--minutes inf is no number of minutes; give 1 or more"),
         (["--stage", "codecs"], "'codecs' is not in the stages of the profile; nearest: 'codec'"),
         (["hand.shar=1"], "'shar' is not in hand; nearest: 'share'"),
         (["minute=3"], "'minute' is not in the profile; nearest: 'minutes'"),

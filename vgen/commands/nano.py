@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if options.minutes is not None and not 0 < options.minutes < math.inf:
-        raise InputError(f"--minutes {options.minutes:g} is not positive, or endless; give 1 or more")
+        raise InputError(f"--minutes {options.minutes:g} is no number of minutes; give 1 or more")
     from vgen.reproduce.profile import load_profile
 
     minutes = [] if options.minutes is None else [f"minutes={options.minutes}"]
