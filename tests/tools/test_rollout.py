@@ -16,6 +16,7 @@ from ego_models import hand, save_model
 from PIL import Image
 from trajectory_samples import sample
 
+from vgen.backbone import load
 from vgen.commands import rollout
 from vgen.errors import InputError, exit_on_input_error
 from vgen.inference.ego import generate
@@ -360,8 +361,8 @@ def test_what_is_wrong_is_said_in_one_line_before_the_model_is_loaded(
 ):
     Path("wan").symlink_to(tiny_model)
     Path("front").symlink_to(damaged)
-    for name in ("load_pipeline", "StateModel", "load_vae"):
-        monkeypatch.setattr(generate, name, lambda *_, **__: pytest.fail("the model was loaded"))
+    for place in ((load, "load_pipeline"), (generate, "StateModel"), (generate, "load_vae")):
+        monkeypatch.setattr(*place, lambda *_, **__: pytest.fail("the model was loaded"))
     options = {key: value for key, value in (GOOD | change).items() if value is not None}
     with pytest.raises(SystemExit) as stop:
         exit_on_input_error(lambda: run(*[word for pair in options.items() for word in pair]))

@@ -87,8 +87,9 @@ def run_canvas(
         run = describe_run(CANVAS_RUN, canvas, settings, out)
         began, seconds = time.perf_counter(), {}
         from vgen.backbone.pipeline import timed  # late, so that a wrong canvas is refused at once
+        from vgen.canvas.pipeline import CanvasPipeline
 
-        pipe = _loaded(settings)
+        pipe = settings.load(CanvasPipeline)
         seconds["load"] = time.perf_counter() - began
         with timed(seconds, "codec"):
             held = codec_psnr(pipe.codec, placed)
@@ -117,21 +118,6 @@ def _check_extension(canvas: Canvas, settings: CanvasSettings, stride: int) -> N
         rule = f"each segment of --extend-to is given {OVERLAP} {where}, and makes the others"
         raise InputError(f"frames={canvas.frames} are too few: {rule}; nearest: {nearest}")
     check_length(canvas, settings.extend_to, ends=ends, name="--extend-to")
-
-
-def _loaded(settings: CanvasSettings) -> CanvasPipeline:
-    from vgen.backbone.load import load_pipeline
-    from vgen.canvas.pipeline import CanvasPipeline
-
-    return load_pipeline(
-        CanvasPipeline,
-        settings.model,
-        lora=settings.lora,
-        scheduler=settings.scheduler,
-        attention=settings.attention,
-        offload=settings.offload,
-        dtype=settings.dtype,
-    )
 
 
 def _frames(

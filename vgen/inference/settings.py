@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -15,6 +15,9 @@ from vgen.backbone.precision import DTYPES
 from vgen.canvas.extend import MAX_TOTAL
 from vgen.errors import InputError, unknown_key
 from vgen.models import is_hub_id
+
+if TYPE_CHECKING:
+    from vgen.backbone.load import Pipeline
 
 SCHEDULERS = ("euler", "unipc", "dpm++")
 MAX_ADVANCE, MAX_WINDOW = 1024, 256  # frames
@@ -76,6 +79,24 @@ class RunSettings:
             raise InputError(f"attention={self.attention} {refusal}")
         if self.offload != "none" and not torch.cuda.is_available():
             raise InputError(f"offload={self.offload} needs an accelerator to load to and there is none; use none")
+
+    def load(self, kind: type[Pipeline]) -> Pipeline:
+        """The model that is named, as a pipeline of this class, with its LoRA, scheduler, attention, offload and dtype.
+
+        Raises:
+            InputError: it cannot be loaded.
+        """
+        from vgen.backbone.load import load_pipeline  # late: with diffusers, which takes seconds
+
+        return load_pipeline(
+            kind,
+            self.model,
+            lora=self.lora,
+            scheduler=self.scheduler,
+            attention=self.attention,
+            offload=self.offload,
+            dtype=self.dtype,
+        )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from vgen.backbone.codec import WanCodec, load_vae
-from vgen.backbone.load import load_pipeline
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
@@ -77,15 +76,7 @@ def roll_out(
         out: where the folder goes; a rollout that is stopped leaves its frames beside it.
     """
     began, seconds, policy = time.perf_counter(), {}, None
-    pipe = load_pipeline(
-        EgoPipeline,
-        settings.model,
-        lora=settings.lora,
-        scheduler=settings.scheduler,
-        attention=settings.attention,
-        offload=settings.offload,
-        dtype=settings.dtype,
-    )
+    pipe = settings.load(EgoPipeline)
     pipe.set_progress_bar_config(disable=True)
     rollout = RolloutSettings(settings.advance, settings.window, settings.steps, settings.guidance)
     world = EgoWorld(pipe, inputs.layout, rollout)
