@@ -29,6 +29,7 @@ from vgen.metrics import PerceptualDistance
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import Objective
 from vgen.train.objectives.building import blank, check_keywords, on_paper
+from vgen.train.objectives.codec_cost import cropped, skip_time_padding
 from vgen.train.objectives.outline import Outline
 from vgen.train.objectives.trained_on import codec_range
 
@@ -62,6 +63,7 @@ class CodecConfig:
     images_per_batch: int = 16  # per rank
     image_share: float = 0.3  # of the run that sees single frames only
     image_probability: float = 0.25  # of a batch of single frames after that
+    crop: int | None = None  # pixels of a side of the random square of a clip that is trained on; None is all of it
     l1: float = 1.0  # weights of the loss
     l2: float = 1.0
     kl: float = 1e-6
@@ -107,13 +109,21 @@ class CodecObjective(Objective[CodecBatch]):
         if config.decoder_only:
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)
+        skip_time_padding(self.vae)
         self.lengths = self.lengths_of(config.frames)
+        self._check_crop()
         self._shares = shares_of(config.more_data)
         if config.keep_latents and not config.pretrained:
             raise InputError("objective.keep_latents needs objective.pretrained, whose latents are kept; or use 0")
         # Helpers of the loss, in a tuple: they are no part of what is trained, kept and exported.
         self._distance = (PerceptualDistance.load(),) if config.perceptual and not on_paper() else ()
         self._teacher = (_frozen(config.pretrained),) if config.keep_latents and not on_paper() else ()
+
+    def _check_crop(self) -> None:
+        stride, crop = self.vae.config.scale_factor_spatial, self.config.crop
+        if crop is not None and (crop < stride or crop % stride):
+            nearest = max(1, round(crop / stride)) * stride
+            raise InputError(f"objective.crop={crop} must be a multiple of the codec's {stride}; nearest: {nearest}")
 
     def lengths_of(self, frames: Any) -> list[int]:
         """The lengths that a recipe's `frames` says."""
@@ -150,6 +160,7 @@ class CodecObjective(Objective[CodecBatch]):
         images = progress < config.image_share or rng.random() < config.image_probability
         chosen = self.sets[int(rng.choice(len(self.sets), p=self._shares))]
         pixels, names = (chosen.stills if images else chosen.clips).batch(step, part, parts)
+        pixels = cropped(pixels, config.crop, np.random.default_rng((self.seed, step, part)))
         return CodecBatch(names, _video(pixels), chosen.keep_latents)
 
     def forward(self, batch: CodecBatch) -> tuple[Tensor, dict[str, Tensor]]:
