@@ -93,8 +93,8 @@ class Source(ABC):
         options: what `Reading.more` may hold, and what each of it means.
         columns: the names of the dimensions of each column that an episode brings, by feature key.
         layouts: which trajectory layout a column has, by feature key.
-        conventions: by feature key, what is to be known of a column beyond its layout: units, frame of reference, signs,
-            what was mended. Written into the data set.
+        conventions: by feature key, what is to be known of a column beyond its layout: units, frame of reference,
+            signs, what was mended. Written into the data set.
         cameras: of every episode, as features call them without "observation.images.".
         fps: frames (and rows) per second of every episode. Where a whole part of it is asked for (`Reading.fps`) and
             the source keeps its own, every second, third … row is written.
