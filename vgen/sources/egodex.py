@@ -76,9 +76,7 @@ class EgoDexSource(Source):
             extra = {"task": path.parent.name, "session": _text(file.attrs, "session_name")}
         frames = VideoFrames(path.with_suffix(".mp4"))
         if len(frames) != len(camera):
-            raise LeftOut(
-                f"its video and its poses differ in length: {len(frames)} frames, {len(camera)} poses"
-            )
+            raise LeftOut(f"its video and its poses differ in length: {len(frames)} frames, {len(camera)} poses")
         whole = rigid(camera)
         camera[~whole] = np.nan
         mended = Counter({"rows whose camera is not known": int((~whole).sum())})

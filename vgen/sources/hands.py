@@ -24,7 +24,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
 CONVENTIONS: Mapping[str, str] = {
     STATE: "wrists found from the keypoints; the world is the recording's own; NaN where not both hands are seen",
     KEYPOINTS: "metres, in the camera of the same frame: x right, y down, z forward",
-    CAMERA: "camera to world: position in metres, then the first two columns of the rotation; x right, y down, z forward",
+    CAMERA: "camera to world, in metres, then the first two columns of the rotation; x right, y down, z forward",
     INTRINSICS: "pixels of the frames as they are written",
 }
 HANDS = ("left", "right")
@@ -60,7 +60,7 @@ def hand_columns(
     """
     known: np.ndarray = np.isfinite(camera).all(axis=(1, 2))
     seen = seen & np.isfinite(points).all(axis=(2, 3)) & known
-    both: np.ndarray = seen.all(axis=0)
+    both = seen[0] & seen[1]
     keypoints = np.concatenate([*(_held(points[hand], seen[hand]) for hand in range(2)), seen.T], axis=1)
     keypoints[~known] = np.nan
     pose = to_columns(np.where(known[:, None, None], camera, np.nan), 9)
