@@ -31,6 +31,22 @@ def test_what_is_not_over_in_time_or_fails_is_named_and_the_rest_is_kept(tmp_pat
     assert measure(plan, tmp_path, 0) == "canvas-unseen: no time was left; ego: no time was left" and not asked
 
 
+def test_damaged_results_are_told_and_measured_again(tmp_path, monkeypatch, caplog):
+    file = tmp_path / "bench" / "canvas.json"
+    file.parent.mkdir()
+    file.write_text('{"tasks": {')
+    assert read_results(tmp_path) == {}
+    assert "canvas.json is damaged" in caplog.text
+
+    def run(command, stdout, timeout, preexec_fn):
+        file.write_text('{"tasks": {"loop": 1}}')
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    assert measure(Benchmarks(0.1, {"canvas": ""}), tmp_path, 90) == ""
+    assert read_results(tmp_path)["canvas"][0] == {"tasks": {"loop": 1}}
+
+
 def test_tasks_in_which_a_baseline_is_as_good_are_told():
     def task(model, **baselines):
         return {"means": {"model": {"psnr_moving": model}} | {n: {"psnr_moving": v} for n, v in baselines.items()}}

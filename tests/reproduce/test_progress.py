@@ -41,6 +41,9 @@ def test_a_stage_that_is_over_may_go_on_for_its_share_of_all_minutes(tmp_path):
     progress.begin_anew("hand", SHARES, 200)
     own = progress.of("hand")
     assert (own.left, own.done, own.note) == (100, False, "")
+    own.spent = 10
+    progress.begin_anew("hand", SHARES, 200)
+    assert progress.of("hand").earlier == 90  # the card tells of all that it took
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"codec": {"speed": 1}}', "{"])

@@ -229,7 +229,7 @@ def test_a_recording_that_was_broken_off_goes_on_and_keeps_test_pictures_apart(p
     with pytest.raises(InputError, match="interrupted recording with other settings"):
         record(recording)
     (staging / "settings.json").write_text(json.dumps(settings))
-    (staging / "clip-3.999").mkdir()  # of a worker that was killed
+    (staging / "clip-3.part").mkdir()  # of a worker that was killed
     assert record(recording) == out
     train, test = LeRobotDataset(out), LeRobotDataset(out, split="test")
     assert (len(train), len(test), train.info["fps"], staging.exists()) == (14, 3, 10, False)

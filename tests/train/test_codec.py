@@ -45,6 +45,22 @@ def test_images_come_first_then_both(objective):
     assert shapes == {(2, 3, 1, 16, 16), (1, 3, 5, 16, 16)}
 
 
+def test_crops_are_trained_on_and_whole_clips_measured(config):
+    config.crop = 8
+    objective = CodecObjective(config, seed=3)
+    objective.prepare()
+    shapes = {tuple(objective.batch(index, 0, 1, 0.9).video.shape[-2:]) for index in range(10)}
+    assert shapes == {(8, 8)}
+    with torch.no_grad():
+        assert objective.sets[0].clip(objective.sets[0].data.train, 0).shape[-2:] == (16, 16)
+
+
+def test_a_crop_is_of_whole_latents(config):
+    config.crop = 9
+    with pytest.raises(InputError, match=r"objective.crop=9 must be a multiple of the codec's 8; nearest: 8"):
+        CodecObjective(config, seed=3)
+
+
 def test_batches_differ_by_rank_in_content_alone(objective):
     for index in range(10):
         first, second = (objective.batch(index, rank, 2, 0.9).video for rank in (0, 1))

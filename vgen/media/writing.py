@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,42 +26,88 @@ TAGS = {"colorspace": BT709, "color_range": LIMITED, "color_primaries": BT709, "
 GOP = 8  # frames between key frames: short, because training reads clips at random places
 
 
-def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF, gop: int = GOP) -> None:
-    """Write an h264 file (yuv420p in BT.709, limited range, no B-frames), the same bytes on every machine.
+class VideoWriter:
+    """Writes an h264 file piece by piece (yuv420p in BT.709, limited range, no B-frames), the same bytes on every
+    machine and of all sizes of pieces. Used as a context: where its block raises, nothing is left of the file.
 
     Args:
         path: where to write; the container follows the suffix, and the folder must exist.
-        video: uint8 [T, H, W, 3], RGB; H and W even.
         fps: frames per second, above 0.
         crf: x264 quality, 0 (lossless) to 51; smaller is better.
         gop: key-frame distance in frames; smaller is faster to seek in, and larger on disk.
 
     Raises:
-        InputError: an array, size or rate that h264 cannot hold, `path` must not be written, or PyAV is not installed.
+        InputError: frames of a type, size or rate that h264 cannot hold, `path` must not be written, or PyAV is not
+            installed.
         TryAgain: the disk is full.
     """
-    pyav.need(f"writing {path}")
-    import av
 
-    video = np.asarray(video)
-    _check_video(video, fps)
-    try:
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-            stream.height, stream.width = video.shape[1:3]
-            stream.pix_fmt = "yuv420p"
-            stream.options = {"crf": str(crf), "g": str(gop), "bf": "0", "preset": "veryfast"}
-            stream.thread_count = 1  # x264's output depends on its number of threads
-            for name, value in TAGS.items():
-                setattr(stream.codec_context, name, value)
-            for image in video:
-                container.mux(stream.encode(_coded(image)))
-            container.mux(stream.encode())
-    except (OSError, av.FFmpegError) as error:
-        raise _refused(path, "write the video", error) from error
-    except ValueError as error:  # PyAV finds the container by the suffix
-        nearest = Path(path).with_suffix(".mp4")
-        raise InputError(f"cannot write {path}: its suffix names no container of h264; nearest: {nearest}") from error
+    def __init__(self, path: str | Path, fps: float, crf: int = CRF, gop: int = GOP) -> None:
+        pyav.need(f"writing {path}")
+        self._path, self._fps = path, fps
+        self._options: dict[str, object] = {"crf": str(crf), "g": str(gop), "bf": "0", "preset": "veryfast"}
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+
+    def add(self, frames: np.ndarray) -> None:
+        """The next frames, uint8 [T, H, W, 3], RGB; H and W even, and the same of all."""
+        frames = np.asarray(frames)
+        _check_video(frames, self._fps)
+        with self._refusals():
+            stream = self._stream or self._open(frames.shape[1], frames.shape[2])
+            assert self._container is not None, "it is open"
+            for image in frames:
+                self._container.mux(stream.encode(_coded(image)))
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._container is None or self._stream is None:
+            return
+        if kind is None:
+            with self._refusals():
+                self._container.mux(self._stream.encode())
+                self._container.close()
+            return
+        with suppress(Exception):  # what the block raised counts
+            self._container.close()
+        with suppress(OSError):
+            Path(self._path).unlink()
+
+    def _open(self, height: int, width: int) -> VideoStream:
+        import av
+
+        self._container = av.open(str(self._path), "w")
+        stream = self._container.add_stream("libx264", rate=Fraction(self._fps).limit_denominator(1001))
+        stream.height, stream.width = height, width
+        stream.pix_fmt = "yuv420p"
+        stream.options = self._options
+        stream.thread_count = 1  # x264's output depends on its number of threads
+        for name, value in TAGS.items():
+            setattr(stream.codec_context, name, value)
+        self._stream = stream
+        return stream
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Says in one line what keeps a video from being written."""
+        import av
+
+        try:
+            yield
+        except (OSError, av.FFmpegError) as error:
+            raise _refused(self._path, "write the video", error) from error
+        except ValueError as error:  # PyAV finds the container by the suffix
+            nearest = Path(self._path).with_suffix(".mp4")
+            rule = f"its suffix names no container of h264; nearest: {nearest}"
+            raise InputError(f"cannot write {self._path}: {rule}") from error
+
+
+def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF, gop: int = GOP) -> None:
+    """Write a video that is held in memory, uint8 [T, H, W, 3]; see `VideoWriter`, whose errors it raises."""
+    with VideoWriter(path, fps, crf, gop) as writer:
+        writer.add(video)
 
 
 def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:

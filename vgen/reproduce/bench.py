@@ -31,7 +31,7 @@ def measure(plan: Benchmarks, out: Path, seconds: float) -> str:
     ends, lost = time.monotonic() + seconds, []
     for place, (name, options) in enumerate(plan.runs.items()):
         left = max(0.0, ends - time.monotonic()) / (len(plan.runs) - place)
-        if not results_file(out, name).exists() and (fault := _run(name, shlex.split(options), out, left)):
+        if not read_whole(results_file(out, name)) and (fault := _run(name, shlex.split(options), out, left)):
             logger.warning("bench %s: %s", name, fault)
             lost.append(f"{name}: {fault}")
     return "; ".join(lost)
@@ -47,8 +47,21 @@ def read_results(out: Path) -> dict[str, tuple[dict[str, Any], str]]:
     found = {}
     for file in sorted((out / FOLDER).glob("*.json")):
         text = file.with_suffix(".txt")
-        found[file.stem] = (json.loads(file.read_text()), text.read_text() if text.exists() else "")
+        if results := read_whole(file):
+            found[file.stem] = (results, text.read_text() if text.exists() else "")
     return found
+
+
+def read_whole(file: Path) -> dict[str, Any] | None:
+    """The object in a file of JSON; None where there is no such file, or a damaged one, which is told."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        logger.warning("%s is damaged (%s), and counts as missing", file, error)
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _run(name: str, options: list[str], out: Path, seconds: float) -> str:

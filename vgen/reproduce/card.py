@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors import safe_open
 
 from vgen.data.jsonl import read_records
 from vgen.errors import InputError
-from vgen.reproduce.bench import read_results
+from vgen.reproduce.bench import read_results, read_whole
 from vgen.reproduce.curves import draw_curves
 from vgen.reproduce.data import INFO, PHOTOS
 from vgen.reproduce.profile import TRAINED, Profile
@@ -100,8 +99,7 @@ def _data_lines(profile: Profile) -> Iterator[str]:
     for name, options in profile.data.items():
         if options is None:
             continue
-        info = Path(profile.root) / name / INFO
-        about = json.loads(info.read_text()) if info.is_file() else {}
+        about = read_whole(Path(profile.root) / name / INFO) or {}
         counts = f"{about.get('total_episodes', '?')} | {about.get('total_frames', '?')}"
         yield f"| {name} | {counts} | `vgen record {options}` |"
     yield ""
@@ -144,7 +142,7 @@ def _time_lines(profile: Profile, out: Path) -> Iterator[str]:
     yield "| stage | minutes |"
     yield "| --- | --- |"
     for stage, own in Progress.read(out).stages.items():
-        yield f"| {stage} | {own.spent / 60:.1f} |"
+        yield f"| {stage} | {(own.earlier + own.spent) / 60:.1f} |"
 
 
 def _draw(run: Path, file: Path) -> bool:

@@ -20,12 +20,13 @@ BEAT = 5.0  # seconds between two notes of the time that a stage has taken
 @dataclass
 class StageProgress:
     """Seconds that a stage may take (0: it has not begun) and has taken, over all its starts; and whether it is over.
-    `note` says why it has no result."""
+    `note` says why it has no result, and `earlier` what it took before it went on after its end."""
 
     allotted: float = 0.0
     spent: float = 0.0
     done: bool = False
     note: str = ""
+    earlier: float = 0.0
 
     @property
     def left(self) -> float:
@@ -94,7 +95,8 @@ class Progress:
     def begin_anew(self, stage: str, shares: Mapping[str, float], seconds: float) -> None:
         """A stage that is over goes on for its share of all `seconds`."""
         allotted = seconds * shares[stage] / sum(shares.values()) if stage in shares else 0.0
-        self.stages[stage] = StageProgress(allotted)
+        own = self.of(stage)
+        self.stages[stage] = StageProgress(allotted, earlier=own.earlier + own.spent)
 
     def finish(self, stage: str, note: str = "") -> None:
         """A stage is over."""

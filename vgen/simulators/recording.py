@@ -1,25 +1,17 @@
 """Records a simulator as a LeRobot v3.0 dataset, in several processes, and goes on where it was broken off."""
 
-import json
 import logging
-import multiprocessing
-import os
 import shutil
-import threading
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from vgen.data.lerobot.meta import CAMERA_PREFIX
+from vgen.data.lerobot.staging import add_episode, alone, claim, count_in, worker_pool, write_episode
 from vgen.data.lerobot.writer import LeRobotWriter, disk_errors
-from vgen.errors import InputError
+from vgen.files import replaced_folder
 from vgen.media.writing import CRF, write_video
 from vgen.results import DATASET, check_folder
 from vgen.simulators.recorder import TaskRecorder
@@ -28,7 +20,6 @@ from vgen.simulators.settings import EpisodeSeed, Recording, check, episode_seed
 logger = logging.getLogger(__name__)
 
 LOSSLESS = 0  # of counterfactuals: what comes after a frame must leave no trace in it
-DESCRIPTION = "take.json"  # beside the videos and columns of an episode that waits
 SETTINGS = ("size", "cameras", "max_steps", "counterfactuals")  # what the pictures of a recording depend on
 SEEDS_PER_JOB = 20  # share an environment, whose making takes seconds
 
@@ -60,26 +51,13 @@ def record(recording: Recording, recorder: type[TaskRecorder[Any]]) -> Path:
     check(recording)
     check_folder(recording.out, DATASET, recording.overwrite)
     staging = recording.out.with_name(recording.out.name + ".recording")
-    with disk_errors(staging):
+    with disk_errors(staging), alone(staging):
         settings = {name: getattr(recording, name) for name in SETTINGS}
         claim(staging, settings | {"columns": list(recorder.names)})
         _record_all(recording, recorder, staging)
         _assemble(recording, recorder, staging)
         shutil.rmtree(staging)
     return recording.out
-
-
-def claim(staging: Path, settings: Mapping[str, object]) -> None:
-    """Make the staging folder, or go on with one that was left by a recording with the same settings.
-
-    Raises:
-        InputError: it was left by one with others.
-    """
-    text, file = json.dumps(settings), staging / "settings.json"
-    if file.exists() and file.read_text() != text:
-        raise InputError(f"{staging} holds an interrupted recording with other settings; use those, or remove it")
-    staging.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
 
 
 def _record_all(recording: Recording, recorder: type[TaskRecorder[Any]], staging: Path) -> None:
@@ -96,34 +74,6 @@ def _record_all(recording: Recording, recorder: type[TaskRecorder[Any]], staging
         list(tqdm(pool.map(_record_seeds, jobs), total=len(jobs), desc=f"up to {SEEDS_PER_JOB} episodes each"))
 
 
-@contextmanager
-def worker_pool(workers: int, staging: Path) -> Iterator[ProcessPoolExecutor]:
-    """Processes that record into `staging`, and end with this one.
-
-    Raises:
-        InputError: one of them was killed.
-    """
-    spawn = multiprocessing.get_context("spawn")  # a drawing context does not survive a fork
-    try:
-        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=end_with_parent) as pool:
-            yield pool
-    except BrokenProcessPool as error:
-        raise InputError(f"{staging}: a recording process was killed; start again to go on from here") from error
-
-
-def end_with_parent() -> None:
-    """Makes a worker process end when the process that started it is gone. One that went on after a recording was
-    killed would write into the folder of the recording that is started again."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _record_seeds(job: _Job) -> None:
     """Record the episodes of one job, in a worker process."""
     recorder = job.recorder(job.seeds[0].task, job.recording.size)
@@ -135,25 +85,20 @@ def _record_seeds(job: _Job) -> None:
 
 
 def _record_seed(job: _Job, seed: EpisodeSeed, recorder: TaskRecorder[Any]) -> None:
-    """Write the episodes of one seed aside and move them in place; without success, that is an empty folder."""
-    folder = _folder(job.staging, seed)
-    aside = folder.with_name(f"{folder.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
+    """Write the episodes of one seed, whole or not at all; without success, that is an empty folder."""
     recording = job.recording
-    episodes = recorder.simulate(
-        seed.seed, recording.max_steps, recording.counterfactuals, seed.look, recording.cameras
-    )
-    for number, episode in enumerate(episodes):
-        place = aside / str(number)
-        place.mkdir()
-        for camera in recording.cameras:
-            crf = LOSSLESS if recording.counterfactuals else CRF
-            write_video(place / f"{camera}.mp4", recorder.render(episode, camera), recording.fps, crf)
-        columns: dict[str, Any] = dict(episode.columns)
-        np.savez(place / "columns.npz", **columns)
-        (place / DESCRIPTION).write_text(json.dumps({"sentence": episode.sentence, "extra": dict(episode.extra)}))
-    aside.rename(folder)
+    with replaced_folder(_folder(job.staging, seed)) as part:
+        part.mkdir()
+        episodes = recorder.simulate(
+            seed.seed, recording.max_steps, recording.counterfactuals, seed.look, recording.cameras
+        )
+        for number, episode in enumerate(episodes):
+            place = part / str(number)
+            place.mkdir()
+            for camera in recording.cameras:
+                crf = LOSSLESS if recording.counterfactuals else CRF
+                write_video(place / f"{camera}.mp4", recorder.render(episode, camera), recording.fps, crf)
+            write_episode(place, episode.columns, episode.sentence, episode.extra)
 
 
 def _assemble(recording: Recording, recorder: type[TaskRecorder[Any]], staging: Path) -> None:
@@ -173,12 +118,7 @@ def _assemble(recording: Recording, recorder: type[TaskRecorder[Any]], staging: 
         if not places:
             logger.warning("%s, seed %d: the expert did not succeed; left out", seed.task, seed.seed)
         for place in places:
-            with np.load(place / "columns.npz") as stored:
-                columns = {name: stored[name] for name in recorder.names}
-            about = json.loads((place / DESCRIPTION).read_text())
-            videos = {CAMERA_PREFIX + camera: place / f"{camera}.mp4" for camera in recording.cameras}
-            index = writer.add_episode(columns, videos, about["sentence"], about["extra"])
-            splits[seed.split] = (splits.get(seed.split, (index,))[0], index + 1)
+            count_in(splits, seed.split, add_episode(writer, place, list(recorder.names), recording.cameras))
     writer.finish(splits)
 
 

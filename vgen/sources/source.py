@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -65,6 +66,10 @@ class Frames(Protocol):
 class Episode:
     """One take of T rows, in vgen's layouts, units and frames of reference.
 
+    Where frames are scaled and cut (`--size`), what is told in the image goes with them: boxes of a layout with the
+    first camera, `observation.intrinsics` (fx, fy, cx, cy in pixels, the middle of the first one at 0, 0) with the
+    first camera, and `observation.intrinsics.CAMERA` with that one.
+
     Attributes:
         columns: float32 [T, D] by the source's feature keys; NaN where the source does not know a value.
         frames: by camera, T of each.
@@ -88,8 +93,11 @@ class Source(ABC):
         options: what `Reading.more` may hold, and what each of it means.
         columns: the names of the dimensions of each column that an episode brings, by feature key.
         layouts: which trajectory layout a column has, by feature key.
+        conventions: by feature key, what is to be known of a column beyond its layout: units, frame of reference,
+            signs, what was mended. Written into the data set.
         cameras: of every episode, as features call them without "observation.images.".
-        fps: frames (and rows) per second of every episode.
+        fps: frames (and rows) per second of every episode. Where a whole part of it is asked for (`Reading.fps`) and
+            the source keeps its own, every second, third … row is written.
         robot_type: what moves.
     """
 
@@ -97,6 +105,7 @@ class Source(ABC):
 
     columns: Mapping[str, Sequence[str]]
     layouts: Mapping[str, str]
+    conventions: Mapping[str, str] = MappingProxyType({})
     cameras: Sequence[str]
     fps: int
     robot_type: str

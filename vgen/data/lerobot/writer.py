@@ -38,6 +38,7 @@ class LeRobotWriter:
             open fast.
         overwrite: a data set that lies at `path` is replaced, by `finish`.
         layouts: which trajectory layout a column has, by the column's name; told in the `info` of its feature.
+        conventions: units, frames of reference and signs of a column in words, by its name; told there too.
 
     Raises:
         InputError: `path` holds something, its folder cannot be written to, or a size is below 1.
@@ -54,6 +55,7 @@ class LeRobotWriter:
         video_file_mb: int = 50,
         layouts: Mapping[str, str] | None = None,
         overwrite: bool = False,
+        conventions: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
         check_folder(self.path, DATASET, overwrite, show(self.path))
@@ -62,7 +64,12 @@ class LeRobotWriter:
         self._work = self.path.with_name(self.path.name + ".writing")
         self._fps, self._names, self._cameras, self._robot_type = fps, dict(names), list(cameras), robot_type
         self._data_mb, self._video_mb = data_file_mb, video_file_mb
-        self._layouts = dict(layouts or {})
+        told = {"layout": dict(layouts or {}), "conventions": dict(conventions or {})}
+        self._info = {
+            name: {what: said[name] for what, said in told.items() if name in said}
+            for name in self._names
+            if any(name in said for said in told.values())
+        }
         self._tasks: dict[str, int] = {}
         self._episodes: list[dict[str, object]] = []
         self._frames = 0
@@ -118,11 +125,14 @@ class LeRobotWriter:
             self._close_full_files()
         return index
 
-    def finish(self, splits: Mapping[str, tuple[int, int]] | None = None) -> None:
+    def finish(
+        self, splits: Mapping[str, tuple[int, int]] | None = None, notes: Mapping[str, str] | None = None
+    ) -> None:
         """Write what is pending and the `meta` folder, and move the dataset to its place.
 
         Args:
             splits: name to (first episode, one past the last); None makes all of it `train`.
+            notes: further text files of the data set, by their paths in it, such as "meta/conversion.json".
 
         Raises:
             InputError: no episode was added, or a disk error.
@@ -135,6 +145,8 @@ class LeRobotWriter:
             self._close_video_files()
             shutil.rmtree(self._work / "parts")
             self._write_meta({name: f"{start}:{stop}" for name, (start, stop) in splits.items()})
+            for name, text in (notes or {}).items():
+                self._new_file(name).write_text(text)
             put_in_place(self._work, self.path)
 
     def _check(self, columns: Mapping[str, np.ndarray], videos: Mapping[str, np.ndarray | Path]) -> int:
@@ -165,8 +177,8 @@ class LeRobotWriter:
             labels = self._names.get(name)
             shape = [1] if labels is None else list(values.shape[1:])
             feature: dict[str, Any] = {"dtype": str(values.dtype), "shape": shape, "names": labels}
-            if name in self._layouts:
-                feature["info"] = {"layout": self._layouts[name]}
+            if name in self._info:
+                feature["info"] = self._info[name]
             self._features.setdefault(name, feature)
             self._stats.setdefault(name, _Stats()).add(values.reshape(len(values), -1))
             arrays[name] = pa.array(values if values.ndim == 1 else list(values))

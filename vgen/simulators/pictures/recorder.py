@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from vgen.checks import show
 from vgen.data.lerobot.meta import CAMERA_PREFIX
+from vgen.data.lerobot.staging import add_episode, alone, claim, count_in, worker_pool, write_episode
 from vgen.data.lerobot.writer import LeRobotWriter, disk_errors
 from vgen.errors import InputError
+from vgen.files import replaced_folder
 from vgen.media.writing import write_video
 from vgen.results import DATASET, check_folder
 from vgen.simulators.pictures.clips import NAMES, make_clip
@@ -25,9 +23,9 @@ from vgen.simulators.pictures.opencv import cv2
 from vgen.simulators.pictures.photographs import Photograph, prepare
 from vgen.simulators.pictures.scenery import Scenery
 from vgen.simulators.pictures.settings import PicturesRecording, check
-from vgen.simulators.recording import claim, worker_pool
 
-CAMERA = CAMERA_PREFIX + "view"
+VIEW = "view"
+CAMERA = CAMERA_PREFIX + VIEW
 CLIPS_PER_JOB = 10
 SETTINGS = ("size", "frames", "fps", "seed", "photos")  # what the pictures of a recording depend on
 
@@ -58,7 +56,7 @@ def record(recording: PicturesRecording) -> Path:
     check(recording)
     check_folder(recording.out, DATASET, recording.overwrite)
     staging = recording.out.with_name(recording.out.name + ".recording")
-    with disk_errors(staging):
+    with disk_errors(staging), alone(staging):
         _record_all(recording, staging)
         _assemble(recording, staging)
         shutil.rmtree(staging)
@@ -96,33 +94,23 @@ def _photographs(recording: PicturesRecording, pool: Executor) -> dict[str, list
 
 
 def _record_clips(job: _Job) -> None:
-    """Record the clips of one job, in a worker process: each is written aside and moved in place."""
+    """Record the clips of one job, in a worker process, each whole or not at all."""
     recording = job.recording
     cv2.setNumThreads(1)  # there is a process per core
     scenery = Scenery(job.photographs, recording.height_width)
     for number in job.numbers:
-        folder = _folder(job.staging, number)
-        aside = folder.with_name(f"{folder.name}.{os.getpid()}")
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
         clip = make_clip(scenery, recording.seed, number, recording.frames)
-        write_video(aside / "view.mp4", clip.frames, recording.fps)
-        columns: dict[str, Any] = dict(clip.columns)
-        np.savez(aside / "columns.npz", **columns)
-        (aside / "clip.json").write_text(json.dumps({"caption": clip.caption, "about": dict(clip.about)}))
-        aside.rename(folder)
+        with replaced_folder(_folder(job.staging, number)) as part:
+            part.mkdir()
+            write_video(part / f"{VIEW}.mp4", clip.frames, recording.fps)
+            write_episode(part, clip.columns, clip.caption, clip.about)
 
 
 def _assemble(recording: PicturesRecording, staging: Path) -> None:
     writer = LeRobotWriter(recording.out, recording.fps, NAMES, [CAMERA], overwrite=recording.overwrite)
     splits: dict[str, tuple[int, int]] = {}
     for split, number in tqdm(list(recording.numbers()), desc="writing"):
-        place = _folder(staging, number)
-        with np.load(place / "columns.npz") as stored:
-            columns = {name: stored[name] for name in NAMES}
-        told = json.loads((place / "clip.json").read_text())
-        index = writer.add_episode(columns, {CAMERA: place / "view.mp4"}, told["caption"], told["about"])
-        splits[split] = (splits.get(split, (index,))[0], index + 1)
+        count_in(splits, split, add_episode(writer, _folder(staging, number), list(NAMES), [VIEW]))
     writer.finish(splits)
 
 

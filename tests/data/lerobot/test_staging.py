@@ -6,7 +6,7 @@ import time
 PARENT = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from vgen.simulators.recording import end_with_parent
+from vgen.data.lerobot.staging import end_with_parent
 
 if __name__ == "__main__":
     spawn = multiprocessing.get_context("spawn")

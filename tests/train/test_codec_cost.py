@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLWan
+from tiny_parts import CODEC
+
+from vgen.train.objectives.codec_cost import cropped, skip_time_padding
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_results_and_gradients_are_the_plain_ones(frames):
+    torch.manual_seed(0)
+    plain = AutoencoderKLWan(**CODEC, latents_mean=[0.0] * CODEC["z_dim"], latents_std=[1.0] * CODEC["z_dim"])
+    quick = AutoencoderKLWan.from_config(plain.config)
+    quick.load_state_dict(plain.state_dict())
+    skip_time_padding(quick)
+    video = torch.randn(2, 3, frames, 16, 16)
+    results = []
+    for vae in (plain, quick):
+        output = vae.decode(vae.encode(video).latent_dist.mode()).sample
+        output.square().mean().backward()
+        results.append((output.detach(), vae.encoder.conv_in.weight.grad, vae.decoder.conv_out.weight.grad))
+    for wanted, got in zip(*results, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_crops_are_of_the_clips_and_at_places_of_their_own():
+    rows, columns = np.mgrid[:20, :24].astype(np.uint8)
+    clip = np.stack([rows, columns, np.zeros_like(rows)], -1)
+    clips = np.stack([clip, clip])[None].repeat(3, 0)
+    pixels = cropped(clips, 8, np.random.default_rng(0))
+    assert pixels.shape == (3, 2, 8, 8, 3)
+    corners = pixels[:, 0, 0, 0, :2]
+    assert len({tuple(corner) for corner in corners.tolist()}) == 3
+    for crop, (y, x) in zip(pixels, corners, strict=True):
+        np.testing.assert_array_equal(crop, clips[0, :, y : y + 8, x : x + 8])
+
+
+@pytest.mark.parametrize(("side", "shape"), [(None, (20, 24)), (22, (20, 22)), (99, (20, 24))])
+def test_what_is_smaller_than_a_crop_stays_whole(side, shape):
+    clips = np.zeros((2, 1, 20, 24, 3), np.uint8)
+    assert cropped(clips, side, np.random.default_rng(0)).shape == (2, 1, *shape, 3)
