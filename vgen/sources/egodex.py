@@ -13,7 +13,16 @@ import numpy as np
 from vgen.checks import show
 from vgen.errors import InputError, unknown_key
 from vgen.sources.frames import VideoFrames
-from vgen.sources.hands import COLUMNS, CONVENTIONS, HANDS, LAYOUTS, hand_columns, into_camera, rigid, seen_counts
+from vgen.sources.hand_columns import (
+    COLUMNS,
+    CONVENTIONS,
+    HANDS,
+    LAYOUTS,
+    hand_columns,
+    into_camera,
+    rigid,
+    seen_counts,
+)
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
 
 CAMERA_NAME = "ego"
