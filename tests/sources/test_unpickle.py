@@ -128,7 +128,7 @@ def test_truncated_and_flipped_pickles_are_damaged_in_one_line(tmp_path):
     data = pickle.dumps(VALUES, protocol=4)
     for length in range(0, len(data), 29):
         path.write_bytes(data[:length])
-        with pytest.raises(LeftOut, match="its pickle is damaged: obs_dict.pkl, ") as told:
+        with pytest.raises(LeftOut, match=r"its pickle is damaged: obs_dict\.pkl, ") as told:
             read_pickle(path)
         assert "\n" not in str(told.value)
     random = np.random.default_rng(0)
@@ -158,17 +158,17 @@ def test_truncated_and_flipped_pickles_are_damaged_in_one_line(tmp_path):
 )
 def test_what_would_fill_the_memory_is_damaged(tmp_path, data):
     (tmp_path / "a.pkl").write_bytes(data)
-    with pytest.raises(LeftOut, match="its pickle is damaged: a.pkl"):
+    with pytest.raises(LeftOut, match=r"its pickle is damaged: a\.pkl"):
         read_pickle(tmp_path / "a.pkl")
 
 
 def test_arrays_that_do_not_fit_their_bytes_are_damaged(tmp_path):
     data = pickle.dumps(np.arange(4.0), protocol=2).replace(b"K\x04\x85", b"K\x05\x85")
     (tmp_path / "a.pkl").write_bytes(data)
-    with pytest.raises(LeftOut, match="its pickle is damaged: a.pkl"):
+    with pytest.raises(LeftOut, match=r"its pickle is damaged: a\.pkl"):
         read_pickle(tmp_path / "a.pkl")
     (tmp_path / "b.pkl").write_bytes(pickle.dumps(np.zeros(3, [("x", "f4"), ("y", "i4")])))
-    with pytest.raises(LeftOut, match="damaged: b.pkl, an array of 'V8' is not read"):
+    with pytest.raises(LeftOut, match=r"damaged: b\.pkl, an array of 'V8' is not read"):
         read_pickle(tmp_path / "b.pkl")
 
 
@@ -182,5 +182,5 @@ def test_arrays_of_objects_come_as_lists(tmp_path):
 
 
 def test_a_missing_pickle_is_told(tmp_path):
-    with pytest.raises(LeftOut, match="its pickle is missing: policy_out.pkl"):
+    with pytest.raises(LeftOut, match=r"its pickle is missing: policy_out\.pkl"):
         read_pickle(tmp_path / "policy_out.pkl")

@@ -25,6 +25,17 @@ HARMLESS = {
     ("collections", "OrderedDict"): OrderedDict,
 }
 """What a pickle may call that is not of numpy: none of these opens, imports or runs anything."""
+MARKERS = (("numpy", "ndarray"), ("builtins", "object"))  # told to `_reconstruct` and `_reconstructor`, and not called
+METHODS = {
+    ("numpy", "dtype"): "_dtype",
+    ("numpy._core.multiarray", "_reconstruct"): "_reconstruct",
+    ("numpy._core.multiarray", "scalar"): "_scalar",
+    ("numpy._core.numeric", "_frombuffer"): "_frombuffer",
+    ("builtins", "bytes"): "_empty",
+    ("_codecs", "encode"): "_encode",
+    ("copyreg", "_reconstructor"): "_reconstructor",
+}
+"""What a pickle of arrays and objects calls, and the method of `_Unpickler` that does its work instead."""
 
 
 def read_pickle(path: Path, packages: tuple[str, ...] = ()) -> Any:
@@ -60,7 +71,7 @@ def _check(data: bytes) -> None:
     for count, (step, number, _) in enumerate(pickletools.genops(data)):
         if count > MOST_STEPS:
             raise LeftOut(f"its pickle has more than {MOST_STEPS} steps: it is no data")
-        if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and number > count:
+        if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and (number or 0) > count:
             raise ValueError(f"its memo is asked for place {number} at step {count}")
 
 
@@ -106,28 +117,19 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Called by pickle for everything that is named."""
-        module = module.replace("numpy.core.", "numpy._core.").replace("__builtin__", "builtins")
+        module = (
+            module.replace("numpy.core.", "numpy._core.")
+            .replace("__builtin__", "builtins")
+            .replace("copy_reg", "copyreg")
+        )
         if (module, name) in HARMLESS:
             return HARMLESS[module, name]
         if module.split(".")[0] in self._packages:
             return SimpleNamespace
-        match module, name:
-            case ("numpy", "ndarray") | ("builtins", "object"):
-                return name  # told to `_reconstruct` and `_reconstructor`, and not called
-            case "numpy", "dtype":
-                return self._dtype
-            case "numpy._core.multiarray", "_reconstruct":
-                return self._reconstruct
-            case "numpy._core.multiarray", "scalar":
-                return self._scalar
-            case "numpy._core.numeric", "_frombuffer":
-                return self._frombuffer
-            case "builtins", "bytes":
-                return self._empty
-            case "_codecs", "encode":
-                return self._encode
-            case (("copy_reg" | "copyreg"), "_reconstructor"):
-                return self._reconstructor
+        if (module, name) in MARKERS:
+            return name
+        if (module, name) in METHODS:
+            return getattr(self, METHODS[module, name])
         raise LeftOut(f"its pickle asks for what is not data: {module}.{name}"[:200])
 
     def _dtype(self, name: str, *_: bool) -> _Type:
