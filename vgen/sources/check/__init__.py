@@ -1,1 +1,1 @@
-"""Is a data set what it says? Its trajectory drawn over its frames, what its columns hold, and the delay between them."""
+"""Is a data set what it says? What its columns hold, the delay between picture and trajectory, and both drawn."""

@@ -14,8 +14,8 @@ from vgen.sources.check.delay import Delay, measure
 from vgen.sources.check.motion import Motion, motion_of
 from vgen.sources.check.recordings import Place, Recordings
 from vgen.sources.check.report import Report
-from vgen.sources.check.suspicions import suspicions
 from vgen.sources.check.survey import survey
+from vgen.sources.check.suspicions import suspicions
 
 EPISODES = 12  # whose frames are looked at, unless it is said
 CHECK = Kind("a check of a data set", "check.json", frozenset({"check.json", "check.txt", "episodes"}))

@@ -100,7 +100,9 @@ def _found(curves: np.ndarray, weights: np.ndarray, reach: int, fps: float, sign
 def _doubt(rows: int, correlation: float, low: int, high: int, error: float, reach: int, fps: float) -> str:
     """Why a delay cannot be told."""
     if correlation < max(LOWEST, SPREAD * error):
-        return f"motion in the picture and in the trajectory hardly rise and fall together (correlation {correlation:.2f})"
+        return (
+            f"motion in the picture and in the trajectory hardly rise and fall together (correlation {correlation:.2f})"
+        )
     if abs(rows) == reach:
         return f"they are most alike at {rows:+} rows, the farthest that is looked at; the delay may be larger"
     if high - low > max(WIDEST[0], round(WIDEST[1] * fps)) or (rows and low <= 0 <= high):

@@ -16,7 +16,7 @@ from vgen.trajectory.trajectory import Trajectory
 ROWS = 1200  # of an episode that are looked at; what a delay needs is many episodes
 CHUNK = 64  # frames that are decoded at once
 CELLS = 64  # of a frame's shorter side, into which its changes are summed up
-MARGIN = 0.06  # of the picture around the points of a hand
+MARGIN = 0.1  # of the picture around the points of a hand
 ARM = 0.5  # metres: how much a camera's turn counts beside its way
 MIRRORS = {"": (False, False), "x": (True, False), "y": (False, True), "x and y": (True, True)}
 
@@ -53,14 +53,12 @@ def motion_of(recordings: Recordings, recording: Recording) -> Motion:
     columns = {name: values[:rows] for name, values in recording.columns.items()}
     pose, lens = pinhole(columns, POSE, 7), pinhole(columns, INTRINSICS, 4)
     points, picture, around, totals = None, [], [], dict.fromkeys(MIRRORS, 0.0)
-    row = 0
-    for size, change in _changes(recordings, recording.place, rows):
+    for row, (size, change) in enumerate(_changes(recordings, recording.place, rows)):
         if points is None:
             points = image_points(trajectory, pose, lens, size) or {}
         picture.append(float(change.mean()))
         if points:
             around.append(_around(change, points, row, totals))
-        row += 1
     shown = points or {body: trajectory.values[:, trajectory.spec.points(body)] for body in trajectory.spec.bodies}
     hand = _hand_speed(trajectory, shown, recordings.fps)
     camera = camera_speed(pose, recordings.fps) if pose is not None else None

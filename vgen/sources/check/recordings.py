@@ -84,6 +84,11 @@ class Recordings:
         self.measured = [name for name, each in self.features.items() if _is_measured(name, each, self.column)]
 
     @property
+    def owners(self) -> list[str]:
+        """Whose each dimension of the trajectory is."""
+        return [part.owner for part in self.layout.parts for _ in part.columns]
+
+    @property
     def splits(self) -> dict[str, int]:
         """How many episodes each split has."""
         return {name: len(dataset) for name, dataset in self._sets.items()}
@@ -120,14 +125,8 @@ class Recordings:
     def trajectory(self, recording: Recording) -> Trajectory:
         """The rows that can be of the layout; others are not valid."""
         values = recording.columns[self.column]
-        valid = np.isfinite(values).all(1)
-        for part, where in self.layout.slices():
-            if part.euler:
-                valid &= (np.abs(np.nan_to_num(values[:, where])) <= LARGEST_ANGLE).all(1)
-            elif part.type in ("rotation", "pose"):
-                six = np.nan_to_num(values[:, where])[:, -6:]
-                valid &= np.linalg.norm(np.cross(six[:, :3], six[:, 3:]), axis=1) > FLAT
-        return Trajectory(values, np.arange(len(values)) / self.fps, valid, self.layout.name)
+        times = np.arange(len(values)) / self.fps
+        return Trajectory(values, times, sound_rows(values, self.layout), self.layout.name)
 
     def choose(self, asked: Sequence[str], usual: int) -> list[Place]:
         """Episodes to look at.
@@ -162,6 +161,18 @@ class Recordings:
             hint = f"numbers go to {last}; a name is one of a take, such as {next(iter(by_name), 'none here has')}"
             raise InputError(f"--episodes {name} is no episode of {self.folder}; {hint}")
         return found
+
+
+def sound_rows(values: np.ndarray, layout: Layout) -> np.ndarray:
+    """Which rows [A, D] can be of a layout, bool [A]: finite, with angles in radians and with rotations."""
+    sound: np.ndarray = np.isfinite(values).all(1)
+    for part, where in layout.slices():
+        if part.euler:
+            sound &= (np.abs(np.nan_to_num(values[:, where])) <= LARGEST_ANGLE).all(1)
+        elif part.type in ("rotation", "pose"):
+            six = np.nan_to_num(values[:, where])[:, -6:]
+            sound &= np.linalg.norm(np.cross(six[:, :3], six[:, 3:]), axis=1) > FLAT
+    return sound
 
 
 def _place(dataset: LeRobotDataset, split: str, number: int) -> Place:

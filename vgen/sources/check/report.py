@@ -41,7 +41,8 @@ class Report:
         splits = ", ".join(f"{name} {count}" for name, count in recordings.splits.items())
         rows = sum(place.length for place in recordings.places)
         long = f"{rows / recordings.fps / 60:.1f} minutes"
-        yield f"{recordings.folder}: {len(recordings.places)} episodes, {rows} rows at {recordings.fps:g}/s ({long}); {splits}"
+        told = f"{len(recordings.places)} episodes, {rows} rows at {recordings.fps:g}/s ({long})"
+        yield f"{recordings.folder}: {told}; {splits}"
         camera = f"camera {recordings.camera.rsplit('.', 1)[-1]}" if recordings.camera else "no camera"
         yield f"{recordings.column} as {recordings.layout.name}, {camera}"
         for name, column in survey.columns.items():
@@ -121,9 +122,9 @@ def verdict(delay: Delay, fps: float) -> str:
     if delay.rows == 0:
         return f"{head}0 rows; {how}"
     late, far = delay.rows > 0, abs(delay.rows)
-    where = "after" if late else "before"
-    mend = f"row k of the picture is told in row k {'+' if late else '-'} {far}"
-    return f"{head}NOT 0: it comes {far} rows ({far / fps:.3g} s) {where} the picture; {mend}; {how}"
+    rows, where = f"{far} row{'s' * (far > 1)} ({far / fps:.3g} s)", "after" if late else "before"
+    mend = f"what frame k shows is told in row k {'+' if late else '-'} {far}"
+    return f"{head}NOT 0: the trajectory comes {rows} {where} the picture; {mend}; {how}"
 
 
 def _names(recordings: Recordings, name: str, width: int) -> list[str]:
@@ -164,4 +165,10 @@ def _number(value: float) -> str:
 def _plain(names: Sequence[str], column: Column) -> dict[str, object]:
     values = {"min": column.low, "mean": column.mean, "max": column.high}
     told = {key: [float(one) if np.isfinite(one) else None for one in each] for key, each in values.items()}
-    return {"names": list(names), **told, "rows": column.rows, "not_finite": column.lost, "still": column.still.tolist()}
+    return {
+        "names": list(names),
+        **told,
+        "rows": column.rows,
+        "not_finite": column.lost,
+        "still": column.still.tolist(),
+    }

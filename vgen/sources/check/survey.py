@@ -186,4 +186,4 @@ def _speeds(trajectory: Trajectory, body: str, episode: int) -> np.ndarray:
 def _runs(flags: np.ndarray) -> list[int]:
     """Lengths of the runs of true flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
-    return (edges[1::2] - edges[::2]).tolist()
+    return [int(length) for length in edges[1::2] - edges[::2]]

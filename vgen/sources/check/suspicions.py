@@ -1,4 +1,4 @@
-"""What in a data set looks like another unit, sign, order or frame of reference than its layout says: a line for each."""
+"""What in a data set looks like another unit, sign, order or frame of reference than its layout has: a line each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 
 from vgen.sources.check.camera import image_points, pinhole
 from vgen.sources.check.motion import Motion
-from vgen.sources.check.recordings import INTRINSICS, POSE, Recordings
+from vgen.sources.check.recordings import INTRINSICS, POSE, Recordings, sound_rows
 from vgen.sources.check.survey import Survey
 from vgen.trajectory.layouts import CAMERA, Layout, Part
+from vgen.trajectory.places import known_rows
 from vgen.trajectory.trajectory import Trajectory
 from vgen.trajectory.units import FULL_SCALES, LENGTH_UNITS, LEVEL_TOLERANCE, WIDEST_GRIPPER
 
@@ -56,6 +57,8 @@ def _missing(recordings: Recordings, survey: Survey) -> Iterator[str]:
 def _still(recordings: Recordings, survey: Survey) -> Iterator[str]:
     for name, column in survey.columns.items():
         still = np.flatnonzero(column.still)
+        if name == recordings.column:
+            still = still[[survey.unseen[recordings.owners[place]] < survey.rows for place in still]]
         if name in (POSE, INTRINSICS) or not len(still):
             continue
         if len(still) == len(column.still):
@@ -72,7 +75,8 @@ def _lengths(part: Part, rows: np.ndarray) -> Iterator[str]:
     typical = float(np.quantile(np.abs(rows), 0.9))
     if typical > FAR:
         unit, factor = min(LENGTH_UNITS.items(), key=lambda each: abs(np.log(typical / each[1])))
-        yield f"{_title(part)}: as far as {typical:.4g} from 0, and must be in m; if it is {unit}, divide by {factor:.4g}"
+        told = f"{_title(part)}: as far as {typical:.4g} from 0, and must be in m"
+        yield f"{told}; if it is in {unit}, divide by {factor:.4g}"
 
 
 def _pose(part: Part, rows: np.ndarray) -> Iterator[str]:
@@ -159,8 +163,11 @@ def _against_action(recordings: Recordings, survey: Survey, name: str, place: in
         return
     pair = np.stack([actions[:, names.index(name)], rows[:, place]])
     pair = pair[:, np.isfinite(pair).all(0)]
-    if pair.shape[1] > 2 and (pair.std(1) > 1e-6).all() and np.corrcoef(pair)[0, 1] < OPPOSITE:
-        yield f"{name}: goes the other way than in action (correlation {np.corrcoef(pair)[0, 1]:.2f}); one sign is turned"
+    if pair.shape[1] < 3 or (pair.std(1) < 1e-6).any():
+        return
+    alike = float(np.corrcoef(pair)[0, 1])
+    if alike < OPPOSITE:
+        yield f"{name}: goes the other way than in action (correlation {alike:.2f}); one of the signs is turned"
 
 
 def _hands(spec: Layout, rows: np.ndarray) -> Iterator[str]:
@@ -184,7 +191,8 @@ def _hands(spec: Layout, rows: np.ndarray) -> Iterator[str]:
         middle = 0.0 if CAMERA in {column.frame for column in spec.columns} else 0.5
         above = float((known < middle).mean()) if len(known) else 0.0
         if above > MOST:
-            yield f"hands are above the middle of the picture in {above:.0%} of the rows; y must go down, and may go up here"
+            told = f"hands are above the middle of the picture in {above:.0%} of the rows"
+            yield f"{told}; y must go down, and may go up here"
 
 
 def _palm(spec: Layout, body: str, points: np.ndarray) -> Iterator[str]:
@@ -193,9 +201,11 @@ def _palm(spec: Layout, body: str, points: np.ndarray) -> Iterator[str]:
     wrist = max(place for place, name in enumerate(names) if name.endswith("wrist"))
     palm = float(np.median(np.linalg.norm(points[:, knuckle] - points[:, wrist], axis=1)))
     if not PALMS[0] <= palm <= PALMS[1]:
-        likely = [f"divide by {factor:.4g}" for factor in LENGTH_UNITS.values() if PALMS[0] <= palm / factor <= PALMS[1]]
+        likely = [
+            f"divide by {factor:.4g}" for factor in LENGTH_UNITS.values() if PALMS[0] <= palm / factor <= PALMS[1]
+        ]
         hint = f"; {likely[0]}" if likely else ""
-        yield f"{body}: its palm is {palm:.3g} m long, from the wrist to the middle knuckle; hands have 0.06 to 0.12{hint}"
+        yield f"{body}: from wrist to middle knuckle it is {palm:.3g} m; hands have 0.06 to 0.12{hint}"
 
 
 def _before(body: str, depth: np.ndarray) -> Iterator[str]:
@@ -218,14 +228,16 @@ def _camera(recordings: Recordings, survey: Survey) -> Iterator[str]:
         known = pose[np.isfinite(pose).all(1)]
         wrong = np.abs(np.linalg.norm(known[:, 3:], axis=1) - 1) > ROUND
         if wrong.any():
-            yield f"{POSE}: {wrong.mean():.0%} of the quaternions are not of length 1; it must be x, y, z, qw, qx, qy, qz"
+            told = f"{POSE}: {wrong.mean():.0%} of the quaternions are not of length 1"
+            yield f"{told}; it must be x, y, z, qw, qx, qy, qz"
     shape = recordings.features.get(recordings.camera or "", {}).get("shape")
     if lens is not None and lens.shape[1] == 4 and isinstance(shape, list) and len(shape) == 3:
         known = lens[np.isfinite(lens).all(1)]
         off = np.abs(known[:, 2:] / np.array(shape[1::-1]) - 0.5) > 0.25
         if off.any() or (known[:, :2] <= 0).any():
             one = ", ".join(f"{value:.4g}" for value in known[0])
-            yield f"{INTRINSICS}: {one} are not of frames of {shape[1]}x{shape[0]}; they must be fx, fy, cx, cy in pixels"
+            told = f"{INTRINSICS}: {one} are not of frames of {shape[1]}x{shape[0]}"
+            yield f"{told}; they must be fx, fy, cx, cy in pixels"
 
 
 def _picture(recordings: Recordings, survey: Survey) -> Iterator[str]:
@@ -234,10 +246,7 @@ def _picture(recordings: Recordings, survey: Survey) -> Iterator[str]:
     if rows is None or not isinstance(shape, list) or len(shape) != 3:
         return
     columns = {name: found for name in (POSE, INTRINSICS) if (found := survey.rows_of(name)) is not None}
-    sound = np.isfinite(rows).all(1)
-    for part, where in recordings.layout.slices():
-        if part.euler:
-            sound &= (np.abs(rows[:, where]) < 4 * np.pi).all(1)
+    sound = sound_rows(rows, recordings.layout)
     if not sound.any() or any(len(each) != len(rows) for each in columns.values()):
         return
     trajectory = Trajectory(rows[sound], np.arange(sound.sum(), dtype=float), None, recordings.layout.name)
@@ -245,11 +254,11 @@ def _picture(recordings: Recordings, survey: Survey) -> Iterator[str]:
     pose, lens = pinhole(columns, POSE, 7), pinhole(columns, INTRINSICS, 4)
     points = image_points(trajectory, pose, lens, (shape[0], shape[1])) or {}
     for body, each in points.items():
-        known = trajectory.valid if np.isfinite(each).any() else np.zeros(0, bool)
-        inside = ((each >= 0) & (each <= 1)).all(-1).any(-1)
-        if len(known) and 1 - inside.mean() > OUTSIDE and not recordings.layout.name == "hand_boxes":
+        known = known_rows(trajectory, body)
+        inside = ((each[known] >= 0) & (each[known] <= 1)).all(axis=2).any(axis=1)
+        if len(inside) and 1 - inside.mean() > OUTSIDE:
             told = f"{body}: beside the picture in {1 - inside.mean():.0%} of the rows"
-            yield f"{told}; check {INTRINSICS}, {POSE} and their axes"
+            yield f"{told}; check the intrinsics and the pose of the camera, and their axes"
 
 
 def _mirrored(motions: Sequence[Motion]) -> Iterator[str]:
@@ -263,10 +272,8 @@ def _mirrored(motions: Sequence[Motion]) -> Iterator[str]:
         return
     name, most = max(totals.items(), key=lambda each: each[1])
     if most > TURNED * straight:
-        yield (
-            f"the picture moves {most / straight:.1f} times as much where the hands would be if {name} were turned round; "
-            f"the sign of {name} may be wrong"
-        )
+        told = f"the picture moves {most / straight:.1f} times as much where hands would be with {name} turned round"
+        yield f"{told}; the sign of {name} may be wrong"
 
 
 def _title(part: Part) -> str:
