@@ -63,6 +63,17 @@ def image_pixels(image: Image.Image, name: str | PathLike[str] = "the image") ->
         return np.array(colours)
 
 
+def cover(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scales images uint8 [K, H, W, 3] until they cover (H, W) and cuts off what is over, evenly on both sides: as
+    `fit=cover` does with a patch."""
+    if pixels.shape[1:3] == tuple(size):
+        return pixels
+    height, width = size
+    return np.stack(
+        [np.asarray(ImageOps.fit(Image.fromarray(p), (width, height), Image.Resampling.BICUBIC)) for p in pixels]
+    )
+
+
 @contextmanager
 def readable(name: str | PathLike[str]) -> Iterator[None]:
     """Says in one line what Pillow cannot read."""
