@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from tqdm import tqdm
 
 from vgen.checks import show
 from vgen.data.videos.captions import Captioned, list_videos, with_text_file
 from vgen.errors import InputError, unknown_key
-from vgen.sources.hands.camera import USUAL_FOCAL, focal_pixels
-from vgen.sources.hands.footage import LENS, HandVideo, Lens, lens_of, looked_at, same_shape, usual_rate
-from vgen.sources.hands.mediapipe import load
-from vgen.sources.hands.sighting import HANDS
+from vgen.sources.hands import mediapipe
+from vgen.sources.hands.camera import focal_pixels
+from vgen.sources.hands.footage import LENS, HandVideo, Lens, looked_at, same_shape, usual_rate
+from vgen.sources.hands.sighting import HANDS, TRACKED
 from vgen.sources.hands.smoothing import CUTOFF, filter_name
-from vgen.sources.hands.tracking import HandTrack, follow, see_all
+from vgen.sources.hands.tracking import HandTrack
+from vgen.sources.hands.video_track import find_lens, track_hands
 from vgen.sources.placement import INTRINSICS
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
 from vgen.trajectory.layouts import LAYOUTS
 
 STATE, CAMERA = "observation.state", "view"
-BESIDE = {"keypoints": "observation.keypoints", "hand_boxes": "observation.hand_boxes"}
-"""The layouts, and the column of each where it is not the state."""
+BESIDE = {name: f"observation.{name}" for name in TRACKED}
+"""The column of each layout where it is not the state."""
 FOCAL_FORM = "a number of millimetres (35 mm equivalent) from 8 to 1000, such as focal=26"
 SIDES_MENDED = "frames in which the detector took a hand for the other"
 GAP_ROWS = "rows in gaps, where the detector lost a hand, not valid"
@@ -51,7 +49,7 @@ class HandsSource(Source):
             raise unknown_key(layout, BESIDE, "the layouts that hands are tracked to")
         if wrong := [camera for camera in reading.cameras if camera != CAMERA]:
             raise unknown_key(wrong[0], [CAMERA], "the cameras of a video of hands")
-        self._detector = load()
+        self._detector = mediapipe.load()
         self._videos = _listed(reading)
         self._text = reading.more.get("text")
         self._focal = focal_length(reading.more.get("focal"))
@@ -90,10 +88,8 @@ class HandsSource(Source):
         if not same_shape(frames.size, self._size):
             told = "its frames are of another shape than those of the first video: {}x{}, not {}x{}"
             raise LeftOut(told.format(*frames.size, *self._size))
-        lens = self._lens(video.path)
-        track = self._track(frames, lens, take.name)
-        if not track.seen.any():
-            raise LeftOut(f"no hand is seen in it: {len(track)} frames")
+        lens = find_lens(video.path, self._focal)
+        track = track_hands(frames, self.fps, lens, self._cutoff, self._detector, take.name)
         rows = {"keypoints": track.keypoints, "hand_boxes": track.hand_boxes}
         columns = {key: rows[name] for key, name in self.layouts.items()}
         return Episode(
@@ -103,22 +99,6 @@ class HandsSource(Source):
             self._told(track, lens),
             {SIDES_MENDED: track.swaps, GAP_ROWS: track.gap_rows, BLINKS: track.blinks, REPEATED: frames.repeated},
         )
-
-    def _lens(self, path: Path) -> Lens:
-        if self._focal is not None:
-            return Lens(self._focal, "given")
-        told = lens_of(path)
-        return Lens(USUAL_FOCAL, "assumed") if told is None else Lens(told, "file")
-
-    def _track(self, frames: HandVideo, lens: Lens, name: str) -> HandTrack:
-        detector = self._detector()
-        quiet = multiprocessing.parent_process() is not None  # of several at once, no bar can be read
-        try:
-            bar = tqdm(frames.each(), name, len(frames), leave=False, delay=2, unit="frame", disable=quiet)
-            seen = see_all(bar, detector)
-        finally:
-            detector.close()
-        return follow(seen, frames.size, self.fps, focal_pixels(lens.millimetres, frames.size), self._cutoff)
 
     def _told(self, track: HandTrack, lens: Lens) -> dict[str, object]:
         shares = {f"{hand}_seen": float(flags.mean()) for hand, flags in zip(HANDS, track.seen, strict=True)}
