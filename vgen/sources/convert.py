@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -92,9 +92,17 @@ def convert(conversion: Conversion) -> Report:
         report = _report(settings, conversion.shard, len(takes), plan.fps, outcomes, order, splits)
         _assemble(conversion, source, plan, order, splits, report)
         shutil.rmtree(staging)
-    if report.many_left_out:
-        logger.warning("%d of %d takes were left out; see %s", len(report.left_out), len(outcomes), FILE)
+    _warn(report, {splits[take.name] for take in chosen})
     return report
+
+
+def _warn(report: Report, wanted: Iterable[str]) -> None:
+    """Logs what is likely not meant."""
+    if report.many_left_out:
+        takes = sum(report.episodes.values()) + len(report.left_out)
+        logger.warning("%d of %d takes were left out; see %s", len(report.left_out), takes, FILE)
+    if lost := sorted(set(wanted) - set(report.episodes)):
+        logger.warning("no take of %s is left", " and ".join(lost))
 
 
 def _check(conversion: Conversion) -> None:
