@@ -82,12 +82,15 @@ def test_a_quaternion_and_its_negative_are_one_rotation():
     np.testing.assert_allclose(values[0], values[1], **CLOSE)
 
 
-def test_bridge_states_come_back_and_their_gripper_is_turned_round():
-    states = np.random.default_rng(0).uniform(-1, 1, (10, 7))
-    states[:, 6] = np.arange(10) % 2  # 1 shut
-    given = pose7_from_bridge(states, np.arange(10) / 5)
-    np.testing.assert_array_equal(given.values[:, 6], (np.arange(10) + 1) % 2)  # 1 open
-    np.testing.assert_allclose(pose7_to_bridge(given), states, **CLOSE)
+@pytest.mark.parametrize(("opened", "openings"), [(0, [1, 0, 1, 0]), (1, [0, 1, 0, 1])])
+def test_bridge_states_come_back_and_their_gripper_is_turned_round_where_0_opens(opened, openings):
+    states = np.random.default_rng(0).uniform(-1, 1, (4, 7))
+    states[:, 6] = [0, 1, 0, 1]
+    given = pose7_from_bridge(states, np.arange(4) / 5, opened)
+    np.testing.assert_array_equal(given.values[:, 6], openings)  # 1 open
+    np.testing.assert_allclose(pose7_to_bridge(given, opened), states, **CLOSE)
+    if opened == 0:
+        np.testing.assert_array_equal(pose7_from_bridge(states, np.arange(4) / 5).values, given.values)
 
 
 def test_the_frame_of_a_wrist():

@@ -34,24 +34,24 @@ def mediapipe_to_mano(trajectory: Trajectory) -> Trajectory:
     return _reordered(trajectory, "keypoints", "keypoints_mano", np.argsort(MANO_TO_MEDIAPIPE))
 
 
-def pose7_from_bridge(states: np.ndarray, times: np.ndarray) -> Trajectory:
+def pose7_from_bridge(states: np.ndarray, times: np.ndarray, opened: int = 0) -> Trajectory:
     """The states of BridgeData V2 as `pose7`.
 
     Args:
-        states: [T, 7], x, y, z, roll, pitch, yaw, and gripper with 0 open and 1 shut. (Its *actions* have 1 open.)
+        states: [T, 7], x, y, z, roll, pitch, yaw, and gripper.
         times: [T], in seconds.
+        opened: what the gripper says when it is open, 0 or 1. Copies of the data set differ; its *actions* have 1.
 
     Raises:
         InputError: another width, or what `Trajectory` refuses.
     """
     states = _wide(states, 7, "Bridge states")
-    return Trajectory(np.concatenate([states[:, :6], 1 - states[:, 6:]], axis=1), times, layout="pose7")
+    return Trajectory(_opening(states, opened), times, layout="pose7")
 
 
-def pose7_to_bridge(trajectory: Trajectory) -> np.ndarray:
+def pose7_to_bridge(trajectory: Trajectory, opened: int = 0) -> np.ndarray:
     """The inverse of `pose7_from_bridge`: float64 [T, 7]."""
-    rows = _absolute(trajectory, "pose7")
-    return np.concatenate([rows[:, :6], 1 - rows[:, 6:]], axis=1)
+    return _opening(_absolute(trajectory, "pose7"), opened)
 
 
 def pose7_from_rlbench(poses: np.ndarray, opening: np.ndarray, times: np.ndarray) -> Trajectory:
@@ -182,6 +182,11 @@ def hand_pose57_to_points(trajectory: Trajectory) -> HandPoints:
         seen = inverse(poses["camera"]) @ poses[name]
         tips.append(_into(seen, rows[:, start : start + 15].reshape(-1, 5, 3)))
     return HandPoints(poses["camera"], np.stack([poses["left"], poses["right"]]), np.stack(tips))
+
+
+def _opening(rows: np.ndarray, opened: int) -> np.ndarray:
+    """Rows [T, 7] whose gripper says `opened` when it is open, with 1 for open; and back."""
+    return rows if opened else np.concatenate([rows[:, :6], 1 - rows[:, 6:]], axis=1)
 
 
 def _into(motion: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vgen.media.sheet import ACCENT, BACKGROUND, FAINT, INK
 from vgen.trajectory.convert import to_absolute
 from vgen.trajectory.layouts import CAMERA
-from vgen.trajectory.places import place_of
+from vgen.trajectory.places import known_rows, place_of
 from vgen.trajectory.trajectory import Trajectory
 
 SIDE = 384  # pixels that a drawn frame has at least, so that lines and letters are legible
@@ -177,11 +177,7 @@ def _from_origin(trajectory: Trajectory) -> Trajectory:
 
 
 def _path(trajectory: Trajectory, body: str) -> _Path:
-    spec = trajectory.spec
-    known = trajectory.valid.copy()
-    for part, where in spec.slices():
-        if part.type == "flag" and part.owner == body:
-            known &= np.nan_to_num(trajectory.values[:, where.start]) > 0.5
+    known = known_rows(trajectory, body)
     return _Path(place_of(trajectory, body), trajectory.times, known, COLORS.get(body, ACCENT))
 
 

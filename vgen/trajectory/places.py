@@ -16,6 +16,15 @@ def place_of(trajectory: Trajectory, body: str) -> np.ndarray:
     return place
 
 
+def known_rows(trajectory: Trajectory, body: str) -> np.ndarray:
+    """Where a body is told of: bool [A], the valid rows in which its flag, where it has one, says that it is seen."""
+    known = trajectory.valid.copy()
+    for part, where in trajectory.spec.slices():
+        if part.type == "flag" and part.owner == body:
+            known &= np.nan_to_num(trajectory.values[:, where.start]) > 0.5
+    return known
+
+
 def joint_place(trajectory: Trajectory, row: int) -> np.ndarray:
     """Where all bodies are in a row: float64 [bodies · 3], or 2 coordinates each in an image."""
     place: np.ndarray = body_places(trajectory.rows(row, row + 1))[0].ravel()

@@ -105,8 +105,7 @@ class LeRobotDataset:
         row, rows = self._row(i), self._rows(i)
         shapes = {name: declared_shape(feature) for name, feature in self._features.items()}
         columns = Columns(rows, shapes, self._pictures)
-        extra = {key: value for key, value in row.items() if not _is_standard(key)}
-        return Episode(row["episode_index"], row["length"], self.fps, self._task(i), columns, extra)
+        return Episode(row["episode_index"], row["length"], self.fps, self._task(i), columns, self.extra(i))
 
     def summary(self, i: int) -> tuple[int, int, str]:
         """The number in the whole dataset, the length and the task ("" for none) of episode i of the split, without its
@@ -117,6 +116,14 @@ class LeRobotDataset:
         """
         row = self._row(i)
         return row["episode_index"], row["length"], self._task(i)
+
+    def extra(self, i: int) -> dict[str, Any]:
+        """What `meta/episodes` says of episode i of the split beyond the standard.
+
+        Raises:
+            InputError: i is outside the split.
+        """
+        return {key: value for key, value in self._row(i).items() if not _is_standard(key)}
 
     def camera(self, name: str) -> str:
         """The feature key of a camera, which may be called by what follows "observation.images." in it.
