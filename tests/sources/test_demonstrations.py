@@ -158,7 +158,7 @@ def test_a_clock_that_goes_back_or_stands_is_left_out(times):
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda file: file.write_bytes(file.read_bytes()[:700]), "damaged"),
+        (lambda file: write(file) and file.write_bytes(file.read_bytes()[:700]), "damaged"),
         (lambda file: file.write_bytes(b"no HDF5 at all"), "damaged"),
         (lambda file: write_demonstrations(file, {"demo_1": {"actions": np.zeros((4, 7))}}, env="Stack"), "no states"),
         (lambda file: write(file, count=1), "too short"),
