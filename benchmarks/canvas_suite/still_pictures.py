@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from vgen.errors import InputError
-from vgen.media.image import read_image
-from vgen.media.pixels import on_grey, to_unit
+from vgen.media.image import on_grey, read_image
+from vgen.media.pixels import to_unit
 from vgen.media.placing import fit_image
 
 SAMPLES = ("astronaut", "chelsea", "coffee")

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 SIZE = (96, 160)  # height and width of the frames
+TIPS, KNUCKLES = [4, 7, 10, 13, 16], [1, 2, 3, 1, 5, 6, 1, 8, 9, 1, 11, 12, 1, 14, 15]  # bones of UmeTrack's landmarks
 INTRINSICS = np.array([120.0, 118.0, 81.0, 47.0])
 
 
@@ -57,3 +58,18 @@ def marked(frames: np.ndarray, points: np.ndarray, intrinsics: np.ndarray) -> bo
             mark = frame[y, x].astype(int)
             found &= bool(mark[channel] > 150 and mark[2 - channel] < 110)
     return found
+
+
+def umetrack_model(seed: int = 0) -> dict:
+    """A hand of UmeTrack as the makers write it: millimetres, 22 joints, 21 landmarks, three weights for each."""
+    noise = np.random.default_rng(seed)
+    axes = noise.normal(size=(22, 3))
+    bones = [*TIPS, *KNUCKLES, 1]
+    return {
+        "joint_rotation_axes": (axes / np.linalg.norm(axes, axis=1, keepdims=True)).tolist(),
+        "joint_rest_positions": noise.normal(0, 80, (22, 3)).tolist(),
+        "landmark_rest_positions": noise.normal(0, 80, (21, 3)).tolist(),
+        "landmark_rest_bone_indices": [[bone, 1, bone] for bone in bones],
+        "landmark_rest_bone_weights": [[1.0, 0.0, 0.0]] * 19 + [[0.75, 0.25, 0.0]] + [[1.0, 0.0, 0.0]],
+        "hand_scale": 1.0,
+    }

@@ -21,7 +21,7 @@ SUMMARIES = {
     "export": "make a model folder of a run, or a file of its LoRA",
     "blend": "make a model between two models of one shape",
     "record": "record a simulator as a LeRobot data set",
-    "data": "check data sets, pack them into one small folder, and unpack them on another machine",
+    "data": "convert data sets of others to LeRobot, check them, carry them to another machine",
     "nano": "make nano anew: data, training, benchmarks, and a model folder with its card",
     "bench": "measure a model, the speed of training and reading, and what breaks them",
     "info": "tell what is installed, what this machine can do, and what a model is",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from vgen.data.bad_data import BadData
-from vgen.data.buckets import Bucket, EpisodeInfo, Size, clip_frames, frame_step
+from vgen.data.buckets import Bucket, EpisodeInfo, clip_frames, frame_step
 from vgen.data.cache.frames import FrameCache
 from vgen.data.cache.hashes import content_key
 from vgen.data.footage import Footage
 from vgen.errors import InputError
+from vgen.media.image import cover
 
 
 class Clips:
@@ -180,14 +180,3 @@ def read_or_next(
         except InputError as error:
             bad.add(clips.episode(int(numbers[candidate])).name, str(error))
     raise InputError(f"no clip of {clips.footage.name} can be decoded any more; {bad.summary()}")
-
-
-def cover(pixels: np.ndarray, size: Size) -> np.ndarray:
-    """Scales images uint8 [K, H, W, 3] until they cover (H, W) and cuts off what is over, evenly on both sides: as
-    `fit=cover` does with a patch."""
-    if pixels.shape[1:3] == tuple(size):
-        return pixels
-    height, width = size
-    return np.stack(
-        [np.asarray(ImageOps.fit(Image.fromarray(p), (width, height), Image.Resampling.BICUBIC)) for p in pixels]
-    )

@@ -16,7 +16,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from vgen.errors import InputError
 from vgen.media.gamut import is_other, to_screen
-from vgen.media.pixels import on_grey
+from vgen.media.image import on_grey
 
 MAX_SIDE = 16384  # of a frame whose pixels are made square
 # AVColorSpace, the matrices that swscale does not know

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 # What may be opened. Pillow would hand some others to other programs.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
+GREY = 128  # what lies under transparent pixels where no alpha is wanted: 0 in a model's range, as outside a mask
 SRGB = ImageCms.createProfile("sRGB")
 PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # a profile's colour space, and Pillow's mode
 
@@ -61,6 +62,23 @@ def image_pixels(image: Image.Image, name: str | PathLike[str] = "the image") ->
         if image.has_transparency_data:
             colours.putalpha(image.convert("RGBA").getchannel("A"))
         return np.array(colours)
+
+
+def cover(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scales images uint8 [K, H, W, 3] until they cover (H, W) and cuts off what is over, evenly on both sides: as
+    `fit=cover` does with a patch."""
+    if pixels.shape[1:3] == tuple(size):
+        return pixels
+    height, width = size
+    return np.stack(
+        [np.asarray(ImageOps.fit(Image.fromarray(p), (width, height), Image.Resampling.BICUBIC)) for p in pixels]
+    )
+
+
+def on_grey(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [..., 4] laid on mid-grey: uint8 [..., 3]."""
+    alpha = pixels[..., 3:].astype(np.uint16)
+    return ((pixels[..., :3] * alpha + GREY * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 @contextmanager

@@ -12,8 +12,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from vgen.errors import InputError
 from vgen.media.clock import USUAL_RATE, beat, frames_shown
-from vgen.media.image import FORMATS, image_pixels, readable
-from vgen.media.pixels import on_grey
+from vgen.media.image import FORMATS, image_pixels, on_grey, readable
 from vgen.media.video import VideoInfo
 
 CLIPS = frozenset({"AVIF", "GIF", "PNG", "TIFF", "WEBP"})  # MPO, say, holds other views of one picture

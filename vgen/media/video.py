@@ -159,6 +159,13 @@ def open_video(path: str | PathLike[str], indexes: str | PathLike[str] | None = 
     return files[key]
 
 
+def forget_videos() -> None:
+    """Closes the files that this thread holds open, and forgets the indexes of all: who reads each of many files once
+    has no use for them."""
+    _held.files.clear()
+    _index.cache_clear()
+
+
 def read_video(
     path: str | PathLike[str], frames: Sequence[int] | np.ndarray | None = None, alpha: bool = False
 ) -> np.ndarray:

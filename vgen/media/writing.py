@@ -16,7 +16,9 @@ from vgen.media import pyav
 
 if TYPE_CHECKING:  # imported late: much of what can write a video also works where none is written
     from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
 CRF = 18  # visually lossless for h264
@@ -46,6 +48,9 @@ class VideoWriter:
         pyav.need(f"writing {path}")
         self._path, self._fps = path, fps
         self._options: dict[str, object] = {"crf": str(crf), "g": str(gop), "bf": "0", "preset": "veryfast"}
+        from av.video.reformatter import VideoReformatter
+
+        self._reformatter = VideoReformatter()
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
 
@@ -57,7 +62,7 @@ class VideoWriter:
             stream = self._stream or self._open(frames.shape[1], frames.shape[2])
             assert self._container is not None, "it is open"
             for image in frames:
-                self._container.mux(stream.encode(_coded(image)))
+                self._container.mux(stream.encode(_coded(image, self._reformatter)))
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -135,6 +140,47 @@ def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
         raise _refused(path, "join the videos", error) from error
 
 
+def cut_video(path: str | Path, start: int, stop: int, out: str | Path) -> None:
+    """Frames start to stop - 1 of a video, without encoding them again: what `join_videos` has joined, apart again.
+
+    Args:
+        path: a video that `join_videos` or `write_video` wrote.
+        start, stop: frame numbers; a joined part begins at `start`, so that a key frame is there.
+        out: where to write them.
+
+    Raises:
+        InputError: the video cannot be read, has not these frames or no key frame at `start`, or `out` must not be
+            written.
+        TryAgain: the disk is full.
+    """
+    pyav.need(f"writing {out}")
+    import av
+
+    try:
+        with av.open(str(path)) as container, av.open(str(out), "w") as new:
+            source = container.streams.video[0]
+            stream = new.add_stream_from_template(source)
+            ticks = _frame_ticks(source)
+            container.seek(start * ticks, stream=source)
+            found = 0
+            for packet in container.demux(source):
+                if packet.pts is None or packet.dts is None or packet.pts < start * ticks:
+                    continue
+                if packet.pts >= stop * ticks:
+                    break
+                if not found and not (packet.is_keyframe and packet.pts == start * ticks):
+                    break
+                found += 1
+                _move(packet, -start * ticks)
+                packet.stream = stream
+                new.mux(packet)
+    except (OSError, av.FFmpegError) as error:
+        raise _refused(out, f"be cut out of {path}", error) from error
+    if found != stop - start:
+        Path(out).unlink()
+        raise InputError(f"{path} does not hold frames {start} to {stop - 1} behind a key frame; it is damaged")
+
+
 def _refused(path: str | Path, what: str, error: Exception) -> InputError | TryAgain:
     """The error of a video that could not be written. Nothing is left of it."""
     with suppress(OSError):
@@ -146,13 +192,20 @@ def _refused(path: str | Path, what: str, error: Exception) -> InputError | TryA
     return InputError(f"{path}: cannot {what} ({reason_of(error)})")
 
 
-def _coded(image: np.ndarray) -> VideoFrame:
-    """An RGB image in the colours that the file says."""
+def _coded(image: np.ndarray, reformatter: VideoReformatter) -> VideoFrame:
+    """An RGB image in the colours that the file says.
+
+    Args:
+        image: uint8 [H, W, 3].
+        reformatter: for all images of a video, as a new one takes longer to prepare than a frame to convert.
+    """
     from av.video.frame import VideoFrame
     from av.video.reformatter import ColorRange, Colorspace
 
     frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-    frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+    frame = reformatter.reformat(
+        frame, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, threads=1
+    )
     for name, value in TAGS.items():
         setattr(frame, name, value)
     return frame
@@ -171,18 +224,27 @@ def _check_video(video: np.ndarray, fps: float) -> None:
 
 def _copy_packets(part: InputContainer, out: OutputContainer, stream: VideoStream, start: int) -> int:
     """Copy the packets of one part, shifted by `start` ticks; returns the part's length in ticks."""
-    from vgen.media.container import tick_of
-
     source = part.streams.video[0]
-    assert source.average_rate  # of whatever `write_video` wrote
-    ticks = round(1 / (source.average_rate * tick_of(source)))
-    frames = 0
+    ticks, frames = _frame_ticks(source), 0
     for packet in part.demux(source):
         if packet.dts is None or packet.pts is None:  # the demuxer's closing packet
             continue
-        packet.pts += start
-        packet.dts += start
+        _move(packet, start)
         packet.stream = stream
         out.mux(packet)
         frames += 1
     return frames * ticks
+
+
+def _frame_ticks(stream: VideoStream) -> int:
+    """How many ticks a frame lasts in a video that `write_video` wrote."""
+    from vgen.media.container import tick_of
+
+    assert stream.average_rate, "it was written at one"
+    return round(1 / (stream.average_rate * tick_of(stream)))
+
+
+def _move(packet: Packet[VideoStream], ticks: int) -> None:
+    assert packet.pts is not None and packet.dts is not None, "it is no closing packet"
+    packet.pts += ticks
+    packet.dts += ticks

@@ -151,3 +151,16 @@ class ArrayFrames:
     def read(self, start: int, stop: int) -> np.ndarray:
         """Frames start to stop - 1, uint8 [stop - start, H, W, 3]."""
         return self._array[start:stop]
+
+
+def nearest(times: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """The frames whose times are nearest to some others: int64, as many as `seconds`.
+
+    Args:
+        times: float64 [T], of the frames, increasing.
+        seconds: on the same clock.
+    """
+    after = np.searchsorted(times, seconds).clip(0, len(times) - 1)
+    before = np.maximum(after - 1, 0)
+    closer = np.abs(seconds - times[before]) < np.abs(times[after] - seconds)
+    return np.where(closer, before, after)

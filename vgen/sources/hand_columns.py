@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from vgen.sources.source import Frames
 from vgen.trajectory.conventions import POINTS, keypoints_to_hand_pose57
 from vgen.trajectory.layouts import find_layout
 from vgen.trajectory.rotations import inverse, to_columns
@@ -72,6 +73,27 @@ def hand_columns(
     }
 
 
+def box_columns(boxes: np.ndarray) -> np.ndarray:
+    """Rows of `hand_boxes`, float32 [T, 10], of boxes [2, T, 4], left then right; NaN where a hand is not seen."""
+    seen = np.isfinite(boxes).all(axis=2)
+    rows = [*(_held(boxes[hand], seen[hand]) for hand in range(2)), seen.T]
+    return np.concatenate(rows, axis=1).astype(np.float32)
+
+
+class Turned:
+    """Frames turned to the right by a quarter, as a camera that lies on its left side needs it."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Frames start to stop - 1, uint8 [stop - start, W, H, 3]."""
+        return np.ascontiguousarray(np.rot90(self._frames.read(start, stop), -1, axes=(1, 2)))
+
+
 def seen_counts(columns: Mapping[str, np.ndarray]) -> dict[str, int]:
     """For the report: in how many rows a hand is not seen, and both are not, so that `hand_pose57` has none."""
     flags = columns[KEYPOINTS][:, -2:] > 0.5
@@ -81,7 +103,7 @@ def seen_counts(columns: Mapping[str, np.ndarray]) -> dict[str, int]:
 
 
 def _held(points: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Rows [T, 63] of a hand; where it is not seen, those of when it was last (or first) seen, or 0."""
+    """Rows [T, D] of a hand; where it is not seen, those of when it was last (or first) seen, or 0."""
     rows = points.reshape(len(points), -1)
     if not seen.any():
         return np.zeros_like(rows)

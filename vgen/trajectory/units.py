@@ -102,7 +102,7 @@ def check_values(rows: Trajectory, statistics: Statistics) -> None:
     for (part, where), (_, entered) in zip(rows.spec.slices(), rows.spec.network.slices(), strict=True):
         values = rows.values[rows.valid, where]
         if part.type in ("level", "flag"):
-            _check_level(part.columns[0], values)
+            check_level(part.columns[0], values)
             if part.type == "level":
                 _warn_of_metres(part.columns[0], values, statistics, entered.start)
 
@@ -160,8 +160,12 @@ def _likely_unit(values: np.ndarray, low: float, high: float) -> str:
     return ""
 
 
-def _check_level(column: Column, values: np.ndarray) -> None:
-    """A gripper or a flag, which goes from 0 to 1."""
+def check_level(column: Column, values: np.ndarray) -> None:
+    """Refuses values of a gripper or a flag, which goes from 0 to 1, that cannot be meant, and logs odd ones.
+
+    Raises:
+        InputError: they are on another scale.
+    """
     low, high = float(values.min()), float(values.max())
     said = f"{column.name} goes from {low:.3g} to {high:.3g}; it is to be {column.sign}"
     if high > IMPOSSIBLE_LEVEL or low < -IMPOSSIBLE_LEVEL:

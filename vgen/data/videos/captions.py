@@ -6,7 +6,8 @@ import logging
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vgen import checks
@@ -32,12 +33,14 @@ class Captioned:
         name: in the folder.
         caption: "" for none.
         fault: why there is a caption that cannot be read; else "".
+        row: all that a captions file says of it, by column.
     """
 
     path: Path
     name: str
     caption: str
     fault: str = ""
+    row: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
 
 
 def list_videos(folder: str | Path, captions: str | Path | None = None) -> list[Captioned]:
@@ -75,16 +78,23 @@ def _metadata(folder: Path) -> Path | None:
 
 
 def _with_text_files(folder: Path) -> list[Captioned]:
-    if tables := [path.name for path in sorted(folder.glob("*")) if path.suffix.lower() in (".csv", ".jsonl")]:
-        logger.warning("%s is not read for captions; name it with data.captions", ", ".join(map(checks.show, tables)))
     files = find_files(folder, VIDEO_SUFFIXES | {".txt"})
-    texts = {_beside(name): path for name, path in files.items() if path.suffix.lower() == ".txt"}
+    texts = {beside(name): path for name, path in files.items() if path.suffix.lower() == ".txt"}
     videos = {name: path for name, path in files.items() if path.suffix.lower() != ".txt"}
-    return [Captioned(path, name, *_read_caption(texts.get(_beside(name)))) for name, path in videos.items()]
+    tables = [path.name for path in sorted(folder.glob("*")) if path.suffix.lower() in (".csv", ".jsonl")]
+    if others := [name for name in tables if beside(name) not in set(map(beside, videos))]:  # those are trajectories
+        logger.warning("%s is not read for captions; name it with data.captions", ", ".join(map(checks.show, others)))
+    return [Captioned(path, name, *_read_caption(texts.get(beside(name)))) for name, path in videos.items()]
 
 
-def _beside(name: str) -> str:
-    """What the names of a video and of its text file have in common."""
+def with_text_file(path: Path, name: str) -> Captioned:
+    """A single video, with the caption in the `.txt` beside it, if there is one."""
+    text = path.with_suffix(".txt")
+    return Captioned(path, name, *_read_caption(text if text.is_file() else None))
+
+
+def beside(name: str) -> str:
+    """What the names of a video and of the files beside it that belong to it have in common."""
     return _normal(name.rpartition(".")[0])
 
 
@@ -135,7 +145,7 @@ class _Listing:
             if place in lines:
                 raise self._wrong(row, f"names {checks.show(name)} again, as line {lines[place]} does; keep one")
             lines[place] = row.line
-            videos.append(Captioned(self.folder / name, name, self._caption(row)))
+            videos.append(Captioned(self.folder / name, name, self._caption(row), row=row.values))
             unused |= {column: None for names in (FILE_COLUMNS, CAPTION_COLUMNS) for column in _present(row, names)[1:]}
         if copies:
             logger.warning("%s: %d files of a Mac, such as %s, are no videos", self.file, len(copies), copies[0])

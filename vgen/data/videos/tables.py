@@ -63,7 +63,7 @@ def read_text(file: Path) -> str:
 
 
 def _csv_rows(text: str, file: Path) -> Iterator[Row]:
-    lines = _csv_lines(text, file)
+    lines = csv_lines(text, file)
     first, header = next(lines, (1, []))
     header = [name.strip() for name in header]
     separator = next((mark for mark in OTHER_SEPARATORS if mark in "".join(header)), None)
@@ -81,8 +81,13 @@ def _csv_rows(text: str, file: Path) -> Iterator[Row]:
         yield Row(line, dict(zip(header, fields, strict=False)))
 
 
-def _csv_lines(text: str, file: Path) -> Iterator[tuple[int, Sequence[str]]]:
-    """The fields of each row that is not blank, with the line that it begins in: a field in quotes may have many."""
+def csv_lines(text: str, file: Path) -> Iterator[tuple[int, Sequence[str]]]:
+    """The fields of each row of a CSV file's text that is not blank, with the line that it begins in: a field in quotes
+    may have many.
+
+    Raises:
+        InputError: it is not CSV.
+    """
     reader = csv.reader(io.StringIO(text, newline="\n"), skipinitialspace=True, strict=True)
     while True:
         line = reader.line_num + 1

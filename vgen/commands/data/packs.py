@@ -1,59 +1,40 @@
-"""Data sets: checked, and carried to another machine, packed into one small folder here, unpacked there.
-
-    vgen data pack data/metaworld data/adroit --out pack --max-mb 45
-    vgen data pack data/metaworld data/metaworld_cf --out pack --fps metaworld=40 metaworld_cf=40 --splits train
-    vgen data unpack pack --out data
-    vgen data check data/metaworld --out checks/metaworld
-
-What packing loses is measured and printed. What is unpacked is trained on as the data sets that were packed
-(data.dataset: data/metaworld), on a machine without simulators, PyAV and decord. Needs OpenCV (pip install
-opencv-python-headless) on both; packing needs PyAV too.
-"""
+"""`vgen data pack` and `vgen data unpack`: data sets carried to another machine."""
 
 from __future__ import annotations
 
 import argparse
-import logging
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vgen.commands import data_check
-from vgen.commands.options import add_overwrite, make_parser
+from vgen.commands.options import add_overwrite
 from vgen.data.pack import CRF, MAX_MB
-from vgen.errors import InputError, Parser
+from vgen.errors import InputError
 
 if TYPE_CHECKING:
+    from vgen.commands.data import Choices
     from vgen.data.pack.manifest import Manifest, PackedSet
 
 
-def parser() -> Parser:
-    """The options of all."""
-    parser = make_parser("data", __doc__)
-    choices = parser.add_subparsers(metavar="WHAT", title="what", dest="what", required=True)
-    _add_pack(choices.add_parser("pack", help="data sets into one small folder", allow_abbrev=False))
+def add(choices: Choices) -> None:
+    """Adds both commands."""
+    pack = choices.add_parser("pack", help="data sets into one small folder", allow_abbrev=False)
+    _add_pack(pack)
+    pack.set_defaults(run=_pack)
     unpack = choices.add_parser("unpack", help="the data sets of a pack, to train on", allow_abbrev=False)
     unpack.add_argument("pack", type=Path, metavar="PACK", help="folder that `vgen data pack` made")
     unpack.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data sets, such as data")
-    data_check.add(choices)
-    return parser
+    unpack.set_defaults(run=_unpack)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Does what the options say."""
-    options = vars(parser().parse_args(arguments))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    what = options.pop("what")
-    if what == "check":
-        data_check.run(options)
-        return
-    if what == "pack":
-        from vgen.data.pack.packing import pack
+def _pack(options: dict[str, Any]) -> None:
+    from vgen.data.pack.packing import pack
 
-        options["fps"] = dict(map(_rate, options["fps"]))
-        manifest = pack(**options)
-        print("\n".join([*map(_line, manifest.sets), _total(options["out"], manifest)]))
-        return
+    options["fps"] = dict(map(_rate, options["fps"]))
+    manifest = pack(**options)
+    print("\n".join([*map(_line, manifest.sets), _total(options["out"], manifest)]))
+
+
+def _unpack(options: dict[str, Any]) -> None:
     from vgen.data.pack.unpacking import unpack
 
     for folder in unpack(**options):

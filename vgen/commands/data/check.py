@@ -38,6 +38,7 @@ def add(choices: _SubParsersAction[Parser]) -> None:
     parser.add_argument("--layout", metavar="NAME", help="of that column; default: as the data set says")
     parser.add_argument("--camera", metavar="NAME", help="whose frames are looked at; default: the first")
     add_overwrite(parser, "checks")
+    parser.set_defaults(run=run)
 
 
 def run(options: dict[str, Any]) -> None:

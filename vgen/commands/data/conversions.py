@@ -1,0 +1,130 @@
+"""`vgen data convert` and `vgen data join`: data sets of others, to LeRobot v3."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vgen.checks import show
+from vgen.commands.options import add_overwrite
+from vgen.errors import InputError
+from vgen.sources import SOURCES, summary
+from vgen.sources.splits import DEFAULT
+
+if TYPE_CHECKING:
+    from vgen.commands.data import Choices
+    from vgen.sources.report import Report
+
+CONVERT = "convert"
+ABOUT = """A data set in the format of its makers, to a LeRobot v3.0 folder in vgen's layouts.
+
+    vgen data convert folder --from clips --out data/mine --layout position4 --size 128x128
+    vgen data convert folder --from clips --out data/mine delay=0.12
+
+Takes that are done wait in DIR.converting: a conversion that was broken off goes on when it is started again. A take
+that is damaged is left out and counted; the report is printed, and kept in meta/conversion.json. docs/sources.md tells
+how each source must lie, and what is read of it.
+"""
+ABOUT_JOIN = """The shards that several machines have converted (`vgen data convert --shard`), as the one data set that
+a single machine would have made. All of them must be there, once, and made with the same settings.
+
+    vgen data join shards/1 shards/2 shards/3 shards/4 --out data/bridge
+"""
+
+
+def add(choices: Choices) -> None:
+    """Adds both commands."""
+    raw: dict[str, Any] = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    about = "a data set of others, to LeRobot v3"
+    convert = choices.add_parser(CONVERT, help=about, description=ABOUT, epilog=_list_of_sources(), **raw)
+    _add_convert(convert)
+    convert.set_defaults(run=_convert)
+    about = "the shards of a conversion, as one data set"
+    join = choices.add_parser("join", help=about, description=ABOUT_JOIN, **raw)
+    join.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="folders of `vgen data convert --shard`")
+    join.add_argument("--out", type=Path, required=True, metavar="DIR", help="data set to make")
+    add_overwrite(join, "data sets")
+    join.set_defaults(run=_join)
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", choices=list(SOURCES), metavar="SOURCE", help="one of those below")
+    parser.add_argument("--from", type=Path, required=True, metavar="DIR", help="the data set as its makers lay it out")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="data set to make")
+    about = "those that are wanted, by the source's names; default: all"
+    parser.add_argument("--cameras", nargs="+", default=[], metavar="NAME", help=about)
+    parser.add_argument("--layout", metavar="NAME", help="of the trajectory, where the source does not fix it")
+    parser.add_argument("--fps", type=int, metavar="N", help="frames per second to write; default: the source's own")
+    about = "of the frames: they are scaled until they cover it and cut around their middle, and what is told in the "
+    about += "image (boxes, intrinsics) goes with them; default: as they are"
+    parser.add_argument("--size", metavar="HxW", help=about)
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes: one per core; default: 1")
+    about = "the I-th of N parts, for as many machines; `vgen data join` makes one data set of them"
+    parser.add_argument("--shard", metavar="I/N", help=about)
+    about = "share of the scenes or participants in each split beside train, where the source's makers say none; "
+    about += f"several with commas, test=0 for none; default: {DEFAULT}"
+    parser.add_argument("--splits", default=DEFAULT, metavar="NAME=SHARE", help=about)
+    add_overwrite(parser, "data sets")
+    about = "options of the source, see below"
+    parser.add_argument("more", nargs="*", metavar="KEY=VALUE", help=about)
+
+
+def _list_of_sources() -> str:
+    lines = ["sources:"]
+    for name in SOURCES:
+        hang = " " * 14
+        lines.append(textwrap.fill(summary(name), 118, initial_indent=f"  {name:12}", subsequent_indent=hang))
+    return "\n".join(lines)
+
+
+def _convert(options: dict[str, Any]) -> None:
+    from vgen.data.buckets import parse_sizes
+    from vgen.sources.convert import Conversion, convert
+    from vgen.sources.source import Reading
+    from vgen.sources.splits import parse_shard, parse_splits
+
+    more = _settings(options["more"])
+    reading = Reading(options["from"], tuple(options["cameras"]), options["layout"], options["fps"], more)
+    begun = time.monotonic()
+    report = convert(
+        Conversion(
+            options["source"],
+            reading,
+            options["out"],
+            parse_sizes([options["size"]], 2)[0] if options["size"] else None,
+            options["workers"],
+            parse_shard(options["shard"]) if options["shard"] else (1, 1),
+            parse_splits(options["splits"].split(",")),
+            options["overwrite"],
+        )
+    )
+    took = time.monotonic() - begun
+    _tell(report, options["out"], f" in {took:.0f} s, {report.frames / took:.0f} rows/s")
+
+
+def _join(options: dict[str, Any]) -> None:
+    from vgen.sources.join import join
+
+    report = join(options["shards"], options["out"], options["overwrite"])
+    _tell(report, options["out"])
+
+
+def _settings(texts: Sequence[str]) -> dict[str, str]:
+    """The options of a source."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise InputError(f"{show(text)} is not KEY=VALUE, an option of the source")
+        if name in found:
+            raise InputError(f"{name} is given twice; give it once")
+        found[name] = value
+    return found
+
+
+def _tell(report: Report, out: Path, how: str = "") -> None:
+    print("\n".join([*report.lines(), f"wrote {out}{how}"]))
