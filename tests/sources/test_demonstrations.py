@@ -200,7 +200,6 @@ def test_a_model_may_lie_in_a_file_beside(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"more": {"sise": "64"}}, "nearest: 'size'"),
         ({"more": {"size": "big"}}, "size"),
         ({"layout": "keypoints"}, "nearest: 'pose7'"),
         ({"folder": Path("nowhere")}, "no \\*.hdf5 file"),

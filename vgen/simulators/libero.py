@@ -3,10 +3,10 @@
     python -m vgen.simulators.libero --suites libero_spatial libero_object --episodes 5 --out data/libero_states
 
 A scripted hand picks a thing up and puts it where the task's goal says, with the makers' own controller at 20 steps a
-second. What it can do: goals of one `On` or `In`, with a thing that stands free. An episode is kept where the makers' own
-check says that the goal is reached. A task's episodes become one file, `SUITE/TASK_demo.hdf5`, in the format of LIBERO's
-published demonstrations (states, actions and model; no pictures), which the source `libero` reads. A task whose file is
-there already is left as it is, so that a run that was broken off goes on.
+second. What it can do: goals of one `On` or `In`, with a thing that stands free. An episode is kept where the makers'
+own check says that the goal is reached. A task's episodes become one file, `SUITE/TASK_demo.hdf5`, in the format of
+LIBERO's published demonstrations (states, actions and model; no pictures), which the source `libero` reads. A file that
+is there is left as it is, so that a run that was broken off goes on.
 
 Needs, beside `vgen[sources]`, what the makers' packages ask for, without a second OpenCV:
 
@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +53,7 @@ OPEN, SHUT = -1.0, 1.0
 
 @dataclass(frozen=True)
 class Grasp:
-    """Where and how the hand takes hold: place [3] of the point between the fingers, and its turn from straight down."""
+    """Where the hand takes hold: place [3] of the point between the fingers, and its turn from straight down."""
 
     place: np.ndarray
     yaw: float
@@ -278,4 +277,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
