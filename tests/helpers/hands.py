@@ -7,9 +7,9 @@ from scipy.spatial.transform import Rotation
 
 from vgen.sources.hands.sighting import Sighting
 
-SIZE = (480, 640)
-FOCAL = 500.0
-CENTRE = np.array([320.0, 240.0])
+SIZE = (48, 64)
+FOCAL = 50.0
+CENTRE = np.array([32.0, 24.0])
 
 
 def open_hand(right: bool = True) -> np.ndarray:
@@ -67,3 +67,16 @@ def moving(frames: int, crossing: bool = False) -> np.ndarray:
         path = np.stack([sign * aside, 0.05 * np.sin(4 * np.pi * time + hand), 0.5 + 0.05 * time + 0.02 * hand], -1)
         hands.append(open_hand(bool(hand)) + path[:, None])
     return np.stack(hands)
+
+
+class Scripted:
+    """A detector that sees what a test says, whatever it is shown."""
+
+    def __init__(self, frames):
+        self._frames = iter(frames)
+
+    def see(self, frame):
+        return next(self._frames)
+
+    def close(self):
+        pass

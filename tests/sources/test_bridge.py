@@ -3,27 +3,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from made_bridge import back, shades, states_and_actions
 from PIL import Image
 
 from vgen.errors import InputError
 from vgen.sources.bridge import LATE, UNEVEN, BridgeSource
 from vgen.sources.source import LeftOut, Reading
 from vgen.sources.widowx import TURNED
-from vgen.trajectory.conventions import pose7_to_bridge
-from vgen.trajectory.trajectory import Trajectory
 
 SCENE = "rss/toykitchen2"
 AFTER, BEFORE = "2022-01-01_00-00-00", "2021-07-22_23-59-59"
-
-
-def states_and_actions(count, seed=0, opened=1):
-    """As the recorder has them: the gripper follows the actions, of which 1 opens."""
-    random = np.random.default_rng(seed)
-    states, actions = random.uniform(-0.5, 0.5, (count, 7)), random.uniform(-0.05, 0.05, (count - 1, 7))
-    actions[:, 6] = np.arange(count - 1) // 3 % 2
-    opening = np.concatenate([[1.0], 0.1 + 0.8 * actions[:, 6]])
-    states[:, 6] = opening if opened else 1 - opening
-    return states, actions
 
 
 def write(root, number=0, *, path=f"{SCENE}/set_table/00", date=AFTER, count=8, cameras=1, opened=1, lang=None, **obs):
@@ -52,16 +41,6 @@ def opened(root, cameras=(), **more):
 def only(source):
     (take,) = source.takes()
     return source.read(take)
-
-
-def back(episode, opened=1):
-    rows = episode.columns["observation.state"]
-    return pose7_to_bridge(Trajectory(rows, np.arange(len(rows)) / 5, layout="pose7"), opened)
-
-
-def shades(frames) -> list[int]:
-    """What t each frame shows."""
-    return [round(float(red) / 20) for red in frames.read(0, len(frames))[..., 0].mean(axis=(1, 2))]
 
 
 def test_states_actions_frames_and_words_come_back(tmp_path):

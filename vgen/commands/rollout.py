@@ -3,6 +3,7 @@
     vgen rollout --start frame.png --trajectory hand.npz --text "open the drawer" --frames 120 --out out/open
     vgen rollout --start data/metaworld_cf:episode=3:split=test:frame=16 --edit mirror --out out/mirrored
     vgen rollout --start clip.mp4@16 --trajectory hand.json --goal end.png@96:box=0.2,0.4,0.7,0.9 --out out/e
+    vgen rollout --start photo.jpg --trajectory-from hands.mp4 --model out/mine --out out/moved
     vgen rollout --mode policy --start data/adroit:episode=2:split=test --text "pick it up" --out out/policy
     vgen rollout --mode inverse --video clip.mp4 --out out/explained
     vgen rollout --from out/open/run.json --out out/again
@@ -38,7 +39,7 @@ from vgen.commands.options import (
     read_patch,
 )
 from vgen.errors import InputError, Parser
-from vgen.inference.ego.spec import MODES, RolloutSpec, parse_start
+from vgen.inference.ego.spec import MODES, TRAJECTORY_FILES, RolloutSpec, parse_start
 from vgen.results import VIDEO_RUN, check_folder
 from vgen.shipped import find
 from vgen.trajectory.layouts import LAYOUTS
@@ -46,7 +47,7 @@ from vgen.trajectory.layouts import LAYOUTS
 if TYPE_CHECKING:
     from vgen.inference.ego.generate import RolloutResult
 
-ASKED = ("mode", "text", "frames", "fps", "seed", "trajectory", "at", "layout", "column", "episode")
+ASKED = ("mode", "text", "frames", "fps", "seed", "trajectory", "trajectory_from", "at", "layout", "column", "episode")
 
 
 def parser() -> Parser:
@@ -55,6 +56,8 @@ def parser() -> Parser:
     parser.add_argument("--mode", choices=MODES, help="forward (default), policy or inverse")
     parser.add_argument("--start", "--video", metavar="START", help="an image, CLIP[@FRAME] or FOLDER:episode=N")
     add_trajectory_options(parser)
+    about = "instead, a video of hands, which are tracked; for models of keypoints or hand_boxes"
+    parser.add_argument("--trajectory-from", metavar="VIDEO", help=about)
     parser.add_argument("--at", type=float, metavar="SECONDS", help="of the start frame, on the trajectory's clock")
     parser.add_argument("--goal", action="append", metavar="PATCH", help="a patch ahead in time; may be repeated")
     parser.add_argument("--text", help="what is done; default: what the episode says")
@@ -76,8 +79,9 @@ def read_spec(options: dict[str, Any]) -> RolloutSpec:
     given = {name: options[name] for name in ASKED if name in options}
     goals = tuple(read_patch(text) for text in options.get("goal", []))
     start = parse_start(options["start"])
-    if "trajectory" in given:
-        given["trajectory"] = find(given["trajectory"])
+    for name in TRAJECTORY_FILES:
+        if name in given:
+            given[name] = find(given[name])
     edits = tuple(options.get("edit", []))
     return RolloutSpec(replace(start, path=find(start.path)), edits=edits, goals=goals, **given)
 

@@ -23,6 +23,7 @@ SOURCES = {
     "egodex": "vgen.sources.egodex:EgoDexSource",
     "hot3d": "vgen.sources.hot3d:Hot3DSource",
     "arctic": "vgen.sources.arctic:ArcticSource",
+    "hands": "vgen.sources.hands.source:HandsSource",
     "robosuite": "vgen.sources.robosuite:RobosuiteSource",
     "libero": "vgen.sources.libero:LiberoSource",
 }

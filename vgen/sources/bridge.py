@@ -76,22 +76,16 @@ class BridgeSource(Source):
         return Take(name, "/".join(part for part in parts if part) or self._folder.name, name)
 
     def _cameras(self, wanted: Sequence[str]) -> Sequence[str]:
-        """The cameras that are wanted, or those that every take has.
+        """The cameras that are wanted, or those that all takes of a sample have.
 
         Raises:
             InputError: no take has one of them, or there is none that all have.
         """
-        held = [found for found in (_cameras(self._folder / take.name) for take in self._takes) if found]
-        known = sorted(set().union(*held))
+        sample = [_cameras(self._folder / take.name) for take in widowx.sample(self._takes)]
         for camera in wanted:
-            if camera not in known:
-                raise unknown_key(camera, known, f"the cameras of {self._folder}")
-        of_all = [camera for camera in known if all(camera in found for found in held)]
-        if not wanted and not of_all:
-            raise InputError(
-                f"{self._folder} has no camera that all takes have; choose of {', '.join(known) or 'none'}"
-            )
-        return tuple(wanted) or tuple(of_all)
+            if not any((self._folder / take.name / camera).is_dir() for take in self._takes):
+                raise unknown_key(camera, sorted(set().union(*sample)), f"the cameras of {self._folder}")
+        return tuple(wanted) or widowx.of_all(sample, self._folder)
 
     def _measured(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for take in widowx.sample(self._takes):

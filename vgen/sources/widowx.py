@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from vgen.errors import InputError, unknown_key
 from vgen.notices import warn_once
-from vgen.sources.source import LeftOut, Reading, Take
+from vgen.sources.source import LeftOut, Reading
 from vgen.trajectory.conventions import pose7_from_bridge
 from vgen.trajectory.layouts import find_layout
 
 logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 STATE, ACTION = "observation.state", "action"
 LAYOUTS = {STATE: "pose7"}
@@ -27,7 +30,7 @@ OPTIONS = {
     "gripper": "what the gripper of the states says when it is open, 1 or 0; default: measured by that of the actions",
 }
 GROUPS = ("scene", "task", "session")
-SAMPLE = 24  # takes by which the gripper is measured
+SAMPLE = 24  # takes by which the gripper is measured and cameras are chosen
 TURNED = "grippers of states turned round, to 1 open and 0 shut"
 
 
@@ -63,9 +66,25 @@ def only_pose7(reading: Reading, source: str) -> None:
         raise InputError(f"layout={reading.layout}: the poses of {source} are in layout pose7; leave it out")
 
 
-def sample(takes: Sequence[Take]) -> Sequence[Take]:
-    """Some takes from all over, by which the gripper is measured."""
-    return takes[:: max(1, len(takes) // SAMPLE)][:SAMPLE]
+def sample(items: Sequence[Item], count: int = SAMPLE) -> Sequence[Item]:
+    """Some from all over: the same in every process."""
+    return items[:: max(1, len(items) // count)][:count]
+
+
+def of_all(cameras: Sequence[set[str]], folder: Path) -> tuple[str, ...]:
+    """The cameras that all takes have, but for those that have none.
+
+    Raises:
+        InputError: there is none.
+    """
+    held = [found for found in cameras if found]
+    if not held:
+        raise InputError(f"{folder}: no camera was found in the takes that were looked at, {len(cameras)} of them")
+    common = sorted(set.intersection(*held))
+    if not common:
+        known = ", ".join(sorted(set().union(*held)))
+        raise InputError(f"{folder} has no camera that all takes have; choose one with --cameras: {known}")
+    return tuple(common)
 
 
 def gripper_when_open(reading: Reading, takes: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:

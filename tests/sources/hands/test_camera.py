@@ -22,7 +22,7 @@ def test_pixel_noise_moves_a_hand_by_little_beside_its_depth():
     random = np.random.default_rng(2)
     true = np.stack([open_hand() + np.array([0.05, 0.02, 0.5])] * 50)
     placed = place_hands(
-        seen(true) + random.normal(0, 1.0, (50, 21, 2)), true - true.mean(1, keepdims=True), FOCAL, CENTRE
+        seen(true) + random.normal(0, 0.1, (50, 21, 2)), true - true.mean(1, keepdims=True), FOCAL, CENTRE
     )
     off = placed.mean(1) - true.mean(1)
     assert np.abs(off[:, :2]).max() < 0.003

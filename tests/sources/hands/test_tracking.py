@@ -53,7 +53,7 @@ def test_what_is_seen_for_a_moment_is_no_hand():
 
 
 def test_jitter_is_smoothed():
-    scene = Scene(moving(120), noise=1.5)
+    scene = Scene(moving(120), noise=0.15)
     rough, smoothed = (followed(scene, cutoff).keypoints[:, :126].reshape(120, 2, 63) for cutoff in (0.0, 6.0))
     true = scene.hands.reshape(2, 120, 63).swapaxes(0, 1)
     assert np.abs(smoothed - true).mean() < 0.7 * np.abs(rough - true).mean()

@@ -1,9 +1,10 @@
-"""Data sets: those of others converted to LeRobot v3, checked, and carried to another machine in one small folder.
+"""Data sets: those of others and videos of your own hands, to LeRobot v3; checked; packed for another machine.
 
     vgen data convert folder --from clips --out data/mine --layout position4 --size 128x128
     vgen data convert bridge --from bridge/raw --out data/bridge --size 256x256 --workers 8
     vgen data convert bridge --from bridge/raw --out shards/1 --shard 1/4 --workers 8
     vgen data join shards/1 shards/2 shards/3 shards/4 --out data/bridge
+    vgen data hands cup.mp4 door.mov --out data/mine --text "pick up the cup"
     vgen data check data/bridge --out checks/bridge
     vgen data pack data/metaworld data/adroit --out pack --max-mb 45
     vgen data pack data/metaworld data/metaworld_cf --out pack --fps metaworld=40 metaworld_cf=40 --splits train
@@ -21,7 +22,7 @@ import logging
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from vgen.commands.data import check, conversions, packs
+from vgen.commands.data import check, conversions, hands, packs
 from vgen.commands.options import make_parser
 from vgen.errors import Parser
 
@@ -32,7 +33,7 @@ def parser() -> Parser:
     """The options of all of them."""
     parser = make_parser("data", __doc__)
     choices = parser.add_subparsers(metavar="WHAT", title="what", dest="what", required=True)
-    for group in (conversions, check, packs):
+    for group in (conversions, hands, check, packs):
         group.add(choices)
     return parser
 

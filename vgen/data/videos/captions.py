@@ -87,6 +87,12 @@ def _with_text_files(folder: Path) -> list[Captioned]:
     return [Captioned(path, name, *_read_caption(texts.get(beside(name)))) for name, path in videos.items()]
 
 
+def with_text_file(path: Path, name: str) -> Captioned:
+    """A single video, with the caption in the `.txt` beside it, if there is one."""
+    text = path.with_suffix(".txt")
+    return Captioned(path, name, *_read_caption(text if text.is_file() else None))
+
+
 def beside(name: str) -> str:
     """What the names of a video and of the files beside it that belong to it have in common."""
     return _normal(name.rpartition(".")[0])

@@ -15,11 +15,10 @@ from vgen.inference.ego.spec import MODES, STATE_COLUMN, RolloutSpec, Start
 from vgen.inference.ego.trajectories import (
     HandHistory,
     RolloutActions,
-    file_of,
+    given_trajectory,
     joined,
     past_of,
     read_actions,
-    read_known,
     state_at_start,
 )
 from vgen.inference.settings import EgoSettings
@@ -135,10 +134,10 @@ class _Reader:
 
     def known(self, last: bool) -> Trajectory | None:
         """The absolute trajectory of which the start frame is a part: that of the file, or of the episode."""
-        recorded, file = self.observation.recorded, file_of(self.spec)
-        if file is None:
+        recorded = self.observation.recorded
+        known = given_trajectory(self.spec, self.info, state_at_start(recorded), last)
+        if known is None:
             return recorded
-        known = read_known(file, self.spec.at, state_at_start(recorded), last)
         if known.form != "absolute":
             raise InputError(f"{self.spec.trajectory} is {known.form}; where the hand is takes an absolute trajectory")
         return known
@@ -158,7 +157,7 @@ def read_inputs(spec: RolloutSpec, settings: EgoSettings) -> Inputs:
 
 def _open(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo, start: Start) -> _Reader:
     """Opens what is seen; where a trajectory is named, the start needs none of its own."""
-    given = spec.trajectory is not None
+    given = spec.has_trajectory
     own = (None, STATE_COLUMN) if given else (spec.layout, spec.column)
     observation = open_observation(start, (info.height, info.width), *own, needed=not given)
     window = settings.window or (info.ego.history if info.ego else 1)
@@ -172,7 +171,7 @@ def _forward(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Input
     assert info.ego is not None, "a model without it is refused"
     rate = info.ego.rate(layout)
     context = reader.context(layout, frames, rate)
-    truth = "Truth" if spec.trajectory is None and not spec.edits else "Recorded, under another trajectory"
+    truth = "Truth" if not spec.has_trajectory and not spec.edits else "Recorded, under another trajectory"
     return Inputs(reader.observation, layout, rate, frames, context, actions, truth=truth)
 
 
@@ -188,7 +187,7 @@ def _policy(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Inputs
     layout = info.choose_layout(known.layout)
     assert info.ego is not None and info.state is not None, "a model without them is refused"
     rate, statistics = info.ego.rate(layout), reader.statistics(layout)
-    if spec.trajectory is not None:
+    if spec.has_trajectory:
         check_times(known, info.state.rate(layout))
     check_values(known.rows(0, int((known.times <= TIME_TOLERANCE).sum())), statistics)
     frames = spec.frames or max(1, int(info.state.horizon / info.state.rate(layout) * rate + 1e-6))
@@ -220,7 +219,7 @@ def _inverse(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Input
         rule = f"{MOST_STEPS} are explained at once; say how many with --frames, and from where with CLIP@FRAME"
         raise InputError(f"{observation.name} has {frames} steps and no more than {rule}")
     start = state_at_start(known)
-    if spec.trajectory is not None and start is not None:
+    if spec.has_trajectory and start is not None:
         check_values(start, reader.statistics(layout))
     check_uncut(observation, layout)
     context = Context(np.zeros((0, *observation.size, 3), np.uint8), reader.text, (), spec.seed)

@@ -57,7 +57,7 @@ def run_rollout(
 
 def media_files(spec: RolloutSpec) -> Sequence[str | PathLike[str]]:
     """The files that a rollout stands on."""
-    trajectory = [] if spec.trajectory is None else [spec.trajectory]
+    trajectory = [file for file in (spec.trajectory, spec.trajectory_from) if file is not None]
     return [*start_files(spec.start), *trajectory, *(file for goal in spec.goals for file in goal.files)]
 
 

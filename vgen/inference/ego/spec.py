@@ -20,6 +20,7 @@ MODES = {"forward": (EGO,), "policy": (EGO, STATE), "inverse": (STATE,)}
 MAX_FRAMES = 100_000
 MAX_SEED = 2**63 - 1
 STATE_COLUMN = "observation.state"
+TRAJECTORY_FILES = ("trajectory", "trajectory_from")
 START_OPTIONS = ("episode", "frame", "split", "camera")
 
 
@@ -96,6 +97,7 @@ class RolloutSpec:
         fps: of the video that is written; None is the model's rate.
         seed: of the noise.
         trajectory: a file; None is the episode's own. In `policy` it is the past, of `inverse` its start counts.
+        trajectory_from: instead of a trajectory, a video in which the hands are tracked.
         at: seconds on the clock of the trajectory at which the start frame lies; None is its first row, of a policy's
             past its last.
         edits: of the trajectory, one after the other, as `parse_edit` reads them.
@@ -115,6 +117,7 @@ class RolloutSpec:
     fps: float | None = None
     seed: int = 0
     trajectory: str | PathLike[str] | None = None
+    trajectory_from: str | PathLike[str] | None = None
     at: float | None = None
     edits: tuple[str, ...] = ()
     layout: str | None = None
@@ -127,8 +130,9 @@ class RolloutSpec:
         for name in ("text", "layout", "column"):
             if getattr(self, name) is not None:
                 checks.text(name, getattr(self, name))
-        if self.trajectory is not None:
-            checks.media("trajectory", self.trajectory)
+        for name in TRAJECTORY_FILES:
+            if getattr(self, name) is not None:
+                checks.media(name, getattr(self, name))
         if self.episode is not None:
             checks.whole("episode", self.episode, 0, 10**9)
         if self.frames is not None:
@@ -142,12 +146,18 @@ class RolloutSpec:
             parse_edit(checks.text("edit", edit))
         self._check_mode()
 
+    @property
+    def has_trajectory(self) -> bool:
+        """Whether a trajectory is given, beside what the start has."""
+        return self.trajectory is not None or self.trajectory_from is not None
+
     def to_dict(self, relative_to: str | PathLike[str]) -> dict[str, Any]:
         """The inverse of `from_dict`; paths relative to a folder."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         given["start"] = asdict(self.start) | {"path": _written(self.start.path, relative_to)}
-        if self.trajectory is not None:
-            given["trajectory"] = _written(self.trajectory, relative_to)
+        for name in TRAJECTORY_FILES:
+            if given[name] is not None:
+                given[name] = _written(given[name], relative_to)
         return given | {"edits": list(self.edits), "goals": [goal.to_dict(relative_to) for goal in self.goals]}
 
     @classmethod
@@ -162,8 +172,9 @@ class RolloutSpec:
         if "path" not in start:
             raise InputError("the start has no path; name the image, video or data set")
         given["start"] = Start(**start | {"path": path.join(base, checks.text("path", start["path"], utf8=False))})
-        if "trajectory" in given:
-            given["trajectory"] = path.join(base, checks.text("trajectory", given["trajectory"], utf8=False))
+        for name in TRAJECTORY_FILES:
+            if name in given:
+                given[name] = path.join(base, checks.text(name, given[name], utf8=False))
         goals = tuple(Patch.from_dict(goal, base) for goal in _listed("goals", given.pop("goals", ())))
         return cls(**given | {"edits": tuple(_listed("edits", given.pop("edits", ()))), "goals": goals})
 
@@ -172,7 +183,10 @@ class RolloutSpec:
             raise InputError(f"edit={self.edits[0]} changes a given trajectory; mode={self.mode} predicts it")
         if self.goals and self.mode == "inverse":
             raise InputError(f"goal={self.goals[0].name} is ahead of a start; mode=inverse makes no video")
-        if self.at is not None and self.trajectory is None:
+        if self.trajectory is not None and self.trajectory_from is not None:
+            both = f"trajectory={self.trajectory} and trajectory_from={self.trajectory_from}"
+            raise InputError(f"{both} are two trajectories; give one of them")
+        if self.at is not None and not self.has_trajectory:
             raise InputError(f"at={self.at:g} is on the clock of a trajectory file and none is given; leave it out")
         parquet = self.trajectory is not None and Path(self.trajectory).suffix == ".parquet"
         if self.episode is not None and not parquet:
@@ -184,9 +198,10 @@ class RolloutSpec:
             raise InputError(
                 f"column={self.column} is of a data set or a parquet file and neither is given; leave it out"
             )
-        if self.mode == "forward" and self.trajectory is None and self.start.episode is None:
+        if self.mode == "forward" and not self.has_trajectory and self.start.episode is None:
             raise InputError(
-                "mode=forward has no trajectory; give --trajectory FILE, or start from an episode, which has its own"
+                "mode=forward has no trajectory; give --trajectory FILE, or --trajectory-from VIDEO of your hands, or "
+                "start from an episode, which has its own"
             )
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vgen.errors import InputError
+from vgen.errors import InputError, unknown_key
 from vgen.inference.ego.spec import MAX_FRAMES, RolloutSpec
 from vgen.models import ModelInfo
+from vgen.sources.hands.sighting import TRACKED
 from vgen.trajectory.convert import convert, resample, to_absolute
 from vgen.trajectory.edits import parse_edit
 from vgen.trajectory.files import TrajectoryFile, read_trajectory
@@ -65,6 +67,17 @@ def read_known(source: TrajectoryFile, at: float | None, start: Trajectory | Non
     """
     given = read_trajectory(source)
     warn_of_degrees(given)
+    return on_clock(given, source.path, at, start, last)
+
+
+def on_clock(
+    given: Trajectory, path: str | PathLike[str], at: float | None, start: Trajectory | None, last: bool = False
+) -> Trajectory:
+    """A trajectory of the file at a path, on the clock of a rollout; see `read_known`.
+
+    Raises:
+        InputError: `at` is not in it, or it does not go on from the start.
+    """
     first, end = float(given.times[0]), float(given.times[-1])
     if given.form == "delta":  # its first frame is one step before the first arrival
         first -= float(np.median(np.diff(given.times)) if len(given) > 1 else 1 / given.spec.rate)
@@ -72,15 +85,46 @@ def read_known(source: TrajectoryFile, at: float | None, start: Trajectory | Non
     if not first - TIME_TOLERANCE <= now <= end + TIME_TOLERANCE:
         nearest = first if now < first else end
         span = f"{first:.10g} to {end:.10g} s; nearest: {nearest:.10g}"
-        raise InputError(f"at={now:.10g} s is outside {source.path}, {span}")
+        raise InputError(f"at={now:.10g} s is outside {path}, {span}")
     moved = replace(given, times=given.times - now)
     if given.form == "absolute" or start is None or not start.valid.all():
         return moved
     if now > first + TIME_TOLERANCE:
-        raise InputError(f"at={now:g} lies within {source.path}, which is {given.form}; convert it to absolute form")
+        raise InputError(f"at={now:g} lies within {path}, which is {given.form}; convert it to absolute form")
     if start.layout != given.layout:
-        raise InputError(f"{source.path} has layout {given.layout}; the state at the start frame has {start.layout}")
+        raise InputError(f"{path} has layout {given.layout}; the state at the start frame has {start.layout}")
     return to_absolute(moved, replace(start, times=np.zeros(1)))
+
+
+def given_trajectory(
+    spec: RolloutSpec, info: ModelInfo, start: Trajectory | None, last: bool = False
+) -> Trajectory | None:
+    """The trajectory that a rollout names, of a file or of the hands in a video, on the clock of the rollout; None
+    where it names none. Other arguments as of `read_known`.
+
+    Raises:
+        InputError: it cannot be used, or the model knows no layout that hands are tracked to.
+    """
+    if spec.trajectory_from is not None:
+        layout = _tracked_layout(spec.layout, info)
+        from vgen.sources.hands.video_track import hand_trajectory  # late, as most rollouts need no PyAV
+
+        return on_clock(hand_trajectory(spec.trajectory_from, layout), spec.trajectory_from, spec.at, start, last)
+    if spec.trajectory is None:
+        return None
+    source = TrajectoryFile(Path(spec.trajectory), spec.layout, spec.episode, spec.column)
+    return read_known(source, spec.at, start, last)
+
+
+def _tracked_layout(wanted: str | None, info: ModelInfo) -> str:
+    """Which layout the hands of a video are tracked to, for a model."""
+    known = [name for name in TRACKED if name in info.layouts]
+    if not known:
+        rule = f"a video of hands gives {' or '.join(TRACKED)}; train a model of it (vgen data hands, docs/sources.md)"
+        raise InputError(f"model {info.model} knows the layouts {', '.join(info.layouts)} and {rule}")
+    if wanted is not None and wanted not in known:
+        raise unknown_key(wanted, known, f"the layouts of hands that model {info.model} knows")
+    return wanted or known[0]
 
 
 def state_at_start(known: Trajectory | None) -> Trajectory | None:
@@ -135,13 +179,13 @@ def read_actions(
         InputError: the trajectory cannot be used, or the model does not take it.
     """
     assert info.ego is not None, "it was asked for"
-    seen, known, file = state_at_start(recorded), recorded, file_of(spec)
-    if file is not None:
-        known = read_known(file, spec.at, seen)
+    seen = state_at_start(recorded)
+    given = given_trajectory(spec, info, seen)
+    known = recorded if given is None else given
     assert known is not None, "what names no file starts from an episode, which has one"
     layout = info.choose_layout(known.layout)
     rate = info.ego.rate(layout)
-    if file is not None:
+    if given is not None:
         check_times(known, rate)
     statistics = Statistics.from_json(info.statistics_of(layout))
     frames = choose_frames(spec.frames, known, rate)
@@ -158,13 +202,6 @@ def read_actions(
     if seen is not None and actions.trajectory.form == "absolute":
         warn_of_gap(actions.trajectory, seen, statistics)
     return actions, frames
-
-
-def file_of(spec: RolloutSpec) -> TrajectoryFile | None:
-    """Where the trajectory is that a rollout names; None where it names none."""
-    if spec.trajectory is None:
-        return None
-    return TrajectoryFile(Path(spec.trajectory), spec.layout, spec.episode, spec.column)
 
 
 def future_of(known: Trajectory, rate: float, frames: int, edits: Sequence[str] = ()) -> Trajectory:

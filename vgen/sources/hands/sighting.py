@@ -10,6 +10,8 @@ import numpy as np
 
 HANDS = ("left", "right")
 """The two hands, in the order of all that is kept of both."""
+TRACKED = ("keypoints", "hand_boxes")
+"""The layouts that hands are tracked to."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from vgen.sources.hands.camera import of_one_size, place_hands
 from vgen.sources.hands.identity import choose_sides
-from vgen.sources.hands.sighting import HANDS, Detector, Sighting
+from vgen.sources.hands.sighting import Detector, Sighting
 from vgen.sources.hands.smoothing import runs, smooth
 
 LOOKED_AT = 1280  # pixels of the longer side that a detector is given: it needs no more to find a hand
@@ -143,8 +143,3 @@ def _held(hand: np.ndarray, known: np.ndarray) -> np.ndarray:
         return np.zeros_like(hand)
     last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
     return hand[np.where(last < 0, known.argmax(), last)]
-
-
-def shares(track: HandTrack) -> dict[str, float]:
-    """The share of frames in which each hand is seen."""
-    return {hand: float(flags.mean()) for hand, flags in zip(HANDS, track.seen, strict=True)}
