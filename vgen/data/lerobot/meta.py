@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from numbers import Integral
@@ -26,6 +26,7 @@ from vgen.notices import warn_once
 logger = logging.getLogger(__name__)
 
 VERSION = "v3.0"
+OLDER = ("v2.1", "v2.0")  # which a source of vgen.sources reads
 CHUNK_FILES = 1000  # files per chunk folder
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
@@ -41,11 +42,11 @@ LONGEST = 1000  # characters of a path
 Row = Mapping[str, Any]
 
 
-def read_info(folder: Path) -> dict[str, Any]:
+def read_info(folder: Path, versions: Collection[str] = (VERSION,)) -> dict[str, Any]:
     """`meta/info.json`, with the usual templates where it has none.
 
     Raises:
-        InputError: there is none, or it is not of version 3.0, or lacks what a data set needs.
+        InputError: there is none, or it is of none of the versions, or lacks what a data set needs.
     """
     file = folder / "meta" / "info.json"
     try:
@@ -57,10 +58,12 @@ def read_info(folder: Path) -> dict[str, Any]:
     if not isinstance(info, dict):
         raise InputError(f"{file} holds a {type(info).__name__}; it must be a mapping, with features and fps")
     version = info.get("codebase_version")
-    if version != VERSION:
-        raise InputError(
-            f"{folder} has codebase_version {show(version)}; vgen reads {VERSION}: convert it with lerobot's tools"
+    if version not in versions:
+        how = "with `vgen data convert lerobot21`" if version in OLDER else "with lerobot's tools"
+        reads = (
+            f"vgen reads {VERSION}: convert it {how}" if VERSION in versions else f"it needs {' or '.join(versions)}"
         )
+        raise InputError(f"{folder} has codebase_version {show(version)}; {reads}")
     features = info.get("features")
     if not isinstance(features, dict):
         raise InputError(f"{file}: features={show(features)} must be a mapping of columns to what is said of each")
@@ -171,7 +174,7 @@ def file_of(folder: Path, info: Mapping[str, Any], row: Row, camera: str | None 
     template, what = info[name], f"{folder}/meta/info.json: {name}"
     fields: dict[str, object] = {part: whole(folder, row, f"{prefix}/{part}") for part in ("chunk_index", "file_index")}
     fields |= {"video_key": camera} if camera is not None else {}
-    return inside(folder, _filled(template, fields, what), what)
+    return inside(folder, filled(template, fields, what), what)
 
 
 def inside(folder: Path, path: str, what: str) -> Path:
@@ -196,8 +199,12 @@ def read_tasks(folder: Path) -> dict[int, str]:
     return _read_tasks(path) if os.path.isfile(path) else {}
 
 
-def _filled(template: Any, fields: Mapping[str, object], what: str) -> str:
-    """Like `str.format`, which would also read attributes and write to any width."""
+def filled(template: Any, fields: Mapping[str, object], what: str) -> str:
+    """Like `str.format`, which would also read attributes and write to any width.
+
+    Raises:
+        InputError: the template is none, or has other fields; `what` says whose it is.
+    """
     try:
         parts = list(Formatter().parse(template))
         wrong = [part for part in parts if part[1] is not None and not _is_field(part, fields)]
