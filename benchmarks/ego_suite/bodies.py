@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from vgen.data.buckets import clip_frames, frame_step
+from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError, unknown_key
+from vgen.media.placing import fit_image
+from vgen.trajectory.recorded import recorded_trajectory
+from vgen.trajectory.trajectory import Trajectory
 
 SPLITS = {"metaworld": ("test", "unseen", "train"), "adroit": ("test", "train")}  # train: to choose settings on
 
@@ -18,20 +26,43 @@ class RecordedBody:
     Attributes:
         name: by which options and results speak of it.
         data: LeRobot v3 folder of its episodes.
-        counterfactuals: folder of groups of episodes that part from one state.
+        counterfactuals: folder of groups of episodes that part from one state; None: there are none.
         layout: of its trajectory.
         record: the commands that record the two folders, without `--out`.
         camera: whose video is looked at.
         column: of both folders, the absolute trajectory.
+        rate: rows per second that are taken; None: all that were recorded.
+        size: (H, W) that frames are brought to, cut to its shape; None: as they were recorded.
     """
 
     name: str
     data: Path
-    counterfactuals: Path
+    counterfactuals: Path | None
     layout: str
     record: tuple[str, str]
     camera: str = "first_person"
     column: str = "observation.state"
+    rate: float | None = None
+    size: tuple[int, int] | None = None
+
+    def rows(self, dataset: LeRobotDataset, length: int) -> np.ndarray:
+        """The recorded rows that are taken of an episode of some length, int64 [T]."""
+        rows = clip_frames(length, frame_step(dataset.fps, self.rate))
+        taken: np.ndarray = rows[rows < length]
+        return taken
+
+    def frames(self, dataset: LeRobotDataset, number: int, rows: np.ndarray) -> np.ndarray:
+        """Frames of an episode of a split, uint8 [T, H, W, 3]."""
+        frames = dataset.frames(number, self.camera, rows)
+        if self.size is None or frames.shape[1:3] == self.size:
+            return frames
+        size = self.size[::-1]
+        return np.stack([np.asarray(fit_image(Image.fromarray(frame), size, "cover")) for frame in frames])
+
+    def trajectory(self, dataset: LeRobotDataset, number: int, rows: np.ndarray) -> Trajectory:
+        """Rows of the absolute trajectory of an episode of a split."""
+        whole = recorded_trajectory(dataset, number, self.column, self.layout)
+        return replace(whole, values=whole.values[rows], times=whole.times[rows], valid=whole.valid[rows])
 
 
 def all_bodies(metaworld: Path, metaworld_cf: Path, adroit: Path, adroit_cf: Path) -> list[RecordedBody]:
@@ -71,7 +102,7 @@ def choose_bodies(bodies: Sequence[RecordedBody], names: str | None, split: str,
 def _check_folders(body: RecordedBody, groups: bool, others: Sequence[str]) -> None:
     needed = ((body.data, body.record[0]), (body.counterfactuals, body.record[1]))
     for folder, command in needed[: 1 + groups]:
-        if not folder.exists():
+        if folder is not None and not folder.exists():
             raise InputError(
                 f"{folder} is not there; record it with: {command} --out {folder}, or leave {body.name} out: "
                 f"--bodies {','.join(others)}"

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from bench_common.episodes import by_turn, episode_infos
 from torch import Tensor
@@ -21,7 +20,6 @@ from ego_suite.bodies import RecordedBody
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
-from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.trajectory import Trajectory
 
 START = 16
@@ -68,7 +66,8 @@ def read_cases(body: RecordedBody, split: str, count: int, advance: int, seed: i
         InputError: the data cannot be read, or no episode is long enough.
     """
     dataset = LeRobotDataset(body.data, split)
-    numbers = [info.number for info in by_turn(episode_infos(dataset)) if _reach(info.length, advance)]
+    infos = by_turn(episode_infos(dataset))
+    numbers = [info.number for info in infos if _reach(len(body.rows(dataset, info.length)), advance)]
     if not numbers:
         raise InputError(f"no episode of {body.data} ({split}) goes on for {advance} frames after frame {START}")
     return [_case(body, dataset, n, advance, seed + place) for place, n in enumerate(numbers[:count])]
@@ -80,13 +79,14 @@ def read_groups(body: RecordedBody, split: str, count: int, advance: int, seed: 
     Raises:
         InputError: the data cannot be read, or are no groups that part at frame START.
     """
+    assert body.counterfactuals is not None, "it has groups"
     dataset = LeRobotDataset(body.counterfactuals, split)
     members: dict[str, list[int]] = defaultdict(list)
     for info in by_turn(episode_infos(dataset)):
         about = dataset.episode(info.number).extra
         if about.get("branch_frame") != START or "group" not in about:
             raise InputError(f"{body.counterfactuals} has no groups that part at frame {START}; {_how(body)}")
-        if _reach(info.length, advance):
+        if _reach(len(body.rows(dataset, info.length)), advance):
             members[str(about["group"])].append(info.number)
     groups = [sorted(group) for group in members.values() if len(group) > 1]
     if not groups:
@@ -110,7 +110,7 @@ def truth_of(cases: Sequence[EgoCase]) -> Tensor:
 
 
 def _how(body: RecordedBody) -> str:
-    return f"record them with: {body.record[1]} --out {body.counterfactuals}"
+    return f"record them with: {body.record[1]} --out {body.counterfactuals}" if body.record[1] else "record such ones"
 
 
 def _reach(length: int, advance: int) -> int:
@@ -120,15 +120,15 @@ def _reach(length: int, advance: int) -> int:
 
 def _case(body: RecordedBody, dataset: LeRobotDataset, number: int, advance: int, seed: int) -> EgoCase:
     index, length, text = dataset.summary(number)
-    reach = _reach(length, advance)
-    frames = dataset.frames(number, body.camera, np.arange(START + 1 + reach))
-    trajectory = recorded_trajectory(dataset, number, body.column, body.layout)
+    rows = body.rows(dataset, length)
+    reach = _reach(len(rows), advance)
+    frames = body.frames(dataset, number, rows[: START + 1 + reach])
     return EgoCase(
         f"episode {index}",
         text,
         str(dataset.episode(number).extra.get("trajectory", "")),
         torch.from_numpy(frames).permute(3, 0, 1, 2),
-        trajectory.rows(0, START + 1 + made_frames(reach, advance)),
+        body.trajectory(dataset, number, rows[: START + 1 + made_frames(reach, advance)]),
         reach,
         seed,
     )

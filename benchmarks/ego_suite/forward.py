@@ -43,10 +43,11 @@ class ForwardScores:
         return {str(horizon): self._at(horizon) for horizon in sorted(self.names)}
 
     def _at(self, horizon: int) -> dict:
-        kept = {m: {metric: self._values[horizon, m, metric] for metric in METRICS} for m in METHODS}
+        methods = [method for method in METHODS if (horizon, method, METRICS[0]) in self._values]
+        kept = {m: {metric: self._values[horizon, m, metric] for metric in METRICS} for m in methods}
         return {
             "n": len(self.names[horizon]),
-            "n_moving": int(np.isfinite(kept["model"]["psnr_moving"]).sum()),
+            "n_moving": int(np.isfinite(kept[methods[0]]["psnr_moving"]).sum()),
             "means": {m: {metric: mean(values) for metric, values in row.items()} for m, row in kept.items()},
             "cases": self.names[horizon],
             "per_case": kept,

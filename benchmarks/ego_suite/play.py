@@ -37,16 +37,13 @@ class Played:
 Watcher = Callable[[Played], None]
 
 
-def play_cases(roller: Roller, cases: Sequence[EgoCase], batch: int, watchers: Sequence[Watcher]) -> None:
-    """Plays single episodes by every method, and shows each batch to all watchers."""
+def play_cases(roller: Roller | None, cases: Sequence[EgoCase], batch: int, watchers: Sequence[Watcher]) -> None:
+    """Plays single episodes by every method, without a model by `copy` alone, and shows each batch to all watchers."""
     with tqdm(total=len(cases), desc="episodes") as progress:
         for part in batches(cases, batch):
             truth = truth_of(part)
-            horizons = [horizon for horizon in HORIZONS if horizon <= part[0].reach]
-            codec = truth.clone()
-            codec[:, :, horizons] = roller.reconstruct(truth[:, :, horizons])
-            videos = {"model": roller.roll(part), "none": roller.roll(part, blind=True)}
-            _show(Played(part, truth, videos | {"copy": _still(truth), "codec": codec}), watchers)
+            videos = {"copy": _still(truth)} if roller is None else _videos(roller, part, truth)
+            _show(Played(part, truth, videos), watchers)
             progress.update(len(part))
 
 
@@ -64,6 +61,14 @@ def play_groups(roller: Roller, groups: Sequence[Sequence[EgoCase]], batch: int,
                     alone = none[place].expand_as(truth)
                     _show(Played(part[place], truth, {"model": made, "none": alone, "copy": _still(truth)}), watchers)
                 progress.update(len(part))
+
+
+def _videos(roller: Roller, part: Sequence[EgoCase], truth: Tensor) -> dict[str, Tensor]:
+    horizons = [horizon for horizon in HORIZONS if horizon <= part[0].reach]
+    codec = truth.clone()
+    codec[:, :, horizons] = roller.reconstruct(truth[:, :, horizons])
+    model, none = roller.roll(part), roller.roll(part, blind=True)
+    return {"model": model, "none": none, "copy": _still(truth), "codec": codec}
 
 
 def _still(truth: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from bench_common.report import number, row
 
 from ego_suite.play import METHODS
 from ego_suite.stage_one import TIMES
+from vgen.metrics import FVD_NAME
 
 LEGEND = """\
 * better than copy (the start frame for ever) and than none (the same model with its actions dropped)
@@ -38,14 +39,54 @@ def table(results: dict) -> str:
 
 def _forward(section: dict) -> list[str]:
     lines = []
+    methods = [method for method in METHODS if method in next(iter(section.values()))["means"]]
     for metric, (title, digits) in TITLES.items():
-        lines.append(row(title, [*METHODS, "n"]))
+        lines.append(row(title, [*methods, "n"]))
         for horizon, entry in section.items():
             means = {method: values[metric] for method, values in entry["means"].items()}
-            mark = "*" if all(means["model"] > means[other] for other in ("none", "copy")) else " "
-            model, *others = (number(means[method], digits) for method in METHODS)
+            cells = [number(means[method], digits) for method in methods]
+            if "model" in means:
+                cells[0] += "*" if all(means["model"] > means[other] for other in ("none", "copy")) else " "
             count = entry["n_moving"] if metric == "psnr_moving" else entry["n"]
-            lines.append(row(f"  after {horizon} frames", [model + mark, *others, str(count)]))
+            lines.append(row(f"  after {horizon} frames", [*cells, str(count)]))
+    return lines
+
+
+def _perceptual(section: dict) -> list[str]:
+    lines = []
+    for measure, title in (("st_lpips", "ST-LPIPS of the frame, less is better"), ("fvd", FVD_NAME)):
+        known = {horizon: entry for horizon, entry in section.items() if entry[measure]}
+        if known:
+            methods = list(next(iter(known.values()))[measure])
+            lines += [title] if measure == "fvd" else []
+            lines.append(row("" if measure == "fvd" else title, [*methods, "n"], 38))
+        for horizon, entry in known.items():
+            cells = [number(value, 3) for value in entry[measure].values()]
+            lines.append(row(f"  after {horizon} frames", [*cells, str(entry["n"])], 38))
+    return lines
+
+
+def _baselines(section: dict) -> list[str]:
+    usual = _share(section["text_accuracy_most_frequent"])
+    lines = [f"baselines, n = {section['n']}: the most frequent text is right in {usual}"]
+    return lines + _paths(section) + _rows_of(section, "hand_iou", "IoU of hand boxes", 3)
+
+
+def _paths(section: dict) -> list[str]:
+    lines = _rows_of(section, "ade", "ADE, mean displacement error of a path", 4)
+    return lines + _rows_of(section, "fde", "FDE, displacement error at its end", 4)
+
+
+def _rows_of(section: dict, name: str, title: str, digits: int) -> list[str]:
+    """Means by number of rows."""
+    rows = section.get(name, {})
+    if not rows:
+        return []
+    columns = [column for column in next(iter(rows.values())) if column != "n"]
+    lines = [f"  {title}: {', '.join(columns)}"]
+    for horizon, entry in rows.items():
+        count = f" (n = {entry['n']})" if "n" in entry else ""
+        lines.append(row(f"  after {horizon} rows{count}", [number(entry[column], digits) for column in columns]))
     return lines
 
 
@@ -88,6 +129,7 @@ def _policy(section: dict) -> list[str]:
             for seconds, entry in rows.items():
                 cells = [number(entry[column], digits) for column in columns]
                 lines.append(row(f"  after {seconds} s (n = {entry['n']})", cells))
+    lines += _paths(section)
     if len(section["displacement"]) < len(TIMES):
         lines.append(
             f"  later times lie beyond the {section['horizon_s']:g} s that the model predicts, or have no cases"
@@ -123,8 +165,10 @@ def _share(value: float) -> str:
 
 SECTIONS = {
     "forward": _forward,
+    "perceptual": _perceptual,
     "counterfactual": _counterfactual,
     "tracker": _tracker,
     "policy": _policy,
     "inverse": _inverse,
+    "baselines": _baselines,
 }

@@ -7,8 +7,9 @@ that of the truth), `best of K` the nearest of them at that time, `no sentence` 
 prompt, whose text, which the model then tells from what it sees, is compared with the episode's sentence: right or
 wrong as a whole, beside the share of the most frequent sentence. Adroit's sentences name a goal that is not in the
 picture, so that few can be told. Only times within the horizon that the model was trained for count. Baselines: the
-last step for ever, and staying put. Where the layout holds boxes, their intersection over union with the true ones at
-the same times.
+last step for ever, and staying put. Over whole paths of 8, 16, 32 and 64 rows, as far as the model's horizon goes, ADE
+and FDE (paths.py), of K the future of least ADE. Where the layout holds boxes, their intersection over union with the
+true ones at the same times.
 
 Inverse dynamics: true frames from START on, up to 64 of the recording, and the state at the first. Errors of each step
 (distance between predicted and true displacement) and of the place at the end, against a hand that does not move.
@@ -29,15 +30,15 @@ from tqdm import tqdm
 from ego_suite.bodies import RecordedBody
 from ego_suite.cases import HORIZONS, START
 from ego_suite.forward import mean
+from ego_suite.paths import HORIZONS as PATHS
+from ego_suite.paths import PathErrors, true_path
 from vgen.backbone.codec import Codec
-from vgen.data.buckets import clip_frames, frame_step
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.metrics import box_iou
 from vgen.models import STATE, resolve
 from vgen.state.model import StateModel
 from vgen.state.predict import futures, inverse_dynamics, policy
 from vgen.trajectory.places import body_places, constant_velocity
-from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.trajectory import Trajectory
 
 TIMES = (0.5, 1.0, 2.0)
@@ -72,11 +73,9 @@ def read_episodes(body: RecordedBody, dataset: LeRobotDataset, count: int, rate:
         InputError: the data cannot be read.
     """
     for info in by_turn(episode_infos(dataset))[:count]:
-        rows = clip_frames(info.length, frame_step(dataset.fps, rate))
-        rows = rows[rows < info.length]
-        whole = recorded_trajectory(dataset, info.number, body.column, body.layout)
-        taken = replace(whole, values=whole.values[rows], times=whole.times[rows], valid=whole.valid[rows])
-        yield StateEpisode(taken, dataset.frames(info.number, body.camera, rows), info.task, info.number)
+        rows = replace(body, rate=rate).rows(dataset, info.length)
+        taken = body.trajectory(dataset, info.number, rows)
+        yield StateEpisode(taken, body.frames(dataset, info.number, rows), info.task, info.number)
 
 
 class PolicyScores:
@@ -87,6 +86,7 @@ class PolicyScores:
         self._rate = model.rate(layout)
         self._errors: dict[float, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._overlap: dict[float, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._paths = PathErrors()
         self._right: list[float] = []
         self._asked: Counter[str] = Counter()
 
@@ -107,6 +107,25 @@ class PolicyScores:
             there = ahead <= model.config.horizon and present + ahead < len(truth) and truth.valid[present + ahead]
             if there:
                 self._score(seconds, truth, present, ahead, drawn, alone)
+        for horizon in (each for each in PATHS if each <= model.config.horizon):
+            path = true_path(truth, present, horizon)
+            if path is not None:
+                self._score_path(truth, present, path, drawn, alone)
+
+    def _score_path(
+        self, truth: Trajectory, present: int, path: np.ndarray, drawn: list[Trajectory], alone: Trajectory
+    ) -> None:
+        stop = len(path) + 1
+        paths = [body_places(future)[1:stop] for future in drawn]
+        methods = {
+            "model": paths,
+            f"mean of {SAMPLES}": [np.mean(paths, axis=0)],
+            f"best of {SAMPLES}": [min(paths, key=lambda each: _distance(each, path))],
+            "no sentence": [body_places(alone)[1:stop]],
+            "constant velocity": [constant_velocity(truth, present, stop)[1:]],
+            "stay put": [np.broadcast_to(body_places(truth)[present], path.shape)],
+        }
+        self._paths.add(len(path), path, methods)
 
     def _score(
         self, seconds: float, truth: Trajectory, present: int, ahead: int, drawn: list[Trajectory], alone: Trajectory
@@ -133,7 +152,7 @@ class PolicyScores:
 
     def summary(self) -> dict:
         """{"n", "text_accuracy" and that of the most frequent sentence for ever, "displacement" and, for boxes,
-        "hand_iou": of each time {"n", means by name}}."""
+        "hand_iou": of each time {"n", means by name}, "ade" and "fde": the same of each number of rows}."""
         result = {
             "n": len(self._right),
             "horizon_s": self._model.config.horizon / self._rate,
@@ -142,6 +161,7 @@ class PolicyScores:
             "text_accuracy_most_frequent": max(self._asked.values(), default=0) / max(1, len(self._right)),
             "displacement": {f"{seconds:g}": _means(rows) for seconds, rows in sorted(self._errors.items())},
         }
+        result |= self._paths.summary()
         overlap = {f"{seconds:g}": _means(rows) for seconds, rows in sorted(self._overlap.items())}
         return result | ({"hand_iou": overlap} if overlap else {})
 
