@@ -25,7 +25,11 @@ from vgen.models import ModelInfo
 
 @pytest.fixture(scope="module")
 def folder(tiny_model, tmp_path_factory):
-    return model_folder(tiny_model, tmp_path_factory.mktemp("ego") / "model")
+    folder = model_folder(tiny_model, tmp_path_factory.mktemp("ego") / "model")
+    index = json.loads((folder / "model_index.json").read_text())
+    sizes = {"default_height": SIZE, "default_width": SIZE}
+    (folder / "model_index.json").write_text(json.dumps(index | sizes))
+    return folder
 
 
 @pytest.fixture(scope="module")
