@@ -217,6 +217,8 @@ def _mended(xml: str, assets: Sequence[Path]) -> str:
 
 
 def _asset(path: str, assets: Sequence[Path]) -> Path:
+    if Path(path).is_file():  # recorded on this machine
+        return Path(path)
     parts = Path(os.path.normpath(path)).parts
     last = max((place for place, part in enumerate(parts) if part == ASSETS), default=-1)
     for folder in assets:
