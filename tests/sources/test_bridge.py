@@ -126,7 +126,7 @@ def _pickled(name, value):
         (_pickled("policy_out.pkl", [{"actions": np.ones(7)}] * 3), "do not fit: 3 actions, 8 states"),
         (_pickled("policy_out.pkl", [{"other": 1}] * 7), "its actions are no rows of 7 numbers"),
         (lambda folder: (folder / "images0" / "im_3.jpg").unlink(), r"a frame is missing: images0/im_3\.jpg, of 8"),
-        (lambda folder: (folder / "images0" / "im_8.jpg").write_bytes(b""), "more frames than states: 9 of images0, 8"),
+        (lambda folder: (folder / "images0" / "im_8.jpg").write_bytes(b""), "more frames than rows: 9 in images0, 8"),
     ],
 )
 def test_a_damaged_take_is_left_out_by_its_reason(tmp_path, harm, reason):
@@ -164,5 +164,5 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     write(tmp_path)
     with pytest.raises(InputError, match="'scenes' is not in the values of by; nearest: 'scene'"):
         opened(tmp_path, by="scenes")
-    with pytest.raises(InputError, match="layout=keypoints: the poses of bridge are in layout pose7"):
+    with pytest.raises(InputError, match="layout=keypoints: what bridge has is of layout pose7"):
         BridgeSource(Reading(tmp_path, layout="keypoints"))

@@ -60,7 +60,7 @@ def test_the_hand_is_drawn_where_the_columns_say(folder):
     columns = episode.columns
     for frame, row in zip(picture.astype(int), (3, 4), strict=True):
         red = (frame[..., 0] > 2 * frame[..., 1]) & (frame[..., 0] > 2 * frame[..., 2])
-        middle = np.argwhere(red).mean(0)[::-1] + 0.5
+        middle = np.argwhere(red).mean(0)[::-1]
         pose, (fx, fy, cx, cy) = columns["observation.camera_pose"][row], columns["observation.intrinsics"][row]
         away = columns["observation.state"][row, :3] - pose[:3]
         x, y, z = Rotation.from_quat(pose[3:], scalar_first=True).inv().apply(away)

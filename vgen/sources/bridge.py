@@ -15,13 +15,14 @@ import numpy as np
 from vgen.errors import InputError, unknown_key
 from vgen.notices import warn_once
 from vgen.sources import widowx
-from vgen.sources.frames import ImageFrames
+from vgen.sources.asked import of_all, only_layout, option, sample
+from vgen.sources.frames import numbered_frames
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
 from vgen.sources.unpickle import read_pickle
 
 logger = logging.getLogger(__name__)
 
-TAKE, GROUP, CAMERA, IMAGE = (re.compile(p) for p in (r"traj\d+", r"traj_group\d+", r"images\d+", r"im_\d+\.jpg"))
+TAKE, GROUP, CAMERA = (re.compile(name) for name in (r"traj\d+", r"traj_group\d+", r"images\d+"))
 DATE = "%Y-%m-%d_%H-%M-%S"
 IN_TIME = datetime(2021, 7, 23)  # recordings before it show what happened a step before
 CONFIDENCE = re.compile(r"confidence\D*(\d*\.?\d+)", re.IGNORECASE)
@@ -36,10 +37,10 @@ class BridgeSource(Source):
     options: ClassVar[Mapping[str, str]] = widowx.OPTIONS
 
     def __init__(self, reading: Reading) -> None:
-        widowx.only_pose7(reading, "bridge")
+        only_layout(reading, "pose7", "bridge")
         self.columns, self.layouts = widowx.COLUMNS, widowx.LAYOUTS
         self.conventions, self.fps, self.robot_type = widowx.conventions(LATENCY), widowx.FPS, widowx.ROBOT
-        self._folder, self._by = reading.folder, widowx.option(reading, "by", widowx.GROUPS)
+        self._folder, self._by = reading.folder, option(reading, "by", widowx.GROUPS)
         self._takes = [self._take(path) for path in sorted(_folders(reading.folder))]
         if not self._takes:
             raise InputError(f"{reading.folder} has no raw/traj_groupN/trajN; give a folder of BridgeData V2, unpacked")
@@ -57,7 +58,7 @@ class BridgeSource(Source):
         first = 1 if _is_late(take.name) else 0
         if len(states) - first < 2:
             raise LeftOut(f"it is shorter than 2 frames: {len(states)}")
-        frames = {camera: _frames(folder, camera, len(states), first) for camera in self.cameras}
+        frames = {camera: numbered_frames(folder / camera, "im_{}.jpg", len(states), first) for camera in self.cameras}
         if first:
             nothing = np.full((1, 7), np.nan)
             states, actions, clock = states[1:], np.concatenate([actions[:-2], nothing]), clock[1:]
@@ -81,14 +82,14 @@ class BridgeSource(Source):
         Raises:
             InputError: no take has one of them, or there is none that all have.
         """
-        sample = [_cameras(self._folder / take.name) for take in widowx.sample(self._takes)]
+        seen = [_cameras(self._folder / take.name) for take in sample(self._takes)]
         for camera in wanted:
             if not any((self._folder / take.name / camera).is_dir() for take in self._takes):
-                raise unknown_key(camera, sorted(set().union(*sample)), f"the cameras of {self._folder}")
-        return tuple(wanted) or widowx.of_all(sample, self._folder)
+                raise unknown_key(camera, sorted(set().union(*seen)), f"the cameras of {self._folder}")
+        return tuple(wanted) or of_all(seen, self._folder)
 
     def _measured(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for take in widowx.sample(self._takes):
+        for take in sample(self._takes):
             try:
                 states, actions, _ = _rows(self._folder / take.name)
             except LeftOut:
@@ -160,23 +161,6 @@ def _clock(told: Any, count: int) -> np.ndarray:
 
 def _cameras(folder: Path) -> set[str]:
     return {entry.name for entry in os.scandir(folder) if CAMERA.fullmatch(entry.name)}
-
-
-def _frames(folder: Path, camera: str, count: int, first: int) -> ImageFrames:
-    """The images im_0.jpg, im_1.jpg … of a camera, from `first` on.
-
-    Raises:
-        LeftOut: the take has no such camera, or not as many images as states.
-    """
-    if not (folder / camera).is_dir():
-        raise LeftOut(f"it has not all cameras: no {camera}")
-    images = {entry.name for entry in os.scandir(folder / camera) if IMAGE.fullmatch(entry.name)}
-    missing = next((number for number in range(count) if f"im_{number}.jpg" not in images), None)
-    if missing is not None:
-        raise LeftOut(f"a frame is missing: {camera}/im_{missing}.jpg, of {count}")
-    if len(images) > count:
-        raise LeftOut(f"it has more frames than states: {len(images)} of {camera}, {count} states")
-    return ImageFrames([folder / camera / f"im_{number}.jpg" for number in range(first, count)])
 
 
 def _language(path: Path) -> tuple[str, float]:

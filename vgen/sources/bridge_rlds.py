@@ -16,6 +16,7 @@ import numpy as np
 from vgen.errors import InputError, unknown_key
 from vgen.notices import warn_once
 from vgen.sources import widowx
+from vgen.sources.asked import SAMPLE, of_all, only_layout, option, sample
 from vgen.sources.frames import ImageFrames
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
 from vgen.sources.tfrecord import Damaged, Example, Records, check_record, find_records, mapped
@@ -47,19 +48,19 @@ class BridgeRldsSource(Source):
     options: ClassVar[Mapping[str, str]] = widowx.OPTIONS
 
     def __init__(self, reading: Reading) -> None:
-        widowx.only_pose7(reading, "bridge_rlds")
+        only_layout(reading, "pose7", "bridge_rlds")
         self.columns, self.layouts = widowx.COLUMNS, widowx.LAYOUTS
         self.conventions, self.fps, self.robot_type = widowx.conventions(LATENCY), widowx.FPS, widowx.ROBOT
-        self._folder, self._by = reading.folder, widowx.option(reading, "by", widowx.GROUPS)
+        self._folder, self._by = reading.folder, option(reading, "by", widowx.GROUPS)
         self._files = sorted(path for path in reading.folder.rglob("*.tfrecord-*") if FILE.fullmatch(path.name))
         if not self._files:
             raise InputError(
                 f"{reading.folder} has no NAME-SPLIT.tfrecord-00000-of-NNNNN; give the folder of bridge_dataset"
             )
         _warn_of_missing(self._files)
-        sample = [told for told in map(self._glanced, self._sample()) if told]
-        self.cameras: Sequence[str] = self._chosen(reading.cameras, sample)
-        self._opened = widowx.gripper_when_open(reading, _measured(sample))
+        seen = [told for told in map(self._glanced, self._sample()) if told]
+        self.cameras: Sequence[str] = self._chosen(reading.cameras, seen)
+        self._opened = widowx.gripper_when_open(reading, _measured(seen))
 
     def takes(self) -> Sequence[Take]:
         """A take for each record; those that a damaged file has lost too, as far as `dataset_info.json` counts them."""
@@ -88,9 +89,9 @@ class BridgeRldsSource(Source):
 
     def _sample(self) -> list[_Place]:
         """Some records of some files."""
-        files = widowx.sample(self._files)
+        files = sample(self._files)
         places = [self._places(path, None) for path in files]
-        return [place for of_file in places for place in widowx.sample(of_file, -(-widowx.SAMPLE // len(files)))]
+        return [place for of_file in places for place in sample(of_file, -(-SAMPLE // len(files)))]
 
     def _places(self, path: Path, expected: int | None) -> list[_Place]:
         """The records of a file, and those that are lost: where the file is damaged, there is one at least."""
@@ -130,17 +131,17 @@ class BridgeRldsSource(Source):
         except (Damaged, OSError, ValueError) as error:
             raise LeftOut(f"its record is damaged: record {place.number} of {place.file}, {error}") from error
 
-    def _chosen(self, wanted: Sequence[str], sample: Sequence[_Told]) -> Sequence[str]:
+    def _chosen(self, wanted: Sequence[str], seen: Sequence[_Told]) -> Sequence[str]:
         """The cameras that are wanted, or those that all takes of a sample have.
 
         Raises:
             InputError: there is none of that name, or none that all have.
         """
-        known = sorted(set().union(*(told.features() for told in sample)))
+        known = sorted(set().union(*(told.features() for told in seen)))
         for camera in wanted:
             if camera not in known:
                 raise unknown_key(camera, known, f"the cameras of {self._folder}")
-        return tuple(wanted) or widowx.of_all([told.cameras() for told in sample], self._folder)
+        return tuple(wanted) or of_all([told.cameras() for told in seen], self._folder)
 
 
 class _Told:
@@ -208,9 +209,9 @@ class _Told:
             raise LeftOut(f"its record is damaged: {error}") from error
 
 
-def _measured(sample: Sequence[_Told]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _measured(seen: Sequence[_Told]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """States and actions of the takes that have them."""
-    for told in sample:
+    for told in seen:
         try:
             states, actions = told.rows(STATES), told.rows(ACTIONS)
         except LeftOut:

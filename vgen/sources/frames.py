@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -132,6 +133,31 @@ class ImageFrames:
             (height, width), (high, wide) = size, self._size
             raise LeftOut(f"its frames are of different sizes: {name} of {height}x{width}, others of {high}x{wide}")
         return pixels[..., :3]
+
+
+def numbered_frames(folder: Path, name: str, rows: int, first: int = 0) -> ImageFrames:
+    """The frames of images that are numbered from 0, one for each row.
+
+    Args:
+        folder: of the images.
+        name: of each, with {} for its number.
+        rows: how many there must be.
+        first: the number of the first that is wanted.
+
+    Raises:
+        LeftOut: there is no such folder, or it has not as many images as there are rows.
+    """
+    if not folder.is_dir():
+        raise LeftOut(f"it has not all cameras: no {folder.name}")
+    start, end = name.split("{}")
+    found = {entry.name for entry in os.scandir(folder)}
+    missing = next((number for number in range(rows) if name.format(number) not in found), None)
+    if missing is not None:
+        raise LeftOut(f"a frame is missing: {folder.name}/{name.format(missing)}, of {rows}")
+    count = sum(each.startswith(start) and each.endswith(end) for each in found)
+    if count > rows:
+        raise LeftOut(f"it has more frames than rows: {count} in {folder.name}, {rows} rows")
+    return ImageFrames([folder / name.format(number) for number in range(first, rows)])
 
 
 class ArrayFrames:

@@ -134,10 +134,10 @@ class Scene:
         return poses
 
     def intrinsics(self, camera: str) -> np.ndarray:
-        """fx, fy, cx and cy of a camera in pixels of the frames, whose upper left corner is 0, 0: float64 [4]."""
+        """fx, fy, cx and cy of a camera in pixels of the frames, the middle of the first one at 0, 0: float64 [4]."""
         height, width = self._size
         focus = 0.5 * height / np.tan(np.radians(self.model.camera(camera).fovy[0]) / 2)
-        return np.array([focus, focus, width / 2, height / 2])
+        return np.array([focus, focus, (width - 1) / 2, (height - 1) / 2])
 
     def render(self, states: np.ndarray, camera: str) -> np.ndarray:
         """The frames of a camera in states [T, S]: uint8 [T, H, W, 3]. Without shadows and reflections, which software

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from vgen.errors import InputError, unknown_key
+from vgen.errors import InputError
 from vgen.notices import warn_once
+from vgen.sources.asked import option
 from vgen.sources.source import LeftOut, Reading
 from vgen.trajectory.conventions import pose7_from_bridge
 from vgen.trajectory.layouts import find_layout
 
 logger = logging.getLogger(__name__)
-Item = TypeVar("Item")
 
 STATE, ACTION = "observation.state", "action"
 LAYOUTS = {STATE: "pose7"}
@@ -30,7 +28,6 @@ OPTIONS = {
     "gripper": "what the gripper of the states says when it is open, 1 or 0; default: measured by that of the actions",
 }
 GROUPS = ("scene", "task", "session")
-SAMPLE = 24  # takes by which the gripper is measured and cameras are chosen
 TURNED = "grippers of states turned round, to 1 open and 0 shut"
 
 
@@ -42,49 +39,6 @@ def conventions(latency: str) -> dict[str, str]:
         ACTION: "command that leads from this row to the next: metres, radians about the axes of the base, and gripper"
         f" (1 open, 0 shut); NaN where there is none. {latency}",
     }
-
-
-def option(reading: Reading, name: str, choices: Sequence[str]) -> str:
-    """The value of an option, by default the first of its choices.
-
-    Raises:
-        InputError: it is none of them.
-    """
-    value = reading.more.get(name, choices[0])
-    if value not in choices:
-        raise unknown_key(value, choices, f"the values of {name}")
-    return value
-
-
-def only_pose7(reading: Reading, source: str) -> None:
-    """Refuses another layout.
-
-    Raises:
-        InputError: another one is wanted.
-    """
-    if reading.layout not in (None, "pose7"):
-        raise InputError(f"layout={reading.layout}: the poses of {source} are in layout pose7; leave it out")
-
-
-def sample(items: Sequence[Item], count: int = SAMPLE) -> Sequence[Item]:
-    """Some from all over: the same in every process."""
-    return items[:: max(1, len(items) // count)][:count]
-
-
-def of_all(cameras: Sequence[set[str]], folder: Path) -> tuple[str, ...]:
-    """The cameras that all takes have, but for those that have none.
-
-    Raises:
-        InputError: there is none.
-    """
-    held = [found for found in cameras if found]
-    if not held:
-        raise InputError(f"{folder}: no camera was found in the takes that were looked at, {len(cameras)} of them")
-    common = sorted(set.intersection(*held))
-    if not common:
-        known = ", ".join(sorted(set().union(*held)))
-        raise InputError(f"{folder} has no camera that all takes have; choose one with --cameras: {known}")
-    return tuple(common)
 
 
 def gripper_when_open(reading: Reading, takes: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
