@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,7 +83,9 @@ class Scene:
 
     @cached_property
     def _renderer(self) -> mujoco.Renderer:
-        return mujoco.Renderer(self.model, *self._size)
+        renderer = mujoco.Renderer(self.model, *self._size)
+        weakref.finalize(self, renderer.close)  # before the libraries that draw are gone, when a program ends
+        return renderer
 
     def close(self) -> None:
         """Free the drawing context; it is made again when a frame is wanted."""
