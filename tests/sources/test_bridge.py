@@ -1,3 +1,4 @@
+import json
 import pickle
 from collections import Counter
 
@@ -82,6 +83,11 @@ def test_a_converted_set_holds_the_values_of_the_source(tmp_path):
         rows = Trajectory(columns["observation.state"], np.arange(4) / 5, layout="pose7")
         np.testing.assert_allclose(pose7_to_bridge(rows, 1), states, atol=1e-5)
         np.testing.assert_allclose(columns["action"][:-1], actions, atol=1e-5)
+    known = json.loads((tmp_path / "out" / "meta" / "stats.json").read_text())["action"]
+    given = np.concatenate([actions for _, actions in told])  # the last row of an episode has none
+    for name, of_them in (("mean", given.mean(0)), ("std", given.std(0)), ("min", given.min(0)), ("max", given.max(0))):
+        np.testing.assert_allclose(known[name], of_them, atol=1e-6)
+    assert known["count"] == [8]
     assert "points down" in read_info(tmp_path / "out")["features"]["observation.state"]["info"]["conventions"]
 
 
