@@ -60,11 +60,19 @@ def test_the_hand_is_drawn_where_the_columns_say(folder):
     columns = episode.columns
     for frame, row in zip(picture.astype(int), (3, 4), strict=True):
         red = (frame[..., 0] > 2 * frame[..., 1]) & (frame[..., 0] > 2 * frame[..., 2])
-        middle = np.argwhere(red).mean(0)[::-1] + 0.5
+        middle = np.argwhere(red).mean(0)[::-1]
         pose, (fx, fy, cx, cy) = columns["observation.camera_pose"][row], columns["observation.intrinsics"][row]
         away = columns["observation.state"][row, :3] - pose[:3]
         x, y, z = Rotation.from_quat(pose[3:], scalar_first=True).inv().apply(away)
         np.testing.assert_allclose(middle, [fx * x / z + cx, fy * y / z + cy], atol=1.0)
+
+
+@pytest.mark.parametrize("camera", ["agentview", "robot0_eye_in_hand"])
+def test_what_is_left_out_of_the_drawing_is_not_seen(scene, camera, monkeypatch):
+    drawn = scene.render(states(3), camera)
+    monkeypatch.setattr(scene, "_hide_unseen", lambda camera: None)
+    scene.model.geom_group[:] = scene._groups
+    np.testing.assert_array_equal(drawn, scene.render(states(3), camera))
 
 
 def test_a_model_whose_files_are_gone_is_left_out(folder):

@@ -31,8 +31,8 @@ SOURCES = {
 
 NEEDS = {
     "egodex": ("h5py", "egodex"),
-    "robosuite": ("robosuite", "robosuite"),
-    "libero": ("robosuite", "libero"),
+    "robosuite": ("mujoco", "sources"),
+    "libero": ("mujoco", "sources"),
 }
 """Of sources that read with a further package: the module that must be there, and the extra that brings it."""
 

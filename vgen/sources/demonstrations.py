@@ -9,6 +9,7 @@ attribute `model_file`: MuJoCo's XML, or the name of a file that lies in `models
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from vgen.checks import show, whole
-from vgen.errors import InputError, unknown_key
+from vgen.errors import InputError
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
 from vgen.trajectory.layouts import LAYOUTS
 
@@ -35,6 +36,11 @@ ASSETS = ("assets", "models/assets", "libero/assets")  # where packages keep mes
 UNSEEN = "unseen"  # the split of what is for evaluation alone
 ACTION_NAMES = ("dx", "dy", "dz", "drx", "dry", "drz", "gripper")
 """Of an action of robosuite's OSC_POSE controller: -1 to 1 each, and of the gripper -1 to open and 1 to shut."""
+
+STATE_SAID = "the point between the fingers and the turn of the hand, in the frame of the base of its arm"
+ACTION_SAID = "the makers': leads from this row to the next; of the gripper -1 opens and 1 shuts"
+POSE_SAID = "camera to the frame of the base of the arm; metres, quaternion with w first; x right, y down, z ahead"
+LENS_SAID = "pixels of the frames as they are written, the middle of the first one at 0, 0"
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class Demonstrations(Source):
 
     options: ClassVar[Mapping[str, str]] = {
         "size": f"height and width of the frames as they are drawn, in pixels; default: {SIZE}",
-        "assets": "folder of the meshes and textures, where they lie neither above the HDF5 files nor in the package",
+        "assets": "folder of meshes and textures that lie neither above the HDF5 files nor in a package; several with "
+        f"{os.pathsep!r} between them",
     }
     packages: ClassVar[Sequence[str]]
     """Python packages that have a folder `assets` with meshes and textures."""
@@ -65,28 +72,26 @@ class Demonstrations(Source):
     fps = FPS
 
     def __init__(self, reading: Reading) -> None:
-        _check_packages()
         from vgen.sources.replay import INTRINSICS_NAMES, POSE_NAMES
 
-        for name in reading.more:
-            if name not in self.options:
-                raise unknown_key(name, self.options, "the options of this source")
         self.folder = Path(reading.folder)
         self.files = sorted(self.folder.rglob("*.hdf5"))
         if not self.files:
             raise InputError(f"{show(self.folder)} has no *.hdf5 file; give the folder that holds the demonstrations")
         if reading.layout not in (None, "pose7"):
             raise InputError(f"layout {reading.layout!r} is not what demonstrations are converted to; nearest: 'pose7'")
-        self.fps = reading.fps or FPS
         self.cameras = tuple(reading.cameras) or ("agentview", EYE)
         side = whole("size", _number(reading.more.get("size", str(SIZE))), 16, 4096)
         self._size = side, side
-        self._assets = [Path(reading.more["assets"])] if "assets" in reading.more else []
+        self._assets = [Path(given) for given in reading.more.get("assets", "").split(os.pathsep) if given]
         self._packaged = self._package_assets()
         self._scenes: dict[tuple[Path, str], Scene] = {}
         self.layouts = {"observation.state": "pose7"}
         self.columns = {"observation.state": LAYOUTS["pose7"].names, "action": ACTION_NAMES}
+        self.conventions = {"observation.state": STATE_SAID, "action": ACTION_SAID}
         for camera in self.cameras:
+            self.conventions[_of_camera("camera_pose", camera, self.cameras)] = POSE_SAID
+            self.conventions[_of_camera("intrinsics", camera, self.cameras)] = LENS_SAID
             self.columns[_of_camera("camera_pose", camera, self.cameras)] = POSE_NAMES
             self.columns[_of_camera("intrinsics", camera, self.cameras)] = INTRINSICS_NAMES
 
@@ -261,20 +266,6 @@ def _of_camera(what: str, camera: str, cameras: Sequence[str]) -> str:
 
 def _number(text: str) -> object:
     return int(text) if text.isdigit() else text
-
-
-def _check_packages() -> None:
-    try:
-        from vgen.sources import replay  # it says how MuJoCo draws before that is imported
-    except ImportError as error:
-        raise InputError(
-            f"demonstrations are replayed with MuJoCo ({error}); install it with: pip install 'vgen[sources]'"
-        ) from error
-    del replay
-    if find_spec("h5py") is None:
-        raise InputError(
-            "demonstrations are HDF5 files, and h5py is missing; install it with: pip install 'vgen[sources]'"
-        )
 
 
 @contextmanager

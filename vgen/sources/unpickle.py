@@ -6,6 +6,7 @@ import pickle
 import pickletools
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,10 +52,34 @@ def read_pickle(path: Path, packages: tuple[str, ...] = ()) -> Any:
     Raises:
         LeftOut: the file is missing or damaged, too large, or names anything else.
     """
+    return _read(path, packages)
+
+
+def read_objects(path: Path) -> Any:
+    """What an .npy file of objects holds, as `numpy.save` writes dictionaries: the one object, or a list of them.
+
+    Raises:
+        LeftOut: as `read_pickle`, or it is no such file.
+    """
+    found = _read(path, (), _after_header)
+    return found[0] if isinstance(found, list) and len(found) == 1 else found
+
+
+def _after_header(data: bytes) -> bytes:
+    """The pickle in an .npy file of objects."""
+    file = BytesIO(data)
+    header = np.lib.format.read_array_header_1_0 if np.lib.format.read_magic(file) == (1, 0) else None
+    _, _, kind = (header or np.lib.format.read_array_header_2_0)(file)
+    if not kind.hasobject:
+        raise ValueError(f"it holds an array of {kind}, no objects")
+    return data[file.tell() :]
+
+
+def _read(path: Path, packages: tuple[str, ...], part: Callable[[bytes], bytes] = bytes) -> Any:
     try:
         if path.stat().st_size > LARGEST:
             raise LeftOut(f"its pickle is larger than {LARGEST >> 20} MiB: {path.name}")
-        data = path.read_bytes()
+        data = part(path.read_bytes())
         _check(data)
         return _Values().of(_Unpickler(data, packages).load())
     except FileNotFoundError as error:
@@ -102,6 +127,8 @@ class _Array:
 
 
 def _array(data: Any, kind: _Type, shape: Any, order: Any) -> np.ndarray:
+    if isinstance(data, str):
+        data = data.encode("latin1")  # texts of Python 2 are bytes
     if not isinstance(data, bytes | bytearray) or kind.value.hasobject:
         raise ValueError(f"an array whose values are of {type(data).__name__} is not read")
     values: np.ndarray = np.frombuffer(bytes(data), kind.value)
@@ -112,7 +139,7 @@ class _Unpickler(pickle.Unpickler):
     """Hands a pickle these methods for what it names of numpy: unlike functions, it cannot change them."""
 
     def __init__(self, data: bytes, packages: tuple[str, ...]) -> None:
-        super().__init__(BytesIO(data))
+        super().__init__(BytesIO(data), encoding="latin1")  # of Python 2's texts, so that none is refused
         self._packages = packages
 
     def find_class(self, module: str, name: str) -> Any:

@@ -21,7 +21,7 @@ def pairs(lag, episodes=6, rows=120, noise=0.3, seed=0):
 def test_delay_is_found(lag):
     found = measure(list(pairs(lag)), fps=20)
     assert found.certain and found.rows == found.low == found.high == lag
-    assert found.curve[found.reach + lag] == pytest.approx(found.correlation)
+    assert max(found.curve) == found.curve[found.reach + lag]
 
 
 def test_rows_that_are_not_known_do_not_count():
@@ -42,7 +42,7 @@ def test_motion_of_others_tells_nothing():
 
 
 def test_a_delay_at_the_edge_may_be_larger():
-    found = measure(list(pairs(reach_of(20), noise=0)), fps=20)
+    found = measure(list(pairs(reach_of(20, [120]), noise=0)), fps=20)
     assert "may be larger" in found.doubt
 
 

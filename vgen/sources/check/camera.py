@@ -9,9 +9,11 @@ from scipy.spatial.transform import Rotation
 
 from vgen.trajectory.conventions import hand_pose57_to_points
 from vgen.trajectory.layouts import CAMERA, IMAGE
-from vgen.trajectory.places import known_rows
+from vgen.trajectory.places import known_rows, place_of
+from vgen.trajectory.rotations import to_matrices
 from vgen.trajectory.trajectory import Trajectory
 
+AXIS = 0.05  # metres of an axis that is drawn
 NEAREST = 1e-3  # metres before the camera, which a point must have to be in the picture
 
 
@@ -48,6 +50,25 @@ def image_points(
     else:
         return None
     return {body: _known(trajectory, body, _projected(each, intrinsics, size)) for body, each in points.items()}
+
+
+def axis_points(
+    trajectory: Trajectory, pose: np.ndarray | None, intrinsics: np.ndarray | None, size: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """The ends of the axes of bodies in the picture, `AXIS` metres from their places; as `image_points`, with P = 3 for
+    x, y and z. Only of bodies whose orientation in the world is told, where the camera is known."""
+    found: dict[str, np.ndarray] = {}
+    if pose is None or intrinsics is None:
+        return found
+    sound = trajectory.valid
+    for part, where in trajectory.spec.slices():
+        if part.type != "rotation" or part.columns[0].frame == CAMERA:
+            continue
+        ends = np.full((len(trajectory), 3, 3), np.nan)
+        axes = to_matrices(trajectory.values[sound, where].astype(np.float64))[:, :3, :3].swapaxes(1, 2)
+        ends[sound] = place_of(trajectory, part.owner)[sound, None] + AXIS * axes
+        found[part.owner] = _projected(into_camera(ends, pose), intrinsics, size)
+    return found
 
 
 def into_camera(points: np.ndarray, pose: np.ndarray) -> np.ndarray:

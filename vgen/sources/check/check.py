@@ -9,8 +9,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vgen.errors import InputError
+from vgen.media.sheet import spread
 from vgen.results import Kind, check_folder, results_folder
 from vgen.sources.check.delay import Delay, measure
+from vgen.sources.check.drawing import draw_delay, write_episode
 from vgen.sources.check.motion import Motion, motion_of
 from vgen.sources.check.recordings import Place, Recordings
 from vgen.sources.check.report import Report
@@ -18,7 +20,9 @@ from vgen.sources.check.survey import survey
 from vgen.sources.check.suspicions import suspicions
 
 EPISODES = 12  # whose frames are looked at, unless it is said
-CHECK = Kind("a check of a data set", "check.json", frozenset({"check.json", "check.txt", "episodes"}))
+DRAWN = 3  # of them, where they are not named
+FILES = frozenset({"check.json", "check.txt", "delay.png", "delay_camera.png", "episodes"})
+CHECK = Kind("a check of a data set", "check.json", FILES)
 
 
 def check(
@@ -51,11 +55,13 @@ def check(
     if len(found.refused) and not found.rows:
         raise InputError(next(iter(found.refused)))
     motions, undecoded = _motions(recordings, chosen)
+    named = any(not each.isdecimal() for each in episodes) or len(episodes) > 1
+    drawn = motions if named else [motions[at] for at in spread(len(motions), min(DRAWN, len(motions)))]
     told = suspicions(recordings, found, motions)
     looked_at = [motion.place.index for motion in motions]
     report = Report(recordings, found, told, delays(motions, recordings.fps), looked_at, undecoded)
     if out is not None:
-        _write(report, out, overwrite)
+        _write(report, drawn, out, overwrite)
     return report
 
 
@@ -81,8 +87,14 @@ def _motions(recordings: Recordings, places: Sequence[Place]) -> tuple[list[Moti
     return motions, undecoded
 
 
-def _write(report: Report, out: Path, overwrite: bool) -> None:
+def _write(report: Report, drawn: Sequence[Motion], out: Path, overwrite: bool) -> None:
+    recordings = report.recordings
     with results_folder(out, CHECK, overwrite) as part:
         (part / "check.txt").write_text("\n".join(report.lines()) + "\n", encoding="utf-8")
         told = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
         (part / "check.json").write_text(told + "\n", encoding="utf-8")
+        for number, delay in enumerate(report.delays):
+            draw_delay(delay, recordings.fps).save(part / ("delay.png" if number == 0 else "delay_camera.png"))
+        (part / "episodes").mkdir()
+        for motion in tqdm(drawn, unit="episode", desc="drawn"):
+            write_episode(recordings, recordings.read(motion.place), motion, part / "episodes")

@@ -1,13 +1,14 @@
 """How many rows a trajectory lags behind the picture, or runs ahead of it.
 
 What moves in the picture between two frames, and how fast the hand is between the two rows, rise and fall together. The
-correlation of the two, one moved against the other, is highest where they are in time. How certain that is, is told by
-resampling the episodes (bootstrap: Efron and Tibshirani 1993, chapter 13).
+correlation of the two, one moved against the other, is highest where they are in time. It is taken of both as they are,
+which is steady, and of how they change, which is sharp; the delay is where the mean of the two is highest. How certain
+that is, is told by resampling the episodes (bootstrap: Efron and Tibshirani 1993, chapter 13).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,9 +32,9 @@ class Delay:
     Attributes:
         rows: by which the trajectory comes after the picture; negative: before it.
         low, high: between which nine resamples in ten have it.
-        correlation: there.
+        correlation: of the two as they are, there.
         reach: rows to either side that were looked at.
-        curve: correlation at -reach … reach.
+        curve: the mean of both correlations at -reach … reach.
         pieces: of how many episodes, or pieces of long ones, it is.
         doubt: why it cannot be told; "" where it can.
         signal: whose motion in the picture, and of what in the data set, was compared.
@@ -55,9 +56,10 @@ class Delay:
         return not self.doubt
 
 
-def reach_of(fps: float) -> int:
-    """How many rows to either side are looked at."""
-    return int(np.clip(round(REACH * fps), LEAST_REACH, MOST_REACH))
+def reach_of(fps: float, lengths: Sequence[int]) -> int:
+    """How many rows to either side are looked at, in pieces of such lengths: most of a piece must be left."""
+    most = min(round(REACH * fps), MOST_REACH, int(np.median(lengths)) // 4 if len(lengths) else MOST_REACH)
+    return max(LEAST_REACH, most)
 
 
 def measure(pairs: Sequence[tuple[np.ndarray, np.ndarray]], fps: float, signal: str = "") -> Delay:
@@ -69,15 +71,15 @@ def measure(pairs: Sequence[tuple[np.ndarray, np.ndarray]], fps: float, signal: 
         fps: rows per second.
         signal: what is compared, for the report.
     """
-    reach = reach_of(fps)
+    pieces = [piece for energy, speed in pairs for piece in _pieces(np.sqrt(energy), np.sqrt(speed))]
+    reach = reach_of(fps, [len(seen) for seen, _ in pieces])
     curves, weights = [], []
-    for energy, speed in pairs:
-        pieces = max(1, len(energy) // PIECE)
-        for seen, told in zip(np.array_split(energy, pieces), np.array_split(speed, pieces), strict=True):
-            curve, rows = _curve(np.sqrt(seen), np.sqrt(told), reach)
-            if rows >= SHORTEST and np.any(curve):
-                curves.append(curve)
-                weights.append(rows)
+    for seen, told in pieces:
+        level, rows = _curve(seen, told, reach)
+        change, _ = _curve(np.diff(seen), np.diff(told), reach)
+        if rows >= SHORTEST and np.any(level):
+            curves.append((level, change))
+            weights.append(rows)
     if len(curves) < FEWEST:
         doubt = f"only {len(curves)} episodes (or pieces of {PIECE} rows) have {SHORTEST} rows in which something moves"
         return Delay(0, -reach, reach, 0.0, reach, (0.0,) * (2 * reach + 1), len(curves), doubt, signal)
@@ -85,14 +87,15 @@ def measure(pairs: Sequence[tuple[np.ndarray, np.ndarray]], fps: float, signal: 
 
 
 def _found(curves: np.ndarray, weights: np.ndarray, reach: int, fps: float, signal: str) -> Delay:
-    mean = np.average(curves, axis=0, weights=weights)
+    both = curves.mean(axis=1)  # of level and change
+    mean = np.average(both, axis=0, weights=weights)
     rows = int(mean.argmax()) - reach
     drawn = np.random.default_rng(0).integers(0, len(curves), (RESAMPLES, len(curves)))
-    sums = np.einsum("rn,rnl->rl", weights[drawn], curves[drawn])
+    sums = np.einsum("rn,rnl->rl", weights[drawn], both[drawn])
     low, high = np.quantile(sums.argmax(1) - reach, [(1 - SHARE) / 2, (1 + SHARE) / 2], method="nearest").astype(int)
-    at_peak = curves[:, rows + reach]
+    at_peak = curves[:, 0, rows + reach]
     error = float(at_peak.std(ddof=1)) / np.sqrt(len(at_peak))
-    told = float(mean[rows + reach]), int(low), int(high)
+    told = float(np.average(at_peak, weights=weights)), int(low), int(high)
     doubt = _doubt(rows, *told, error, reach, fps)
     return Delay(rows, told[1], told[2], told[0], reach, tuple(mean.tolist()), len(curves), doubt, signal)
 
@@ -108,6 +111,11 @@ def _doubt(rows: int, correlation: float, low: int, high: int, error: float, rea
     if high - low > max(WIDEST[0], round(WIDEST[1] * fps)) or (rows and low <= 0 <= high):
         return f"they are most alike at {rows:+} rows, but of nine resamples in ten between {low:+} and {high:+}"
     return ""
+
+
+def _pieces(seen: np.ndarray, told: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    count = max(1, len(seen) // PIECE)
+    yield from zip(np.array_split(seen, count), np.array_split(told, count), strict=True)
 
 
 def _curve(energy: np.ndarray, speed: np.ndarray, reach: int) -> tuple[np.ndarray, int]:
