@@ -44,6 +44,7 @@ class MediaPipe:
         sides = {"model_complexity": 1, "num_hands": 2, "use_prev_landmarks": True}
         with _quiet():
             self._graph = base(binary_graph_path=GRAPH, side_inputs=sides, outputs=list(OUTPUTS))
+            self._graph.process({"image": np.zeros((64, 64, 3), np.uint8)})  # until when it is still starting
 
     def see(self, frame: np.ndarray) -> list[Sighting]:
         """The hands in the next frame; see `Detector`."""
