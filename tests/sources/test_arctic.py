@@ -113,6 +113,11 @@ def test_damaged_sequences_are_left_out_with_their_reasons(tmp_path, mano):
     (images / "00010.jpg").unlink()
     with pytest.raises(LeftOut, match=r"its images are missing: 00010\.jpg"):
         source.read(take)
+    told = np.load(tmp_path / "raw_seqs" / "s01" / "box_grab_01.mano.npy", allow_pickle=True).item()
+    halves = {hand: {key: np.repeat(rows, 2, axis=0) for key, rows in pose.items()} for hand, pose in told.items()}
+    np.save(tmp_path / "raw_seqs" / "s01" / "box_grab_01.mano.npy", halves)
+    with pytest.raises(LeftOut, match="its poses are not those of ARCTIC: ValueError cannot reshape"):
+        source.read(take)
     np.save(tmp_path / "raw_seqs" / "s01" / "box_grab_01.mano.npy", {"left": {}})
     with pytest.raises(LeftOut, match="its poses are not those of ARCTIC: KeyError 'rot'"):
         source.read(take)

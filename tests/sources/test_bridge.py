@@ -1,3 +1,4 @@
+import json
 import pickle
 from collections import Counter
 
@@ -6,10 +7,15 @@ import pytest
 from made_bridge import back, shades, states_and_actions
 from PIL import Image
 
+from vgen.data.lerobot.dataset import LeRobotDataset
+from vgen.data.lerobot.meta import read_info
 from vgen.errors import InputError
 from vgen.sources.bridge import LATE, UNEVEN, BridgeSource
+from vgen.sources.convert import Conversion, convert
 from vgen.sources.source import LeftOut, Reading
 from vgen.sources.widowx import TURNED
+from vgen.trajectory.conventions import pose7_to_bridge
+from vgen.trajectory.trajectory import Trajectory
 
 SCENE = "rss/toykitchen2"
 AFTER, BEFORE = "2022-01-01_00-00-00", "2021-07-22_23-59-59"
@@ -61,6 +67,28 @@ def test_states_actions_frames_and_words_come_back(tmp_path):
     assert episode.sentence == "put the pot on the cloth"
     assert episode.extra == {"scene": SCENE, "task": "set_table", "date": AFTER, "confidence": 0.9}
     assert not Counter(episode.mended).total()
+
+
+def test_a_converted_set_holds_the_values_of_the_source(tmp_path):
+    told = [write(tmp_path / "raw", number, count=4, lang="wipe\n")[1:] for number in range(2)]
+    write(tmp_path / "raw", 2, count=4)[0].joinpath("obs_dict.pkl").unlink()
+    reading = Reading(tmp_path / "raw", more={"by": "session"})
+    report = convert(Conversion("bridge", reading, tmp_path / "out", splits={}))
+    assert [(name.rsplit("/")[-1], reason) for name, reason in report.left_out.items()] == [
+        ("traj2", "its pickle is missing: obs_dict.pkl")
+    ]
+    dataset = LeRobotDataset(tmp_path / "out")
+    for number, (states, actions) in enumerate(told):
+        columns = dataset.episode(number).columns
+        rows = Trajectory(columns["observation.state"], np.arange(4) / 5, layout="pose7")
+        np.testing.assert_allclose(pose7_to_bridge(rows, 1), states, atol=1e-5)
+        np.testing.assert_allclose(columns["action"][:-1], actions, atol=1e-5)
+    known = json.loads((tmp_path / "out" / "meta" / "stats.json").read_text())["action"]
+    given = np.concatenate([actions for _, actions in told])  # the last row of an episode has none
+    for name, of_them in (("mean", given.mean(0)), ("std", given.std(0)), ("min", given.min(0)), ("max", given.max(0))):
+        np.testing.assert_allclose(known[name], of_them, atol=1e-6)
+    assert known["count"] == [8]
+    assert "points down" in read_info(tmp_path / "out")["features"]["observation.state"]["info"]["conventions"]
 
 
 def test_a_recording_before_the_camera_was_in_time_is_mended_as_the_makers_do(tmp_path):

@@ -163,7 +163,7 @@ def test_what_is_wrong_with_takes_is_counted_and_named(tmp_path, caplog):
 
 def test_of_takes_that_are_all_bad_nothing_is_left(tmp_path):
     folder = make(tmp_path / "raw", 2, take00="left out", take01="left out")
-    with pytest.raises(InputError, match=r"none of the 2 takes of .* can be used: 2 as it is bad \(take00: take00"):
+    with pytest.raises(InputError, match=r"no take of .* can be used, of 2: 2 as it is bad \(take00: take00"):
         convert(conversion(folder, tmp_path / "out"))
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 

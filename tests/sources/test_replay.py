@@ -67,6 +67,14 @@ def test_the_hand_is_drawn_where_the_columns_say(folder):
         np.testing.assert_allclose(middle, [fx * x / z + cx, fy * y / z + cy], atol=1.0)
 
 
+@pytest.mark.parametrize("camera", ["agentview", "robot0_eye_in_hand"])
+def test_what_is_left_out_of_the_drawing_is_not_seen(scene, camera, monkeypatch):
+    drawn = scene.render(states(3), camera)
+    monkeypatch.setattr(scene, "_hide_unseen", lambda camera: None)
+    scene.model.geom_group[:] = scene._groups
+    np.testing.assert_array_equal(drawn, scene.render(states(3), camera))
+
+
 def test_a_model_whose_files_are_gone_is_left_out(folder):
     (folder / "assets" / "moved" / "tip.obj").unlink()
     source = RobosuiteSource(Reading(folder))

@@ -263,6 +263,8 @@ BAD = [
     ({"--trajectory": "media/nanoseconds.npz"}, "they look like nanoseconds; divide them by 1000000000"),
     ({"--trajectory": "media/unknown.npz"}, "nearest: 'position4'"),
     ({"--trajectory": "media/keys.npz"}, "'keypoints' is not in the layouts of model tiny"),
+    ({"--trajectory": None, "--trajectory-from": "media/clip.mp4"}, "a video of hands gives keypoints or hand_boxes"),
+    ({"--trajectory-from": "media/clip.mp4"}, "are two trajectories; give one of them"),
     ({"--trajectory": "media/hand.npz", "--layout": "pose7"}, "the layout is position4, not pose7"),
     ({"--trajectory": "media/one.npz"}, "enough for 0 frames at 20 per second; give a longer one"),
     ({"--trajectory": "media/steps.npz"}, "the trajectory is delta and the model takes absolute actions"),

@@ -21,7 +21,7 @@ from vgen.train.objectives.conditions import ConditionDraw, draw_conditions, dra
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(path for path in ROOT.glob("configs/train/*.yaml") if path.name != "wan_base.yaml")
-WAN = [path for path in RECIPES if path.name.startswith("wan") and not path.stem.endswith("_ego")]
+WAN = [path for path in RECIPES if path.name.startswith("wan") and "_ego" not in path.stem]
 WAN_EGO = [path for path in RECIPES if path.name.startswith("wan") and path.stem.endswith("_ego")]
 
 
@@ -143,6 +143,22 @@ def test_every_ego_recipe_of_wan_runs_on_a_tiny_model_of_its_format(path, models
     run = train(load_config(tmp_path / "recipe.yaml"))
     ego = EgoAdapter.from_pretrained(run / "model" / "ego")
     assert list(ego.config.layouts) == [body["layout"]] and ego.config.rates == {body["layout"]: 15}
+
+
+@pytest.mark.parametrize("source", ["bridge", "rlbench", "ego4d", "egodex"])
+@pytest.mark.parametrize("base", ["ego_own", "wan21_1.3b_ego"])
+def test_a_recipe_of_a_source_is_another_one_on_its_data(source, base):
+    folder = ROOT / "configs" / "train"
+    path = folder / f"{base.replace('_own', '')}_{source}.yaml"
+    own, plain = (dataclasses.asdict(load_config(file)) for file in (path, folder / f"{base}.yaml"))
+    data, (body,) = own["objective"].pop("data"), own["objective"].pop("bodies")
+    assert (data["dataset"], data["videos"]) == (f"data/{source}", None)
+    assert (body["data"]["dataset"], body["data"]["camera"]) == (data["dataset"], data["camera"])
+    assert body["layout"] == {"ego4d": "hand_boxes", "egodex": "hand_pose57"}.get(source, "pose7")
+    for objective in (own["objective"], plain["objective"]):
+        objective.pop("data", None), objective.pop("bodies", None)
+    assert own.pop("run") != plain.pop("run")
+    assert own == plain
 
 
 def test_a_recipe_goes_on_from_its_base(tmp_path):

@@ -10,6 +10,8 @@ What all simulators share:
 - `counterfactual`: other ways the hand could have gone on from the middle of an episode;
 - `paths`: smooth paths and noise for scripted hands.
 
+`libero` stands apart: it makes demonstrations as LIBERO publishes them, for the source of that name.
+
 Each simulator is a room of its own; `metaworld` is the one to read first. A new one needs three files:
 
 1. `NAME/settings.py`: a subclass of `settings.Recording` that names its tasks, cameras and rate. It imports nothing of

@@ -32,6 +32,7 @@ FPS = 30
 EDGE = 10  # images at either end that the makers leave out, as they may be black
 SPLITS = {"s05": "val", "s03": "test"}  # of the makers' egocentric protocol, p2; all others are for training
 THINGS = {"capsulemachine": "capsule machine", "espressomachine": "espresso machine", "waffleiron": "waffle iron"}
+MOTION = {"rot": 3, "pose": 45, "trans": 3}  # the numbers of each row
 NESTS = ("", "data", "arctic_data/data", "data/arctic_data/data", "unpack/arctic_data/data")
 
 
@@ -154,7 +155,7 @@ def _world(told: Mapping[str, Any], hands: Mapping[str, ManoHand], rows: int) ->
     points = np.full((2, rows, 21, 3), np.nan)
     for number, hand in enumerate(HANDS):
         pose = {key: np.asarray(told[hand][key], dtype=np.float64) for key in ("rot", "pose", "trans", "shape")}
-        motion = np.concatenate([pose[key].reshape(rows, -1) for key in ("rot", "pose", "trans")], axis=1)
+        motion = np.concatenate([pose[key].reshape(rows, width) for key, width in MOTION.items()], axis=1)
         known = np.isfinite(motion).all(axis=1)
         shape = pose["shape"].reshape(-1, 10)[0]
         turn, bent, move = np.split(motion[known], [3, 48], axis=1)

@@ -84,7 +84,7 @@ def convert(conversion: Conversion) -> Report:
         if not written:
             shutil.rmtree(staging)
             told = "; ".join(reasons(left_out_of(outcomes))[:2])
-            raise InputError(f"none of the {len(outcomes)} takes of {conversion.reading.folder} can be used: {told}")
+            raise InputError(f"no take of {conversion.reading.folder} can be used, of {len(outcomes)}: {told}")
         order = sorted(
             (take for take, outcome in zip(chosen, outcomes, strict=True) if not outcome.left_out),
             key=lambda take: (split_order(splits[take.name]), take.name),

@@ -9,6 +9,7 @@ attribute `model_file`: MuJoCo's XML, or the name of a file that lies in `models
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -62,7 +63,8 @@ class Demonstrations(Source):
 
     options: ClassVar[Mapping[str, str]] = {
         "size": f"height and width of the frames as they are drawn, in pixels; default: {SIZE}",
-        "assets": "folder of the meshes and textures, where they lie neither above the HDF5 files nor in the package",
+        "assets": "folder of meshes and textures that lie neither above the HDF5 files nor in a package; several with "
+        f"{os.pathsep!r} between them",
     }
     packages: ClassVar[Sequence[str]]
     """Python packages that have a folder `assets` with meshes and textures."""
@@ -81,7 +83,7 @@ class Demonstrations(Source):
         self.cameras = tuple(reading.cameras) or ("agentview", EYE)
         side = whole("size", _number(reading.more.get("size", str(SIZE))), 16, 4096)
         self._size = side, side
-        self._assets = [Path(reading.more["assets"])] if "assets" in reading.more else []
+        self._assets = [Path(given) for given in reading.more.get("assets", "").split(os.pathsep) if given]
         self._packaged = self._package_assets()
         self._scenes: dict[tuple[Path, str], Scene] = {}
         self.layouts = {"observation.state": "pose7"}

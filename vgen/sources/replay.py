@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,7 +72,7 @@ class Scene:
         except ValueError as error:
             raise LeftOut(f"MuJoCo refuses its model: {' '.join(str(error).split())}") from error
         self.data = mujoco.MjData(self.model)
-        self._option = mujoco.MjvOption()
+        self._option, self._groups = mujoco.MjvOption(), self.model.geom_group.copy()
         self._option.geomgroup[COLLISION_GROUP] = 0
         quality, drawn = self.model.vis.quality, self.model.vis.global_
         quality.offsamples, quality.shadowsize = 0, 1024
@@ -82,7 +83,9 @@ class Scene:
 
     @cached_property
     def _renderer(self) -> mujoco.Renderer:
-        return mujoco.Renderer(self.model, *self._size)
+        renderer = mujoco.Renderer(self.model, *self._size)
+        weakref.finalize(self, renderer.close)  # before the libraries that draw are gone, when a program ends
+        return renderer
 
     def close(self) -> None:
         """Free the drawing context; it is made again when a frame is wanted."""
@@ -144,11 +147,23 @@ class Scene:
         draws at more than the price of all else."""
         frames = np.empty((len(states), *self._size, 3), dtype=np.uint8)
         for row, _ in enumerate(self._replay(states)):
+            self._hide_unseen(camera)
             self._renderer.update_scene(self.data, camera, self._option)
             flags = self._renderer.scene.flags
             flags[mujoco.mjtRndFlag.mjRND_SHADOW] = flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
             frames[row] = self._renderer.render()
         return frames
+
+    def _hide_unseen(self, camera: str) -> None:
+        """Leave out what lies outside a camera's view, whose shapes would cost as much as what is seen."""
+        seen = self.data.camera(camera)
+        x, y, z = ((self.data.geom_xpos - seen.xpos) @ seen.xmat.reshape(3, 3) @ TO_IMAGE).T
+        slope = np.tan(np.radians(self.model.camera(camera).fovy[0]) / 2)
+        wide = slope * self._size[1] / self._size[0]
+        radius = self.model.geom_rbound  # of a ball about each shape; a plane has none
+        inside = (z > -radius) & (np.abs(x) - wide * z <= radius * np.hypot(1, wide))
+        inside &= np.abs(y) - slope * z <= radius * np.hypot(1, slope)
+        self.model.geom_group[:] = np.where(inside | (radius == 0), self._groups, COLLISION_GROUP)
 
     def check(self, states: np.ndarray) -> None:
         """Refuses states that are not of this model.
@@ -217,6 +232,8 @@ def _mended(xml: str, assets: Sequence[Path]) -> str:
 
 
 def _asset(path: str, assets: Sequence[Path]) -> Path:
+    if Path(path).is_file():  # recorded on this machine
+        return Path(path)
     parts = Path(os.path.normpath(path)).parts
     last = max((place for place, part in enumerate(parts) if part == ASSETS), default=-1)
     for folder in assets:

@@ -7,6 +7,7 @@ import pytest
 from hands import SIZE, Scene, Scripted, moving
 
 from vgen.errors import InputError
+from vgen.inference.ego.inputs import warn_of_other_shape
 from vgen.inference.ego.run import media_files
 from vgen.inference.ego.spec import RolloutSpec, Start
 from vgen.inference.ego.trajectories import given_trajectory
@@ -78,3 +79,10 @@ def test_the_video_is_recorded_with_the_question(video, tmp_path):
 def test_two_trajectories_are_refused(video):
     with pytest.raises(InputError, match="are two trajectories; give one"):
         spec(video, trajectory="hand.npz")
+
+
+def test_boxes_of_a_video_of_another_shape_are_told(video, caplog):
+    warn_of_other_shape(video, SimpleNamespace(size=(96, 128)))
+    assert not caplog.records
+    warn_of_other_shape(video, SimpleNamespace(size=(32, 64)))
+    assert "hands.mp4 is of 48x64, the start is shown as 32x64: its boxes are" in caplog.text

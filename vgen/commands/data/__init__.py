@@ -19,20 +19,31 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from vgen.commands.data import check, conversions, hands, packs
 from vgen.commands.options import make_parser
 from vgen.errors import Parser
 
-Choices: TypeAlias = "argparse._SubParsersAction[Parser]"
+Choices: TypeAlias = "argparse._SubParsersAction[LateHelp]"
+
+
+class LateHelp(Parser):
+    """A parser whose last words of help are made when they are asked for, as they take imports."""
+
+    late: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        """Called by argparse."""
+        self.epilog = self.late() if self.late else self.epilog
+        return super().format_help()
 
 
 def parser() -> Parser:
     """The options of all of them."""
     parser = make_parser("data", __doc__)
-    choices = parser.add_subparsers(metavar="WHAT", title="what", dest="what", required=True)
+    choices = parser.add_subparsers(metavar="WHAT", title="what", dest="what", required=True, parser_class=LateHelp)
     for group in (conversions, hands, check, packs):
         group.add(choices)
     return parser
@@ -49,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options["more"] += late
         rest = [text for text in rest if text not in late]
     if rest:
-        found.error(f"unrecognized arguments: {' '.join(rest)}")
+        choices = next(each for each in found._actions if isinstance(each, argparse._SubParsersAction))
+        choices.choices[what].error(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     run(options)

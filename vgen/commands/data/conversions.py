@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vgen.checks import show
 from vgen.commands.options import add_overwrite
 from vgen.errors import InputError
-from vgen.sources import SOURCES, summary
+from vgen.sources import SOURCES, kind, missing_extra, summary
 from vgen.sources.splits import DEFAULT
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def add(choices: Choices) -> None:
     """Adds both commands."""
     raw: dict[str, Any] = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
     about = "a data set of others, to LeRobot v3"
-    convert = choices.add_parser(CONVERT, help=about, description=ABOUT, epilog=_list_of_sources(), **raw)
+    convert = choices.add_parser(CONVERT, help=about, description=ABOUT, **raw)
+    convert.late = _list_of_sources
     _add_convert(convert)
     convert.set_defaults(run=_convert)
     about = "the shards of a conversion, as one data set"
@@ -74,10 +75,13 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 
 
 def _list_of_sources() -> str:
-    lines = ["sources:"]
+    """What each source is, and its options; what is missing for it, where it cannot be imported."""
+    lines = ["sources, and their options:"]
     for name in SOURCES:
-        hang = " " * 14
-        lines.append(textwrap.fill(summary(name), 118, initial_indent=f"  {name:12}", subsequent_indent=hang))
+        lines.append(textwrap.fill(summary(name), 118, initial_indent=f"  {name:12}", subsequent_indent=" " * 14))
+        if not missing_extra(name):
+            told = [f"{key}=VALUE: {about}" for key, about in kind(name).options.items()]
+            lines += [textwrap.fill(each, 118, initial_indent=" " * 14, subsequent_indent=" " * 18) for each in told]
     return "\n".join(lines)
 
 
@@ -87,8 +91,10 @@ def _convert(options: dict[str, Any]) -> None:
     from vgen.sources.source import Reading
     from vgen.sources.splits import parse_shard, parse_splits
 
-    more = _settings(options["more"])
-    reading = Reading(options["from"], tuple(options["cameras"]), options["layout"], options["fps"], more)
+    late = [text for text in options["cameras"] if "=" in text]  # behind --cameras, which takes all that follows
+    cameras = tuple(name for name in options["cameras"] if name not in late)
+    more = _settings([*options["more"], *late])
+    reading = Reading(options["from"], cameras, options["layout"], options["fps"], more)
     begun = time.monotonic()
     report = convert(
         Conversion(

@@ -268,28 +268,35 @@ class LeRobotWriter:
 
 
 class _Stats:
-    """Running minimum, maximum, mean and deviation per dimension; `shape` is how they are written."""
+    """Running minimum, maximum, mean and deviation of what is known (finite) in each dimension, 0 where nothing is;
+    `shape` is how they are written."""
 
     def __init__(self, shape: Sequence[int] = (-1,)) -> None:
         self._shape = shape
-        self._count = 0
-        self._low = self._high = self._total = self._square = np.zeros(0)
+        self._rows = 0
+        self._low: Any = np.inf
+        self._high: Any = -np.inf
+        self._count: Any = 0
+        self._total: Any = 0.0
+        self._square: Any = 0.0
 
     def add(self, values: np.ndarray) -> None:
         """Take in values [N, D]."""
-        values = values.astype(np.float64)
-        low, high, total, square = values.min(0), values.max(0), values.sum(0), (values**2).sum(0)
-        if self._count:
-            low, high = np.minimum(low, self._low), np.maximum(high, self._high)
-            total, square = total + self._total, square + self._square
-        self._low, self._high, self._total, self._square = low, high, total, square
-        self._count += len(values)
+        known, values = np.isfinite(values), values.astype(np.float64)
+        filled = np.where(known, values, 0.0)
+        self._low = np.minimum(self._low, np.where(known, values, np.inf).min(0))
+        self._high = np.maximum(self._high, np.where(known, values, -np.inf).max(0))
+        self._total, self._square = self._total + filled.sum(0), self._square + (filled**2).sum(0)
+        self._count += known.sum(0)
+        self._rows += len(values)
 
     def summary(self) -> dict[str, list[Any]]:
-        mean = self._total / self._count
-        std = np.sqrt(np.maximum(self._square / self._count - mean**2, 0))
+        count = np.maximum(self._count, 1)
+        mean = self._total / count
+        std = np.sqrt(np.maximum(self._square / count - mean**2, 0))
         values = {"min": self._low, "max": self._high, "mean": mean, "std": std}
-        return {name: value.reshape(self._shape).tolist() for name, value in values.items()} | {"count": [self._count]}
+        told = {name: np.where(self._count > 0, value, 0.0).reshape(self._shape) for name, value in values.items()}
+        return {name: value.tolist() for name, value in told.items()} | {"count": [self._rows]}
 
 
 def _numbered(file: int) -> dict[str, int]:

@@ -3,8 +3,11 @@ loaded."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 
@@ -28,6 +31,8 @@ from vgen.models import ModelInfo
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import LAYOUTS, TIME_TOLERANCE, Trajectory
 from vgen.trajectory.units import check_times, check_values
+
+logger = logging.getLogger(__name__)
 
 MOST_STEPS = 10_000  # of a video that is explained: its frames are held in memory
 
@@ -171,6 +176,8 @@ def _forward(spec: RolloutSpec, settings: EgoSettings, info: ModelInfo) -> Input
     assert info.ego is not None, "a model without it is refused"
     rate = info.ego.rate(layout)
     context = reader.context(layout, frames, rate)
+    if spec.trajectory_from is not None and _in_shares(layout):
+        warn_of_other_shape(spec.trajectory_from, reader.observation)
     truth = "Truth" if not spec.has_trajectory and not spec.edits else "Recorded, under another trajectory"
     return Inputs(reader.observation, layout, rate, frames, context, actions, truth=truth)
 
@@ -232,8 +239,23 @@ def check_uncut(observation: Observation, layout: str) -> None:
     Raises:
         InputError: the layout is in shares of images, and the frames are cut.
     """
-    kind = LAYOUTS[layout]
-    if observation.cut and len(kind.place(kind.bodies[0])[0]) == 2:
+    if observation.cut and _in_shares(layout):
         ratio = "{1}:{0}".format(*observation.size)
         rule = f"{layout} is in shares of whole images; give a start of the aspect ratio {ratio}"
         raise InputError(f"{observation.name} would be cut to the shape of the model's frames, and {rule}")
+
+
+def warn_of_other_shape(video: str | PathLike[str], observation: Observation) -> None:
+    """Logs where boxes of a video's hands are told of a start of another shape, in which they are stretched."""
+    from vgen.sources.hands.footage import looked_at, same_shape
+
+    (seen,) = looked_at([Path(video)])
+    if not same_shape((seen.height, seen.width), observation.size):
+        shapes = f"{seen.height}x{seen.width}, the start is shown as {{}}x{{}}".format(*observation.size)
+        logger.warning("%s is of %s: its boxes are shares of the image, and are stretched with it", video, shapes)
+
+
+def _in_shares(layout: str) -> bool:
+    """Whether a layout tells places as shares of images."""
+    kind = LAYOUTS[layout]
+    return len(kind.place(kind.bodies[0])[0]) == 2

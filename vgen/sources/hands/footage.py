@@ -95,7 +95,7 @@ def usual_rate(videos: Sequence[VideoInfo]) -> int:
 def usual_size(video: VideoInfo) -> tuple[int, int]:
     """The (H, W) in which frames are written: even, and 480 pixels at most on the shorter side."""
     scale = min(1.0, SHORTER_SIDE / min(video.height, video.width))
-    height, width = (max(2, 2 * round(side * scale / 2)) for side in (video.height, video.width))
+    height, width = (2 * math.ceil(side * scale / 2 - 0.5) for side in (video.height, video.width))
     return height, width
 
 

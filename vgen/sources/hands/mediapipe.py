@@ -44,11 +44,12 @@ class MediaPipe:
         sides = {"model_complexity": 1, "num_hands": 2, "use_prev_landmarks": True}
         with _quiet():
             self._graph = base(binary_graph_path=GRAPH, side_inputs=sides, outputs=list(OUTPUTS))
-            self._graph.process({"image": np.zeros((64, 64, 3), np.uint8)})  # what it warns of, it does at the first
+            self._graph.process({"image": np.zeros((64, 64, 3), np.uint8)})  # until when it is still starting
 
     def see(self, frame: np.ndarray) -> list[Sighting]:
         """The hands in the next frame; see `Detector`."""
-        found = self._graph.process({"image": np.ascontiguousarray(frame)})
+        with _quiet():
+            found = self._graph.process({"image": np.ascontiguousarray(frame)})
         hands, shapes, sides = (getattr(found, name) or () for name in OUTPUTS)
         size = np.array(frame.shape[1::-1], dtype=np.float64)
         return [
