@@ -11,7 +11,7 @@ from vgen.errors import InputError
 from vgen.media.writing import write_video
 from vgen.sources.convert import Conversion, convert
 from vgen.sources.csv_trajectory import layout_in, read_csv
-from vgen.sources.folder import GAPS, REPEATED, RETIMED, UNCOVERED
+from vgen.sources.folder import DRIFT, GAPS, REPEATED, RETIMED, UNCOVERED
 from vgen.sources.frames import VideoFrames
 from vgen.sources.source import Reading
 from vgen.trajectory.files import write_trajectory
@@ -106,6 +106,14 @@ def test_only_frames_within_the_trajectory_are_taken_and_gaps_and_missing_values
     assert np.allclose(shades, np.arange(2, 10), atol=0.1)  # frames at 0.2 to 0.9 s
     assert np.isnan(episode.columns[STATE]).any(1).tolist() == [False] * 3 + [True] * 3 + [False] * 2
     assert report.mended == {UNCOVERED: 4, GAPS: 3} and report.invalid == {STATE: 3}
+
+
+def test_a_trajectory_that_lasts_longer_than_its_video_is_counted(tmp_path):
+    folder = tmp_path / "clips"
+    for name, last in (("a", 1.1), ("b", 1.3), ("c", 1.5)):  # seconds; the last frame is shown at 1.1
+        clip(folder, f"{name}.mp4")
+        table(folder / f"{name}.csv", [f"{last * k / 20},{k / 20},0,0,1" for k in range(21)])
+    assert run(folder, tmp_path / "out").mended == {DRIFT: 1}
 
 
 def test_a_delay_is_taken_from_the_times(tmp_path):

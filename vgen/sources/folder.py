@@ -35,11 +35,13 @@ SAME_RATE = 0.005  # share by which a steady video's rate may differ from the da
 LONG_GAP, GAP_STEPS = 0.25, 5  # seconds, and usual steps: over a longer gap nothing is known
 TOO_LONG = 20  # times the video: what a trajectory cannot last in the same unit
 FARTHEST, LARGEST_SHARE = 50.0, 2.0  # in metres, and in shares of the image: beyond lies another unit
+OFF_LENGTH, OFF_SECONDS = 0.02, 0.25  # share of a video, and time, by which a trajectory may last longer or shorter
 LOOKED_AT = 20  # takes, for what the source as a whole is
 
 REPEATED = "frames shown again, as the video has fewer in a second"
 RETIMED = "rows at a rate that is told as the nearest whole one"
 UNCOVERED = "frames that the trajectory does not reach, cut off"
+DRIFT = "takes whose trajectory and video differ in length by more than 2 %, as where clocks drift (told, not mended)"
 GAPS = "rows in gaps of the trajectory, not valid"
 
 
@@ -101,7 +103,7 @@ class FolderSource(Source):
             {STATE: values},
             {CAMERA: VideoFrames(video.path, numbers)},
             video.caption,
-            mended=mended | {GAPS: int(gap.sum())},
+            mended=mended | {GAPS: int(gap.sum()), DRIFT: _off_length(trajectory, every)},
         )
 
     def _trajectory(self, video: Captioned, frames: VideoFrames) -> Trajectory:
@@ -214,6 +216,12 @@ def _rows(
         span = f"{first:.2f} to {last:.2f} s and 0 to {frames.end:.2f} s"
         raise LeftOut(f"its trajectory and its video have no time in common: {span}")
     return numbers, times, mended
+
+
+def _off_length(trajectory: Trajectory, frames: VideoFrames) -> bool:
+    """Whether a trajectory that begins with its video lasts plainly longer or shorter."""
+    off = abs(trajectory.times[-1] - frames.times[-1])
+    return bool(off > max(OFF_SECONDS, OFF_LENGTH * frames.end) and trajectory.times[0] <= OFF_SECONDS)
 
 
 def _in_gap(trajectory: Trajectory, times: np.ndarray) -> np.ndarray:
