@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vgen.sources.tfrecord import masked_crc32c
+from vgen.sources.reading.tfrecord import masked_crc32c
 
 Value = list[bytes] | list[int] | np.ndarray
 

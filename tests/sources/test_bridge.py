@@ -11,9 +11,9 @@ from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.data.lerobot.meta import read_info
 from vgen.errors import InputError
 from vgen.sources.bridge import LATE, UNEVEN, BridgeSource
-from vgen.sources.convert import Conversion, convert
+from vgen.sources.conversion.convert import Conversion, convert
+from vgen.sources.reading.widowx import TURNED
 from vgen.sources.source import LeftOut, Reading
-from vgen.sources.widowx import TURNED
 from vgen.trajectory.conventions import pose7_to_bridge
 from vgen.trajectory.trajectory import Trajectory
 

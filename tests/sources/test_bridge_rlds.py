@@ -10,8 +10,8 @@ from PIL import Image
 
 from vgen.errors import InputError
 from vgen.sources.bridge_rlds import BridgeRldsSource
+from vgen.sources.reading.widowx import TURNED
 from vgen.sources.source import LeftOut, Reading
-from vgen.sources.widowx import TURNED
 
 COUNT = 6
 HOME = "/nfs/datasets/numpy_256/bridge_data_v2"

@@ -9,10 +9,10 @@ from made_videos import Clip, make
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.media.writing import write_video
-from vgen.sources.convert import Conversion, convert
-from vgen.sources.csv_trajectory import layout_in, read_csv
+from vgen.sources.conversion.convert import Conversion, convert
 from vgen.sources.folder import DRIFT, GAPS, REPEATED, RETIMED, UNCOVERED
-from vgen.sources.frames import VideoFrames
+from vgen.sources.reading.csv_trajectory import layout_in, read_csv
+from vgen.sources.reading.frames import VideoFrames
 from vgen.sources.source import Reading
 from vgen.trajectory.files import write_trajectory
 from vgen.trajectory.trajectory import Trajectory

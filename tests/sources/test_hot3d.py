@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from vgen.errors import InputError
 from vgen.sources.hot3d import Hot3DSource
+from vgen.sources.reading.umetrack import UmeTrackHand
 from vgen.sources.source import LeftOut, Reading
-from vgen.sources.umetrack import UmeTrackHand
 
 ROWS = 4
 SIZE = (120, 200)  # height and width of the images as they are recorded

@@ -12,7 +12,7 @@ from PIL import Image
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.media.writing import write_video
-from vgen.sources.convert import Conversion, convert
+from vgen.sources.conversion.convert import Conversion, convert
 from vgen.sources.source import Reading
 
 TOP, IMAGE, DEPTH = "observation.images.top", "observation.image", "observation.images.depth"

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from vgen.errors import InputError, unknown_key
-from vgen.sources.frames import ImageFrames
-from vgen.sources.hand_columns import (
+from vgen.sources.reading.frames import ImageFrames
+from vgen.sources.reading.hand_columns import (
     COLUMNS,
     CONVENTIONS,
     HANDS,
@@ -22,9 +22,9 @@ from vgen.sources.hand_columns import (
     rigid,
     seen_counts,
 )
-from vgen.sources.mano import ManoHand, read_hands
+from vgen.sources.reading.mano import ManoHand, read_hands
+from vgen.sources.reading.unpickle import read_objects
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
-from vgen.sources.unpickle import read_objects
 from vgen.trajectory.rotations import inverse
 
 CAMERA_NAME = "0"

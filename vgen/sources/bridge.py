@@ -14,11 +14,11 @@ import numpy as np
 
 from vgen.errors import InputError, unknown_key
 from vgen.notices import warn_once
-from vgen.sources import widowx
-from vgen.sources.asked import of_all, only_layout, option, sample
-from vgen.sources.frames import numbered_frames
+from vgen.sources.reading import widowx
+from vgen.sources.reading.asked import of_all, only_layout, option, sample
+from vgen.sources.reading.frames import numbered_frames
+from vgen.sources.reading.unpickle import read_pickle
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
-from vgen.sources.unpickle import read_pickle
 
 logger = logging.getLogger(__name__)
 

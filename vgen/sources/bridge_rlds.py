@@ -15,11 +15,11 @@ import numpy as np
 
 from vgen.errors import InputError, unknown_key
 from vgen.notices import warn_once
-from vgen.sources import widowx
-from vgen.sources.asked import SAMPLE, of_all, only_layout, option, sample
-from vgen.sources.frames import ImageFrames
+from vgen.sources.reading import widowx
+from vgen.sources.reading.asked import SAMPLE, of_all, only_layout, option, sample
+from vgen.sources.reading.frames import ImageFrames
+from vgen.sources.reading.tfrecord import Damaged, Example, Records, check_record, find_records, mapped
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
-from vgen.sources.tfrecord import Damaged, Example, Records, check_record, find_records, mapped
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import numpy as np
 from vgen.checks import show
 from vgen.errors import InputError, unknown_key
 from vgen.media.video import open_video
-from vgen.sources.ego4d_marks import MAIN, SPLITS, Interaction, Mark, Place, interactions
-from vgen.sources.frames import VideoFrames
-from vgen.sources.hand_columns import HANDS, box_columns
+from vgen.sources.reading.ego4d_marks import MAIN, SPLITS, Interaction, Mark, Place, interactions
+from vgen.sources.reading.frames import VideoFrames
+from vgen.sources.reading.hand_columns import HANDS, box_columns
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
 from vgen.trajectory.layouts import find_layout
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from vgen.checks import show
 from vgen.errors import InputError, unknown_key
-from vgen.sources.frames import VideoFrames
-from vgen.sources.hand_columns import (
+from vgen.sources.reading.frames import VideoFrames
+from vgen.sources.reading.hand_columns import (
     COLUMNS,
     CONVENTIONS,
     HANDS,

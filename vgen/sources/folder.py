@@ -18,8 +18,8 @@ from vgen.data.videos.folders import find_files
 from vgen.errors import InputError, unknown_key
 from vgen.media.video import VIDEO_SUFFIXES, VideoInfo, open_video
 from vgen.notices import warn_once
-from vgen.sources.csv_trajectory import layout_in, read_csv
-from vgen.sources.frames import VideoFrames, nearest
+from vgen.sources.reading.csv_trajectory import layout_in, read_csv
+from vgen.sources.reading.frames import VideoFrames, nearest
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
 from vgen.trajectory.convert import resample
 from vgen.trajectory.files import TrajectoryFile, read_trajectory

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from vgen.errors import InputError, unknown_key
-from vgen.sources.frames import ImageFrames
-from vgen.sources.hand_columns import (
+from vgen.sources.reading.frames import ImageFrames
+from vgen.sources.reading.hand_columns import (
     COLUMNS,
     CONVENTIONS,
     HANDS,
@@ -26,8 +26,8 @@ from vgen.sources.hand_columns import (
     rigid,
     seen_counts,
 )
+from vgen.sources.reading.umetrack import FINGERS, JOINTS, UmeTrackHand
 from vgen.sources.source import Episode, Frames, LeftOut, Reading, Source, Take
-from vgen.sources.umetrack import FINGERS, JOINTS, UmeTrackHand
 from vgen.trajectory.layouts import find_layout
 
 BOXES = "observation.boxes"

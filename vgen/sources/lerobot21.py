@@ -26,7 +26,7 @@ from vgen.data.lerobot.meta import (
 from vgen.data.videos.tables import read_rows
 from vgen.errors import InputError, unknown_key
 from vgen.notices import warn_once
-from vgen.sources.frames import ImageFrames, VideoFrames, nearest
+from vgen.sources.reading.frames import ImageFrames, VideoFrames, nearest
 from vgen.sources.source import Episode, Frames, LeftOut, Reading, Source, Take
 from vgen.trajectory.layouts import LAYOUTS, find_layout
 

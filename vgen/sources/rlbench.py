@@ -13,10 +13,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from vgen.errors import InputError, unknown_key
-from vgen.sources.asked import of_all, only_layout, option, sample
-from vgen.sources.frames import numbered_frames
+from vgen.sources.reading.asked import of_all, only_layout, option, sample
+from vgen.sources.reading.frames import numbered_frames
+from vgen.sources.reading.unpickle import read_pickle
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
-from vgen.sources.unpickle import read_pickle
 from vgen.trajectory.conventions import pose7_from_rlbench
 from vgen.trajectory.layouts import find_layout
 

@@ -1,7 +1,8 @@
 """robosuite's own human demonstrations: they come in its wheels, as states, and are replayed and drawn.
 
-See `vgen.sources.demonstrations` for the columns. Tasks of which lifting or a handover is all are for evaluation alone:
-their split is `unseen`. robosuite has no annotations; the sentences are made from its description of each task.
+The columns are those of `vgen.sources.reading.demonstrations`. Tasks of which lifting or a handover is all are for
+evaluation alone: their split is `unseen`. robosuite has no annotations; the sentences are made from its description
+of each task.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vgen.sources.demonstrations import Demonstrations, Place
+from vgen.sources.reading.demonstrations import Demonstrations, Place
 from vgen.sources.source import LeftOut, Take
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from hands import FOCAL, SIZE, Scene, Scripted, moving
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.media.writing import write_video
-from vgen.sources.convert import Conversion, convert
+from vgen.sources.conversion.convert import Conversion, convert
 from vgen.sources.hands import mediapipe
 from vgen.sources.hands.camera import FILM
 from vgen.sources.source import Reading

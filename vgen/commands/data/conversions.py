@@ -13,11 +13,11 @@ from vgen.checks import show
 from vgen.commands.options import add_overwrite
 from vgen.errors import InputError
 from vgen.sources import SOURCES, kind, missing_extra, summary
-from vgen.sources.splits import DEFAULT
+from vgen.sources.conversion.splits import DEFAULT
 
 if TYPE_CHECKING:
     from vgen.commands.data import Choices
-    from vgen.sources.report import Report
+    from vgen.sources.conversion.report import Report
 
 CONVERT = "convert"
 ABOUT = """A data set in the format of its makers, to a LeRobot v3.0 folder in vgen's layouts.
@@ -87,9 +87,9 @@ def _list_of_sources() -> str:
 
 def _convert(options: dict[str, Any]) -> None:
     from vgen.data.buckets import parse_sizes
-    from vgen.sources.convert import Conversion, convert
+    from vgen.sources.conversion.convert import Conversion, convert
+    from vgen.sources.conversion.splits import parse_shard, parse_splits
     from vgen.sources.source import Reading
-    from vgen.sources.splits import parse_shard, parse_splits
 
     late = [text for text in options["cameras"] if "=" in text]  # behind --cameras, which takes all that follows
     cameras = tuple(name for name in options["cameras"] if name not in late)
@@ -113,7 +113,7 @@ def _convert(options: dict[str, Any]) -> None:
 
 
 def _join(options: dict[str, Any]) -> None:
-    from vgen.sources.join import join
+    from vgen.sources.conversion.join import join
 
     report = join(options["shards"], options["out"], options["overwrite"])
     _tell(report, options["out"])

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from vgen.commands.options import add_overwrite
 from vgen.errors import InputError
 from vgen.results import check_file
+from vgen.sources.conversion.splits import DEFAULT
 from vgen.sources.hands.sighting import TRACKED
-from vgen.sources.splits import DEFAULT
 
 if TYPE_CHECKING:
     from vgen.commands.data import Choices
@@ -67,10 +67,10 @@ def add(choices: Choices) -> None:
 
 def _run(options: dict[str, Any]) -> None:
     from vgen.data.buckets import parse_sizes
-    from vgen.sources.convert import Conversion, convert
+    from vgen.sources.conversion.convert import Conversion, convert
+    from vgen.sources.conversion.splits import parse_splits
     from vgen.sources.hands.footage import looked_at, usual_size
     from vgen.sources.source import Reading
-    from vgen.sources.splits import parse_splits
 
     videos = _files(options["videos"])
     if options["trajectory"] is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from vgen.errors import InputError
 from vgen.media.container import open_container
 from vgen.media.video import VideoInfo, open_video
-from vgen.sources.frames import VideoFrames, pieces
+from vgen.sources.reading.frames import VideoFrames, pieces
 from vgen.sources.source import LeftOut
 
 MOST_FPS = 30  # of a data set that does not say: hands are told no better by more

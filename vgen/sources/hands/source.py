@@ -11,6 +11,7 @@ import numpy as np
 from vgen.checks import show
 from vgen.data.videos.captions import Captioned, list_videos, with_text_file
 from vgen.errors import InputError, unknown_key
+from vgen.sources.conversion.placement import INTRINSICS
 from vgen.sources.hands import mediapipe
 from vgen.sources.hands.camera import focal_pixels
 from vgen.sources.hands.footage import LENS, HandVideo, Lens, looked_at, same_shape, usual_rate
@@ -18,7 +19,6 @@ from vgen.sources.hands.sighting import HANDS, TRACKED
 from vgen.sources.hands.smoothing import CUTOFF, filter_name
 from vgen.sources.hands.tracking import HandTrack
 from vgen.sources.hands.video_track import find_lens, track_hands
-from vgen.sources.placement import INTRINSICS
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
 from vgen.trajectory.layouts import LAYOUTS
 

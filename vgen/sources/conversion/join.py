@@ -18,8 +18,8 @@ from vgen.data.lerobot.writer import LeRobotWriter, disk_errors
 from vgen.errors import InputError
 from vgen.media.writing import cut_video
 from vgen.results import DATASET, check_folder
-from vgen.sources.report import FILE, Report, added, read_report
-from vgen.sources.splits import split_order
+from vgen.sources.conversion.report import FILE, Report, added, read_report
+from vgen.sources.conversion.splits import split_order
 
 SAME = ("features", "fps", "robot_type")  # of info.json, in all shards
 

@@ -12,7 +12,7 @@ if importlib.util.find_spec("mujoco") is None or importlib.util.find_spec("h5py"
 from demonstration_files import BASE, MODEL, states, write_assets, write_demonstrations
 from scipy.spatial.transform import Rotation
 
-from vgen.sources.replay import ARMS, Scene
+from vgen.sources.reading.replay import ARMS, Scene
 from vgen.sources.robosuite import RobosuiteSource
 from vgen.sources.source import LeftOut, Reading
 

@@ -3,7 +3,7 @@ import pytest
 from made_hands import umetrack_model
 from scipy.spatial.transform import Rotation
 
-from vgen.sources.umetrack import UmeTrackHand
+from vgen.sources.reading.umetrack import UmeTrackHand
 
 
 def landmark(hand: dict, number: int, angles: np.ndarray, wrist: np.ndarray) -> np.ndarray:

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from vgen.errors import InputError
+from vgen.sources.reading.unpickle import read_pickle
 from vgen.sources.source import LeftOut
-from vgen.sources.unpickle import read_pickle
 from vgen.trajectory.layouts import MANO_TO_MEDIAPIPE
 
 FILES = {"left": "MANO_LEFT.pkl", "right": "MANO_RIGHT.pkl"}

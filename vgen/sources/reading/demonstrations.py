@@ -26,7 +26,7 @@ from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
 from vgen.trajectory.layouts import LAYOUTS
 
 if TYPE_CHECKING:  # they need packages that are not everyone's
-    from vgen.sources.replay import Arm, Scene
+    from vgen.sources.reading.replay import Arm, Scene
 
 FPS = 20  # robosuite's control rate in every recording since 1.0
 SIZE = 128  # of LIBERO's own pictures
@@ -72,7 +72,7 @@ class Demonstrations(Source):
     fps = FPS
 
     def __init__(self, reading: Reading) -> None:
-        from vgen.sources.replay import INTRINSICS_NAMES, POSE_NAMES
+        from vgen.sources.reading.replay import INTRINSICS_NAMES, POSE_NAMES
 
         self.folder = Path(reading.folder)
         self.files = sorted(self.folder.rglob("*.hdf5"))
@@ -140,7 +140,7 @@ class Demonstrations(Source):
         Raises:
             LeftOut: its file, model or states are damaged, or it lacks the arm or a camera.
         """
-        from vgen.sources.replay import ReplayedFrames
+        from vgen.sources.reading.replay import ReplayedFrames
 
         place = take.place
         assert isinstance(place, Place), "takes are those of takes()"
@@ -183,7 +183,7 @@ class Demonstrations(Source):
 
     def _scene(self, place: Place, model: str) -> Scene:
         """The scene of a demonstration; one is kept, with its drawing context, for the takes of its other arms."""
-        from vgen.sources.replay import Scene
+        from vgen.sources.reading.replay import Scene
 
         key = place.file, place.demo
         if key not in self._scenes:

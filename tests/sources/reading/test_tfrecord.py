@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_tfrecords import example, record, write_records
 
-from vgen.sources.tfrecord import Damaged, Example, check_record, crc32c, find_records, mapped, masked_crc32c
+from vgen.sources.reading.tfrecord import Damaged, Example, check_record, crc32c, find_records, mapped, masked_crc32c
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from vgen.sources.reading.unpickle import read_pickle
 from vgen.sources.source import LeftOut
-from vgen.sources.unpickle import read_pickle
 
 VALUES = {
     "floats": np.arange(12.0).reshape(3, 4),

@@ -18,8 +18,8 @@ from vgen.files import replaced_folder
 from vgen.media.video import forget_videos
 from vgen.media.writing import VideoWriter
 from vgen.sources import open_source
-from vgen.sources.frames import pieces
-from vgen.sources.placement import Placement, placed_columns
+from vgen.sources.conversion.placement import Placement, placed_columns
+from vgen.sources.reading.frames import pieces
 from vgen.sources.source import Episode, Frames, LeftOut, Reading, Source, Take
 
 logger = logging.getLogger(__name__)

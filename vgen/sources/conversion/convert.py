@@ -20,11 +20,11 @@ from vgen.data.lerobot.writer import LeRobotWriter, disk_errors
 from vgen.errors import InputError
 from vgen.results import DATASET, check_folder
 from vgen.sources import open_source
-from vgen.sources.placement import INTRINSICS
-from vgen.sources.report import FILE, Report, added, left_out_of, reasons
+from vgen.sources.conversion.placement import INTRINSICS
+from vgen.sources.conversion.report import FILE, Report, added, left_out_of, reasons
+from vgen.sources.conversion.splits import check_names, split_of, split_order
+from vgen.sources.conversion.takes import Outcome, Plan, convert_take
 from vgen.sources.source import Reading, Source, Take
-from vgen.sources.splits import check_names, split_of, split_order
-from vgen.sources.takes import Outcome, Plan, convert_take
 from vgen.trajectory.layouts import find_layout
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from made_videos import Clip, make
 from PIL import Image
 
 from vgen.media.writing import write_video
-from vgen.sources.frames import PIECE, ArrayFrames, ImageFrames, VideoFrames, pieces
+from vgen.sources.reading.frames import PIECE, ArrayFrames, ImageFrames, VideoFrames, pieces
 from vgen.sources.source import LeftOut
 
 

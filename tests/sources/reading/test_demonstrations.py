@@ -15,8 +15,8 @@ from demonstration_files import states, write_demonstrations
 
 from vgen import sources
 from vgen.errors import InputError
-from vgen.sources.demonstrations import rows_at
 from vgen.sources.libero import LiberoSource
+from vgen.sources.reading.demonstrations import rows_at
 from vgen.sources.robosuite import RobosuiteSource
 from vgen.sources.source import LeftOut, Reading
 
@@ -57,11 +57,11 @@ FakeScene.camera_pose = lambda self, rows, camera, arm: np.zeros((len(rows), 7))
 @pytest.fixture(autouse=True)
 def fake_replay(monkeypatch):
     """The simulator is not needed to find and to read demonstrations."""
-    replay = types.ModuleType("vgen.sources.replay")
+    replay = types.ModuleType("vgen.sources.reading.replay")
     replay.POSE_NAMES, replay.INTRINSICS_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz"), ("fx", "fy", "cx", "cy")
     replay.Scene = FakeScene
     replay.ReplayedFrames = lambda scene, rows, camera: (camera, rows)
-    monkeypatch.setitem(sys.modules, "vgen.sources.replay", replay)
+    monkeypatch.setitem(sys.modules, "vgen.sources.reading.replay", replay)
     monkeypatch.setattr(sources, "replay", replay, raising=False)
 
 

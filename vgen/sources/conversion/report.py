@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vgen.errors import InputError
-from vgen.sources.takes import Outcome
+from vgen.sources.conversion.takes import Outcome
 
 FILE = "meta/conversion.json"
 FEW = 3  # names that a line tells

@@ -18,13 +18,13 @@ from vgen.data.lerobot.staging import alone
 from vgen.errors import InputError, TryAgain
 from vgen.media.writing import write_video
 from vgen.sources import SOURCES, kind, open_source, summary
-from vgen.sources import takes as takes_module
-from vgen.sources.convert import Conversion, convert
-from vgen.sources.frames import ArrayFrames
-from vgen.sources.join import join
-from vgen.sources.report import read_report
+from vgen.sources.conversion import takes as takes_module
+from vgen.sources.conversion.convert import Conversion, convert
+from vgen.sources.conversion.join import join
+from vgen.sources.conversion.report import read_report
+from vgen.sources.conversion.splits import parse_shard, parse_splits, split_of
+from vgen.sources.reading.frames import ArrayFrames
 from vgen.sources.source import Episode, LeftOut, Reading, Source, Take
-from vgen.sources.splits import parse_shard, parse_splits, split_of
 
 BOXES, STATE, INTRINSICS = "observation.boxes", "observation.state", "observation.intrinsics"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from vgen.errors import InputError
 from vgen.notices import warn_once
-from vgen.sources.asked import option
+from vgen.sources.reading.asked import option
 from vgen.sources.source import LeftOut, Reading
 from vgen.trajectory.conventions import pose7_from_bridge
 from vgen.trajectory.layouts import find_layout

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vgen.errors import InputError
-from vgen.sources.mano import FILES, ManoHand, read_hands
+from vgen.sources.reading.mano import FILES, ManoHand, read_hands
 
 ORDER = [0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20]
 

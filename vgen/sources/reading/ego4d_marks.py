@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vgen.errors import InputError
-from vgen.sources.hand_columns import HANDS
+from vgen.sources.reading.hand_columns import HANDS
 
 KINDS = ("pre_45", "pre_30", "pre_15", "pre_frame", "contact_frame", "pnr_frame", "post_frame")
 """The frames that are annotated, in the order that an interaction has them."""
