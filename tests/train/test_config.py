@@ -14,6 +14,16 @@ def test_values_and_overrides(recipe):
     assert config_dict(config)["objective"]["name"] == "toy"
 
 
+def test_an_entry_of_a_list_is_overridden_by_its_number():
+    recipe = ["objective.bodies.0.layout=position4", "objective.bodies.0.data.camera=side"]
+    config = load_config("configs/train/ego_own.yaml", recipe)
+    (body,) = config.objective.bodies
+    assert (body.layout, body.data.camera, body.data.dataset) == ("position4", "side", "data/own")
+    for wrong in ("objective.bodies.1.layout=pose7", "objective.bodies.first.layout=pose7", "objective.bodies.x=1"):
+        with pytest.raises(InputError, match=f"{wrong}: a list has no such entry"):
+            load_config("configs/train/ego_own.yaml", [wrong])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vgen.errors import InputError, unknown_key
 from vgen.shipped import find
-from vgen.train.config import read_recipe, refuse_unknown
+from vgen.train.config import overridden, read_recipe, refuse_unknown
 
 FOLDER = Path("configs/train/nano")
 NAMES = ("cpu", "gpu")
@@ -92,7 +92,7 @@ def load_profile(name: str, overrides: Sequence[str] = ()) -> Profile:
         raise InputError(f"--profile {name} is no profile; use one of {', '.join(NAMES)}, or a YAML file like theirs")
     schema = OmegaConf.structured(Profile)
     try:
-        given = cast(DictConfig, OmegaConf.merge(read_recipe(path), OmegaConf.from_dotlist(list(overrides))))
+        given = overridden(read_recipe(path), overrides)
         if strange := [str(key) for key in given if key not in schema.keys()]:  # noqa: SIM118 (as in refuse_unknown)
             raise unknown_key(strange[0], [str(key) for key in schema], "the profile")
         refuse_unknown(given, schema, "")

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigIndexError, OmegaConfBaseException
 
 from vgen.errors import InputError, unknown_key
 from vgen.shipped import find
@@ -95,14 +95,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Args:
         path: a YAML file whose keys are those of `TrainConfig`; `objective` holds a `name` and that objective's keys.
             `base` names another file, from its own folder on, that is read first.
-        overrides: `key=value` pairs with dotted keys, as `optimizer.lr=1e-3`.
+        overrides: `key=value` pairs with dotted keys, as `optimizer.lr=1e-3` or `objective.bodies.0.layout=pose7`.
 
     Raises:
         InputError: the file cannot be read, a key is unknown (the nearest known one is named), a value is missing or
             of the wrong type, or two choices do not go together.
     """
     try:
-        given = _merged(read_recipe(find(path)), OmegaConf.from_dotlist(list(overrides)))
+        given = overridden(read_recipe(find(path)), overrides)
         name = OmegaConf.select(given, "objective.name")
     except (OSError, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the recipe {path}: {_one_line(error)}") from error
@@ -138,6 +138,21 @@ def read_recipe(path: str | Path) -> DictConfig:
     if not isinstance(base, str):
         raise InputError(f"{path}: base={base} must be the name of another recipe")
     return _merged(read_recipe(path.parent / base), given)
+
+
+def overridden(recipe: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """A recipe with `key=value` pairs over it; entries of a list are named by their number, from 0.
+
+    Raises:
+        InputError: a list has no such entry.
+    """
+    for text in overrides:
+        try:
+            recipe.merge_with_dotlist([text])
+        except (ConfigIndexError, TypeError, ValueError) as error:
+            rule = "a list has no such entry; they are numbered from 0, as in objective.bodies.0.layout=pose7"
+            raise InputError(f"{text}: {rule}") from error
+    return recipe
 
 
 def config_dict(config: TrainConfig) -> dict[str, Any]:
