@@ -1,0 +1,1 @@
+"""What is measured of a completed case of a canvas bench."""
