@@ -10,10 +10,26 @@ import torch
 
 from bench_measures.against_truth import against_truth, of_metric
 from bench_measures.completed import Completed, Measure
+from bench_measures.given import kept, seams, timing
+from bench_measures.looks import colours, flickering
+from bench_measures.motion import of_motion
 from vgen.errors import InputError
 from vgen.metrics import StLpips
 
 ST_LPIPS_FRAME_STEP = 3
+ALWAYS: dict[str, Measure] = {
+    "against_truth": against_truth,
+    "kept": kept,
+    "seams": seams,
+    "timing": timing,
+    "colours": colours,
+    "flickering": flickering,
+}
+NOT_HERE = {
+    "dynamic_degree": "VBench's is by the network RAFT, which is not here; dynamic_degree_farneback is another",
+    "motion_smoothness": "VBench's is by the network AMT, which is not here; motion_smoothness_farneback is another",
+}
+"""Measures of VBench that cannot be had, and what stands in their place under a name of its own."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +61,9 @@ def measures(encoders: Path | None = None, device: torch.device | str = "cpu") -
     Raises:
         InputError: The folder of encoders is not there, or an encoder in it cannot be read.
     """
-    found: dict[str, Measure] = {"against_truth": against_truth}
-    left_out: dict[str, str] = {}
-    optional: dict[str, Callable[[], Measure]] = {"st_lpips": _st_lpips}
+    found = dict(ALWAYS)
+    left_out = dict(NOT_HERE)
+    optional: dict[str, Callable[[], Measure]] = {"st_lpips": _st_lpips, "motion_farneback": of_motion}
     for name, make in optional.items():
         try:
             found[name] = make()

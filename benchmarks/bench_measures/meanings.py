@@ -31,7 +31,43 @@ MEANINGS = {
     "psnr": Meaning("PSNR", "Against the truth, over all pixels of all frames together.", MORE, "dB"),
     "psnr_moving": Meaning("PSNR, moving", "PSNR of those pixels that move in the truth.", MORE, "dB"),
     "ssim": Meaning("SSIM", "Structural similarity to the truth, mean over frames.", MORE, digits=3),
-    "st_lpips": Meaning("ST-LPIPS", "Shift-tolerant perceptual distance to the truth, mean over frames.", LESS, "", 3),
+    "st_lpips": Meaning(
+        "ST-LPIPS", "Shift-tolerant perceptual distance to the truth, mean over frames.", LESS, digits=3
+    ),
+    "given_psnr": Meaning("given PSNR", "PSNR of what was given inside its region, mean over patches.", MORE, "dB"),
+    "given_worst": Meaning("given PSNR, worst", "The lowest PSNR of one given image in its region.", MORE, "dB"),
+    "seam_error": Meaning(
+        "seam error", "Steps of colour across mask edges, less those of the truth: root of mean square.", LESS, "of 255"
+    ),
+    "seam_step": Meaning(
+        "seam step", "By how much a step of colour across a mask edge exceeds the steps beside it.", LESS, "of 255"
+    ),
+    "peak_distance": Meaning(
+        "peak distance", "From the frame that an image was given for to the frame most like it.", LESS, "frames"
+    ),
+    "centroid_distance": Meaning(
+        "centroid distance", "Of the frames like a given image, from where they are in the truth.", LESS, "frames"
+    ),
+    "centroid_slope": Meaning(
+        "centroid slope", "Of the moments at which given images appear, against those of the truth.", 1.0
+    ),
+    "colour_error": Meaning("colour error", "Of the mean colours of frames, against the truth.", LESS, "of 255"),
+    "colour_drift": Meaning(
+        "colour drift", "What the error of mean colours changes in a line from first to last frame.", LESS, "of 255"
+    ),
+    "sharpness_ratio": Meaning("sharpness", "Variance of the Laplacian, as a share of the truth's.", 1.0),
+    "temporal_flickering": Meaning(
+        "temporal flickering", "1 - the mean difference of consecutive frames; 1 is a still.", NEITHER, digits=3
+    ),
+    "motion_farneback": Meaning(
+        "motion (Farneback)", "Of the fastest twentieth of pixels, as a share of what counts as moving.", NEITHER
+    ),
+    "dynamic_degree_farneback": Meaning(
+        "dynamic degree (Farneback)", "1 where enough frames move, otherwise 0; by Farneback's flow.", NEITHER
+    ),
+    "motion_smoothness_farneback": Meaning(
+        "motion smoothness (Farneback)", "Nearness of each frame to what its neighbours give by flow.", MORE, digits=3
+    ),
 }
 """By the name of the value."""
 
