@@ -32,17 +32,23 @@ def psnr(prediction: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tenso
     return _decibels((error * weight).flatten(1).sum(1) / weight.flatten(1).sum(1))
 
 
-def psnr_curve(prediction: Tensor, image: Tensor) -> Tensor:
+def psnr_curve(prediction: Tensor, image: Tensor, mask: Tensor | None = None) -> Tensor:
     """PSNR, in dB, of every frame of a video against one image: where in time does the image appear?
 
     Args:
         prediction: `[B, 3, T, H, W]` in [-1, 1].
         image: `[B, 3, H, W]` in [-1, 1].
+        mask: Weights `[B, 1, H, W]`; None: every pixel counts alike.
 
     Returns:
-        `[B, T]` float64.
+        `[B, T]` float64; nan for a sample whose mask is empty.
     """
-    return _decibels((prediction.double() - image.double()[:, :, None]).square().mean(dim=(1, 3, 4)))
+    error = (prediction.double() - image.double()[:, :, None]).square()
+    if mask is None:
+        return _decibels(error.mean(dim=(1, 3, 4)))
+    weight = mask.to(error)
+    total = (error.mean(dim=1) * weight).sum(dim=(2, 3))
+    return _decibels(total / weight.sum(dim=(2, 3)))
 
 
 def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
