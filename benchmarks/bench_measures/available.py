@@ -13,6 +13,7 @@ from bench_measures.completed import Completed, Measure
 from bench_measures.given import kept, seams, timing
 from bench_measures.looks import colours, flickering
 from bench_measures.motion import of_motion
+from bench_measures.quality import JUDGES, Judge
 from vgen.errors import InputError
 from vgen.metrics import StLpips
 
@@ -55,7 +56,7 @@ def measures(encoders: Path | None = None, device: torch.device | str = "cpu") -
     """All measures whose packages and encoders are here.
 
     Args:
-        encoders: Folder of encoders, a subfolder each.
+        encoders: Folder with a folder for each encoder, by the names of `quality.JUDGES`.
         device: On which encoders run.
 
     Raises:
@@ -69,7 +70,25 @@ def measures(encoders: Path | None = None, device: torch.device | str = "cpu") -
             found[name] = make()
         except InputError as error:
             left_out[name] = str(error)
-    return Available(found, left_out, {})
+    judges = _judges(encoders, device, left_out)
+    found |= {judge.name: judge.measure for judge in judges}
+    return Available(found, left_out, {judge.name: judge.told for judge in judges})
+
+
+def _judges(folder: Path | None, device: torch.device | str, left_out: dict[str, str]) -> list[Judge]:
+    """The encoders that are there; dimensions of VBench that they do not measure are added to what is left out."""
+    if folder is not None and not any((folder / role).is_dir() for role in JUDGES):
+        raise InputError(f"{folder} holds no encoders; they lie in folders named {', '.join(JUDGES)}")
+    judges = []
+    for role, (dimension, read) in JUDGES.items():
+        if folder is None or not (folder / role).is_dir():
+            left_out[dimension] = f"no encoder: --encoders names a folder with a model of transformers in {role}/"
+            continue
+        judge = read(folder / role, device)
+        judges.append(judge)
+        if judge.name != dimension:
+            left_out[dimension] = f"VBench's is by another network; {judge.name} stands in its place"
+    return judges
 
 
 def _st_lpips() -> Measure:

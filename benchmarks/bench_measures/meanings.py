@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MORE, LESS, NEITHER = math.inf, -math.inf, math.nan
 
@@ -68,12 +68,25 @@ MEANINGS = {
     "motion_smoothness_farneback": Meaning(
         "motion smoothness (Farneback)", "Nearness of each frame to what its neighbours give by flow.", MORE, digits=3
     ),
+    "subject_consistency": Meaning(
+        "subject consistency", "Of DINO's features, with the frame before and the first.", MORE, digits=3
+    ),
+    "background_consistency": Meaning(
+        "background consistency", "Of CLIP's features, with the frame before and the first.", MORE, digits=3
+    ),
+    "aesthetic_quality": Meaning("aesthetic quality", "The mark of LAION's predictor, 0 to 1.", MORE, digits=3),
+    "imaging_quality": Meaning("imaging quality", "What a network that marks pictures says of frames.", MORE, digits=3),
+    "overall_consistency": Meaning(
+        "overall consistency", "The cosine of the prompt and of the mean of eight frames.", MORE, digits=3
+    ),
 }
 """By the name of the value."""
 
 
 def meaning(name: str) -> Meaning:
-    """Of a value by its name; one whose name ends with what its network is has the meaning of the name before that."""
-    while name not in MEANINGS and "_" in name:
-        name = name.rpartition("_")[0]
-    return MEANINGS[name]
+    """Of a value by its name. What network stands behind a name, as in subject_consistency_dinov2-384-14, stands in the
+    title, too."""
+    if name in MEANINGS:
+        return MEANINGS[name]
+    known, _, network = name.rpartition("_")
+    return replace(MEANINGS[known], title=f"{MEANINGS[known].title} ({network})")

@@ -35,7 +35,7 @@ def choose(episodes: Sequence[SplitEpisode], count: int, span: int) -> list[Clip
     turns = [episode for episode in by_turn(episodes) if episode.length >= span]
     chosen: dict[ClipPlace, None] = {}
     longest = max((episode.length - span for episode in turns), default=0)
-    for fraction in _fractions(longest):
+    for fraction in fractions(longest):
         for episode in turns:
             chosen.setdefault(ClipPlace(episode.number, int(fraction * (episode.length - span)), episode.task))
             if len(chosen) == count:
@@ -59,7 +59,7 @@ def load(dataset: LeRobotDataset, camera: str, places: Sequence[ClipPlace], fram
     return torch.stack([to_unit(clip).permute(3, 0, 1, 2) for clip in clips])
 
 
-def _fractions(longest: int) -> Iterator[float]:
+def fractions(longest: int) -> Iterator[float]:
     """1/2, 1/4, 3/4, 1/8, 3/8, ... until they are finer than one frame in `longest`."""
     parts = 2
     while parts <= 2 * max(longest, 1):

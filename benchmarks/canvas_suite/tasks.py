@@ -81,34 +81,45 @@ def _first_middle_last(shape: ClipShape, rng: np.random.Generator) -> Selection:
 
 def _one_patch(shape: ClipShape, rng: np.random.Generator) -> Selection:
     between_latents = [frame for frame in range(shape.length) if frame % shape.stride]
-    return [int(rng.choice(between_latents))], _crop(shape, rng)[None]
+    return [int(rng.choice(between_latents))], crop(shape, rng)[None]
 
 
 def _three_patches(shape: ClipShape, rng: np.random.Generator) -> Selection:
     frames = sorted(rng.choice(shape.length, size=3, replace=False).tolist())
-    return frames, np.stack([_crop(shape, rng) for _ in frames])
+    return frames, np.stack([crop(shape, rng) for _ in frames])
 
 
 def _inpainting(shape: ClipShape, rng: np.random.Generator) -> Selection:
-    height, width = (round(size * rng.uniform(0.2, 0.5)) for size in (shape.height, shape.width))
-    # An interior hole: at least one given pixel on every side.
-    top, left = rng.integers(1, shape.height - height), rng.integers(1, shape.width - width)
-    return _through_time(1 - _box(shape, top, left, height, width), shape)
+    return _through_time(hole(shape, rng), shape)
 
 
 def _outpainting(shape: ClipShape, rng: np.random.Generator) -> Selection:
+    return _through_time(window(shape, rng), shape)
+
+
+def hole(shape: ClipShape, rng: np.random.Generator) -> np.ndarray:
+    """What inpainting gives of a frame, `[H, W]`: all around an interior rectangle of 20 to 50 % of each side."""
+    height, width = (round(size * rng.uniform(0.2, 0.5)) for size in (shape.height, shape.width))
+    # An interior hole: at least one given pixel on every side.
+    top, left = rng.integers(1, shape.height - height), rng.integers(1, shape.width - width)
+    return 1 - _box(shape, top, left, height, width)
+
+
+def window(shape: ClipShape, rng: np.random.Generator) -> np.ndarray:
+    """What outpainting gives of a frame, `[H, W]`: a rectangle of its shape, and 10 to 40 % of its area."""
     side = (1 - rng.uniform(0.6, 0.9)) ** 0.5
-    return _through_time(_place(shape, rng, round(shape.height * side), round(shape.width * side)), shape)
+    return _place(shape, rng, round(shape.height * side), round(shape.width * side))
+
+
+def crop(shape: ClipShape, rng: np.random.Generator) -> np.ndarray:
+    """What a patch gives of a frame, `[H, W]`: a rectangle of 20 to 60 % of each side."""
+    height, width = (round(size * rng.uniform(0.2, 0.6)) for size in (shape.height, shape.width))
+    return _place(shape, rng, height, width)
 
 
 def _through_time(mask: np.ndarray, shape: ClipShape) -> Selection:
     frames = list(range(0, shape.length, REGION_FRAME_STEP))
     return frames, np.repeat(mask[None], len(frames), axis=0)
-
-
-def _crop(shape: ClipShape, rng: np.random.Generator) -> np.ndarray:
-    height, width = (round(size * rng.uniform(0.2, 0.6)) for size in (shape.height, shape.width))
-    return _place(shape, rng, height, width)
 
 
 def _place(shape: ClipShape, rng: np.random.Generator, height: int, width: int) -> np.ndarray:

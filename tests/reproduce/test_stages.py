@@ -1,8 +1,10 @@
 import json
 
 import pytest
+import torch
 from crash_suite.toy_way import write_toy_profile
 from PIL import Image
+from safetensors.torch import load_file
 
 from vgen.backbone.codec import WanCodec
 from vgen.canvas.pipeline import CanvasPipeline
@@ -17,7 +19,7 @@ from vgen.state.model import StateModel
 def way(tmp_path_factory):
     """A profile of toys, and the folder of what its stages made, with files of weights cut small."""
     folder = tmp_path_factory.mktemp("way")
-    profile, out = write_toy_profile(folder), folder / "out"
+    profile, out = write_toy_profile(folder, seconds=600), folder / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "SHARD_BYTES", 20_000)
         nano.main(["--profile", str(profile), "--out", str(out)])
@@ -57,3 +59,24 @@ def test_a_training_that_goes_on_leaves_no_results_of_the_model_before(way):
     assert not (out / "bench").exists() and not (out / "pictures").exists()
     stages = json.loads((out / "stages.json").read_text())
     assert stages["state"]["done"] and "export" not in stages
+
+
+def test_a_codec_that_goes_on_is_handed_to_what_stands_on_it(way):
+    profile, out = way
+    learned = load_file(out / "hand" / "model" / "transformer" / "diffusion_pytorch_model.safetensors")
+    nano.main(["--profile", str(profile), "--out", str(out), "--stage", "codec"])
+    stages = json.loads((out / "stages.json").read_text())
+    assert stages["codec"]["done"] and not any(stages[name]["done"] for name in ("canvas", "hand", "state"))
+    assert not any((out / name).exists() for name in ("canvas", "hand", "state"))
+    seed = out / "before" / "hand"
+    assert same(seed / "vae", out / "codec" / "model" / "vae")
+    kept = load_file(seed / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(kept[name], weight) for name, weight in learned.items())
+    nano.main(["--profile", str(profile), "--out", str(out), "--stage", "hand"])
+    assert same(out / "hand" / "model" / "vae", out / "codec" / "model" / "vae")
+
+
+def same(one, other):
+    """Whether two folders of a component hold the same weights."""
+    (first,), (second,) = one.glob("*.safetensors"), other.glob("*.safetensors")
+    return all(torch.equal(weight, load_file(second)[name]) for name, weight in load_file(first).items())

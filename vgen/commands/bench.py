@@ -17,6 +17,7 @@ from vgen.commands.options import make_parser
 from vgen.errors import Parser
 
 FILES = {
+    "build": ("bench_build", "a bench of video completion, from any folder of videos"),
     "canvas": ("canvas_bench", "how well a canvas model completes videos, beside simple baselines"),
     "codec": ("codec_bench", "how well a codec holds clips and pictures, in image mode and in video mode"),
     "ego": ("ego_bench", "how well a model follows, plays, predicts and explains trajectories"),

@@ -99,7 +99,7 @@ class VideoFolder:
     def read(self, episode: int, frames: Sequence[int]) -> np.ndarray:
         """See `Footage`."""
         file = open_video(self._paths[episode], self._indexes)
-        return file.read(_even_frames(file, frames))
+        return file.read(even_frames(file, frames))
 
 
 class LeRobotFootage:
@@ -210,15 +210,15 @@ def _look(path: Path, indexes: Path | None) -> Facts | str:
         file = VideoFile(path, indexes)  # not kept open: nobody may want its frames
     except InputError as error:
         return reason_of(error, path)
-    return _even_length(file), file.info.fps, file.info.height, file.info.width
+    return even_length(file), file.info.fps, file.info.height, file.info.width
 
 
-def _even_length(file: VideoFile) -> int:
+def even_length(file: VideoFile) -> int:
     """How many frames a video has at its constant rate, or at the one that its variable rate is taken at."""
     return file.info.frames if file.info.steady else int((file.end - file.times[0]) * file.info.fps + NEARLY)
 
 
-def _even_frames(file: VideoFile, frames: Sequence[int]) -> Sequence[int] | np.ndarray:
+def even_frames(file: VideoFile, frames: Sequence[int]) -> Sequence[int] | np.ndarray:
     """Which frames of a file those of its episode are."""
     return frames if file.info.steady else file.shown(file.times[0] + np.asarray(frames) / file.info.fps)
 

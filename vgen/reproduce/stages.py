@@ -18,7 +18,7 @@ from vgen.reproduce.profile import TRAINED, Profile
 from vgen.reproduce.progress import Progress, allot
 from vgen.reproduce.ranks import train_here, train_on_ranks
 from vgen.reproduce.recipes import model_of, read_stage, seed_of, write_recipe
-from vgen.reproduce.weights import parts_of, write_parts
+from vgen.reproduce.weights import TRAINED_PARTS, parts_of, write_parts
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,8 @@ class Way:
             if stage != "data":
                 self.publish()
         if not ended:
+            if stage in TRAINED:
+                self._hand_over(progress, stage)
             progress.finish(stage, note)
         return ended
 
@@ -89,6 +91,32 @@ class Way:
         if self.profile.ranks == 1:
             return train_here(recipe, left, self.publish)
         return train_on_ranks(recipe, left, self.profile.ranks)
+
+    def _hand_over(self, progress: Progress, stage: str) -> None:
+        """Gives what a stage has made to the stages after it that were over before it was: they stand on what is no
+        more, so that they are to go on from their own weights and these."""
+        for later in TRAINED[TRAINED.index(stage) + 1 :]:
+            run = self.out / later
+            if not run.exists():
+                continue
+            logger.info("%s: is to go on, as %s is another one now", later, stage)
+            seed = seed_of(self.out, later)
+            if seed.exists():
+                with writing(seed), replaced_folder(seed) as aside:
+                    write_parts(parts_of(seed) | self._made_by(later) | self._made_by(stage), aside)
+                    self._write_range(TRAINED, aside)
+            progress.begin_anew(later, self.profile.shares, 60 * self.profile.minutes)
+            progress.write()
+            shutil.rmtree(run)
+
+    def _newest(self, stage: str) -> Path:
+        """The folder of what a stage has made, or of what it begins with."""
+        made = model_of(self.out, stage)
+        return made if made.exists() else seed_of(self.out, stage)
+
+    def _made_by(self, stage: str) -> dict[str, Path]:
+        """The parts that are a stage's to make, as they are now."""
+        return parts_of(self._newest(stage), TRAINED_PARTS[stage])
 
     def _forget_results(self, progress: Progress) -> None:
         """Removes what was measured and drawn of the model before, which a training makes another one."""
@@ -114,13 +142,13 @@ class Way:
         """Of each part of a model the newest that there is, out of some stages."""
         parts = parts_of(Path(resolve(self.profile.start))) if self.profile.start else {}
         for stage in stages:
-            parts |= parts_of(model_of(self.out, stage))
+            parts |= self._made_by(stage)
         return parts
 
     def _write_range(self, stages: tuple[str, ...], folder: Path) -> None:
         """Writes what a model was trained on; what its codec holds is said by the codec's own run."""
         folders = [Path(resolve(self.profile.start))] if self.profile.start else []
-        folders += [model_of(self.out, stage) for stage in stages if stage != "codec"]
+        folders += [self._newest(stage) for stage in stages if stage != "codec"]
         known = [found for each in folders if (found := TrainingRange.read(each))]
         codec = TrainingRange.read(model_of(self.out, "codec"))
         if known and codec is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -22,13 +22,21 @@ SUFFIX = ".safetensors"
 INDEX_SUFFIX = SUFFIX + ".index.json"  # of the file that tells of weights in several files where each is
 KEPT = frozenset(VideoTransformer._keep_in_fp32_modules or ())  # modules that a bf16 backbone holds in float32
 
+TRAINED_PARTS = {
+    "codec": ("vae",),
+    "canvas": tuple(name for name in PIPELINE if name != "vae"),
+    "hand": (*(name for name in PIPELINE if name != "vae"), EGO),
+    "state": (STATE,),
+}
+"""By stage, the parts of a model that it makes; others lie in its folder as they were when it began."""
+
 Parts = Mapping[str, Path]
 """Of each part of a model folder, such as `vae` or `model_index.json`, where it is."""
 
 
-def parts_of(folder: Path) -> dict[str, Path]:
-    """What a folder that a stage has made, or a model, has of a model's parts."""
-    return {name: folder / name for name in (*PIPELINE, EGO, STATE) if (folder / name).exists()}
+def parts_of(folder: Path, names: Iterable[str] = (*PIPELINE, EGO, STATE)) -> dict[str, Path]:
+    """What a folder that a stage has made, or a model, has of these parts of a model."""
+    return {name: folder / name for name in names if (folder / name).exists()}
 
 
 def write_parts(parts: Parts, folder: Path, dtype: torch.dtype | None = None) -> None:
