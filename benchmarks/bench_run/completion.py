@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from vgen.canvas.placed import PlacedCanvas
 from vgen.canvas.report import nearest_frame
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.media.placing import planes
+from vgen.media.video import read_video
 from vgen.metrics import copy_nearest, extend_edges, linear_blend
 from vgen.models import ModelInfo
 
@@ -117,14 +117,10 @@ class Completer:
         began = time.perf_counter()
         placed = self.settings.placed(case, self.info)
         with autocast(self.pipe.device.type, self.settings.bf16):
-            output = self.pipe(
-                placed, num_inference_steps=self.settings.steps, guidance_scale=self.settings.guidance
-            )
+            output = self.pipe(placed, num_inference_steps=self.settings.steps, guidance_scale=self.settings.guidance)
         truth = case.truth()
         videos = {MODEL: output.video, **self._others(case, placed)}
-        done = {
-            name: Completed(case, video, truth, placed, placed.fps) for name, video in videos.items()
-        }
+        done = {name: Completed(case, video, truth, placed, placed.fps) for name, video in videos.items()}
         seen = videos if truth is None else videos | {TRUTH: truth}
         record = CaseRecord(
             name=case.name,
@@ -177,8 +173,6 @@ def given_of(placed: PlacedCanvas) -> Given:
 
 
 def _reconstructed(codec: Reconstruction, file: Path) -> dict[str, np.ndarray]:
-    from vgen.media.video import read_video
-
     truth = _batch(read_video(file)).to(codec.codec.device)
     return {
         "codec_video": _pixels(codec.reconstruct_video(truth)),

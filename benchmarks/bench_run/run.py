@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from bench_run.completion import Shares
 from bench_run.settings import BenchSettings, described
 from bench_run.store import PAGE, PLACE, RESULTS, Results, Store
 from bench_run.summary import summary
+from vgen.canvas.placed import validate
 from vgen.data.cache.shares import run_shares, worker_count
 from vgen.models import ModelInfo
 
@@ -47,34 +48,49 @@ def run_bench(
     settings = settings.resolved(info)
     cases = settings.chosen(bench)
     for case in cases:
-        settings.placed(case, info)
-    possible, measured, left_out = _to_be_had(settings)
-    about, store = described(bench, settings, measured), Store(Path(out))
+        validate(case.canvas(), info.temporal_stride, info.size_multiple)
+    found = _to_be_had(settings)
+    about, store = described(bench, settings, found.measured, found.encoders), Store(Path(out))
     with store.claimed(about, overwrite) as changed:
         for line in changed:
             logger.warning("since this run began another version is installed (%s): values may differ a little", line)
         write_json({"bench": str(Path(folder).resolve())}, store.folder / PLACE)
-        todo = tuple(case for case in cases if not store.is_done(case.name, possible.fvd))
+        todo = tuple(case for case in cases if not store.is_done(case.name, found.settings.fvd))
         if todo:
             todo = tuple(sorted(todo, key=lambda case: case.truth_file or case.name))
             count = min(workers or worker_count(1), len(todo))
-            run_shares(Shares(todo, possible, store), count, len(todo), "cases")
-        results = summary(store, [case.name for case in cases], about, left_out)
+            run_shares(Shares(todo, found.settings, store), count, len(todo), "cases")
+        results = summary(store, [case.name for case in cases], about, found.left_out)
         write_json(results, store.folder / RESULTS)
         complete = Results.read(store.folder)
         write_page(complete, store.folder / PAGE)
     return complete
 
 
-def _to_be_had(settings: BenchSettings) -> tuple[BenchSettings, list[str], Mapping[str, str]]:
-    """Settings that ask for nothing that is not here; the names of what is measured; and what is not, with the
-    reason."""
+@dataclass(frozen=True)
+class _ToBeHad:
+    """What can be had here.
+
+    Attributes:
+        settings: Those that were asked for, without networks that are not here.
+        measured: Names of measures and peers.
+        encoders: What each encoder is.
+        left_out: What was asked for and cannot be had, with the reason.
+    """
+
+    settings: BenchSettings
+    measured: list[str]
+    encoders: Mapping[str, str]
+    left_out: Mapping[str, str]
+
+
+def _to_be_had(settings: BenchSettings) -> _ToBeHad:
     found = measures(None if settings.encoders is None else Path(settings.encoders))
     judges = available(settings.fvd, list(settings.peers), 1, torch.device("cpu"))
-    left_out = dict(found.left_out)
+    missing = [peer for peer in settings.peers if peer not in judges.peers]
+    left_out = dict(found.left_out) | dict.fromkeys(missing, "its package is not installed")
     if settings.fvd and judges.network is None:
         left_out["fvd"] = FVD_LEFT_OUT
-    left_out |= {peer: "its package is not installed" for peer in settings.peers if peer not in judges.peers}
     possible = replace(settings, fvd=judges.network is not None, peers=tuple(judges.peers))
     measured = [*found.measures, *(["fvd", "kvd"] if possible.fvd else []), *possible.peers]
-    return possible, measured, left_out
+    return _ToBeHad(possible, measured, found.encoders, left_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self, get_args
 
@@ -80,13 +81,16 @@ class BenchSettings(RunSettings):
         return place(canvas, info.temporal_stride, info.size_multiple)
 
 
-def described(bench: Bench, settings: BenchSettings, measured: list[str]) -> dict[str, Any]:
+def described(
+    bench: Bench, settings: BenchSettings, measured: Sequence[str], encoders: Mapping[str, str]
+) -> dict[str, Any]:
     """What decides on the results, as plain JSON without a word of places and times.
 
     Args:
         bench: That is run.
         settings: With the model's own choices in them.
         measured: Names of measures and peers that are to be had here.
+        encoders: Of the measures that need one, what it is.
 
     Raises:
         InputError: the model or its LoRA cannot be read.
@@ -97,6 +101,7 @@ def described(bench: Bench, settings: BenchSettings, measured: list[str]) -> dic
         "settings": {**asdict(settings), "peers": list(settings.peers)},
         "model": fingerprint(resolve(settings.model)),
         "lora": lora_sha256(settings.lora),
-        "measured": measured,
+        "measured": list(measured),
+        "encoders": dict(encoders),
         "versions": package_versions(PACKAGES, "not installed"),
     }

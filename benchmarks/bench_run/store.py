@@ -1,12 +1,12 @@
 """The folder of results: a case is in it whole or not at all, whenever the run is killed.
 
-    settings.json            what decides on the results
-    videos/NAME.mp4          what the model made, to look at
-    features/NAME.npz        what FVD and KVD compare, by method
-    cases/NAME.json          values and curves: written last, so that a case that has it is done
-    seconds.jsonl            how long each case took
-    place.json               where the bench lay: what may differ between two runs of the same results
-    results.json index.html  of all cases, when all are done
+settings.json            what decides on the results
+videos/NAME.mp4          what the model made, to look at
+features/NAME.npz        what FVD and KVD compare, by method
+cases/NAME.json          values and curves: written last, so that a case that has it is done
+seconds.jsonl            how long each case took
+place.json               where the bench lay: what may differ between two runs of the same results
+results.json index.html  of all cases, when all are done
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ class Store:
                 changed = _changed(before, settings) if before is not None else []
                 decisive = [name for name in changed if name.split(".")[0] not in UNIMPORTANT]
                 if decisive and not overwrite:
-                    told = f"{show(str(self.folder))} holds results of other settings ({_told(before, settings, decisive[0])})"
+                    other = _told(before, settings, decisive[0])
+                    told = f"{show(str(self.folder))} holds results of other settings ({other})"
                     raise InputError(f"{told}; use those, name another folder, or begin anew with --overwrite")
                 if decisive:
                     self._clear()
@@ -258,4 +259,8 @@ def _told(before: Mapping[str, Any] | None, now: Mapping[str, Any], name: str) -
 def _flat(data: Any, head: str = "") -> dict[str, Any]:
     if not isinstance(data, Mapping):
         return {head: data}
-    return {name: value for key, each in data.items() for name, value in _flat(each, f"{head}.{key}" if head else key).items()}
+    return {
+        name: value
+        for key, each in data.items()
+        for name, value in _flat(each, f"{head}.{key}" if head else key).items()
+    }

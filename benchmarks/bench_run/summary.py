@@ -35,7 +35,9 @@ def summary(store: Store, names: Sequence[str], described: Mapping[str, Any], le
         **described,
         "left_out": dict(left_out),
         "methods": {name: title for name, title in METHODS.items() if any(name in each.values for each in records)},
-        "groups": {group: _group(store, [r for r in records if r.group == group]) for group in _unique(records, "group")},
+        "groups": {
+            group: _group(store, [r for r in records if r.group == group]) for group in _unique(records, "group")
+        },
         "cases": [{name: asdict(each)[name] for name in KEPT} for each in records],
     }
 
@@ -51,7 +53,11 @@ def means(rows: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[s
         for method, values in row.items():
             for name, value in values.items():
                 found.setdefault(method, {}).setdefault(name, []).append(value)
-    return {method: {name: float(np.mean(of)) for name, of in found[method].items()} for method in METHODS if method in found}
+    return {
+        method: {name: float(np.mean(of)) for name, of in found[method].items()}
+        for method in METHODS
+        if method in found
+    }
 
 
 def _group(store: Store, records: Sequence[CaseRecord]) -> dict:
