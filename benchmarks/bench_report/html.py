@@ -8,16 +8,21 @@ from html import escape
 
 STYLE = """
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #282a30; background: #fafaf8; margin: 2rem auto; max-width: 1180px; padding: 0 1.2rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { margin-top: 2.6rem; border-bottom: 1px solid #dcdcd8; } h3 { margin-bottom: .3rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #282a30; background: #fafaf8;
+  margin: 2rem auto; max-width: 1180px; padding: 0 1.2rem; }
+h1 { font-size: 1.6rem; margin-bottom: .2rem; }
+h2 { margin-top: 2.6rem; border-bottom: 1px solid #dcdcd8; }
+h3 { margin-bottom: .3rem; }
 p.note, figcaption, .legend { color: #6a6e78; font-size: .86rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem; margin: .6rem 0; }
-th, td { padding: .22rem .7rem; text-align: right; white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
+th, td { padding: .22rem .7rem; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 2px solid #282a30; vertical-align: bottom; } tbody tr:nth-child(even) { background: #f1f1ee; }
 td.best { font-weight: 700; } td.better { background: #ddefdb; } td.worse { background: #f7ded8; }
 td small { color: #6a6e78; }
-figure { margin: 1rem 0 1.6rem; } figure video { width: 100%; display: block; background: #282a30; image-rendering: pixelated; }
+figure { margin: 1rem 0 1.6rem; }
+figure video { width: 100%; display: block; background: #282a30; image-rendering: pixelated; }
 figure img { max-width: 100%; display: block; margin-top: .4rem; }
 .names { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; font-size: .86rem; text-align: center; }
 .cases { display: grid; grid-template-columns: repeat(auto-fit, minmax(340px, 1fr)); gap: 1.2rem; }
@@ -84,7 +89,8 @@ def figure(video: str, names: Sequence[str], picture: str, caption: str) -> str:
 def page(title: str, body: Sequence[str]) -> str:
     """The whole page; nothing in it is fetched from elsewhere."""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{"".join(body)}</body></html>\n'
+    head = f"<head>{head}<style>{STYLE}</style></head>"
+    return f'<!doctype html>\n<html lang="en">{head}\n<body>\n{"".join(body)}</body></html>\n'
 
 
 def _cell(cell: Cell | str) -> Cell:
