@@ -30,7 +30,7 @@ from bench_run.store import PAGE, RESULTS
 from vgen.media.patch import Keep
 
 SETTINGS = ("model", "lora", "steps", "guidance", "scheduler", "attention", "offload", "dtype", "keep", "seed")
-SETTINGS += ("bf16", "fvd", "encoders", "cases")
+SETTINGS += ("paradigm", "bf16", "fvd", "encoders", "cases")
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -50,6 +50,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dtype", default="auto", help="auto (default), fp32, bf16 or fp16")
     parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16: about twice as fast")
     parser.add_argument("--keep", choices=get_args(Keep), default="model", help="exact puts given pixels back")
+    parser.add_argument("--paradigm", help="how what is given reaches the model (default: as it was trained)")
     parser.add_argument("--seed", type=int, default=0, help="added to the seed of every case (default: 0)")
     parser.add_argument("--cases", type=int, help="of each kind, the first so many (default: all)")
     parser.add_argument("--peer", action="append", default=[], choices=PEERS, help="another network beside it")

@@ -117,7 +117,12 @@ class Completer:
         began = time.perf_counter()
         placed = self.settings.placed(case, self.info)
         with autocast(self.pipe.device.type, self.settings.bf16):
-            output = self.pipe(placed, num_inference_steps=self.settings.steps, guidance_scale=self.settings.guidance)
+            output = self.pipe(
+                placed,
+                num_inference_steps=self.settings.steps,
+                paradigm=self.settings.paradigm,
+                guidance_scale=self.settings.guidance,
+            )
         truth = case.truth()
         videos = {MODEL: output.video, **self._others(case, placed)}
         done = {name: Completed(case, video, truth, placed, placed.fps) for name, video in videos.items()}

@@ -10,6 +10,7 @@ from bench_sets.bench import Bench, Case
 from canvas_suite.judges import PEERS
 
 from vgen import checks
+from vgen.canvas.paradigms import PARADIGMS
 from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.spec import MAX_SEED
 from vgen.files import package_versions
@@ -26,6 +27,7 @@ class BenchSettings(RunSettings):
     """How the cases of a bench are completed and judged.
 
     Attributes:
+        paradigm: Of `vgen.canvas.paradigms`, by which what is given reaches the model; None: that of its training.
         keep: "exact" puts given pixels back, as `vgen.canvas.keep` does; "model" does not.
         seed: Added to the seed of every canvas of the bench.
         bf16: Computes matrix products in bfloat16, where the device can, over the weights as they are.
@@ -39,6 +41,7 @@ class BenchSettings(RunSettings):
     """
 
     keep: Keep = "model"
+    paradigm: str | None = None
     seed: int = 0
     bf16: bool = False
     peers: tuple[str, ...] = ()
@@ -49,6 +52,8 @@ class BenchSettings(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.choice("keep", self.keep, get_args(Keep))
+        if self.paradigm is not None:
+            checks.choice("paradigm", self.paradigm, PARADIGMS)
         checks.whole("seed", self.seed, 0, MAX_SEED)
         for peer in self.peers:
             checks.choice("peer", peer, PEERS)
