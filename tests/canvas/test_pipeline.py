@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model_state_dict
 from PIL import Image
 from tiny_parts import TRANSFORMER
 
-from vgen.backbone.encoding import encode_clip, encode_frames, encode_placed
+from vgen.backbone.encoding import encode_clip, encode_frames, given_of
 from vgen.backbone.known import Known
 from vgen.backbone.transformer import VideoTransformer
 from vgen.canvas.pipeline import CanvasPipeline
@@ -137,9 +137,9 @@ def test_a_call_that_is_interrupted_decodes_what_is_there(pipe, canvas):
 def test_placed_images_share_a_segment_and_every_clip_has_its_own(codec):
     image = PlacedFrame(torch.rand(3, 16, 32), torch.ones(1, 16, 32), 3.0)
     clip = PlacedClip(torch.rand(3, 5, 16, 32), torch.ones(1, 5, 16, 32), 4.0)
-    segments = encode_placed(codec, [image, clip, image])
+    segments = [given.encode(codec) for given in given_of([image, clip, image])]
     assert [segment.t.tolist() for segment in segments] == [[[0.75, 0.75]], [[1.0, 2.0]]]
-    assert encode_placed(codec, []) == []
+    assert given_of([]) == []
 
 
 def test_patches_change_the_video(pipe, canvas):

@@ -78,8 +78,8 @@ def test_the_loss_is_the_flow_matching_formula_on_the_target_alone(objective):
     batch = next(b for b in (objective.batch(i, 0, 1, 0.0) for i in range(50)) if b.given.frames.shape[1])
     latent, time = batch.latent.float(), torch.tensor([0.25, 0.75])
     noise = torch.randn_like(latent)
-    conditions, denoiser = batch.given.conditions(objective.canvases.codec), objective.eval().denoiser
-    got = denoiser.mean_error(latent, Noise(noise, time), conditions, batch.text)
+    given, denoiser = objective.canvases.conditioning(batch), objective.eval().denoiser
+    got = denoiser.mean_error(latent, Noise(noise, time), given, batch.text)
 
     pixels = (batch.given.pixels.float() / 127.5 - 1) * batch.given.masks
     vae = objective.vae
@@ -95,13 +95,14 @@ def test_a_clip_is_a_condition_of_a_quarter_of_the_tokens_at_its_true_times(obje
     rows, rng = [0, 4], np.random.default_rng(0)
     canvases = objective.canvases
     batch = canvases.of_clips(canvases.sets[0].train, 0, rows, ConditionDraw("clip", 5), rng)
-    (segment,) = batch.given.conditions(objective.denoiser.codec)
+    given = canvases.conditioning(batch)
+    (segment,) = given.segments
     pixels = batch.given.pixels.float().transpose(1, 2) / 127.5 - 1
     torch.testing.assert_close(segment.latent, objective.vae.encode(pixels).latent_dist.mode(), atol=1e-5, rtol=1e-4)
     starts = batch.given.frames[:, :1].double()
     torch.testing.assert_close(segment.t.double(), torch.cat([starts, starts + 4], dim=1) / 4)
     noise = Noise(torch.randn(2, 4, 3, 2, 2), torch.tensor([0.2, 0.9]))
-    assert objective.denoiser.mean_error(batch.latent.float(), noise, [segment], batch.text).shape == (2,)
+    assert objective.denoiser.mean_error(batch.latent.float(), noise, given, batch.text).shape == (2,)
 
 
 def test_tokens_are_counted_as_the_backbone_sees_them(objective):
@@ -246,7 +247,7 @@ def test_only_text_needs_no_pixels(config):
     objective = CanvasObjective(config, seed=3)
     objective.prepare()
     batch = objective.batch(0, 0, 1, 0.0)
-    assert not batch.given.conditions(objective.denoiser.codec) and objective(batch)[0].shape == (2,)
+    assert not batch.given.given() and objective(batch)[0].shape == (2,)
 
 
 def test_blocks_are_compiled_when_asked_where_there_is_a_compiler(config, monkeypatch):
@@ -271,3 +272,27 @@ def test_a_batch_is_of_one_of_several_data_sets_with_its_own_length_and_number(c
     assert [len(each.train) for each in objective.canvases.sets] == [6, 5]
     assert set(objective.validate(0, 1)) == {"loss", "loss/wide-1"}
     assert objective.canvases.captions.count("wide") == 2 and objective.pipeline().config.default_width == 16
+
+
+@pytest.mark.parametrize("paradigm", ["nearest_slot", "pixel_padding", "latent_replacement", "channel_concatenation"])
+def test_every_paradigm_trains_and_goes_into_the_folder(config, paradigm, tmp_path):
+    config.conditions = ConditionsConfig(frames=1, patches=0, region=0, clip=0, text=0)
+    plain = CanvasObjective(config, seed=3)
+    objective = CanvasObjective(dataclasses.replace(config, paradigm=paradigm), seed=3)
+    objective.prepare()
+    seen, blocks = [], objective.transformer.blocks
+    blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[:2].numel()))
+    batch = objective.batch(0, 0, 1, 0.0)
+    loss, _ = objective(batch)
+    loss.mean().backward()
+    assert objective.tokens(batch) == seen[0] and loss.shape == (2,)
+    read = objective.transformer.patch_embedding.weight
+    assert read.grad is not None and torch.equal(read[:, :4], plain.transformer.patch_embedding.weight)
+    objective.export(tmp_path / "model")
+    pipe = CanvasPipeline.from_pretrained(tmp_path / "model")
+    assert pipe.transformer.config.paradigm == paradigm and torch.equal(pipe.transformer.patch_embedding.weight, read)
+
+
+def test_a_paradigm_that_cannot_be_trained_is_refused(config):
+    with pytest.raises(InputError, match=r"objective\.paradigm=incontext must be one of .*; did you mean in_context\?"):
+        CanvasObjective(dataclasses.replace(config, paradigm="incontext"), 0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -17,19 +19,66 @@ IMAGES_AT_ONCE = 8  # bounds the codec's memory; each image is encoded alone wha
 GPU_PIXELS = 1 << 21  # of images that a GPU encodes at once: 8 of 384x672, 128 of 128x128
 
 
-def encode_placed(codec: Codec, placed: Sequence[Placed]) -> list[Segment]:
-    """Condition segments (batch of one) of what lies on a canvas: all images in one, then one for each clip."""
+@dataclass(frozen=True)
+class Given:
+    """What is given of a batch of videos, before it is encoded: K frames, each alone, or one clip of K frames.
+
+    Attributes:
+        pixels: [B, K, 3, H, W] in [-1, 1].
+        masks: [B, K, 1, H, W], by how much a pixel is given, 0 to 1 or booleans.
+        frames: [B, K] pixel frames τ, fractional ones included; those of a clip follow one another.
+        clip: whether they are encoded together, as a clip; K = 1 + N·k then.
+        strength: in (0, 1]; below 1 they are noised to diffusion time 1 - strength.
+        seed: of that noise.
+    """
+
+    pixels: Tensor
+    masks: Tensor
+    frames: Tensor
+    clip: bool = False
+    strength: float = 1.0
+    seed: tuple[int, ...] = (0,)
+
+    def encode(self, codec: Codec) -> Segment:
+        """The condition segment, at its true times τ/N."""
+        if self.clip:
+            pixels, masks = self.pixels.transpose(1, 2), self.masks.transpose(1, 2)
+            segment = encode_clip(codec, pixels, masks, self.frames[:, 0])
+        else:
+            segment = encode_frames(codec, self.pixels, self.masks, self.frames)
+        return segment if self.strength == 1 else weakened(segment, self.strength, self.seed)
+
+
+def given_of(placed: Sequence[Placed], seed: int = 0) -> list[Given]:
+    """What lies on a canvas, as a batch of one: all images of equal strength in one, then one for each clip.
+
+    Args:
+        placed: images and clips.
+        seed: of the noise of those with a strength below 1; each has noise of its own.
+    """
     images = [item for item in placed if isinstance(item, PlacedFrame)]
-    clips = [item for item in placed if isinstance(item, PlacedClip)]
-    segments = []
-    if images:
-        pixels, masks = (torch.stack([getattr(item, name) for item in images]) for name in ("pixels", "mask"))
-        frames = torch.tensor([[item.frame for item in images]], dtype=torch.float64)
-        segments.append(encode_frames(codec, pixels[None], masks[None], frames))
-    for clip in clips:
-        start = torch.tensor([clip.frame], dtype=torch.float64)
-        segments.append(encode_clip(codec, clip.pixels[None], clip.mask[None], start))
-    return segments
+    given = []
+    for strength in dict.fromkeys(image.strength for image in images):
+        equal = [image for image in images if image.strength == strength]
+        pixels, masks = (torch.stack([getattr(item, name) for item in equal]) for name in ("pixels", "mask"))
+        frames = torch.tensor([[item.frame for item in equal]], dtype=torch.float64)
+        given.append(Given(pixels[None], masks[None], frames, strength=strength))
+    for clip in (item for item in placed if isinstance(item, PlacedClip)):
+        frames = clip.frame + torch.arange(clip.pixels.shape[1], dtype=torch.float64)[None]
+        pixels, masks = (plane.transpose(0, 1)[None] for plane in (clip.pixels, clip.mask))
+        given.append(Given(pixels, masks, frames, clip=True, strength=clip.strength))
+    return [replace(each, seed=(seed, index + 1)) for index, each in enumerate(given)]
+
+
+def weakened(segment: Segment, strength: float, seed: tuple[int, ...]) -> Segment:
+    """A clean condition, noised to diffusion time s = 1 - strength, which it then says: z_s = (1-s)·z + s·ε.
+
+    The less strength, the freer the model is to depart from it (`strength` of a keyframe in LTX-2.5).
+    """
+    draw = np.random.default_rng(seed).standard_normal(segment.latent.shape, dtype=np.float32)
+    noise = torch.from_numpy(draw).to(segment.latent)
+    time = torch.full_like(segment.time, 1 - strength)
+    return replace(segment, latent=strength * segment.latent + (1 - strength) * noise, time=time)
 
 
 def encode_frames(codec: Codec, pixels: Tensor, masks: Tensor, frames: Tensor) -> Segment:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vgen.backbone.cache import ConditionCache
+from vgen.backbone.conditioning import Conditioning
 from vgen.backbone.segments import Segment, target
 from vgen.backbone.transformer import BlockAdapter, VideoTransformer
 
@@ -67,6 +68,7 @@ def velocity_of(
     guidance: float = 1.0,
     t: Tensor | None = None,
     attention_kwargs: dict[str, Any] | None = None,
+    conditioning: Conditioning | None = None,
 ) -> Velocity:
     """The velocity under what is known.
 
@@ -76,6 +78,7 @@ def velocity_of(
         guidance: w.
         t: [B, F] positions of the target; None: the latent grid.
         attention_kwargs: as in diffusers (`scale` weighs a LoRA).
+        conditioning: how the noisy latents enter the transformer; its segments are told in `known`.
     """
 
     def one(known: Known, noisy: Segment) -> Tensor:
@@ -86,7 +89,7 @@ def velocity_of(
         return outputs[0].float()
 
     def velocity(latents: Tensor, time: Tensor) -> Tensor:
-        noisy = target(latents, time, t)
+        noisy = target(latents if conditioning is None else conditioning.enter(latents), time, t)
         first, *others = (one(each, noisy) for each in known)
         return guided(first, others[0], guidance) if others else first
 

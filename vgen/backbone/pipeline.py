@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from vgen import checks
 from vgen.backbone.codec import WanCodec
+from vgen.backbone.conditioning import Conditioning, channels_read
 from vgen.backbone.known import Known, Velocity, velocity_of
 from vgen.backbone.lora import put_lora
 from vgen.backbone.lora_files import Lora, read_lora
@@ -211,6 +212,15 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         """How codec and transformer cut videos up."""
         return Strides.of(self.vae.config, self.transformer.config)
 
+    def latent_shape(self, batch: int, frames: int, height: int, width: int) -> tuple[int, int, int, int, int]:
+        """(B, C, F, h, w) of the latents of B videos of T x H x W.
+
+        Raises:
+            InputError: an illegal frame count or size.
+        """
+        latent = self.strides.latent(frames, height, width)
+        return batch, self.codec.channels, latent.frames, latent.height, latent.width
+
     @property
     def interrupt(self) -> bool:
         """Whether the last call was ended before its last step, as in diffusers."""
@@ -224,7 +234,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
     @torch.no_grad()
     def sample(
         self,
-        conditions: Sequence[Segment] | Segment | None,
+        conditions: Conditioning | Sequence[Segment] | Segment | None,
         prompts: Sequence[str],
         *,
         frames: int,
@@ -241,7 +251,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         """Completes a batch from ready condition segments: video [B, 3, T, H, W] in [-1, 1], float32.
 
         Args:
-            conditions: segments with a batch of B, or None for text to video.
+            conditions: what is given, or its segments, with a batch of B; None for text to video.
             prompts, negative_prompts: B sentences each; the negative ones are "" by default.
             frames, height, width: T, H, W of the video.
             timings: the seconds of each stage are added to it.
@@ -249,25 +259,30 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         Raises:
             InputError: an illegal frame count or size.
         """
-        latent = self.strides.latent(frames, height, width)
+        shape = self.latent_shape(len(prompts), frames, height, width)
         timings = {} if timings is None else timings
         guidance = self.config.default_guidance
         if guidance_scale is not None:
             guidance = checks.real("guidance_scale", guidance_scale)
-        conditions = [conditions] if isinstance(conditions, Segment) else list(conditions or [])
+        if not isinstance(conditions, Conditioning):
+            conditions = Conditioning([conditions] if isinstance(conditions, Segment) else list(conditions or []))
         texts = [self.embed(prompts)]
         if guidance > 1:
             texts.append(self.embed(negative_prompts or [""] * len(prompts)))
 
-        shape = (len(prompts), self.codec.channels, latent.frames, latent.height, latent.width)
         with timed(timings, "denoise"):
             noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
             known = [
-                Known.of_text(self.transformer, text, conditions, None, attention_kwargs, self.remembers_conditions)
+                Known.of_text(
+                    self.transformer, text, conditions.segments, None, attention_kwargs, self.remembers_conditions
+                )
                 for text in texts
             ]
-            velocity = velocity_of(self.transformer, known, guidance, attention_kwargs=attention_kwargs)
+            velocity = velocity_of(
+                self.transformer, known, guidance, attention_kwargs=attention_kwargs, conditioning=conditions
+            )
             latents = self.denoise(noise, velocity, num_inference_steps, callback_on_step_end)
+            latents = conditions.overwrite(latents)
             del known, velocity  # with what they remember, before the decoder needs the memory
         with timed(timings, "decode"):
             return self.decode(latents)
@@ -345,7 +360,7 @@ def check_components(pipe: VideoPipeline, name: str) -> None:
             raise InputError(f"model {name!r} lacks weights of its {part}: {', '.join(missing[:3])}; it is damaged")
     rule = "use a text-to-video model with one transformer, as Wan2.1-T2V-1.3B or Wan2.2-TI2V-5B"
     config = pipe.transformer.config
-    if config.in_channels != pipe.vae.config.z_dim:
+    if config.in_channels != channels_read(config.paradigm, pipe.vae.config.z_dim):
         channels = f"{config.in_channels} input channels for {pipe.vae.config.z_dim} latent channels"
         raise InputError(f"model {name!r} has {channels}, so it is an image-to-video model; {rule}")
     if config.image_dim is not None:

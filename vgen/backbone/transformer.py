@@ -18,6 +18,7 @@ from torch.distributed import ProcessGroup
 
 from vgen.backbone.attention import IndependentProcessor, KeysValues, Runs, runs_of
 from vgen.backbone.cache import ConditionCache
+from vgen.backbone.conditioning import CONCATENATION, ParadigmName, channels_read
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
 from vgen.backbone.rope import Rotation, rotary_embedding
 from vgen.backbone.segments import Places, Segment
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 TIMESTEPS = 1000  # Wan counts diffusion time in 0..1000
 ConditionAttention = Literal["joint", "independent"]
+OWN_KEYS = frozenset({"condition_attention", "paradigm"})  # of a configuration, beside Wan's
 
 
 def typed(decorator: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -105,23 +107,35 @@ class VideoTransformer(WanTransformer3DModel):
     no condition, it computes what the Wan model computes.
 
     Args:
+        paradigm: how conditions reach the model, which is trained for one way; see `vgen.canvas.paradigms`. With
+            "channel_concatenation" it has 2·C + 1 input channels for latents of C.
         condition_attention: "joint": every token attends to every token. "independent": a condition attends to itself
             alone, targets attend to conditions and targets, and conditions can be remembered (`remember`). A model is
             trained for one of the two; its configuration keeps which. Everything else is as in Wan.
 
     Raises:
-        InputError: another `condition_attention`.
+        InputError: another `condition_attention` or `paradigm`, or input channels that do not go with it.
     """
 
     _no_split_modules: ClassVar[list[str]] = ["SegmentBlock"]
     _repeated_blocks: ClassVar[list[str]] = ["SegmentBlock"]
 
-    @typed(functools.wraps(WanTransformer3DModel.__init__))  # the configuration is read off its signature, and one key
-    def __init__(self, *args: Any, condition_attention: ConditionAttention = "joint", **kwargs: Any) -> None:
+    @typed(functools.wraps(WanTransformer3DModel.__init__))  # the configuration is read off its signature, and two keys
+    def __init__(
+        self,
+        *args: Any,
+        condition_attention: ConditionAttention = "joint",
+        paradigm: ParadigmName = "in_context",
+        **kwargs: Any,
+    ) -> None:
         if condition_attention not in get_args(ConditionAttention):
             raise unknown_key(condition_attention, get_args(ConditionAttention), "the kinds of condition_attention")
+        if paradigm not in get_args(ParadigmName):
+            raise unknown_key(paradigm, get_args(ParadigmName), "the paradigms")
         super().__init__(*args, **kwargs)
-        self.register_to_config(condition_attention=condition_attention)
+        self.register_to_config(condition_attention=condition_attention, paradigm=paradigm)
+        if paradigm == CONCATENATION and self.config.in_channels != (read := self.channels_read):
+            raise InputError(f"in_channels={self.config.in_channels}: paradigm={paradigm} reads {read} channels")
         c = self.config
         width = c.num_attention_heads * c.attention_head_dim
         self.blocks = nn.ModuleList(
@@ -141,14 +155,14 @@ class VideoTransformer(WanTransformer3DModel):
                 attention.set_processor(IndependentProcessor())
         self.sequence_group: ProcessGroup | None = None
 
-    @staticmethod  # what diffusers reads of a configuration; a stock Wan configuration has one key less
+    @staticmethod  # what diffusers reads of a configuration; a stock Wan configuration lacks ours
     def _get_init_keys(input_class: type) -> set[str]:
         keys: set[str] = WanTransformer3DModel._get_init_keys(input_class)
-        return keys | {"condition_attention"}
+        return keys | OWN_KEYS
 
     def to_json_string(self) -> str:
-        """The configuration, with our own key apart, since diffusers passes over what it does not know."""
-        own = part_own(json.loads(super().to_json_string()), ["condition_attention"])
+        """The configuration, with our own keys apart, since diffusers passes over what it does not know."""
+        own = part_own(json.loads(super().to_json_string()), OWN_KEYS)
         return json.dumps(own, indent=2, sort_keys=True) + "\n"
 
     @classmethod
@@ -160,6 +174,11 @@ class VideoTransformer(WanTransformer3DModel):
     def independent(self) -> bool:
         """Whether a condition attends to itself alone."""
         return bool(self.config.condition_attention == "independent")
+
+    @property
+    def channels_read(self) -> int:
+        """How many channels its paradigm reads of a noisy latent, what goes with that included."""
+        return channels_read(self.config.paradigm, self.config.out_channels)
 
     def split_sequence(self, size: int) -> None:
         """From now on, every `size` neighbouring ranks share the tokens of a sample, and call `forward` together with
@@ -199,7 +218,8 @@ class VideoTransformer(WanTransformer3DModel):
             cache: remembered conditions, which count as if they were among the segments.
 
         Returns:
-            for each target, a tensor of the shape of its latent. The outputs of conditions are dropped by exact count.
+            for each target, a tensor of the shape of its latent, without channels that are only read. The outputs of
+            conditions are dropped by exact count.
 
         Raises:
             InputError: a cache for a model with joint condition attention.

@@ -65,7 +65,7 @@ def generate(
         loops: As `loop`, instead of as `extend`.
         timings: The seconds of each stage are added to it.
         seams: Of each segment in which given pixels were put back, that is appended.
-        options: Of each call of the pipeline (`num_inference_steps`, `guidance_scale`).
+        options: Of each call of the pipeline (`num_inference_steps`, `guidance_scale`, `paradigm`).
     """
     canvas = placed.canvas
 

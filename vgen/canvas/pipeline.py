@@ -13,10 +13,11 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from vgen import checks
-from vgen.backbone.encoding import encode_placed
+from vgen.backbone.encoding import given_of
 from vgen.backbone.pipeline import VideoPipeline, timed
 from vgen.canvas.keep import Seam, keep_given, kept_frames
 from vgen.canvas.outside import canvas_outside
+from vgen.canvas.paradigms import choose_paradigm
 from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
@@ -55,6 +56,7 @@ class CanvasPipeline(VideoPipeline):
         guidance_scale: float | None = None,
         callback_on_step_end: Callable[[DiffusionPipeline, int, Tensor, dict[str, Any]], dict[str, Any]] | None = None,
         attention_kwargs: dict[str, Any] | None = None,
+        paradigm: str | None = None,
     ) -> CanvasOutput | list[CanvasOutput]:
         """Completes a canvas, or several, one after the other.
 
@@ -68,6 +70,8 @@ class CanvasPipeline(VideoPipeline):
             callback_on_step_end: as in diffusers, with the tensor "latents"; `pipe._interrupt = True` in it ends the
                 denoising, what is there is decoded, and canvases that follow in a list are left out.
             attention_kwargs: {"scale": ...} weighs a LoRA.
+            paradigm: by which way what is given reaches the model, see `vgen.canvas.paradigms`; None is the way that
+                it was trained for.
 
         Raises:
             InputError: the canvas does not fit the model, a file cannot be read, or a number breaks its rule.
@@ -77,6 +81,7 @@ class CanvasPipeline(VideoPipeline):
             "guidance_scale": guidance_scale,
             "callback_on_step_end": callback_on_step_end,
             "attention_kwargs": attention_kwargs,
+            "paradigm": paradigm,
         }
         several = isinstance(canvas, list | tuple)
         canvases: list[Any] = list(canvas) if isinstance(canvas, list | tuple) else [canvas]
@@ -88,19 +93,25 @@ class CanvasPipeline(VideoPipeline):
         return outputs if several else outputs[0]
 
     def _complete(
-        self, canvas: Canvas | PlacedCanvas, generator: torch.Generator | None, **options: Any
+        self,
+        canvas: Canvas | PlacedCanvas,
+        generator: torch.Generator | None,
+        paradigm: str | None,
+        **options: Any,
     ) -> CanvasOutput:
         timings: dict[str, float] = {}
+        way = choose_paradigm(self.transformer.config.paradigm, paradigm, self.label)
         with timed(timings, "encode"):
             if not isinstance(canvas, PlacedCanvas):
                 if not isinstance(canvas, Canvas):
                     raise InputError(f"{checks.show(canvas)} is no canvas; give a Canvas, or a list of them")
                 canvas = place(canvas, self.temporal_stride, self.size_multiple)
             self._tell_outside(canvas)
-            conditions = encode_placed(self.codec, canvas.conditions)
-        asked = canvas.canvas
+            asked = canvas.canvas
+            shape = self.latent_shape(1, asked.frames, asked.height, asked.width)
+            conditioning = way.conditioning(self.codec, given_of(canvas.conditions, asked.seed), shape)
         video = self.sample(
-            conditions,
+            conditioning,
             [asked.prompt],
             frames=asked.frames,
             height=asked.height,

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from vgen import checks
 from vgen.errors import InputError
-from vgen.media.patch import Keep, Patch, parse_patch, position_of
+from vgen.media.patch import Keep, Patch, check_kept, parse_patch, position_of
 from vgen.shipped import find
 from vgen.strict_yaml import load_yaml
 
@@ -69,6 +69,7 @@ class Canvas:
         object.__setattr__(self, "patches", tuple(self.patches))
         for patch in self.patches:
             self.position(patch)
+            check_kept(patch, patch.keep or self.keep)
 
     @property
     def files(self) -> list[str | PathLike[str]]:

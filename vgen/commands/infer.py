@@ -8,7 +8,7 @@ Writes video.mp4, contact_sheet.png and run.json, of a small or short video prev
 prints how closely each patch was kept. What is given here goes
 before what the spec says, and patches over those of the spec. A patch is SOURCE@FRAME[:option=value...] with the
 options box=x0,y0,x1,y1 (0 to 1), mask=FILE (white is given), as=frames|clip, range=FIRST-LAST (of a clip),
-fit=cover|contain|stretch and keep=exact|model.
+fit=cover|contain|stretch, keep=exact|model and strength=0..1 (below 1 the model may depart from it).
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def parser() -> Parser:
     parser.add_argument("--patch", action="append", metavar="PATCH", help="one more patch; may be repeated")
     parser.add_argument("--size", metavar="HxW", help="pixels; default: the model's own")
     parser.add_argument("--keep", help="exact: what is given is put back, and the rest matched to it; default: model")
+    parser.add_argument("--paradigm", metavar="NAME", help="how patches reach the model; default: as it was trained")
     parser.add_argument("--prompt", help="what the video shows")
     parser.add_argument("--negative-prompt", metavar="PROMPT", help="what it should not show")
     add_video_options(parser, "1 + 4k; default: the model's own", "that of the clips, or 15")

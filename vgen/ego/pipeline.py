@@ -80,7 +80,11 @@ class EgoPipeline(VideoPipeline):
                 kwargs["ego"] = EgoAdapter.from_pretrained(
                     folder, subfolder=EGO, torch_dtype=kwargs.get("dtype", kwargs.get("torch_dtype"))
                 )
-        return super().from_pretrained(model, **kwargs)
+        pipe = super().from_pretrained(model, **kwargs)
+        if (paradigm := pipe.transformer.config.paradigm) != "in_context":
+            rule = "the ego front-end conditions in context; use a model that was trained so"
+            raise InputError(f"model {str(model)!r} is trained with paradigm={paradigm}: {rule}")
+        return pipe
 
     def to_json_string(self) -> str:
         """The pipeline's index without the ego front-end, so that diffusers opens the folder by itself."""

@@ -134,6 +134,7 @@ def _frames(
         seams=seams,
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance,
+        paradigm=settings.paradigm,
     )
 
 

@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import torch
 
 from vgen import checks
+from vgen.backbone.conditioning import ParadigmName
 from vgen.backbone.precision import DTYPES
 from vgen.canvas.extend import MAX_TOTAL
 from vgen.errors import InputError, unknown_key
@@ -119,6 +120,7 @@ class CanvasSettings(RunSettings):
     Attributes:
         extend_to: frames of the whole video, made segment by segment; None is one pass over the canvas.
         loop: closes the extended video on its beginning.
+        paradigm: by which way patches reach the model, see `vgen.canvas.paradigms`; None is the model's own.
 
     Raises:
         InputError: a value breaks its rule.
@@ -126,6 +128,7 @@ class CanvasSettings(RunSettings):
 
     extend_to: int | None = None
     loop: bool = False
+    paradigm: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,6 +136,8 @@ class CanvasSettings(RunSettings):
             checks.whole("--extend-to", self.extend_to, 1, MAX_TOTAL)
         if self.loop and self.extend_to is None:
             raise InputError("--loop needs --extend-to; or put one image at frames 0 and -1 of the canvas")
+        if self.paradigm is not None:
+            checks.choice("paradigm", self.paradigm, get_args(ParadigmName))
 
 
 @dataclass(frozen=True)

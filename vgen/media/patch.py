@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike, path
 from pathlib import Path
@@ -20,7 +20,8 @@ Fit = Literal["cover", "contain", "stretch"]
 Keep = Literal["exact", "model"]
 Media = str | PathLike[str] | np.ndarray | Image.Image
 
-PATCH_OPTIONS = ("box", "mask", "as", "range", "fit", "keep")  # behind SOURCE@FRAME
+PATCH_OPTIONS = ("box", "mask", "as", "range", "fit", "keep", "strength")  # behind SOURCE@FRAME
+LEAST_STRENGTH = 0.01  # that messages name where none is given
 PATCH_KEYS = ("source", "frame", *PATCH_OPTIONS)
 
 
@@ -44,6 +45,8 @@ class Patch:
             free, "stretch" changes the aspect.
         keep: "exact" puts the pixels back into the video, see `vgen.canvas.keep`; "model" leaves what the model makes
             of them. None is as the canvas says.
+        strength: In (0, 1]: how firmly the model is held to it. 1 gives it clean; below, it is noised to diffusion time
+            1 - strength, which the model is told, so that it may depart from it.
 
     Raises:
         InputError: a value breaks its rule.
@@ -57,6 +60,7 @@ class Patch:
     range: tuple[int, int] | None = None
     fit: Fit = "cover"
     keep: Keep | None = None
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("source", "mask"):
@@ -73,6 +77,8 @@ class Patch:
         checks.choice("fit", self.fit, get_args(Fit))
         if self.keep is not None:
             checks.choice("keep", self.keep, get_args(Keep))
+        object.__setattr__(self, "strength", _strength(self.strength))
+        check_kept(self, self.keep)
 
     @property
     def name(self) -> str:
@@ -138,6 +144,8 @@ class Patch:
             given["fit"] = self.fit
         if self.keep is not None:
             given["keep"] = self.keep
+        if self.strength != 1:
+            given["strength"] = self.strength
         return given
 
 
@@ -149,6 +157,27 @@ def _as_array(name: str, value: Any) -> Any:
         return value.detach().cpu().numpy()
     except (TypeError, RuntimeError) as error:
         raise InputError(f"{name} is a tensor of {value.dtype}; it must be uint8, 0 to 255") from error
+
+
+def _strength(value: object) -> float:
+    strength = checks.real("strength", value)
+    if not 0 < strength <= 1:
+        near = "1" if strength > 1 else f"{LEAST_STRENGTH:g}, or leave the patch out"
+        raise InputError(f"strength={strength:g} must lie above 0 and up to 1; nearest: {near}")
+    return strength
+
+
+def check_kept(patch: Patch, keep: Keep | None) -> None:
+    """Refuses to put back exactly what the model may depart from.
+
+    Raises:
+        InputError: `keep` is "exact", and the patch's strength below 1.
+    """
+    if keep == "exact" and patch.strength < 1:
+        given = f"strength={patch.strength:g} of {checks.show(patch.name)}"
+        raise InputError(
+            f"{given} lets the model depart from it, and keep=exact puts it back; use strength=1 or keep=model"
+        )
 
 
 def position_of(patch: Patch, frames: int) -> float:
@@ -171,9 +200,9 @@ def position_of(patch: Patch, frames: int) -> float:
 def parse_patch(text: str, base: str | PathLike[str] = "", size: tuple[int, int] | None = None) -> Patch:
     """Reads `SOURCE@FRAME[:option=value...]`, such as `dog.png@41:box=0.1,0.2,0.6,0.8` or `clip.mp4@60:mask=m.png`.
 
-    The options are those of `Patch`: `box`, `mask`, `as`, `range`, `fit` and `keep`. The source may hold '@' and ':',
-    since the frame follows the last '@' that a number follows. `size` is (height, width) of the canvas, where it is
-    known.
+    The options are those of `Patch`: `box`, `mask`, `as`, `range`, `fit`, `keep` and `strength`. The source may hold
+    '@' and ':', since the frame follows the last '@' that a number follows. `size` is (height, width) of the canvas,
+    where it is known.
 
     Raises:
         InputError: the text does not have this form, or a value breaks its rule.
@@ -193,7 +222,7 @@ def parse_patch(text: str, base: str | PathLike[str] = "", size: tuple[int, int]
             raise InputError(f"{checks.show(key)} of patch {checks.show(text)} is no option; known: {known}")
         if key in given:
             raise InputError(f"patch {checks.show(text)} gives {key} twice; keep one")
-        given[key] = _parse_box(value) if key == "box" else value
+        given[key] = PARSERS[key](value) if key in PARSERS else value
     return Patch.from_dict(given, base, size)
 
 
@@ -219,6 +248,16 @@ def _parse_box(text: str) -> list[float]:
         return [float(number) for number in text.split(",")]
     except ValueError:
         raise InputError(f"box={checks.show(text)} must be four numbers, such as 0.1,0.2,0.6,0.8") from None
+
+
+def _parse_strength(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"strength={checks.show(text)} must be a number above 0 and up to 1, such as 0.7") from None
+
+
+PARSERS: dict[str, Callable[[str], Any]] = {"box": _parse_box, "strength": _parse_strength}
 
 
 def _parse_range(text: str) -> tuple[int, int]:

@@ -42,6 +42,7 @@ class PlacedFrame:
         frame: Pixel frame, 0..T-1, may be fractional.
         patch: Index of the patch on its canvas.
         name: The patch in a label, as `cat.png@0`.
+        strength: Of the patch, in (0, 1].
     """
 
     pixels: Tensor
@@ -49,6 +50,7 @@ class PlacedFrame:
     frame: float
     patch: int = 0
     name: str = ""
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class PlacedClip:
         frame: Pixel frame of the clip's first frame, may be fractional.
         patch: Index of the patch on its canvas.
         name: The patch in a label, as `clip.mp4@0`.
+        strength: Of the patch, in (0, 1].
     """
 
     pixels: Tensor
@@ -68,6 +71,7 @@ class PlacedClip:
     frame: float
     patch: int = 0
     name: str = ""
+    strength: float = 1.0
 
 
 Placed = PlacedFrame | PlacedClip
@@ -94,7 +98,7 @@ def place_all(patches: Iterable[Patch], ground: Ground, temporal_stride: int = 4
         InputError: as `load_patch`; the message starts with the patch.
     """
     return [
-        replace(placed, patch=index)
+        replace(placed, patch=index, strength=patch.strength)
         for index, patch in enumerate(patches)
         for placed in load_patch(patch, ground, temporal_stride)
     ]
@@ -163,17 +167,26 @@ def composite(placed: Iterable[Placed]) -> list[Placed]:
     condition.
 
     Images merge with images at exactly the same (maybe fractional) frame, clips with clips of the same start and
-    length; the rest stays as it is. The order of first appearance is kept.
+    length; the rest stays as it is. Where their strengths differ, each is a condition of its own, the earlier without
+    what the later covers. The order of first appearance is kept.
     """
-    merged: dict[tuple[float, torch.Size], Placed] = {}
+    merged: dict[tuple[float, torch.Size, float], Placed] = {}
     for new in placed:
-        key = (new.frame, new.pixels.shape)
-        old = merged.get(key)
+        place = (new.frame, new.pixels.shape)
+        for key in [key for key in merged if key[:2] == place and key[2] != new.strength]:
+            merged[key] = _uncovered(merged[key], new)
+        old = merged.get((*place, new.strength))
         if old is not None:
             pixels, mask = over(new.pixels, new.mask, old.pixels, old.mask)
             new = replace(new, pixels=pixels, mask=mask, name=f"{old.name} + {new.name}")
-        merged[key] = new
-    return list(merged.values())
+        merged[(*place, new.strength)] = new
+    return [each for each in merged.values() if each.mask.any()]
+
+
+def _uncovered(below: Placed, above: Placed) -> Placed:
+    """What is left of one under another."""
+    mask = below.mask * (1 - above.mask)
+    return replace(below, pixels=below.pixels * (mask > 0), mask=mask)
 
 
 def over(pixels: Tensor, mask: Tensor, below: Tensor, below_mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -132,3 +132,14 @@ def test_grippers_that_disagree_are_told(tmp_path):
         writer.add_episode({"observation.state": state, "action": action}, {}, "pick")
     writer.finish()
     assert "gripper: goes the other way than in action (correlation -1.00)" in told(tmp_path / "set")
+
+
+def test_a_second_camera_may_be_still_and_another_column_may_not(tmp_path):
+    state = np.random.default_rng(0).normal(0, 0.1, (40, 4))
+    more = ("observation.intrinsics.wrist", "observation.camera_pose.wrist", "observation.load")
+    names = {"observation.state": find_layout("position4").names} | {name: ["one", "two"] for name in more}
+    writer = LeRobotWriter(tmp_path / "set", 20, names, [])
+    writer.add_episode({"observation.state": state} | {name: np.ones((40, 2)) for name in more}, {}, "pick")
+    writer.finish()
+    found = told(tmp_path / "set")
+    assert "observation.load: never changes" in found and "wrist" not in found

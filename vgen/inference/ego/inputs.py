@@ -126,6 +126,9 @@ class _Reader:
         """Every goal as an image, a mask and a frame."""
         if kept := [goal.name for goal in self.spec.goals if goal.keep is not None]:
             raise InputError(f"goal {kept[0]}: keep= is for a canvas; a rollout shows what the model makes of it")
+        if weak := [goal for goal in self.spec.goals if goal.strength != 1]:
+            rule = "is for a canvas, and a goal is given clean; leave it out"
+            raise InputError(f"goal {weak[0].name}: strength={weak[0].strength:g} {rule}")
         future = _Future(frames + 1, *self.observation.size, rate)
         placed = composite(place_all(self.spec.goals, future, self.info.temporal_stride))
         for goal in placed:

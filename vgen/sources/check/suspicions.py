@@ -59,7 +59,7 @@ def _still(recordings: Recordings, survey: Survey) -> Iterator[str]:
         still = np.flatnonzero(column.still)
         if name == recordings.column:
             still = still[[survey.unseen[recordings.owners[place]] < survey.rows for place in still]]
-        if name in (POSE, INTRINSICS) or not len(still):
+        if name.startswith((POSE, INTRINSICS)) or not len(still):  # those of a second camera have its name behind a dot
             continue
         if len(still) == len(column.still):
             yield f"{name}: never changes"

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vgen.backbone.codec import WanCodec
-from vgen.backbone.encoding import encode_clip, encode_frames
-from vgen.backbone.segments import Segment
+from vgen.backbone.conditioning import Conditioning
+from vgen.backbone.encoding import Given
 from vgen.backbone.shapes import LatentShape, check_frames, latent_frames
+from vgen.canvas.paradigms import choose_paradigm
 from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
@@ -76,17 +76,14 @@ class GivenPixels(Batch):
     frames: Tensor
     as_clip: bool
 
-    def conditions(self, codec: WanCodec) -> list[Segment]:
-        """The encoded conditions, none where K is 0."""
+    def given(self) -> list[Given]:
+        """They, ready to be encoded; nothing where K is 0."""
         if not self.frames.shape[1]:
             return []
-        pixels = to_unit(self.pixels)
-        if self.as_clip:
-            return [encode_clip(codec, pixels.transpose(1, 2), self.masks.transpose(1, 2), self.frames[:, 0])]
-        return [encode_frames(codec, pixels, self.masks, self.frames)]
+        return [Given(to_unit(self.pixels), self.masks, self.frames, self.as_clip)]
 
     def latent_frames(self, stride: int) -> int:
-        """How many latent frames they become with a codec of this temporal stride."""
+        """How many latent frames they are with a codec of this temporal stride."""
         count = self.frames.shape[1]
         return latent_frames(count, stride) if self.as_clip else count
 
@@ -142,6 +139,7 @@ class Canvases:
 
     def __init__(self, config: CanvasConfig, denoiser: VideoDenoiser, seed: int) -> None:
         self.config, self.denoiser, self.codec, self.seed = config, denoiser, denoiser.codec, seed
+        self.paradigm = choose_paradigm(denoiser.transformer.config.paradigm)
         self._shares = shares_of(config.more_data)
         self.lengths = self.lengths_of(config.frames)
         for more in config.more_data:
@@ -234,14 +232,20 @@ class Canvases:
         """How many tokens the targets and conditions of a batch are."""
         samples, _, frames, height, width = batch.latent.shape
         strides = self.denoiser.strides
-        frames += batch.given.latent_frames(strides.temporal)
+        frames += self.paradigm.frames_beside(batch.given.latent_frames(strides.temporal), frames)
         return samples * LatentShape(frames, height, width, strides.patch).tokens
 
     def random_loss(self, batch: CanvasBatch) -> tuple[Tensor, Tensor]:
         """The loss [B] at random diffusion times, and these times."""
-        latent, conditions = batch.latent.float(), batch.given.conditions(self.codec)
+        latent, given = batch.latent.float(), self.conditioning(batch)
         noise = Noise.drawn(latent, self.config.time_mean, self.config.time_scale)
-        return self.denoiser.mean_error(latent, noise, conditions, batch.text), noise.time
+        return self.denoiser.mean_error(latent, noise, given, batch.text), noise.time
+
+    def conditioning(self, batch: CanvasBatch) -> Conditioning:
+        """What is given of a batch, by the paradigm that the model is trained for."""
+        batch_size, channels, frames, height, width = batch.latent.shape
+        shape = batch_size, channels, frames, height, width
+        return self.paradigm.conditioning(self.codec, batch.given.given(), shape)
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:
@@ -263,8 +267,7 @@ class Canvases:
             draw = draw_conditions(self.config.conditions, held.buckets[bucket].frames, rng)
             batch = self.of_clips(held, bucket, clips, draw, rng).to(self.denoiser.device)
             noise = Noise.of_seed(batch.latent, self.seed + len(losses) * self.config.batch)
-            conditions = batch.given.conditions(self.codec)
-            losses.append(self.denoiser.mean_error(batch.latent.float(), noise, conditions, batch.text))
+            losses.append(self.denoiser.mean_error(batch.latent.float(), noise, self.conditioning(batch), batch.text))
         return losses
 
     @property
@@ -279,6 +282,8 @@ class Canvases:
         return Tokens(target.tokens, target.frame_tokens * float(np.mean(given)), target.frame_tokens * max(given))
 
     def given_frames(self, frames: int) -> list[int]:
-        """Latent frames that are given with a clip of so many pixel frames, in many draws."""
+        """Latent frames that stand beside those of a clip of so many pixel frames, in many draws."""
         rng, stride = np.random.default_rng(0), self.denoiser.strides.temporal
-        return [draw_conditions(self.config.conditions, frames, rng).latent_frames(stride) for _ in range(DRAWS)]
+        target = latent_frames(frames, stride)
+        draws = (draw_conditions(self.config.conditions, frames, rng).latent_frames(stride) for _ in range(DRAWS))
+        return [self.paradigm.frames_beside(given, target) for given in draws]

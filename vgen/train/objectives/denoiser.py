@@ -15,11 +15,14 @@ from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, Schedul
 from torch import Tensor
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase, UMT5Config, UMT5EncoderModel
 
+from vgen import checks
 from vgen.backbone.codec import WanCodec
-from vgen.backbone.segments import Segment, target
+from vgen.backbone.conditioning import Conditioning
+from vgen.backbone.segments import target
 from vgen.backbone.shapes import Strides
 from vgen.backbone.text import TextLimit, encode_text, text_length
 from vgen.backbone.transformer import BlockAdapter, VideoTransformer
+from vgen.canvas.paradigms import PARADIGMS
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.cache.shares import worker_count
 from vgen.data.cache.texts import CachedTextEncoder, TextCache
@@ -27,7 +30,7 @@ from vgen.errors import InputError
 from vgen.models import component_folder, loading, read_config, resolve
 from vgen.train.lora import LoraConfig, add_lora
 from vgen.train.objectives.building import blank, check_keywords, frozen_codec, on_paper
-from vgen.train.objectives.reshape import reshaped
+from vgen.train.objectives.reshape import for_paradigm, reshaped
 
 
 @dataclass
@@ -46,6 +49,9 @@ class DenoiserConfig:
     activation_checkpointing: bool = False  # of the blocks: computed again in the backward pass rather than kept
     text_length: int = 64  # tokens (bytes) of a sentence
     condition_attention: str | None = None  # joint or independent; none: the pretrained model's own, or joint
+    paradigm: str | None = (
+        None  # how conditions reach the model, see vgen/canvas/paradigms; none: its own, or in_context
+    )
     attention: str = "native"  # kernel, by diffusers' name: native, xformers, flash, _native_math ...
     compile: bool = False  # torch.compile of the transformer's blocks: a minute at the start, then faster steps
     default_steps: int = 20  # what the exported pipeline uses when a call does not say
@@ -108,6 +114,8 @@ class VideoDenoiser:
             if config.transformer:
                 check_keywords(config.transformer, VideoTransformer, "objective.transformer")
                 model = replace(model, transformer=reshaped(model.transformer, config.transformer))
+        if config.paradigm is not None:
+            model = replace(model, transformer=_of_paradigm(model.transformer, config.paradigm, config.lora.rank))
         if not on_paper():  # on which nothing is computed
             _choose_attention(model.transformer, config.attention)
         if config.lora.rank:
@@ -201,17 +209,15 @@ class VideoDenoiser:
             states = states[torch.tensor([rows[sentence] for sentence in sentences]).to(states.device)]
         return states.to(self.device, self.transformer.dtype)
 
-    def mean_error(
-        self, latent: Tensor, noise: Noise, conditions: Sequence[Segment], sentences: Sequence[str]
-    ) -> Tensor:
-        """Mean [B] of `squared_error`, on the latent grid, with B sentences."""
-        return self.squared_error(latent, noise, conditions, self.text(sentences)).flatten(1).mean(1)
+    def mean_error(self, latent: Tensor, noise: Noise, given: Conditioning, sentences: Sequence[str]) -> Tensor:
+        """Mean [B] of `squared_error` over what is made, on the latent grid, with B sentences."""
+        return given.mean(self.squared_error(latent, noise, given, self.text(sentences)))
 
     def squared_error(
         self,
         latent: Tensor,
         noise: Noise,
-        conditions: Sequence[Segment],
+        given: Conditioning,
         text: Tensor,
         t: Tensor | None = None,
         adapter: BlockAdapter | None = None,
@@ -221,13 +227,13 @@ class VideoDenoiser:
         Args:
             latent: [B, C, F, h, w] of the target, float32.
             noise: that it is mixed with.
-            conditions: what is given, clean or nearly so.
+            given: what is known, clean or nearly so.
             text: [B, Lt, D]; see `text`.
             t: [B, F] positions of the target; None: the latent grid.
             adapter: what acts on the tokens after each block.
         """
-        noisy = target(interpolate(latent, noise.values, noise.time), noise.time, t)
-        (velocity,) = self.transformer([*conditions, noisy], text, adapter=adapter)
+        noisy = target(given.enter(interpolate(latent, noise.values, noise.time)), noise.time, t)
+        (velocity,) = self.transformer([*given.segments, noisy], text, adapter=adapter)
         return (velocity.float() - (noise.values - latent)).square()
 
     def pipeline(self, config: DenoiserConfig, size: tuple[int, int], frames: int) -> CanvasPipeline:
@@ -251,6 +257,17 @@ class VideoDenoiser:
         """Writes every part below a folder, as diffusers names them."""
         for name in ("tokenizer", "text_encoder", "vae", "transformer", "scheduler"):
             getattr(self, name).save_pretrained(folder / name)
+
+
+def _of_paradigm(transformer: VideoTransformer, paradigm: str, rank: int) -> VideoTransformer:
+    """The transformer, to be trained for a paradigm, which its configuration then says; a LoRA has none."""
+    name = checks.choice("objective.paradigm", paradigm, PARADIGMS)
+    if rank and name != transformer.config.paradigm:
+        known = f"the file of a LoRA does not tell of another paradigm than {transformer.config.paradigm}"
+        raise InputError(
+            f"objective.paradigm={name}: {known}, the model's own; leave it out, or use objective.lora.rank=0"
+        )
+    return for_paradigm(transformer, name)
 
 
 def _choose_attention(transformer: VideoTransformer, kernel: str) -> None:

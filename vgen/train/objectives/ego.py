@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vgen.backbone.conditioning import Conditioning
 from vgen.backbone.encoding import encode_frames
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import LatentShape, latent_frames, temporal_position
@@ -92,6 +93,9 @@ class EgoObjective(VideoObjective[JointBatch]):
 
     def _check_choices(self) -> None:
         config = self.config
+        if (paradigm := self.transformer.config.paradigm) != "in_context":
+            rule = "the ego front-end conditions in context; train it on a canvas model that does"
+            raise InputError(f"objective.pretrained={config.pretrained} is trained with paradigm={paradigm}: {rule}")
         if config.body_frames is None and len(self.canvases.lengths) != 1:
             rule = "bodies have clips of one length; say it with objective.body_frames, such as 17"
             raise InputError(f"objective.frames={config.frames}: {rule}")
@@ -228,7 +232,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         conditions, text = self.conditions(batch), self.denoiser.text(batch.text)
         weight = moving_weight(target.latent, batch.present.float(), self.config.moving)
         actions = self.ego.bind(batch.actions, batch.layout, conditions, text, batch.drop)
-        error = self.denoiser.squared_error(target.latent, noise, conditions, text, target.t, actions)
+        error = self.denoiser.squared_error(target.latent, noise, Conditioning(conditions), text, target.t, actions)
         return (error * weight).flatten(1).mean(1)
 
     def conditions(self, batch: EgoBatch) -> list[Segment]:
