@@ -22,6 +22,7 @@ FILES = {
     "codec": ("codec_bench", "how well a codec holds clips and pictures, in image mode and in video mode"),
     "ego": ("ego_bench", "how well a model follows, plays, predicts and explains trajectories"),
     "ablations": ("ego_ablations", "a table of several ego runs"),
+    "paradigms": ("paradigms", "rival ways of conditioning, trained alike on one backbone, and a table of them"),
     "train": ("train_speed", "how fast a recipe trains here"),
     "conditions": ("conditions_speed", "what conditions cost, computed at every step or remembered"),
     "read": ("read_speed", "how fast and how exactly videos are read here"),
