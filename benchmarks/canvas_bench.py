@@ -4,6 +4,7 @@
     python benchmarks/canvas_bench.py --model runs/canvas/export --clips 64 --contact-sheets sheets
     python benchmarks/canvas_bench.py --seeds 4 --peer rife --fvd --clips 32
     python benchmarks/canvas_bench.py --data data/pictures --camera view
+    python benchmarks/canvas_bench.py --bench BENCH --out results   (--bench BENCH --help tells more)
 
 Seven tasks on each clip, beside baselines that need no model and the codec's own reconstruction, which no completion
 can pass; fidelity of the given pixels; and two measures of temporal alignment (canvas_suite/alignment.py). With --keep
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -181,6 +183,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    if any(word.split("=")[0] == "--bench" for word in sys.argv[1:]):
+        from bench_run.command import main as run_bench  # late: it has other options, and needs other packages
+
+        run_bench()
+        return
     logging.basicConfig(level=logging.WARNING)
     args = parse_args()
     check_counts(args, "clips", "stride", "batch", "alignment_clips", "seeds")

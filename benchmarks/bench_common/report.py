@@ -23,7 +23,7 @@ def write_json(results: dict, path: Path) -> None:
     """
     with writing(path, kept=""):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(_plain(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_whole(path, json.dumps(as_json(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def publish(results: dict, table: str, out: Path | None) -> None:
@@ -60,11 +60,12 @@ def number(value: float, digits: int = 2) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _plain(value: object) -> object:
+def as_json(value: object) -> object:
+    """A value as JSON keeps it: nan becomes null, other floats six digits."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [as_json(item) for item in value]
     if isinstance(value, float):
         return None if math.isnan(value) else float(f"{value:.6g}")
     return value

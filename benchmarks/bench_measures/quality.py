@@ -48,9 +48,18 @@ def subject(folder: Path, device: torch.device | str) -> Judge:
     Raises:
         InputError: the folder cannot be read.
     """
-    encoder = Encoder(folder, AutoModel, device, whole=True)
-    is_dino = encoder.shape == DINO and encoder.prepare.mean == DINO_MEAN
-    return _judge("subject_consistency", encoder, is_dino, consistency)
+    encoder = subject_encoder(folder, device)
+    return _judge("subject_consistency", encoder, is_dino(encoder), consistency)
+
+
+def subject_encoder(folder: Path, device: torch.device | str) -> Encoder:
+    """What looks at whole frames for `subject`. Raises: InputError, the folder cannot be read."""
+    return Encoder(folder, AutoModel, device, whole=True)
+
+
+def is_dino(encoder: Encoder) -> bool:
+    """Whether this is DINO ViT-B/16, as far as its configuration and the colours it was trained on tell."""
+    return encoder.shape == DINO and encoder.prepare.mean == DINO_MEAN
 
 
 def background(folder: Path, device: torch.device | str) -> Judge:

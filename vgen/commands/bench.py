@@ -19,7 +19,10 @@ from vgen.errors import Parser
 FILES = {
     "build": ("bench_build", "a bench of video completion, from any folder of videos"),
     "canvas": ("canvas_bench", "how well a canvas model completes videos, beside simple baselines"),
+    "compare": ("bench_compare", "two or more results of one bench, with their differences"),
     "codec": ("codec_bench", "how well a codec holds clips and pictures, in image mode and in video mode"),
+    "long": ("long_bench", "what becomes of colours, sharpness and identity in videos of 1,000 frames; loops"),
+    "sets": ("sets_bench", "whether FVD and KVD put sets of clips in the order that they must"),
     "ego": ("ego_bench", "how well a model follows, plays, predicts and explains trajectories"),
     "ablations": ("ego_ablations", "a table of several ego runs"),
     "paradigms": ("paradigms", "rival ways of conditioning, trained alike on one backbone, and a table of them"),

@@ -113,7 +113,7 @@ def describe_run(
         "settings": asdict(settings),
         "media": {os.path.relpath(file, folder): file_sha256(file) for file in files},
         "model": fingerprint(model, kind.parts(asked)),
-        "lora": _lora_sha256(lora),
+        "lora": lora_sha256(lora),
         "torch_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "versions": package_versions(PACKAGES, "not installed"),
@@ -205,7 +205,7 @@ def _check_unchanged(file: Path, then: Mapping[str, Any], now: Mapping[str, Any]
             logger.warning("%s was %s and is %s: the frames may differ", name, then.get(name), now[name])
 
 
-def _lora_sha256(lora: str | None) -> str:
+def lora_sha256(lora: str | None) -> str:
     """The SHA-256 of a LoRA's files; its name where it comes from the hub, "" where there is none."""
     if lora is None or not Path(lora).exists():
         return lora or ""

@@ -1,0 +1,1 @@
+"""What `long_bench.py` measures of videos longer than one pass."""
