@@ -81,13 +81,12 @@ class CanvasPipeline(VideoPipeline):
             "guidance_scale": guidance_scale,
             "callback_on_step_end": callback_on_step_end,
             "attention_kwargs": attention_kwargs,
-            "paradigm": paradigm,
         }
         several = isinstance(canvas, list | tuple)
         canvases: list[Any] = list(canvas) if isinstance(canvas, list | tuple) else [canvas]
         outputs: list[CanvasOutput] = []
         for each, own in zip(canvases, _generators(generator, len(canvases)), strict=True):
-            outputs.append(self._complete(each, own, **options))
+            outputs.append(self._complete(each, own, paradigm, **options))
             if self._interrupt:
                 break
         return outputs if several else outputs[0]

@@ -25,6 +25,7 @@ FILES = {
     "sets": ("sets_bench", "whether FVD and KVD put sets of clips in the order that they must"),
     "ego": ("ego_bench", "how well a model follows, plays, predicts and explains trajectories"),
     "ablations": ("ego_ablations", "a table of several ego runs"),
+    "paradigms": ("paradigms", "rival ways of conditioning, trained alike on one backbone, and a table of them"),
     "train": ("train_speed", "how fast a recipe trains here"),
     "conditions": ("conditions_speed", "what conditions cost, computed at every step or remembered"),
     "read": ("read_speed", "how fast and how exactly videos are read here"),

@@ -1,0 +1,267 @@
+"""Rival paradigms of conditioning on one backbone (Tables 2 and 3 of VideoCanvas): trains each, and measures them all.
+
+    vgen bench paradigms --recipe configs/train/nano_canvas.yaml --steps 600 --seeds 0,1 --bench BENCH --out PARADIGMS
+    vgen bench paradigms --recipe RECIPE --steps 600 --bench BENCH --out PARADIGMS objective.pretrained=nano
+
+Every paradigm of vgen/canvas/paradigms is trained by the same recipe for as many steps, however long they take, once
+for each seed. A seed says which clips come, in which order, what is given of them, with which noise and from which
+weights, so that all paradigms of a seed are told the same. Then every model completes the same bench with the same
+noise, as `vgen bench canvas` does.
+
+OUT/runs and OUT/results have a folder for each paradigm and seed. What was stopped goes on with the same command, and
+what is done is not done again. A table has, of each paradigm, the mean over seeds, and the half of what they span.
+Below it stands whether paradigms come in the order of the paper. Its figures are of another backbone and other videos:
+only orders can be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench_common.options import make_parser
+from bench_common.report import number, row, write_json
+
+from vgen import checks
+from vgen.canvas.paradigms import PARADIGMS
+from vgen.errors import InputError, exit_on_input_error
+from vgen.files import file_sha256
+from vgen.shipped import find
+from vgen.train.config import load_config
+from vgen.train.loop import train
+from vgen.train.stop import Stop
+
+SETTINGS, RESULTS = "settings.json", "paradigms.json"
+SHOWN = ("psnr", "ssim", "st_lpips", "fvd", "kvd", "given_psnr", "dynamic_degree_farneback", "centroid_distance")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A comparison of the paper: which paradigms, and what it has of them.
+
+    Attributes:
+        measure: by which they are put in order.
+        better: 1 where more is better, -1 where less is.
+        paper: its figures, whose order is what can be compared.
+    """
+
+    title: str
+    measure: str
+    better: int
+    paper: Mapping[str, float]
+
+    def order(self, values: Mapping[str, float]) -> list[str]:
+        """Those of its paradigms that have a value, the best first."""
+        found = [name for name in self.paper if not math.isnan(values.get(name, math.nan))]
+        return sorted(found, key=lambda name: -self.better * values[name])
+
+
+TABLES = (
+    Table(
+        "where given frames stand in time",
+        "psnr",
+        1,
+        {"in_context": 23.86, "nearest_slot": 22.95, "pixel_padding": 22.02, "latent_conditioning": 25.13},
+    ),
+    Table(
+        "by which way they reach the model",
+        "fvd",
+        -1,
+        {"latent_replacement": 15.94, "channel_concatenation": 14.19, "in_context": 13.73},
+    ),
+    Table("their positions", "fvd", -1, {"no_positions": 12.57, "integer_positions": 11.08, "in_context": 10.94}),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained and measured.
+
+    Attributes:
+        recipe: of a canvas.
+        overrides: of the recipe, `key=value`.
+        steps: of each training.
+        seeds: of the trainings.
+        names: paradigms.
+        bench: folder that `vgen bench build` has written.
+        out: folder of all that is made.
+        run: how the bench is run, as `bench_run.settings.BenchSettings` takes it.
+        workers: processes of the bench.
+    """
+
+    recipe: str
+    overrides: tuple[str, ...]
+    steps: int
+    seeds: tuple[int, ...]
+    names: tuple[str, ...]
+    bench: Path
+    out: Path
+    run: Mapping[str, Any]
+    workers: int | None = None
+
+    def claim(self) -> None:
+        """Writes what decides on the trainings, or finds it written.
+
+        Raises:
+            InputError: the folder holds trainings of another recipe or number of steps.
+        """
+        recipe = {"recipe": file_sha256(Path(find(self.recipe))), "overrides": list(self.overrides)}
+        about, file = {**recipe, "steps": self.steps}, self.out / SETTINGS
+        if not file.exists():
+            if self.out.exists() and any(self.out.iterdir()):
+                raise InputError(f"{self.out} holds something already; name another folder")
+            write_json(about, file)
+            return
+        before = json.loads(file.read_text())
+        for key, value in about.items():
+            if before.get(key) != value:
+                told = f"{key}={checks.show(before.get(key))}, now {checks.show(value)}"
+                raise InputError(f"{self.out} holds trainings of other settings ({told}); use those, or another folder")
+
+
+def trained(plan: Plan, name: str, seed: int) -> Path | None:
+    """The model of a paradigm and a seed, trained as far as it was not; None where that was told to stop.
+
+    Raises:
+        InputError: the recipe cannot be used.
+    """
+    folder = plan.out / "runs" / f"{name}-{seed}"
+    own = [f"run={folder}", f"seed={seed}", f"steps={plan.steps}", f"objective.paradigm={name}"]
+    own += ["max_minutes=null", "wall_minutes=null"]
+    done = folder / "run.json"
+    if not done.exists() or json.loads(done.read_text())["steps"] < plan.steps:
+        stop = Stop()
+        train(load_config(plan.recipe, [*plan.overrides, *own]), stop)
+        if stop.asked:
+            logger.warning("stopped; the same command goes on")
+            return None
+    if (steps := json.loads(done.read_text())["steps"]) != plan.steps:
+        rule = "paradigms are compared at equal steps; name another folder"
+        raise InputError(f"{folder} made {steps} of {plan.steps} steps: {rule}")
+    return folder / "model"
+
+
+def measured(plan: Plan, name: str, seed: int, model: Path) -> Mapping[str, Mapping[str, float]]:
+    """Group of cases -> measure -> value of the model on the bench.
+
+    Raises:
+        InputError: the bench cannot be run with the model.
+    """
+    from bench_run.run import run_bench  # late, as all that loads models
+    from bench_run.settings import BenchSettings
+
+    folder = plan.out / "results" / f"{name}-{seed}"
+    results = run_bench(plan.bench, BenchSettings(model=str(model), **plan.run), folder, plan.workers)
+    return {
+        group: {**entry["means"]["model"], **entry.get("sets", {}).get("model", {})}
+        for group, entry in results.data["groups"].items()
+    }
+
+
+def run(plan: Plan) -> dict[str, Any] | None:
+    """Trains and measures what is not done yet; None where that was told to stop.
+
+    Returns:
+        "groups": group -> paradigm -> measure -> values, one a seed; and what was asked.
+    """
+    plan.claim()
+    groups: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for seed in plan.seeds:  # outermost, so that a run that is stopped has whole tables of fewer seeds
+        for name in plan.names:
+            model = trained(plan, name, seed)
+            if model is None:
+                return None
+            for group, values in measured(plan, name, seed, model).items():
+                found = groups.setdefault(group, {}).setdefault(name, {})
+                for measure, value in values.items():
+                    found.setdefault(measure, []).append(value)
+    return {"steps": plan.steps, "seeds": list(plan.seeds), "groups": groups}
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """All tables of all groups."""
+    seeds = ", ".join(map(str, results["seeds"]))
+    lines = [f"{results['steps']} steps each, seeds {seeds}: mean, and ± half of what the seeds span"]
+    for group, paradigms in results["groups"].items():
+        shown = [name for name in SHOWN if any(name in values for values in paradigms.values())]
+        for each in TABLES:
+            rows = [name for name in each.paper if name in paradigms]
+            if len(rows) > 1:
+                lines += ["", f"{group}: {each.title}", row("", shown, 24, 26)]
+                lines += [row(name, [_cell(paradigms[name].get(m, [])) for m in shown], 24, 26) for name in rows]
+                lines += [_agreement(each, {name: _mean(paradigms[name].get(each.measure, [])) for name in rows})]
+    return "\n".join(lines)
+
+
+def _agreement(each: Table, values: Mapping[str, float]) -> str:
+    """Whether paradigms come in the order of the paper."""
+    ours = each.order(values)
+    if len(ours) < 2:
+        return f"  {each.measure} was not measured: no order to compare with the paper's"
+    theirs = [name for name in each.order(each.paper) if name in ours]
+    says = "agrees with" if ours == theirs else f"differs from {' > '.join(theirs)} of"
+    return f"  by {each.measure} {' > '.join(ours)}: {says} the paper"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _cell(values: Sequence[float]) -> str:
+    spread = f" ± {(max(values) - min(values)) / 2:.3g}" if len(values) > 1 else ""
+    return number(_mean(values), 3) + spread
+
+
+def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options."""
+    parser = make_parser(__doc__)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="values of the recipe")
+    parser.add_argument("--recipe", required=True, help="of a canvas, in which only the paradigm is changed")
+    parser.add_argument("--steps", type=int, required=True, help="of every training")
+    parser.add_argument("--seeds", default="0,1", help="of the trainings (default: 0,1)")
+    parser.add_argument("--paradigms", default=",".join(PARADIGMS), metavar="NAMES", help="(default: all)")
+    parser.add_argument("--bench", type=Path, required=True, help="folder that vgen bench build has written")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of trainings and results")
+    parser.add_argument("--cases", type=int, help="of each kind of the bench, the first so many (default: all)")
+    parser.add_argument("--denoising-steps", type=int, help="of a completion (default: the recipe's)")
+    parser.add_argument("--bf16", action="store_true", help="matrix products of completions in bfloat16")
+    parser.add_argument("--fvd", action="store_true", help="FVD and KVD too: about a second a video on a CPU")
+    parser.add_argument("--workers", type=int, help="processes of the bench (default: all GPUs, or 1)")
+    return parser.parse_args(arguments)
+
+
+def plan_of(args: argparse.Namespace) -> Plan:
+    """What the options ask for.
+
+    Raises:
+        InputError: a value breaks its rule.
+    """
+    names = tuple(checks.choice("paradigms", name, PARADIGMS) for name in args.paradigms.split(","))
+    if not all(seed.isdecimal() for seed in args.seeds.split(",")):
+        raise InputError(f"seeds={checks.show(args.seeds)} must be whole numbers between commas, such as 0,1")
+    seeds = tuple(dict.fromkeys(int(seed) for seed in args.seeds.split(",")))
+    steps = checks.whole("steps", args.steps, 1, 10**9)
+    how = {"cases": args.cases, "steps": args.denoising_steps, "bf16": args.bf16, "fvd": args.fvd}
+    recipe = args.recipe, tuple(args.overrides), steps, seeds, tuple(dict.fromkeys(names))
+    return Plan(*recipe, args.bench, args.out, how, args.workers)
+
+
+def main() -> None:
+    """Trains, measures, and prints the tables."""
+    logging.basicConfig(level=logging.WARNING)
+    plan = plan_of(parse_args())
+    results = run(plan)
+    if results is not None:
+        write_json(results, plan.out / RESULTS)
+        print(table(results))
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)
