@@ -37,7 +37,7 @@ from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.stop import Stop
 
-SETTINGS, RESULTS = "settings.json", "paradigms.json"
+SETTINGS, RESULTS, RUNS = "settings.json", "paradigms.json", "runs"
 SHOWN = ("psnr", "ssim", "st_lpips", "fvd", "kvd", "given_psnr", "dynamic_degree_farneback", "centroid_distance")
 logger = logging.getLogger(__name__)
 
@@ -114,8 +114,8 @@ class Plan:
         """
         recipe = {"recipe": file_sha256(Path(find(self.recipe))), "overrides": list(self.overrides)}
         about, file = {**recipe, "steps": self.steps}, self.out / SETTINGS
-        if not file.exists():
-            if self.out.exists() and any(self.out.iterdir()):
+        if not (self.out / RUNS).exists():  # nor does a recipe that was refused leave a folder that is taken
+            if self.out.exists() and any(other != file for other in self.out.iterdir()):
                 raise InputError(f"{self.out} holds something already; name another folder")
             write_json(about, file)
             return
@@ -132,7 +132,7 @@ def trained(plan: Plan, name: str, seed: int) -> Path | None:
     Raises:
         InputError: the recipe cannot be used.
     """
-    folder = plan.out / "runs" / f"{name}-{seed}"
+    folder = plan.out / RUNS / f"{name}-{seed}"
     own = [f"run={folder}", f"seed={seed}", f"steps={plan.steps}", f"objective.paradigm={name}"]
     own += ["max_minutes=null", "wall_minutes=null"]
     done = folder / "run.json"

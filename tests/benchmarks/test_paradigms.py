@@ -81,6 +81,14 @@ def test_all_are_trained_measured_and_set_against_the_paper(plan, monkeypatch):
         paradigms.run(dataclasses.replace(plan, steps=3))
 
 
+def test_a_folder_in_which_nothing_was_trained_takes_other_settings(plan):
+    plan.claim()
+    dataclasses.replace(plan, overrides=(*plan.overrides, "objective.batch=1")).claim()
+    (plan.out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds something already; name another folder"):
+        plan.claim()
+
+
 def test_what_ended_early_is_not_compared(plan, monkeypatch):
     folder = plan.out / "runs" / "in_context-0"
 
