@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from vgen.backbone.codec import WanCodec
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.commands import nano
 from vgen.ego.adapter import EgoAdapter
-from vgen.reproduce import weights
-from vgen.reproduce.profile import STAGES
+from vgen.reproduce import stages, weights
+from vgen.reproduce.profile import STAGES, load_profile
+from vgen.reproduce.progress import Progress, StageProgress
 from vgen.state.model import StateModel
 
 
@@ -74,6 +76,17 @@ def test_a_codec_that_goes_on_is_handed_to_what_stands_on_it(way):
     assert all(torch.equal(kept[name], weight) for name, weight in learned.items())
     nano.main(["--profile", str(profile), "--out", str(out), "--stage", "hand"])
     assert same(out / "hand" / "model" / "vae", out / "codec" / "model" / "vae")
+
+
+@pytest.mark.parametrize(("spent", "told"), [(599.0, True), (100.0, False)])
+def test_a_stage_that_has_no_time_left_is_told(way, tmp_path, monkeypatch, caplog, spent, told):
+    profile, out = way
+    monkeypatch.setattr(stages, "train_here", lambda *_: "")
+    monkeypatch.setattr(stages.Way, "publish", lambda _: None)
+    shutil.copytree(out / "before", tmp_path / "before")
+    progress = Progress(tmp_path, {"codec": StageProgress(600, spent, True), "hand": StageProgress(0, 0, False)})
+    stages.Way(load_profile(str(profile)), tmp_path)._stage(progress, "state")
+    assert ("vgen nano --stage state gives it its share" in caplog.text) == told
 
 
 def same(one, other):

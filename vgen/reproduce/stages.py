@@ -20,6 +20,7 @@ from vgen.reproduce.ranks import train_here, train_on_ranks
 from vgen.reproduce.recipes import model_of, read_stage, seed_of, write_recipe
 from vgen.reproduce.weights import TRAINED_PARTS, parts_of, write_parts
 
+FEW_SECONDS = 10.0  # of training, in which the best machine makes hardly a step
 logger = logging.getLogger(__name__)
 
 
@@ -87,7 +88,11 @@ class Way:
         """Trains a stage for the time that it has left."""
         self._seed(stage)
         recipe = write_recipe(self.profile, self.out, stage)
-        left = [f"wall_minutes={max(progress.of(stage).left, 0.1) / 60:.4f}"]
+        seconds = progress.of(stage).left
+        if seconds < FEW_SECONDS:
+            told = "the stages before it took all minutes, so that it learns next to nothing; afterwards, "
+            logger.warning("stage %s: %svgen nano --stage %s gives it its share", stage, told, stage)
+        left = [f"wall_minutes={max(seconds, 0.1) / 60:.4f}"]
         if self.profile.ranks == 1:
             return train_here(recipe, left, self.publish)
         return train_on_ranks(recipe, left, self.profile.ranks)
