@@ -10,8 +10,9 @@ from torch import Tensor
 from canvas_suite.reconstruction import Reconstruction
 from canvas_suite.tasks import Given
 from vgen.backbone.codec import WanCodec
-from vgen.backbone.encoding import encode_frames
+from vgen.backbone.encoding import Given as GivenFrames
 from vgen.canvas.keep import KeptFrame, keep_given
+from vgen.canvas.paradigms import choose_paradigm
 from vgen.canvas.pipeline import CanvasPipeline
 
 
@@ -54,8 +55,11 @@ class Sampler(Reconstruction):
 
     def _complete(self, given: Given, prompts: Sequence[str], length: int, seeds: Sequence[int], part: slice) -> Tensor:
         height, width = given.pixels.shape[-2:]
+        paradigm = choose_paradigm(self.pipe.transformer.config.paradigm)
+        frames = GivenFrames(given.pixels[part], given.masks[part], given.frames[part])
+        shape = self.pipe.latent_shape(len(prompts[part]), length, height, width)
         return self.pipe.sample(
-            encode_frames(self.codec, given.pixels[part], given.masks[part], given.frames[part]),
+            paradigm.conditioning(self.codec, [frames], shape),
             prompts[part],
             frames=length,
             height=height,

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 from canvas_suite import judges
+from canvas_suite.sampler import Sampler
+from canvas_suite.tasks import Given
 from diffusers import AutoencoderKLWan
 
+from vgen.backbone.codec import WanCodec
 from vgen.backbone.precision import computes_bf16
 from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.errors import InputError
@@ -19,13 +22,14 @@ CAMERA = "observation.images.first_person"
 class FakePipe:
     """A tiny untrained codec, and completions that are the noise drawn from the given generators."""
 
-    def __init__(self):
+    def __init__(self, paradigm="in_context"):
         torch.manual_seed(0)
         self.vae = AutoencoderKLWan(
             base_dim=4, z_dim=4, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[True], scale_factor_temporal=2,
             scale_factor_spatial=2, latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
         ).eval()  # fmt: skip
         self.temporal_stride, self.device = 2, torch.device("cpu")
+        self.transformer = SimpleNamespace(config=SimpleNamespace(paradigm=paradigm))
         self.calls = []
 
     def to(self, device):
@@ -34,9 +38,13 @@ class FakePipe:
     def set_progress_bar_config(self, disable):
         pass
 
+    def latent_shape(self, batch, frames, height, width):
+        return batch, 4, 1 + (frames - 1) // 2, height // 2, width // 2
+
     def sample(self, conditions, prompts, *, frames, height, width, generator, num_inference_steps, guidance_scale):
-        assert len(conditions.latent) == len(prompts) == len(generator)
-        self.calls.append((conditions.t, list(prompts), num_inference_steps, guidance_scale))
+        (given,) = conditions.segments
+        assert len(given.latent) == len(prompts) == len(generator)
+        self.calls.append((given.t, list(prompts), num_inference_steps, guidance_scale))
         return torch.stack([torch.rand(3, frames, height, width, generator=g) * 2 - 1 for g in generator])
 
 
@@ -165,3 +173,12 @@ def test_bfloat16_changes_what_the_codec_computes_a_little(monkeypatch, tmp_path
 def test_what_cannot_be_measured_is_said_in_one_line(monkeypatch, data, options, message):
     with pytest.raises(InputError, match="^" + message.replace("(", r"\(") + "$"):
         run_main(monkeypatch, "--data", data, *options)
+
+
+def test_a_model_is_given_frames_by_the_paradigm_that_it_was_trained_for():
+    frames = torch.tensor([[0, 5]])
+    given = Given(torch.zeros(1, 2, 3, 32, 32), torch.ones(1, 2, 1, 32, 32, dtype=torch.bool), frames)
+    for paradigm, expected in (("in_context", [0.0, 2.5]), ("nearest_slot", [0.0, 3.0])):
+        pipe = FakePipe(paradigm)
+        Sampler(pipe, WanCodec(pipe.vae), 2, 1.0, 1).complete(given, ["slide"], 9, [0])
+        assert pipe.calls[0][0].tolist() == [expected]
