@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -283,3 +284,28 @@ def file_sha256(file: str | PathLike[str]) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot read {show(file)}: {error.strerror}") from error
+
+
+@contextmanager
+def locked(file: str | PathLike[str], by: str) -> Iterator[None]:
+    """Holds a lock file while the block lasts, so that one process at a time works in its folder. A file system without
+    locks is no stop: there the user has to look to it.
+
+    Args:
+        file: of the folder, which is there; the file is made.
+        by: what holds it, as the message names another one.
+
+    Raises:
+        InputError: another one holds it.
+        OSError: the file cannot be made.
+    """
+    file = Path(file)
+    with file.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            told = f"{file.parent} is in use by another {by}; wait for it, or name another folder"
+            raise InputError(told) from error
+        except OSError:  # a file system without locks
+            pass
+        yield

@@ -11,7 +11,6 @@ results.json index.html  of all cases, when all are done
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ from bench_common.report import as_json, write_json
 
 from vgen.checks import show
 from vgen.errors import InputError
-from vgen.files import PART, append, whole_file, writing
+from vgen.files import PART, append, locked, whole_file, writing
 from vgen.media.writing import write_video
 from vgen.results import Kind, check_folder
 
@@ -103,7 +102,7 @@ class Store:
         check_folder(self.folder, KIND, overwrite=True)
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with _alone(self.folder):
+            with locked(self.folder / LOCK, "run"):
                 changed = _changed(before, settings) if before is not None else []
                 decisive = [name for name in changed if name.split(".")[0] not in UNIMPORTANT]
                 if decisive and not overwrite:
@@ -231,18 +230,6 @@ def _beside(file: Path) -> Iterator[Path]:
             aside.rename(part)
         finally:
             aside.unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{folder} is in use by another run; wait for it, or name another folder") from error
-        except OSError:  # a file system without locks: there the user has to look to it
-            pass
-        yield
 
 
 def _changed(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,6 @@
 """Episodes on their way into a data set: several processes write them aside, each whole or not at all, so that work
 that was broken off goes on where it stopped."""
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -19,7 +18,7 @@ from vgen.checks import show
 from vgen.data.lerobot.meta import CAMERA_PREFIX
 from vgen.data.lerobot.writer import LeRobotWriter
 from vgen.errors import InputError
-from vgen.files import write_whole
+from vgen.files import locked, write_whole
 
 COLUMNS, DESCRIPTION = "columns.npz", "episode.json"  # beside the videos of an episode that waits
 SETTINGS, LOCK = "settings.json", "lock"
@@ -35,13 +34,7 @@ def alone(staging: Path) -> Iterator[None]:
         OSError: it cannot be made.
     """
     staging.mkdir(parents=True, exist_ok=True)
-    with (staging / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{staging} is in use by another process; wait for it, or name another folder") from error
-        except OSError:  # a file system without locks: there the user has to look to it
-            pass
+    with locked(staging / LOCK, "process"):
         try:
             yield
         finally:
