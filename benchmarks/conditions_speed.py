@@ -96,7 +96,8 @@ class Bench:
     def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
         torch.manual_seed(0)
         self.device, (self.frames, *self._sides) = device, shape.latent
-        models = {kind: VideoTransformer(**shape.transformer, condition_attention=kind) for kind in ATTENTIONS}
+        with device:  # weights of billions take minutes on a CPU
+            models = {kind: VideoTransformer(**shape.transformer, condition_attention=kind) for kind in ATTENTIONS}
         models["independent"].load_state_dict(models["joint"].state_dict())
         self._models = {kind: model.to(device, dtype).eval() for kind, model in models.items()}
         config = models["joint"].config

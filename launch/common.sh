@@ -2,6 +2,7 @@
 # Sourced by the launch scripts. Goes to the repository root; there, `ensure_venv EXTRA...` makes .venv and keeps it in
 # step with setup.cfg, and `training RECIPE ...` prepares what each rank needs. Settings, all optional:
 #   PYTHON            the interpreter that .venv is made with; of the ranks, where it is not .venv's
+#   VGEN_PYTHON       an interpreter that has what vgen needs already; ensure_venv then makes no .venv
 #   VGEN_TORCH_INDEX  the package index that torch comes from, such as https://download.pytorch.org/whl/cu128
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -74,9 +75,15 @@ pip_install() {
     fi
 }
 
-# ensure_venv EXTRA...: .venv holds vgen with these extras of setup.cfg. Does nothing where it already does.
+# ensure_venv EXTRA...: .venv holds vgen with these extras of setup.cfg. Does nothing where it already does, or where
+# VGEN_PYTHON is to be used instead.
 ensure_venv() {
     local extra state stale=""
+    if [[ -n ${VGEN_PYTHON:-} ]]; then
+        supported "$VGEN_PYTHON" || refuse "VGEN_PYTHON=$VGEN_PYTHON is not Python 3.11, 3.12 or 3.13; name one that is"
+        VENV_PYTHON=$VGEN_PYTHON
+        return 0
+    fi
     supported "$VENV_PYTHON" || make_venv
     state="$PWD $TORCH $(cksum setup.cfg setup.py | cksum)"
     for extra in base "$@"; do

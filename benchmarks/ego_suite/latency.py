@@ -29,7 +29,7 @@ def measure(roller: Roller, case: EgoCase) -> dict:
     pipe = roller.pipe
     longest = pipe.config.default_frames - 1
     allowed = [a for a in ADVANCES if a <= longest and (a == 1 or a % pipe.temporal_stride == 0)]
-    _play(roller, case, allowed[0], 1)
+    play(roller, case, allowed[0], 1)
     return {
         "device": device_name(pipe.transformer.device),
         "threads": torch.get_num_threads(),
@@ -44,8 +44,8 @@ def device_name(device: torch.device) -> str:
 
 
 def _of(roller: Roller, case: EgoCase, advance: int) -> dict:
-    first, ends, memory = _play(roller, case, advance, HORIZONS[-1])
-    fps = {horizon: _speed(ends, horizon) for horizon in HORIZONS}
+    first, ends, memory = play(roller, case, advance, HORIZONS[-1])
+    fps = {horizon: speed(ends, horizon) for horizon in HORIZONS}
     return {
         "first_frame_s": first,
         "fps": {str(horizon): value for horizon, value in fps.items()},
@@ -55,9 +55,7 @@ def _of(roller: Roller, case: EgoCase, advance: int) -> dict:
 
 
 @torch.inference_mode()
-def _play(
-    roller: Roller, case: EgoCase, advance: int, horizon: int
-) -> tuple[float, list[tuple[int, int, float]], dict]:
+def play(roller: Roller, case: EgoCase, advance: int, horizon: int) -> tuple[float, list[tuple[int, int, float]], dict]:
     """The time until the first frames, (first frame, last frame, seconds) of every step, and the memory in GB."""
     steps, memory, began = [], {}, time.perf_counter()
     with roller.precision():
@@ -79,7 +77,8 @@ def _next(actions: TimedActions, now: int, advance: int) -> TimedActions:
     return replace(following, arrivals=arrivals.to(actions.arrivals).expand_as(following.arrivals))
 
 
-def _speed(steps: list[tuple[int, int, float]], horizon: int) -> float:
+def speed(steps: list[tuple[int, int, float]], horizon: int) -> float:
+    """Frames per second of the steps that make the eight frames up to a horizon, of what `play` gives."""
     near = [(last + 1 - first, seconds) for first, last, seconds in steps if last > horizon - 8 and first <= horizon]
     return sum(frames for frames, _ in near) / sum(seconds for _, seconds in near)
 

@@ -28,6 +28,7 @@ FILES = {
     "paradigms": ("paradigms", "rival ways of conditioning, trained alike on one backbone, and a table of them"),
     "train": ("train_speed", "how fast a recipe trains here"),
     "conditions": ("conditions_speed", "what conditions cost, computed at every step or remembered"),
+    "gpu": ("gpu_check", "whether vgen does on this GPU what it should, and how fast"),
     "read": ("read_speed", "how fast and how exactly videos are read here"),
     "crash": ("crash_test", "runs that are killed, on full disks, damaged and stopped"),
     "fuzz": ("fuzz_inputs", "commands on damaged and odd inputs"),
