@@ -29,7 +29,7 @@ from vgen.metrics import PerceptualDistance
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import Objective
 from vgen.train.objectives.building import blank, check_keywords, on_paper
-from vgen.train.objectives.codec_cost import cropped, skip_time_padding
+from vgen.train.objectives.codec_cost import cropped, decode_at_once, encode_at_once, quicken
 from vgen.train.objectives.outline import Outline
 from vgen.train.objectives.trained_on import codec_range
 
@@ -109,7 +109,7 @@ class CodecObjective(Objective[CodecBatch]):
         if config.decoder_only:
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)
-        skip_time_padding(self.vae)
+        quicken(self.vae)
         self.lengths = self.lengths_of(config.frames)
         self._check_crop()
         self._shares = shares_of(config.more_data)
@@ -167,8 +167,8 @@ class CodecObjective(Objective[CodecBatch]):
         """The loss [B] of the reconstruction, and its PSNR in dB."""
         config = self.config
         video = _unit(batch.video)
-        posterior = self.vae.encode(video).latent_dist
-        error = self.vae.decode(posterior.sample()).sample.float() - video
+        posterior = encode_at_once(self.vae, video)
+        error = decode_at_once(self.vae, posterior.sample()).float() - video
         weight = 1 + config.moving * moving_pixels(video, config.moving_threshold)
         pixel = weight / weight.mean() * (config.l1 * error.abs() + config.l2 * error.square())
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
@@ -207,7 +207,7 @@ class CodecObjective(Objective[CodecBatch]):
             video = _unit(of.clip(clips, number).to(device))
             middle = video[:, :, video.shape[2] // 2].unsqueeze(2)
             for name, pixels in (("psnr/video", video), ("psnr/image", middle)):
-                output = self.vae.decode(self.vae.encode(pixels).latent_dist.mode()).sample.float()
+                output = decode_at_once(self.vae, encode_at_once(self.vae, pixels).mode()).float().clamp(-1, 1)
                 scores[name].append(_psnr(output - pixels).item())
         return {name: float(np.mean(values)) for name, values in scores.items()}
 
@@ -229,7 +229,7 @@ class CodecObjective(Objective[CodecBatch]):
         for each, share in zip(self.sets, self._shares, strict=True):
             for number in each.data.train.spread(max(1, round(self.config.statistics_clips * share))):
                 video = _unit(each.clip(each.data.train, number).to(device))
-                latent = self.vae.encode(video).latent_dist.mode().double().transpose(0, 1).flatten(1)
+                latent = encode_at_once(self.vae, video).mode().double().transpose(0, 1).flatten(1)
                 total, squares = total + latent.sum(1), squares + latent.square().sum(1)
                 count += latent.shape[1]
         mean = total / count
@@ -274,14 +274,16 @@ def _frame_distance(distance: PerceptualDistance, output: Tensor, video: Tensor)
 def _change(mean: Tensor, teacher: AutoencoderKLWan, video: Tensor) -> Tensor:
     """How far latents [B, C, F, h, w] of a video are from the teacher's: squared, in the teacher's deviations, [B]."""
     with torch.no_grad():
-        kept = teacher.encode(video).latent_dist.mode().float()
+        kept = encode_at_once(teacher, video).mode().float()
     deviation = torch.tensor(teacher.config.latents_std, device=mean.device).view(1, -1, 1, 1, 1)
     return ((mean - kept) / deviation).square().flatten(1).mean(1)
 
 
 def _frozen(folder: str | None) -> AutoencoderKLWan:
     assert folder is not None, "a codec is named"
-    return load_vae(folder).requires_grad_(False).eval()
+    vae = load_vae(folder).requires_grad_(False).eval()
+    quicken(vae)
+    return vae
 
 
 def _load(folder: str) -> AutoencoderKLWan:
