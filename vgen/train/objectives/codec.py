@@ -30,13 +30,13 @@ from vgen.train.batch import Batch
 from vgen.train.objectives.base import Objective
 from vgen.train.objectives.building import blank, check_keywords, on_paper
 from vgen.train.objectives.codec_cost import cropped, decode_at_once, encode_at_once, quicken
+from vgen.train.objectives.codec_reshape import START_LOG_VARIANCE, widened
 from vgen.train.objectives.outline import Outline
 from vgen.train.objectives.trained_on import codec_range
 
 logger = logging.getLogger(__name__)
 
 COMPARED = 4  # images of a batch whose perceptual distance is measured, which costs more than all else
-START_LOG_VARIANCE = -6.0  # of the latents: at the usual 0, noise as large as the signal would hide it for long
 
 
 @dataclass
@@ -49,7 +49,8 @@ class CodecShare(DataShare):
 
 @dataclass
 class CodecConfig:
-    """What a codec run needs. Either `model` (keywords of AutoencoderKLWan) or `pretrained` (its folder) is given."""
+    """What a codec run needs: `model` (keywords of AutoencoderKLWan), `pretrained` (its folder), or both: a codec whose
+    widths are those of `model` then begins as the pretrained one (see codec_reshape.py)."""
 
     name: str = "codec"
     data: DataConfig = field(default_factory=DataConfig)
@@ -99,13 +100,16 @@ class CodecObjective(Objective[CodecBatch]):
 
     def __init__(self, config: CodecConfig, seed: int) -> None:
         super().__init__()
-        if bool(config.model) == bool(config.pretrained):
-            raise InputError("objective.model and objective.pretrained: give one of the two")
+        if not (config.model or config.pretrained):
+            raise InputError("objective.model and objective.pretrained: give one of the two, or both")
+        if config.model and config.pretrained and (config.decoder_only or config.keep_latents):
+            rule = "latents can be kept of objective.pretrained alone"
+            raise InputError(f"objective.model changes what latents are, and {rule}; leave objective.model out")
         if config.decoder_only and not config.pretrained:
             raise InputError("objective.decoder_only=true needs objective.pretrained; or train the whole codec")
         self.config, self.seed = config, seed
         torch.manual_seed(seed)
-        self.vae = _load(config.pretrained) if config.pretrained else _build(config.model)
+        self.vae = _made(config.pretrained, config.model)
         if config.decoder_only:
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)
@@ -284,6 +288,16 @@ def _frozen(folder: str | None) -> AutoencoderKLWan:
     vae = load_vae(folder).requires_grad_(False).eval()
     quicken(vae)
     return vae
+
+
+def _made(folder: str | None, keywords: dict[str, Any]) -> AutoencoderKLWan:
+    """A codec from nothing, a trained one, or one that is wider than the trained one."""
+    if folder is None:
+        return _build(keywords)
+    if not keywords:
+        return _load(folder)
+    check_keywords(keywords, AutoencoderKLWan, "objective.model")
+    return widened(_load(folder), keywords).train()
 
 
 def _load(folder: str) -> AutoencoderKLWan:
