@@ -29,14 +29,14 @@ from vgen.metrics import PerceptualDistance
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import Objective
 from vgen.train.objectives.building import blank, check_keywords, on_paper
-from vgen.train.objectives.codec_cost import cropped, skip_time_padding
+from vgen.train.objectives.codec_cost import cropped, decode_at_once, encode_at_once, quicken
+from vgen.train.objectives.codec_reshape import START_LOG_VARIANCE, widened
 from vgen.train.objectives.outline import Outline
 from vgen.train.objectives.trained_on import codec_range
 
 logger = logging.getLogger(__name__)
 
 COMPARED = 4  # images of a batch whose perceptual distance is measured, which costs more than all else
-START_LOG_VARIANCE = -6.0  # of the latents: at the usual 0, noise as large as the signal would hide it for long
 
 
 @dataclass
@@ -49,7 +49,8 @@ class CodecShare(DataShare):
 
 @dataclass
 class CodecConfig:
-    """What a codec run needs. Either `model` (keywords of AutoencoderKLWan) or `pretrained` (its folder) is given."""
+    """What a codec run needs: `model` (keywords of AutoencoderKLWan), `pretrained` (its folder), or both: a codec whose
+    widths are those of `model` then begins as the pretrained one (see codec_reshape.py)."""
 
     name: str = "codec"
     data: DataConfig = field(default_factory=DataConfig)
@@ -99,17 +100,20 @@ class CodecObjective(Objective[CodecBatch]):
 
     def __init__(self, config: CodecConfig, seed: int) -> None:
         super().__init__()
-        if bool(config.model) == bool(config.pretrained):
-            raise InputError("objective.model and objective.pretrained: give one of the two")
+        if not (config.model or config.pretrained):
+            raise InputError("objective.model and objective.pretrained: give one of the two, or both")
+        if config.model and config.pretrained and (config.decoder_only or config.keep_latents):
+            rule = "latents can be kept of objective.pretrained alone"
+            raise InputError(f"objective.model changes what latents are, and {rule}; leave objective.model out")
         if config.decoder_only and not config.pretrained:
             raise InputError("objective.decoder_only=true needs objective.pretrained; or train the whole codec")
         self.config, self.seed = config, seed
         torch.manual_seed(seed)
-        self.vae = _load(config.pretrained) if config.pretrained else _build(config.model)
+        self.vae = _made(config.pretrained, config.model)
         if config.decoder_only:
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)
-        skip_time_padding(self.vae)
+        quicken(self.vae)
         self.lengths = self.lengths_of(config.frames)
         self._check_crop()
         self._shares = shares_of(config.more_data)
@@ -167,8 +171,8 @@ class CodecObjective(Objective[CodecBatch]):
         """The loss [B] of the reconstruction, and its PSNR in dB."""
         config = self.config
         video = _unit(batch.video)
-        posterior = self.vae.encode(video).latent_dist
-        error = self.vae.decode(posterior.sample()).sample.float() - video
+        posterior = encode_at_once(self.vae, video)
+        error = decode_at_once(self.vae, posterior.sample()).float() - video
         weight = 1 + config.moving * moving_pixels(video, config.moving_threshold)
         pixel = weight / weight.mean() * (config.l1 * error.abs() + config.l2 * error.square())
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
@@ -207,7 +211,7 @@ class CodecObjective(Objective[CodecBatch]):
             video = _unit(of.clip(clips, number).to(device))
             middle = video[:, :, video.shape[2] // 2].unsqueeze(2)
             for name, pixels in (("psnr/video", video), ("psnr/image", middle)):
-                output = self.vae.decode(self.vae.encode(pixels).latent_dist.mode()).sample.float()
+                output = decode_at_once(self.vae, encode_at_once(self.vae, pixels).mode()).float().clamp(-1, 1)
                 scores[name].append(_psnr(output - pixels).item())
         return {name: float(np.mean(values)) for name, values in scores.items()}
 
@@ -229,7 +233,7 @@ class CodecObjective(Objective[CodecBatch]):
         for each, share in zip(self.sets, self._shares, strict=True):
             for number in each.data.train.spread(max(1, round(self.config.statistics_clips * share))):
                 video = _unit(each.clip(each.data.train, number).to(device))
-                latent = self.vae.encode(video).latent_dist.mode().double().transpose(0, 1).flatten(1)
+                latent = encode_at_once(self.vae, video).mode().double().transpose(0, 1).flatten(1)
                 total, squares = total + latent.sum(1), squares + latent.square().sum(1)
                 count += latent.shape[1]
         mean = total / count
@@ -274,14 +278,26 @@ def _frame_distance(distance: PerceptualDistance, output: Tensor, video: Tensor)
 def _change(mean: Tensor, teacher: AutoencoderKLWan, video: Tensor) -> Tensor:
     """How far latents [B, C, F, h, w] of a video are from the teacher's: squared, in the teacher's deviations, [B]."""
     with torch.no_grad():
-        kept = teacher.encode(video).latent_dist.mode().float()
+        kept = encode_at_once(teacher, video).mode().float()
     deviation = torch.tensor(teacher.config.latents_std, device=mean.device).view(1, -1, 1, 1, 1)
     return ((mean - kept) / deviation).square().flatten(1).mean(1)
 
 
 def _frozen(folder: str | None) -> AutoencoderKLWan:
     assert folder is not None, "a codec is named"
-    return load_vae(folder).requires_grad_(False).eval()
+    vae = load_vae(folder).requires_grad_(False).eval()
+    quicken(vae)
+    return vae
+
+
+def _made(folder: str | None, keywords: dict[str, Any]) -> AutoencoderKLWan:
+    """A codec from nothing, a trained one, or one that is wider than the trained one."""
+    if folder is None:
+        return _build(keywords)
+    if not keywords:
+        return _load(folder)
+    check_keywords(keywords, AutoencoderKLWan, "objective.model")
+    return widened(_load(folder), keywords).train()
 
 
 def _load(folder: str) -> AutoencoderKLWan:
