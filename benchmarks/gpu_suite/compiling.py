@@ -15,7 +15,7 @@ from vgen.backbone.transformer import VideoTransformer
 FULL, TOY = Shape(wan(12, 128, 6, 8960), (5, 60, 104), 512), Shape(wan(2, 12, 2, 32, 16), (2, 4, 4), 8)
 BACKENDS = {False: "inductor", True: "eager"}  # the latter needs no compiler, and traces as the former
 STEPS = 5
-ALLOWED = 0.03  # relative difference of gradients in bfloat16
+ALLOWED = 0.1  # relative difference of gradients in bfloat16
 
 
 def run(task: Task, tell: Tell) -> None:

@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import vgen
+
 BENCHMARKS = Path(__file__).parents[1]
+VGEN = Path(vgen.__file__).parents[1]  # where it is imported from
 KEPT = 3000  # letters of what a failed part has printed
 
 
@@ -131,5 +134,5 @@ class Workers:
 
 def environment() -> dict[str, str]:
     """That of this process, in which the suite and vgen are found, and nothing is looked for on the network."""
-    paths = [str(BENCHMARKS), str(BENCHMARKS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(BENCHMARKS), str(VGEN), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1"}

@@ -94,13 +94,13 @@ def test_latency_is_measured_for_every_advance_that_the_model_allows(roller, mon
 
 def test_speed_is_that_of_the_steps_around_a_horizon():
     steps = [(1, 4, 2.0), (5, 8, 1.0), (9, 12, 0.5), (13, 16, 0.5)]
-    assert latency._speed(steps, 8) == pytest.approx(8 / 3) and latency._speed(steps, 16) == pytest.approx(8)
-    assert latency._speed([(1, 16, 4.0)], 8) == 4
+    assert latency.speed(steps, 8) == pytest.approx(8 / 3) and latency._speed(steps, 16) == pytest.approx(8)
+    assert latency.speed([(1, 16, 4.0)], 8) == 4
 
 
 def test_everything_is_measured_and_written(monkeypatch, tmp_path, folder, data, capsys):
     monkeypatch.setattr(latency, "HORIZONS", (8, 200))
-    monkeypatch.setattr(latency, "_play", lambda *_: (0.5, [(1, 8, 1.0), (193, 200, 2.0)], {8: 1.0, 200: 1.5}))
+    monkeypatch.setattr(latency, "play", lambda *_: (0.5, [(1, 8, 1.0), (193, 200, 2.0)], {8: 1.0, 200: 1.5}))
     out, sheets = tmp_path / "out.json", tmp_path / "sheets"
     options = ["--clips", 4, "--advance", 4, "--steps", 1, "--batch", 8]
     run_main(monkeypatch, folder, data, *options, "--out", out, "--contact-sheets", sheets)
