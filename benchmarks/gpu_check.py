@@ -1,4 +1,4 @@
-"""Does vgen do on this GPU what it should, and how fast? Eight checks, which take less than four minutes together:
+"""Does vgen do on this GPU what it should, and how fast? Eight checks, made to take four minutes on an H100:
 
     device       versions; the two ceilings: a bf16 matrix product and a copy in the device's memory
     training     a small model under DeepSpeed ZeRO 0, 1, 2 and 3: losses, speed, memory

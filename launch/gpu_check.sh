@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what vgen does on this machine's GPU, in some four minutes: launch/gpu_check.sh [options of vgen bench gpu]
+# Checks what vgen does on this machine's GPU, and how fast: launch/gpu_check.sh [options of vgen bench gpu]
 #   launch/gpu_check.sh --out gpu.json
 #   VGEN_PYTHON=python3 launch/gpu_check.sh    with an interpreter that has the packages already; no .venv is made
 set -euo pipefail

@@ -94,7 +94,7 @@ def test_latency_is_measured_for_every_advance_that_the_model_allows(roller, mon
 
 def test_speed_is_that_of_the_steps_around_a_horizon():
     steps = [(1, 4, 2.0), (5, 8, 1.0), (9, 12, 0.5), (13, 16, 0.5)]
-    assert latency.speed(steps, 8) == pytest.approx(8 / 3) and latency._speed(steps, 16) == pytest.approx(8)
+    assert latency.speed(steps, 8) == pytest.approx(8 / 3) and latency.speed(steps, 16) == pytest.approx(8)
     assert latency.speed([(1, 16, 4.0)], 8) == 4
 
 
