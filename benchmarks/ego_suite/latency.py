@@ -8,12 +8,11 @@ is the largest memory that the process has held, so this is measured first; on a
 
 from __future__ import annotations
 
-import platform
-import resource
 import time
 from dataclasses import replace
 
 import torch
+from bench_common.device import device_name, memory_gb
 
 from ego_suite.cases import EgoCase
 from ego_suite.roller import Roller
@@ -36,11 +35,6 @@ def measure(roller: Roller, case: EgoCase) -> dict:
         "condition_attention": "independent" if pipe.transformer.independent else "joint",
         "advances": {str(advance): _of(roller, case, advance) for advance in allowed},
     }
-
-
-def device_name(device: torch.device) -> str:
-    """The name of the device that computes."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
 
 
 def _of(roller: Roller, case: EgoCase, advance: int) -> dict:
@@ -81,10 +75,3 @@ def speed(steps: list[tuple[int, int, float]], horizon: int) -> float:
     """Frames per second of the steps that make the eight frames up to a horizon, of what `play` gives."""
     near = [(last + 1 - first, seconds) for first, last, seconds in steps if last > horizon - 8 and first <= horizon]
     return sum(frames for frames, _ in near) / sum(seconds for _, seconds in near)
-
-
-def memory_gb(device: torch.device) -> float:
-    """The largest memory held so far, in GB."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -49,13 +49,13 @@ class Job:
 class Worker:
     """The process of a job, which waits to be told to go. `close` ends it."""
 
-    def __init__(self, job: Job, toy: bool, model: str) -> None:
+    def __init__(self, job: Job, toy: bool, model: str, scratch: str) -> None:
         self.job = job
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
         about = json.dumps({"module": job.module, "part": job.part, "toy": toy, "model": model})
         self._process = subprocess.Popen(
             [sys.executable, "-u", "-m", "gpu_suite.child", about],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment(scratch),
         )  # fmt: skip
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -109,7 +109,9 @@ class Workers:
     """The workers of jobs that follow each other; as a context, it leaves none behind."""
 
     def __init__(self, jobs: Sequence[Job], toy: bool, model: str) -> None:
-        self._jobs, self._about = list(jobs), (toy, model)
+        # Of all temporary files, since a process that is ended leaves its own behind.
+        self._scratch = tempfile.TemporaryDirectory(prefix="gpu_check", ignore_cleanup_errors=True)
+        self._jobs, self._about = list(jobs), (toy, model, self._scratch.name)
         self._waiting: dict[int, Worker] = {}
         self._start(0)
 
@@ -123,6 +125,7 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         for worker in self._waiting.values():
             worker.close()
+        self._scratch.cleanup()
 
     def __iter__(self) -> Iterator[Worker]:
         """Each worker in turn, the one after it started; it is closed when the next one is asked for."""
@@ -132,7 +135,8 @@ class Workers:
             self._waiting.pop(place).close()
 
 
-def environment() -> dict[str, str]:
-    """That of this process, in which the suite and vgen are found, and nothing is looked for on the network."""
+def environment(scratch: str) -> dict[str, str]:
+    """That of this process, in which the suite and vgen are found, nothing is looked for on the network, and temporary
+    files go to a folder."""
     paths = [str(BENCHMARKS), str(VGEN), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1", "TMPDIR": scratch}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-
 import torch
+from bench_common.device import device_name
 from bench_common.report import versions
 
 from gpu_suite.task import Task, Tell
@@ -18,10 +17,9 @@ def run(task: Task, tell: Tell) -> None:
     """Tells "versions", "device", "matmul" and "copy"."""
     found = versions(PACKAGES)
     tell("versions", "  ".join(f"{name} {version}" for name, version in found.items()), **found)
-    name, memory = f"{platform.machine()} CPU", 0.0
+    name, memory = device_name(torch.device(task.device)), 0.0
     if task.device == "cuda":
-        about = torch.cuda.get_device_properties(0)
-        name, memory = about.name, about.total_memory / 1e9
+        memory = torch.cuda.get_device_properties(0).total_memory / 1e9
     tell("device", f"{name}, {memory:.1f} GB, CUDA {torch.version.cuda}", device=name, memory_gb=memory)
     side = SIDE[task.toy]
     left, right = (torch.randn(side, side, device=task.device).to(torch.bfloat16) for _ in range(2))

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 
 import torch
-
-from vgen.train.logs import memory_gb
+from bench_common.device import memory_gb
 
 
 def now(device: str) -> float:
