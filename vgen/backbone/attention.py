@@ -16,6 +16,7 @@ from einops import rearrange
 from torch import Tensor
 
 from vgen.backbone.rope import Rotation
+from vgen.backbone.rounding import HALF
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanAttention
@@ -32,6 +33,26 @@ def runs_of(lengths: Sequence[int]) -> Runs:
         lengths: tokens of every condition, in order.
     """
     return tuple((len(list(group)), length) for length, group in groupby(lengths))
+
+
+class JointProcessor:
+    """Wan's self-attention (`WanAttnProcessor`), where every token attends to every token."""
+
+    _parallel_config = None  # of diffusers' own context parallelism, which is not used
+
+    def __init__(self, backend: str | None = None) -> None:
+        self._attention_backend = backend  # set_attention_backend of diffusers sets this
+
+    def __call__(
+        self, attn: WanAttention, tokens: Tensor, text: None, attention_mask: None, rotation: Rotation
+    ) -> Tensor:
+        """Tokens [B, L, D] to their update of the same shape; see `IndependentProcessor`."""
+        query, key, value = project(attn, tokens)
+        heads = rotate(query, rotation), rotate(key, rotation), value
+        update = dispatch_attention_fn(*heads, backend=self._attention_backend).flatten(2).type_as(tokens)
+        out, dropout = attn.to_out
+        result: Tensor = dropout(out(update))
+        return result
 
 
 class IndependentProcessor:
@@ -92,5 +113,8 @@ def project(attn: WanAttention, tokens: Tensor) -> Heads:
 def rotate(heads: Tensor, rotation: Rotation) -> Tensor:
     """Rotary embedding of [B, L, heads, head width] in Wan's layout: neighbouring channels are a pair."""
     cos, sin = (table[..., 0::2] for table in rotation)
+    if heads.dtype in HALF:  # of two passes in float32, and rounded once
+        turned = torch.view_as_complex(heads.float().unflatten(-1, (-1, 2))) * torch.complex(cos, sin)
+        return torch.view_as_real(turned).flatten(-2).type_as(heads)
     even, odd = torch.unflatten(heads, -1, (-1, 2)).unbind(-1)
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(heads)

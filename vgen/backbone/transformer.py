@@ -16,11 +16,13 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
-from vgen.backbone.attention import IndependentProcessor, KeysValues, Runs, runs_of
+from vgen.backbone.attention import IndependentProcessor, JointProcessor, KeysValues, Runs, runs_of
 from vgen.backbone.cache import ConditionCache
 from vgen.backbone.conditioning import CONCATENATION, ParadigmName, channels_read
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
 from vgen.backbone.rope import Rotation, rotary_embedding
+from vgen.backbone.rounding import RoundingNorm, gated, modulated, rounds
+from vgen.backbone.rounding import normed as rounded_norm
 from vgen.backbone.segments import Places, Segment
 from vgen.backbone.shapes import LatentShape
 from vgen.errors import InputError, unknown_key
@@ -80,6 +82,14 @@ class SegmentBlock(WanTransformerBlock):
         parts = [(self.scale_shift_table + m.float()).chunk(6, dim=1) for m in modulations]
         attend_shift, attend_scale, attend_gate, feed_shift, feed_scale, feed_gate = zip(*parts, strict=True)
 
+        if rounds(tokens):
+            normed = modulated(rounded_norm(self.norm1, tokens), attend_scale, attend_shift, lengths)
+            update, heads = self._attend(normed, rotation, runs, memory)
+            tokens = gated(tokens, update, attend_gate, lengths)
+            tokens = tokens + self.attn2(rounded_norm(self.norm2, tokens), text, None, None)
+            normed = modulated(rounded_norm(self.norm3, tokens), feed_scale, feed_shift, lengths)
+            return gated(tokens, self.ffn(normed), feed_gate, lengths), heads
+
         normed = modulate(self.norm1(tokens.float()), attend_scale, attend_shift, lengths).type_as(tokens)
         update, heads = self._attend(normed, rotation, runs, memory)
         tokens = (tokens.float() + gate(update, attend_gate, lengths)).type_as(tokens)
@@ -98,6 +108,13 @@ class SegmentBlock(WanTransformerBlock):
             return self.attn1(tokens, None, None, rotation), None
         update, heads = self.attn1(tokens, None, None, rotation, runs=runs, memory=memory)
         return update, heads
+
+
+def _let_round(attention: WanAttention) -> None:
+    """Norms of queries and keys that round under autocast; their weights keep their names."""
+    for norm in (attention.norm_q, attention.norm_k):
+        if type(norm) is nn.RMSNorm:
+            norm.__class__ = RoundingNorm
 
 
 class VideoTransformer(WanTransformer3DModel):
@@ -150,9 +167,11 @@ class VideoTransformer(WanTransformer3DModel):
             )
             for _ in range(c.num_layers)
         )
-        if self.independent:
-            for attention in self._self_attentions():
-                attention.set_processor(IndependentProcessor())
+        for attention in self._self_attentions():
+            attention.set_processor(IndependentProcessor() if self.independent else JointProcessor())
+        for block in self.blocks:
+            for attention in (cast(SegmentBlock, block).attn1, cast(SegmentBlock, block).attn2):
+                _let_round(attention)
         self.sequence_group: ProcessGroup | None = None
 
     @staticmethod  # what diffusers reads of a configuration; a stock Wan configuration lacks ours

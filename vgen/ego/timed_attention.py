@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from vgen.backbone.attention import KeysValues, rotate
 from vgen.backbone.rope import Rotation
+from vgen.backbone.rounding import RoundingNorm
 
 SAME_TIME = 1e-6  # pixel frames: N·(τ/N) may miss τ by less
 
@@ -52,8 +53,8 @@ class TimedAttention(nn.Module):
         self.to_q = nn.Linear(query_width, width, bias=False)
         self.to_k = nn.Linear(context_width, width, bias=False)
         self.to_v = nn.Linear(context_width, width, bias=False)
-        self.norm_q = nn.RMSNorm(self.head_width)
-        self.norm_k = nn.RMSNorm(self.head_width)
+        self.norm_q = RoundingNorm(self.head_width)
+        self.norm_k = RoundingNorm(self.head_width)
         self.to_out = nn.Linear(width, query_width, bias=False)
 
     def keys_values(self, context: Tensor, rotation: Rotation | None) -> KeysValues:

@@ -137,24 +137,34 @@ class _Encoding:
         encoder = WanCodec(load_vae(self.codec).to(device))
 
         def encode(places: Sequence[int]) -> dict[int, np.ndarray | str]:
-            pixels: dict[int, np.ndarray] = {}
-            found: dict[int, np.ndarray | str] = {}
-            for place in places:
-                try:
-                    pixels[place] = self.clips.pixels(self.numbers[place])
-                except InputError as error:
-                    found[place] = str(error)
-            if pixels:
-                video = torch.from_numpy(np.stack(list(pixels.values()))).permute(0, 4, 1, 2, 3)
-                with autocast(device.type):
-                    made = encoder.encode_video(to_unit(video)).cpu().numpy()
+            video, kept, found = self._read(places)
+            if video is not None:
+                with autocast(device.type):  # bytes travel to the device, a quarter of what they are there
+                    made = encoder.encode_video(to_unit(video.to(device).permute(0, 4, 1, 2, 3))).cpu().numpy()
                 with np.errstate(over="ignore"):  # what is too large for float16 is not finite
                     latents = made.astype(np.float16)
-                for place, latent in zip(pixels, latents, strict=True):
+                for place, latent in zip(kept, latents, strict=True):
                     found[place] = latent if np.isfinite(latent).all() else self._fault(place)
             return found
 
         return encode
+
+    def _read(self, places: Sequence[int]) -> tuple[torch.Tensor | None, list[int], dict[int, np.ndarray | str]]:
+        """Clips uint8 [B, T, H, W, 3], their places, and of the others why they cannot be decoded."""
+        numbers = np.array([self.numbers[place] for place in places])
+        frames = np.arange(self.clips.bucket(self.numbers[0]).frames)
+        held = self.clips.take(numbers, np.tile(frames, (len(places), 1)))
+        if held is not None:
+            return held, list(places), {}
+        pixels: dict[int, np.ndarray] = {}
+        found: dict[int, np.ndarray | str] = {}
+        for place in places:
+            try:
+                pixels[place] = self.clips.pixels(self.numbers[place])
+            except InputError as error:
+                found[place] = str(error)
+        video = torch.from_numpy(np.stack(list(pixels.values()))) if pixels else None
+        return video, list(pixels), found
 
     def _fault(self, place: int) -> str:
         return f"its latent is not finite, from frame {self.clips.start(self.numbers[place])} on"
