@@ -74,6 +74,12 @@ def test_one_data_set_in_two_parts_of_a_run_is_split_once(tmp_path):
     assert split(tmp_path, many(10), kept=range(1, 10), part="body") == (trained - {"v0"}, held - {"v0"})
 
 
+def test_what_a_second_use_of_a_data_set_leaves_out_stays_what_it_was(tmp_path):
+    chosen = split(tmp_path, many(40))
+    split(tmp_path, many(40), kept=range(10))  # at a lower rate, for which most are too short
+    assert split(tmp_path, many(40)) == chosen
+
+
 def test_an_episode_that_could_not_be_used_is_chosen_when_it_can_be(tmp_path):
     trained, held = split(tmp_path, many(10), kept=range(5))
     later = split(tmp_path, many(10))

@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from vgen import checks
+from vgen.backbone.codec_at_once import encode_at_once, quicken
 from vgen.backbone.shapes import check_frames, check_size
 from vgen.models import loading
 
@@ -45,13 +46,20 @@ def load_vae(folder: str | PathLike[str], dtype: torch.dtype | None = None) -> A
 class WanCodec:
     """diffusers' `AutoencoderKLWan`: Wan 2.1 (16 channels, stride 8), Wan 2.2 (48 channels, stride 16), nano's own."""
 
-    def __init__(self, vae: AutoencoderKLWan, device: torch.device | None = None) -> None:
-        """`device` is where the VAE runs, if that is not where it lies (while it is offloaded); InputError where it
-        does not say how its latents are normalised."""
+    def __init__(self, vae: AutoencoderKLWan, device: torch.device | None = None, at_once: bool = False) -> None:
+        """InputError where the VAE does not say how its latents are normalised.
+
+        Args:
+            device: where the VAE runs, if that is not where it lies (while it is offloaded).
+            at_once: whether clips are encoded at once, which takes more memory and starts fewer kernels; the VAE is
+                changed for it.
+        """
         for name in ("latents_mean", "latents_std"):
             checks.numbers(name, getattr(vae.config, name, None), vae.config.z_dim)
         self.vae = vae
-        self._device = device
+        self._device, self._at_once = device, at_once
+        if at_once:
+            quicken(vae)
         self.temporal_stride: int = vae.config.scale_factor_temporal
         self.spatial_stride: int = vae.config.scale_factor_spatial
         self.channels: int = vae.config.z_dim
@@ -72,7 +80,9 @@ class WanCodec:
         *_, frames, height, width = video.shape
         check_frames(frames, self.temporal_stride)
         check_size(height, width, self.spatial_stride)
-        latent: Tensor = self.vae.encode(video.to(self.device, self.vae.dtype)).latent_dist.mode()
+        pixels = video.to(self.device, self.vae.dtype)
+        posterior = encode_at_once(self.vae, pixels) if self._at_once else self.vae.encode(pixels).latent_dist
+        latent: Tensor = posterior.mode()
         mean, std = self._statistics(latent)
         return (latent.float() - mean) / std
 

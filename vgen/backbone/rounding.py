@@ -1,8 +1,8 @@
 """Normalisation, modulation and gates of tokens in half precision, each in one pass over them.
 
-Wan computes these in float32 and rounds the result to the type of the tokens. Where training or inference rounds to half
-precision anyway (autocast), the rounding after each of them instead moves a third of the bytes, which is what most of a
-block's time goes into on a GPU. Every pass still computes in float32 inside.
+Wan computes these in float32 and rounds the result to the type of the tokens. Under autocast, where products are
+rounded anyway, rounding after each pass moves far fewer bytes, and bytes are what most of a block's time goes into on a
+GPU. Every pass still computes in float32 inside.
 """
 
 from __future__ import annotations

@@ -95,8 +95,10 @@ def split_as_before(
         )
     if held_out > 0 and not out:
         logger.warning("no held-out episode of %s is left: nothing is validated with", footage.name)
-    now = _part(footage, every, dict.fromkeys(keys, False) | dict.fromkeys(held, True))
     old = record.get(part, {})
+    # What is of no use here stays what it was: the same videos may come at several rates, and be too short for some.
+    kept_before = {key: known.held for key, known in old.items() if known.held is not None}
+    now = _part(footage, every, kept_before | dict.fromkeys(keys, False) | dict.fromkeys(held, True))
     if told := _changes(old, now):
         logger.warning("%s has changed since the last start of this run: %s", footage.name, told)
     gone = {key: _Known(known.name, known.caption, known.held, False) for key, known in old.items() if key not in now}

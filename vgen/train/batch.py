@@ -24,7 +24,7 @@ class Batch:
 
     def pinned(self) -> Self:
         """The same batch in memory from which a GPU takes it while it computes."""
-        return _changed(self, Tensor.pin_memory)
+        return _changed(self, lambda tensor: tensor.contiguous().pin_memory())  # expanded ones cannot be pinned
 
     def names(self) -> list[str]:
         """The clips that the batch was made of, in the order of its losses; nothing where it does not say."""

@@ -134,7 +134,7 @@ class _Encoding:
     codec: str
 
     def open(self, device: torch.device) -> Encode:
-        encoder = WanCodec(load_vae(self.codec).to(device))
+        encoder = WanCodec(load_vae(self.codec).to(device), at_once=device.type != "cpu")
 
         def encode(places: Sequence[int]) -> dict[int, np.ndarray | str]:
             video, kept, found = self._read(places)

@@ -13,6 +13,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from vgen.backbone.codec import WanCodec, load_vae
+from vgen.backbone.codec_at_once import decode_at_once, encode_at_once, quicken
 from vgen.data.clips import Clips, read_or_next
 from vgen.data.opening import (
     ClipBatches,
@@ -29,8 +30,8 @@ from vgen.metrics import PerceptualDistance
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import Objective
 from vgen.train.objectives.building import blank, check_keywords, on_paper
-from vgen.train.objectives.codec_cost import cropped, decode_at_once, encode_at_once, quicken
 from vgen.train.objectives.codec_reshape import START_LOG_VARIANCE, widened
+from vgen.train.objectives.crops import cropped
 from vgen.train.objectives.outline import Outline
 from vgen.train.objectives.trained_on import codec_range
 

@@ -1,10 +1,9 @@
-import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
 from tiny_parts import CODEC
 
-from vgen.train.objectives.codec_cost import cropped, decode_at_once, encode_at_once, quicken, skip_time_padding
+from vgen.backbone.codec_at_once import decode_at_once, encode_at_once, quicken, skip_time_padding
 
 
 @pytest.mark.parametrize("frames", [1, 5])
@@ -40,21 +39,3 @@ def test_a_clip_at_once_is_as_in_chunks(codec, frames):
         torch.testing.assert_close(posterior.std, wanted.std, rtol=1e-4, atol=1e-5)
         decoded = decode_at_once(quick, wanted.mean).clamp(-1, 1)
         torch.testing.assert_close(decoded, plain.decode(wanted.mean).sample, rtol=1e-4, atol=1e-5)
-
-
-def test_crops_are_of_the_clips_and_at_places_of_their_own():
-    rows, columns = np.mgrid[:20, :24].astype(np.uint8)
-    clip = np.stack([rows, columns, np.zeros_like(rows)], -1)
-    clips = np.stack([clip, clip])[None].repeat(3, 0)
-    pixels = cropped(clips, 8, np.random.default_rng(0))
-    assert pixels.shape == (3, 2, 8, 8, 3)
-    corners = pixels[:, 0, 0, 0, :2]
-    assert len({tuple(corner) for corner in corners.tolist()}) == 3
-    for crop, (y, x) in zip(pixels, corners, strict=True):
-        np.testing.assert_array_equal(crop, clips[0, :, y : y + 8, x : x + 8])
-
-
-@pytest.mark.parametrize(("side", "shape"), [(None, (20, 24)), (22, (20, 22)), (99, (20, 24))])
-def test_what_is_smaller_than_a_crop_stays_whole(side, shape):
-    clips = np.zeros((2, 1, 20, 24, 3), np.uint8)
-    assert cropped(clips, side, np.random.default_rng(0)).shape == (2, 1, *shape, 3)
