@@ -114,7 +114,7 @@ def rotate(heads: Tensor, rotation: Rotation) -> Tensor:
     """Rotary embedding of [B, L, heads, head width] in Wan's layout: neighbouring channels are a pair."""
     cos, sin = (table[..., 0::2] for table in rotation)
     if heads.dtype in HALF:  # of two passes in float32, and rounded once
-        turned = torch.view_as_complex(heads.float().unflatten(-1, (-1, 2))) * torch.complex(cos, sin)
+        turned = torch.view_as_complex(torch.unflatten(heads.float(), -1, (-1, 2))) * torch.complex(cos, sin)
         return torch.view_as_real(turned).flatten(-2).type_as(heads)
     even, odd = torch.unflatten(heads, -1, (-1, 2)).unbind(-1)
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(heads)

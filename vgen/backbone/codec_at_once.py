@@ -76,4 +76,5 @@ class _Resample(WanResample):
 
     def _doubled(self, x: Tensor) -> Tensor:
         both = self.time_conv(x).unflatten(1, (2, -1))  # the two frames that come of each
-        return both.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
+        doubled: Tensor = both.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
+        return doubled

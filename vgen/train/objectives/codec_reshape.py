@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vgen.errors import InputError
 
 START_LOG_VARIANCE = -6.0  # of the latents: at the usual 0, noise as large as the signal would hide it for long
+Convolution = nn.Conv2d | nn.Conv3d
 WIDTHS = ("base_dim", "decoder_base_dim", "z_dim")  # the keywords that may grow
 
 
@@ -39,13 +40,13 @@ def widened(trained: AutoencoderKLWan, keywords: Mapping[str, Any]) -> Autoencod
     model = AutoencoderKLWan(**known)
     with torch.no_grad():
         for (name, old), new in zip(trained.named_modules(), model.modules(), strict=True):
-            if isinstance(old, WanRMS_norm):
+            if isinstance(old, WanRMS_norm) and isinstance(new, WanRMS_norm):
                 _grow_norm(old, new)
-            elif isinstance(old, nn.Conv2d | nn.Conv3d):
+            elif isinstance(old, Convolution) and isinstance(new, Convolution):
                 _grow_convolution(old, new, _blocks(model, name), latent_read=name == "decoder.conv_in")
-        for name, module in model.named_modules():
-            if isinstance(module, WanAttentionBlock):
-                _keep_scale(trained.get_submodule(name), module)
+        for old, new in zip(trained.modules(), model.modules(), strict=True):  # after the convolutions in them
+            if isinstance(old, WanAttentionBlock) and isinstance(new, WanAttentionBlock):
+                _keep_scale(old, new)
         _grow_latents(model, trained.config.z_dim)
     return model
 
@@ -81,13 +82,13 @@ def _places(old: int, new: int, blocks: int) -> Tensor:
     return torch.cat([torch.arange(old // blocks) + block * (new // blocks) for block in range(blocks)])
 
 
-def _grow_norm(old: nn.Module, new: nn.Module) -> None:
+def _grow_norm(old: WanRMS_norm, new: WanRMS_norm) -> None:
     """The root mean square is of more channels now, of which the further ones are zero."""
     share = (len(old.gamma) / len(new.gamma)) ** 0.5
     new.gamma[: len(old.gamma)] = old.gamma * share
 
 
-def _grow_convolution(old: nn.Module, new: nn.Module, blocks: tuple[int, int], latent_read: bool) -> None:
+def _grow_convolution(old: Convolution, new: Convolution, blocks: tuple[int, int], latent_read: bool) -> None:
     """Weights [O, I, ...]: further outputs are zero, and further inputs are read at random, or not at all where they
     are latents, which are not zero."""
     read = _places(old.weight.shape[1], new.weight.shape[1], blocks[0])
@@ -96,7 +97,7 @@ def _grow_convolution(old: nn.Module, new: nn.Module, blocks: tuple[int, int], l
     grown[write] = torch.zeros_like(new.weight[write]) if latent_read else new.weight[write]
     grown[write[:, None], read[None]] = old.weight
     new.weight.copy_(grown)
-    if old.bias is not None:
+    if old.bias is not None and new.bias is not None:
         new.bias.zero_()
         new.bias[write] = old.bias
 
