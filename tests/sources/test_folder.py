@@ -15,6 +15,7 @@ from vgen.sources.reading.csv_trajectory import layout_in, read_csv
 from vgen.sources.reading.frames import VideoFrames
 from vgen.sources.source import Reading
 from vgen.trajectory.files import write_trajectory
+from vgen.trajectory.layouts import LAYOUTS
 from vgen.trajectory.trajectory import Trajectory
 
 HEADER, FPS, FRAMES = "time,x,y,z,gripper", 10, 12
@@ -198,12 +199,15 @@ def test_the_layout_is_the_widest_that_the_header_names(tmp_path):
         ("gripper,yaw,pitch,roll,z,y,x,t", "pose7"),
         ("t,px,py", None),
         ("0,1,2", None),
+        ("t,x,y", "the nearest, position4, needs z, gripper too"),
+        ("t,x,y,z,griper", r"needs gripper too \(is gripper what is called griper here\?\)"),
+        ("t;x;y;z;gripper", "a.csv, line 1: its columns are separated by ';'"),
     ):
         (tmp_path / "a.csv").write_text(header + "\n")
-        if layout:
+        if layout in LAYOUTS:
             assert layout_in(tmp_path / "a.csv") == layout
         else:
-            with pytest.raises(InputError, match="no layout; name one with --layout"):
+            with pytest.raises(InputError, match=layout or "no layout; name one with --layout"):
                 layout_in(tmp_path / "a.csv")
 
 
@@ -215,6 +219,7 @@ def test_the_layout_is_the_widest_that_the_header_names(tmp_path):
         ("time,x,y,z,gripper\n0,5 mm,2,3,0", "line 2: x=5 mm is no number; write it without its unit"),
         ("time,x,y,z,gripper\n0,1,2,3", "line 2: 4 fields where the header has 5"),
         ("time,x,y,z\n0,1,2,3", "has no column gripper of layout position4, but time, x, y, z; name all of x, y, z"),
+        ("time,x,y,zz,gripper\n0,1,2,3,1", r"no column z of layout position4 \(is z what is called zz here\?\), but"),
         ("time,x,y,z,gripper\n0,1,2,3,1\n,1,2,3,1", "line 3: time is missing"),
         ("time,x,y,z,gripper\n0,1,2,3,1\n0,1,2,3,1", "does not come after"),
         ("frame,x,y,z,gripper\n5,1,2,3,1", r"line 2: frame=5 is no frame of the video, which has 0 to 4"),
@@ -236,7 +241,7 @@ def test_what_is_wrong_in_a_table_is_one_line_with_its_place(tmp_path, text, sai
         ("{k}00,{k},0,0,1", r"are no seconds \(a: they last 700 .* are they milliseconds"),
         ("{k},{k},0,0,1", r"numbers of frames \(a: 0 to 11; call their column frame"),
         ("9{k},{k},0,0,1", r"no time in common \(a: 90\.00 to"),
-        ("0.{k},900,0,0,1", r"not in metres \(a: x reaches 900"),
+        ("0.{k},900,0,0,1", r"not in metres \(a: x reaches 900; divide by what a metre has of its unit \(inches, "),
         ("0.{k},1,0,0,255", "gripper goes from 255 to 255"),
         ("0.{k},1,0,0,", "no row of its trajectory is valid"),
     ],
@@ -267,6 +272,17 @@ def test_videos_that_cannot_be_used_are_counted_by_their_reason(tmp_path):
     assert left_out["cut"].startswith("its video cannot be read: ")
     assert left_out["words"].startswith("its caption cannot be read: ")
     assert left_out["json"].endswith("it must be a mapping of values, times, layout, form, valid")
+
+
+def test_trajectories_without_a_video_are_told(tmp_path, caplog):
+    folder = tmp_path / "clips"
+    good = table(clip(folder).with_suffix(".csv")).read_text()
+    clip(folder, "garden/b.mp4").with_suffix(".csv").write_text(good)
+    (folder / "gone.csv").write_text(good)
+    (folder / "garden/too.csv").write_text(good)
+    run(folder, tmp_path / "out")
+    assert "not used, as no video of the same name lies beside: too.csv, gone.csv" in caplog.text
+    assert "is not read for captions" not in caplog.text
 
 
 def test_folders_that_are_none_are_refused(tmp_path):

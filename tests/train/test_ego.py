@@ -330,6 +330,15 @@ def test_a_body_that_is_not_there_is_no_stop_of_a_plan(config, tmp_path):
     )
 
 
+def test_a_body_of_another_layout_is_a_problem_of_a_plan_as_of_the_run(config, tmp_path):
+    config.bodies = [dataclasses.replace(config.bodies[0], layout="pose7")]
+    path = tmp_path / "recipe.yaml"
+    OmegaConf.save(
+        OmegaConf.create({"steps": 2, "run": str(tmp_path / "run"), "objective": dataclasses.asdict(config)}), path
+    )
+    assert "no trajectory of layout pose7" in dry_run(load_config(path), 1).bodies[0].problem
+
+
 def test_a_lora_and_the_front_end_are_trained_together(config, tmp_path):
     config.lora.rank = 2
     objective = prepared(config)

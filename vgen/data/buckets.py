@@ -127,7 +127,8 @@ def parse_sizes(texts: Sequence[str], multiple: int) -> list[Size]:
     for text in texts:
         found = re.fullmatch(r"\s*(\d+)\s*x\s*(\d+)\s*", str(text))
         if not found:
-            raise InputError(f"sizes: {str(text)!r} is not HEIGHTxWIDTH, such as 384x672")
+            near = f"{text}x{text}" if str(text).isdecimal() else "384x672"
+            raise InputError(f"sizes: {str(text)!r} is not HEIGHTxWIDTH, such as {near}")
         sizes.append((int(found[1]), int(found[2])))
         check_size(*sizes[-1], multiple)
     return sizes

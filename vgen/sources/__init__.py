@@ -63,7 +63,7 @@ def open_source(name: str, reading: Reading) -> Source:
         if option not in found.options:
             raise unknown_key(option, found.options, f"the options of {name}")
     if not reading.folder.is_dir():
-        raise InputError(f"{reading.folder} is no folder; give the folder of {name} with --from")
+        raise InputError(f"{reading.folder} is no folder; give one that is there with --from ({name})")
     return found(reading)
 
 

@@ -25,7 +25,7 @@ from vgen.trajectory.convert import resample
 from vgen.trajectory.files import TrajectoryFile, read_trajectory
 from vgen.trajectory.layouts import find_layout
 from vgen.trajectory.trajectory import Trajectory
-from vgen.trajectory.units import TIME_UNITS, check_level
+from vgen.trajectory.units import LENGTH_UNITS, TIME_UNITS, check_level
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class FolderSource(Source):
         self._beside: dict[str, list[Path]] = {}
         for name, path in find_files(reading.folder, TRAJECTORIES).items():
             self._beside.setdefault(beside(name), []).append(path)
+        self._tell_alone()
         layout = reading.layout or self._layout()
         self.fps = reading.fps or self._rate()
         self.columns, self.layouts = {STATE: find_layout(layout).names}, {STATE: layout}
@@ -131,6 +132,14 @@ class FolderSource(Source):
             raise LeftOut(f"there are several trajectories beside it: {', '.join(path.name for path in found)}")
         return found[0]
 
+    def _tell_alone(self) -> None:
+        """Says which files would be trajectories and have no video."""
+        videos = set(map(beside, find_files(self._folder, VIDEO_SUFFIXES)))
+        alone = [path.name for name, paths in self._beside.items() if name not in videos for path in paths]
+        if alone := [name for name in alone if name not in METADATA]:
+            told = ", ".join(map(show, alone[:3])) + (", …" if len(alone) > 3 else "")
+            warn_once(logger, f"{self._folder}: not used, as no video of the same name lies beside: {told}")
+
     def _layout(self) -> str:
         """The layout of the first trajectory that can be read."""
         problem: Exception | None = None
@@ -168,7 +177,7 @@ def _list(folder: Path) -> list[Captioned]:
         held = ", ".join(f"{count} {kind or 'files without a suffix'}" for kind, count in kinds.most_common(3))
         rule = f"it needs {', '.join(sorted(VIDEO_SUFFIXES)[:4])} or another, with NAME.csv, .npz or .json beside NAME"
         raise InputError(f"{folder} holds no video ({held or 'nothing at all'}); {rule}")
-    return list_videos(folder, tables[0] if tables else None)
+    return list_videos(folder, tables[0] if tables else None, tell_tables=False)
 
 
 def _group(video: Captioned) -> str:
@@ -268,7 +277,8 @@ def _check_units(trajectory: Trajectory) -> None:
             check_level(part.columns[0], values)
         for column, most in zip(part.columns, np.abs(values).max(0), strict=True):
             if column.unit == "m" and most > FARTHEST:
-                raise LeftOut(f"its trajectory is not in metres: {column.name} reaches {most:.4g}")
+                rule = f"divide by what a metre has of its unit ({', '.join(LENGTH_UNITS)})"
+                raise LeftOut(f"its trajectory is not in metres: {column.name} reaches {most:.4g}; {rule}")
             if column.unit.startswith("share") and most > LARGEST_SHARE:
                 rule = "divide by the height or the width of the image"
                 raise LeftOut(

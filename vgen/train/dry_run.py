@@ -166,6 +166,8 @@ def _counted(part: Outline | BodyOutline, outline: Outline) -> tuple[TrainingDat
     """The data of a part of a run and its buckets; where they cannot be opened, None, the named buckets, and why."""
     try:
         data = open_data(part.data, outline.lengths, outline.multiple, outline.captions, write=False)
+        if isinstance(part, BodyOutline):
+            part.check(data)
     except InputError as error:
         named = _named_buckets(part.data, outline)
         return None, [BucketCount(bucket, None, _tokens(part, bucket)) for bucket in named], str(error)

@@ -25,7 +25,7 @@ def test_a_folder_is_converted_in_shards_and_joined_and_what_was_done_is_told(cl
     assert "1 of 1 takes, shard 2 of 2: 3 frames at 5/s" in capsys.readouterr().out
     data.main(["join", *shards, "--out", str(tmp_path / "out")])
     told = capsys.readouterr().out
-    assert "2 of 2 takes: 6 frames at 5/s" in told and "splits: train 1 (of 1 groups), test 1 (of 1 groups)" in told
+    assert "2 of 2 takes: 6 frames at 5/s" in told and "splits: train 1 (of 1 group), test 1 (of 1 group)" in told
     assert LeRobotDataset(tmp_path / "out", "test").frames(0, "view").shape == (3, 16, 32, 3)
 
 
@@ -35,7 +35,7 @@ def test_a_folder_is_converted_in_shards_and_joined_and_what_was_done_is_told(cl
         (["--shrad", "1/2"], "'--shrad' is not in the options of vgen data convert; nearest: '--shard'"),
         (["dely=1"], "'dely' is not in the options of folder; nearest: 'delay'"),
         (["delay=1", "delay=2"], "delay is given twice"),
-        (["--size", "12"], "'12' is not HEIGHTxWIDTH"),
+        (["--size", "12"], "'12' is not HEIGHTxWIDTH, such as 12x12"),
         (["delay"], "delay is not KEY=VALUE"),
     ],
 )

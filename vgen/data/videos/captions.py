@@ -43,7 +43,7 @@ class Captioned:
     row: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
 
 
-def list_videos(folder: str | Path, captions: str | Path | None = None) -> list[Captioned]:
+def list_videos(folder: str | Path, captions: str | Path | None = None, tell_tables: bool = True) -> list[Captioned]:
     """The videos of a folder, sorted by name.
 
     With a captions file, exactly the videos that it lists (others are counted in a warning; one that is not there stays
@@ -54,6 +54,7 @@ def list_videos(folder: str | Path, captions: str | Path | None = None) -> list[
         captions: a CSV or JSONL file in UTF-8 with a column `file_name`, `path` or `video` (in the folder) and a column
             `caption`, `text` or `prompt`; None: the folder's metadata.csv or metadata.jsonl, else a `.txt` beside each
             video. Blanks, tabs and line ends in a caption become one blank; all other characters are kept.
+        tell_tables: whether other CSV and JSONL files in the folder, which may have been meant as captions, are told.
 
     Raises:
         InputError: no such folder or no video in it; a captions file that cannot be read, lacks a column, or has a
@@ -63,7 +64,7 @@ def list_videos(folder: str | Path, captions: str | Path | None = None) -> list[
     if not os.path.isdir(folder):
         raise InputError(f"data.videos={checks.show(folder)} is no folder")
     file = Path(captions) if captions else _metadata(folder)
-    found = _Listing(folder, file).videos() if file else _with_text_files(folder)
+    found = _Listing(folder, file).videos() if file else _with_text_files(folder, tell_tables)
     if not found:
         where = f"{file} lists no video" if file else f"{folder} holds none of {' '.join(sorted(VIDEO_SUFFIXES))}"
         raise InputError(f"there is no video to train on: {where}")
@@ -77,12 +78,13 @@ def _metadata(folder: Path) -> Path | None:
     return files[0] if files else None
 
 
-def _with_text_files(folder: Path) -> list[Captioned]:
+def _with_text_files(folder: Path, tell_tables: bool) -> list[Captioned]:
     files = find_files(folder, VIDEO_SUFFIXES | {".txt"})
     texts = {beside(name): path for name, path in files.items() if path.suffix.lower() == ".txt"}
     videos = {name: path for name, path in files.items() if path.suffix.lower() != ".txt"}
     tables = [path.name for path in sorted(folder.glob("*")) if path.suffix.lower() in (".csv", ".jsonl")]
-    if others := [name for name in tables if beside(name) not in set(map(beside, videos))]:  # those are trajectories
+    others = [name for name in tables if beside(name) not in set(map(beside, videos))]  # those are trajectories
+    if others and tell_tables:
         logger.warning("%s is not read for captions; name it with data.captions", ", ".join(map(checks.show, others)))
     return [Captioned(path, name, *_read_caption(texts.get(beside(name)))) for name, path in videos.items()]
 

@@ -66,9 +66,7 @@ def _csv_rows(text: str, file: Path) -> Iterator[Row]:
     lines = csv_lines(text, file)
     first, header = next(lines, (1, []))
     header = [name.strip() for name in header]
-    separator = next((mark for mark in OTHER_SEPARATORS if mark in "".join(header)), None)
-    if len(header) == 1 and separator:
-        raise InputError(f"{file}, line {first}: its columns are separated by {separator!r}; separate them by commas")
+    check_separator(header, f"{file}, line {first}")
     for name in header:
         if name and header.count(name) > 1:
             raise InputError(f"{file}, line {first}: two columns are called {name}")
@@ -99,6 +97,17 @@ def csv_lines(text: str, file: Path) -> Iterator[tuple[int, Sequence[str]]]:
             return
         if any(field.strip() for field in fields):
             yield line, fields
+
+
+def check_separator(fields: Sequence[str], where: str) -> None:
+    """Refuses a row of a CSV file whose columns are separated by another sign than the comma.
+
+    Raises:
+        InputError: they are; the message begins with `where`.
+    """
+    separator = next((mark for mark in OTHER_SEPARATORS if mark in "".join(fields)), None)
+    if len(fields) == 1 and separator:
+        raise InputError(f"{where}: its columns are separated by {separator!r}; separate them by commas")
 
 
 def _csv_fault(message: str) -> str:

@@ -55,10 +55,13 @@ def _missing(recordings: Recordings, survey: Survey) -> Iterator[str]:
 
 
 def _still(recordings: Recordings, survey: Survey) -> Iterator[str]:
+    slices = recordings.layout.slices()
+    flags = [place for part, where in slices if part.type == "flag" for place in range(where.start, where.stop)]
     for name, column in survey.columns.items():
         still = np.flatnonzero(column.still)
         if name == recordings.column:
             still = still[[survey.unseen[recordings.owners[place]] < survey.rows for place in still]]
+            still = still[~np.isin(still, flags)]  # a hand may be seen throughout
         if name.startswith((POSE, INTRINSICS)) or not len(still):  # those of a second camera have its name behind a dot
             continue
         if len(still) == len(column.still):
@@ -167,7 +170,9 @@ def _against_action(recordings: Recordings, survey: Survey, name: str, place: in
         return
     alike = float(np.corrcoef(pair)[0, 1])
     if alike < OPPOSITE:
-        yield f"{name}: goes the other way than in action (correlation {alike:.2f}); one of the signs is turned"
+        told = f"{name}: goes the other way than in action (correlation {alike:.2f}); one of the signs is turned"
+        said = (recordings.features["action"].get("info") or {}).get("conventions")
+        yield told + (f", if this is not what is said of action: {said}" if said else "")
 
 
 def _hands(spec: Layout, rows: np.ndarray) -> Iterator[str]:

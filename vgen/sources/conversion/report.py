@@ -53,7 +53,8 @@ class Report:
         """What is told when a conversion is done."""
         written = sum(self.episodes.values())
         splits = ", ".join(
-            f"{split} {count} (of {self.groups[split]} groups)" for split, count in self.episodes.items()
+            f"{split} {count} (of {self.groups[split]} group{'s' * (self.groups[split] != 1)})"
+            for split, count in self.episodes.items()
         )
         part = "" if self.shard[1] == 1 else f", shard {self.shard[0]} of {self.shard[1]}"
         length = f"{self.frames} frames at {self.fps}/s, {self.frames / self.fps / 60:.1f} minutes"

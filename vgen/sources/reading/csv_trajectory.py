@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vgen.checks import show
-from vgen.data.videos.tables import csv_lines, read_rows, read_text
+from vgen.data.videos.tables import check_separator, csv_lines, read_rows, read_text
 from vgen.errors import InputError
 from vgen.trajectory.layouts import LAYOUTS, Layout, find_layout
 from vgen.trajectory.trajectory import Trajectory
@@ -18,6 +19,7 @@ TIMES = ("time", "t", "timestamp", "seconds")
 FRAMES = ("frame", "frame_number", "frame_index")
 MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "-"})
 SHOWN = 8  # names in a message
+MEANT = 0.5  # share of a layout's names in a header, from which that layout is meant
 
 
 def layout_in(path: Path) -> str:
@@ -30,7 +32,7 @@ def layout_in(path: Path) -> str:
     found = [layout for layout in LAYOUTS.values() if header and set(layout.names) <= set(header)]
     if not found:
         told = f"its columns {_shown(header)} are" if header else "it has no header, so its columns are"
-        raise InputError(f"{path}: {told} those of no layout; name one with --layout, of {', '.join(LAYOUTS)}")
+        raise InputError(f"{path}: {told} those of no layout; {_meant(header or ())}")
     in_order = [name for name in header or () if name in found[0].names]
     return max(found, key=lambda layout: (layout.width, layout.names == in_order)).name
 
@@ -68,7 +70,25 @@ def _header(path: Path) -> list[str] | None:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if first is None:
         raise InputError(f"{path} is empty; it must hold a trajectory")
+    check_separator(first[1], f"{path}, line {first[0]}")
     return None if all(map(_is_value, first[1])) else [name.strip().lower() for name in first[1]]
+
+
+def _meant(header: Sequence[str]) -> str:
+    """What to do with columns that are those of no layout: the column that the nearest one lacks, or all layouts."""
+    shares = {layout.name: len(set(layout.names) & set(header)) / layout.width for layout in LAYOUTS.values()}
+    nearest = max(shares, key=lambda name: shares[name])
+    if shares[nearest] < MEANT:
+        return f"name one with --layout, of {', '.join(LAYOUTS)}"
+    lacking = [name for name in find_layout(nearest).names if name not in header]
+    return f"the nearest, {nearest}, needs {_shown(lacking)} too{_misspelt(lacking[0], header, nearest)}"
+
+
+def _misspelt(lacking: str, header: Sequence[str], layout: str) -> str:
+    """The column of a header that may be the one that a layout lacks, as a remark; "" where none is like it."""
+    others = [name for name in header if name not in find_layout(layout).names]
+    near = difflib.get_close_matches(lacking, others, n=1, cutoff=0.5)
+    return f" (is {lacking} what is called {near[0]} here?)" if near else ""
 
 
 def _is_value(text: str) -> bool:
@@ -130,6 +150,7 @@ class _Table:
             return others
         rule = f"name all of {_shown(spec.names)}, or none of them and {spec.width} columns in this order"
         told = f"{self._path} has no column {lacking[0]} of layout {spec.name}"
+        told += _misspelt(lacking[0], self._names, spec.name)
         raise InputError(f"{told}, but {_shown(self._names)}; {rule}")
 
     def times(self, spec: Layout, frames: np.ndarray) -> np.ndarray:

@@ -123,7 +123,9 @@ class EgoObjective(VideoObjective[JointBatch]):
         """What a dry run has to know: of the canvases, and of the clips of every body."""
         config = self.config
         bodies = [
-            BodyOutline(body.layout, body.data, body.clips, config.ego_batch, float(share), self.clip_tokens)
+            BodyOutline(
+                body.layout, body.data, body.clips, config.ego_batch, float(share), self.clip_tokens, body.column
+            )
             for body, share in zip(config.bodies, self._shares, strict=True)
         ]
         return replace(super().outline(), bodies=bodies)

@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from vgen.data.buckets import Bucket
-from vgen.data.opening import DataConfig
+from vgen.data.opening import DataConfig, TrainingData, open_dataset
+from vgen.trajectory.recorded import recorded_trajectory
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class BodyOutline:
     """Clips of a body, of which a step may hold a batch beside the run's own.
 
     Attributes:
-        layout: of its trajectory.
+        layout, column: of its trajectory.
         data, clips, batch, tokens: as of an outline.
         share: the chance of a batch to be of this body.
     """
@@ -42,6 +43,16 @@ class BodyOutline:
     batch: int
     share: float
     tokens: Callable[[Bucket], Tokens]
+    column: str
+
+    def check(self, data: TrainingData) -> None:
+        """Refuses a trajectory that is of another layout, as its first episode tells.
+
+        Raises:
+            InputError: it is; or the data set has no such column.
+        """
+        if data.train.places:
+            recorded_trajectory(open_dataset(self.data), data.source(data.train.places[0]), self.column, self.layout)
 
 
 @dataclass(frozen=True)
