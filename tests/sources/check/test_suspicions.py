@@ -59,6 +59,11 @@ def test_what_the_picture_shows_is_told(seen, tmp_path, where, change, expected)
     ("where", "change", "expected"),
     [
         (slice(3, 6), np.degrees, "beyond a turn of 6.283 rad; if they are degrees"),
+        (
+            slice(0, 3),
+            lambda rows: rows * 100,
+            "if it is in inches, divide by 39.37; if it is in centimetres, divide by 100",
+        ),
         (slice(0, 3), lambda rows: rows * 1000, "if it is in millimetres, divide by 1000"),
         (6, lambda gripper: gripper * 255, "goes from 0 to 255 and must be 1 open, 0 shut; divide by 255"),
         (6, lambda gripper: gripper * 2 - 1, "(1 + value) / 2"),

@@ -17,6 +17,7 @@ from vgen.trajectory.units import FULL_SCALES, LENGTH_UNITS, LEVEL_TOLERANCE, WI
 
 MOST = 0.7  # share of rows or episodes from which something counts as the rule
 FAR = 20.0  # metres: farther from the origin is no hand
+REACH = 0.1, 2.0  # metres from the origin: as far are most hands
 PALMS = 0.04, 0.2  # metres from the wrist to the middle knuckle, of small and of large hands
 DEPTHS = 0.05, 3.0  # metres from a camera on the head to the hands
 FASTEST = 5.0  # metres per second: hands are mostly slower
@@ -77,9 +78,10 @@ def _lengths(part: Part, rows: np.ndarray) -> Iterator[str]:
         return
     typical = float(np.quantile(np.abs(rows), 0.9))
     if typical > FAR:
-        unit, factor = min(LENGTH_UNITS.items(), key=lambda each: abs(np.log(typical / each[1])))
-        told = f"{_title(part)}: as far as {typical:.4g} from 0, and must be in m"
-        yield f"{told}; if it is in {unit}, divide by {factor:.4g}"
+        units = sorted(LENGTH_UNITS.items(), key=lambda each: abs(np.log(typical / each[1])))
+        meant = [units[0]] + [each for each in units[1:] if REACH[0] <= typical / each[1] <= REACH[1]]
+        rules = "; if it is ".join(f"in {unit}, divide by {factor:.4g}" for unit, factor in meant)
+        yield f"{_title(part)}: as far as {typical:.4g} from 0, and must be in m; if it is {rules}"
 
 
 def _pose(part: Part, rows: np.ndarray) -> Iterator[str]:
