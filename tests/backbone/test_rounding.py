@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from diffusers.models.normalization import FP32LayerNorm
 from tiny_parts import TRANSFORMER
 from torch import nn
 
 from vgen.backbone.attention import rotate
 from vgen.backbone.rope import rotary_embedding
-from vgen.backbone.rounding import RoundingNorm, gated, modulated, normed, rounds
+from vgen.backbone.rounding import RoundingNorm, gated, let_round, modulated, rounds
 from vgen.backbone.segments import condition, target
 from vgen.backbone.transformer import VideoTransformer
 
@@ -28,15 +29,18 @@ def test_norms_modulations_and_gates_are_those_of_float32(bf16):
     torch.manual_seed(0)
     tokens, update = torch.randn(2, 7, 16), torch.randn(2, 7, 16)
     scales, shifts, gates = ([torch.randn(2, 1, 16) for _ in range(2)] for _ in range(3))
-    norm = nn.LayerNorm(16)
+    norm, plain = (FP32LayerNorm(16) for _ in range(2))
     nn.init.normal_(norm.weight)
+    plain.load_state_dict(norm.state_dict())
+    let_round(norm)
+    assert torch.equal(norm(tokens), plain(tokens))
     parts = tokens.split([3, 4], 1)
     wanted_modulated = torch.cat([x * (1 + s) + h for x, s, h in zip(parts, scales, shifts, strict=True)], 1)
     gains = torch.cat([gate.expand(-1, n, -1) for gate, n in zip(gates, (3, 4), strict=True)], 1)
     with bf16():
-        found = normed(norm, tokens.bfloat16())
+        found = norm(tokens.bfloat16())
         assert found.dtype == torch.bfloat16
-        torch.testing.assert_close(found.float(), norm(tokens.bfloat16().float()), rtol=2e-2, atol=4e-2)
+        torch.testing.assert_close(found.float(), plain(tokens.bfloat16().float()), rtol=2e-2, atol=4e-2)
         found = modulated(tokens.bfloat16(), scales, shifts, [3, 4])
         torch.testing.assert_close(found.float(), wanted_modulated, rtol=3e-2, atol=6e-2)
         found = gated(tokens.bfloat16(), update.bfloat16(), gates, [3, 4])

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.normalization import FP32LayerNorm
 from torch import Tensor, nn
 
 HALF = (torch.bfloat16, torch.float16)
@@ -19,16 +20,6 @@ HALF = (torch.bfloat16, torch.float16)
 def rounds(tokens: Tensor) -> bool:
     """Whether tokens are to be rounded after each pass: under autocast, where they are of half precision."""
     return tokens.dtype in HALF and torch.is_autocast_enabled(tokens.device.type)
-
-
-def normed(norm: nn.Module, tokens: Tensor) -> Tensor:
-    """A layer norm of tokens [..., D], or what stands for one, in their own type."""
-    if not isinstance(norm, nn.LayerNorm):
-        same: Tensor = norm(tokens)
-        return same
-    with torch.autocast(tokens.device.type, enabled=False):
-        weight, bias = (None if x is None else x.to(tokens.dtype) for x in (norm.weight, norm.bias))
-        return F.layer_norm(tokens, norm.normalized_shape, weight, bias, norm.eps)
 
 
 def modulated(tokens: Tensor, scales: Sequence[Tensor], shifts: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
@@ -56,5 +47,29 @@ class RoundingNorm(nn.RMSNorm):
         if not rounds(x):
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
-            weight = None if self.weight is None else self.weight.to(x.dtype)
-            return F.rms_norm(x, self.normalized_shape, weight, self.eps)
+            return F.rms_norm(x, self.normalized_shape, _like(self.weight, x), self.eps)
+
+
+class RoundingLayerNorm(FP32LayerNorm):
+    """Wan's layer norm with the same weights, whose result is of its input's type under autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., D]."""
+        if not rounds(x):
+            plain: Tensor = super().forward(x)
+            return plain
+        with torch.autocast(x.device.type, enabled=False):
+            return F.layer_norm(x, self.normalized_shape, _like(self.weight, x), _like(self.bias, x), self.eps)
+
+
+def _like(weight: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if weight is None else weight.to(x.dtype)
+
+
+def let_round(block: nn.Module) -> None:
+    """Gives the norms of a block these classes; their weights keep their names."""
+    for module in block.modules():
+        if type(module) is nn.RMSNorm:
+            module.__class__ = RoundingNorm
+        elif type(module) is FP32LayerNorm:
+            module.__class__ = RoundingLayerNorm

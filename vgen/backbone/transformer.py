@@ -21,8 +21,7 @@ from vgen.backbone.cache import ConditionCache
 from vgen.backbone.conditioning import CONCATENATION, ParadigmName, channels_read
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
 from vgen.backbone.rope import Rotation, rotary_embedding
-from vgen.backbone.rounding import RoundingNorm, gated, modulated, rounds
-from vgen.backbone.rounding import normed as rounded_norm
+from vgen.backbone.rounding import gated, let_round, modulated, rounds
 from vgen.backbone.segments import Places, Segment
 from vgen.backbone.shapes import LatentShape
 from vgen.errors import InputError, unknown_key
@@ -82,23 +81,23 @@ class SegmentBlock(WanTransformerBlock):
         parts = [(self.scale_shift_table + m.float()).chunk(6, dim=1) for m in modulations]
         attend_shift, attend_scale, attend_gate, feed_shift, feed_scale, feed_gate = zip(*parts, strict=True)
 
-        if rounds(tokens):
-            normed = modulated(rounded_norm(self.norm1, tokens), attend_scale, attend_shift, lengths)
-            update, heads = self._attend(normed, rotation, runs, memory)
+        if rounds(tokens):  # the same, rounded after each pass
+            read = modulated(self.norm1(tokens), attend_scale, attend_shift, lengths)
+            update, heads = self._attend(read, rotation, runs, memory)
             tokens = gated(tokens, update, attend_gate, lengths)
-            tokens = tokens + self.attn2(rounded_norm(self.norm2, tokens), text, None, None)
-            normed = modulated(rounded_norm(self.norm3, tokens), feed_scale, feed_shift, lengths)
-            return gated(tokens, self.ffn(normed), feed_gate, lengths), heads
+            tokens = tokens + self.attn2(self.norm2(tokens), text, None, None)
+            read = modulated(self.norm3(tokens), feed_scale, feed_shift, lengths)
+            return gated(tokens, self.ffn(read), feed_gate, lengths), heads
 
-        normed = modulate(self.norm1(tokens.float()), attend_scale, attend_shift, lengths).type_as(tokens)
-        update, heads = self._attend(normed, rotation, runs, memory)
+        read = modulate(self.norm1(tokens.float()), attend_scale, attend_shift, lengths).type_as(tokens)
+        update, heads = self._attend(read, rotation, runs, memory)
         tokens = (tokens.float() + gate(update, attend_gate, lengths)).type_as(tokens)
 
-        normed = self.norm2(tokens.float()).type_as(tokens)
-        tokens = tokens + self.attn2(normed, text, None, None)
+        read = self.norm2(tokens.float()).type_as(tokens)
+        tokens = tokens + self.attn2(read, text, None, None)
 
-        normed = modulate(self.norm3(tokens.float()), feed_scale, feed_shift, lengths).type_as(tokens)
-        update = self.ffn(normed)
+        read = modulate(self.norm3(tokens.float()), feed_scale, feed_shift, lengths).type_as(tokens)
+        update = self.ffn(read)
         return (tokens.float() + gate(update.float(), feed_gate, lengths)).type_as(tokens), heads
 
     def _attend(
@@ -108,13 +107,6 @@ class SegmentBlock(WanTransformerBlock):
             return self.attn1(tokens, None, None, rotation), None
         update, heads = self.attn1(tokens, None, None, rotation, runs=runs, memory=memory)
         return update, heads
-
-
-def _let_round(attention: WanAttention) -> None:
-    """Norms of queries and keys that round under autocast; their weights keep their names."""
-    for norm in (attention.norm_q, attention.norm_k):
-        if type(norm) is nn.RMSNorm:
-            norm.__class__ = RoundingNorm
 
 
 class VideoTransformer(WanTransformer3DModel):
@@ -169,9 +161,7 @@ class VideoTransformer(WanTransformer3DModel):
         )
         for attention in self._self_attentions():
             attention.set_processor(IndependentProcessor() if self.independent else JointProcessor())
-        for block in self.blocks:
-            for attention in (cast(SegmentBlock, block).attn1, cast(SegmentBlock, block).attn2):
-                _let_round(attention)
+        let_round(self.blocks)
         self.sequence_group: ProcessGroup | None = None
 
     @staticmethod  # what diffusers reads of a configuration; a stock Wan configuration lacks ours
