@@ -225,7 +225,7 @@ def model_states(
 def activations(outline: Outline, batch: int, tokens: int, sequence: int = 1, checkpointing: bool = False) -> float:
     """Bytes that the backbone's blocks keep of a batch for the backward pass, and in it.
 
-    A block of width D with feed-forward width F keeps 69 D + 4 F bytes of each token and 12 D of each token of text
+    A block of width D with feed-forward width F keeps 59 D + 4 F bytes of each token and 12 D of each token of text
     (bf16 autocast, an attention kernel that keeps no L x L matrix). With checkpointing each block keeps its input, 2 D
     bytes a token, and one block at a time keeps all. `sequence` ranks share the tokens of a sample, not of the text.
 
@@ -237,7 +237,7 @@ def activations(outline: Outline, batch: int, tokens: int, sequence: int = 1, ch
     assert backbone is not None, "without a backbone nothing is estimated"
     width = backbone["num_attention_heads"] * backbone["attention_head_dim"]
     own, text = batch * tokens / sequence, batch * outline.text_tokens
-    block = own * (69 * width + 4 * backbone["ffn_dim"]) + text * 12 * width
+    block = own * (59 * width + 4 * backbone["ffn_dim"]) + text * 12 * width
     if not checkpointing:
         return backbone["num_layers"] * block
     return backbone["num_layers"] * own * BF16 * width + block
