@@ -80,14 +80,19 @@ def read_clips(args: argparse.Namespace) -> list[Tensor]:
 def results_of(features: dict[str, Tensor]) -> dict:
     """The distances of sets of features `[N, D]` by their names, real, codec and shuffled."""
     real = features["real"]
+    clips = [str(place) for place in range(len(real))]
     pairs = {
-        "real halves": (real[0::2], real[1::2]),
-        "codec": (features["codec"], real),
-        "shuffled": (features["shuffled"], real),
+        "real halves": ((real[0::2], real[1::2]), (clips[0::2], clips[1::2])),
+        "codec": ((features["codec"], real), (clips, clips)),
+        "shuffled": ((features["shuffled"], real), (clips, clips)),
     }
     rows = {
-        name: {"fvd": frechet_distance(*pair), "kvd": kernel_distance(*pair), "clips": [len(each) for each in pair]}
-        for name, pair in pairs.items()
+        name: {
+            "fvd": frechet_distance(*pair),
+            "kvd": kernel_distance(*pair, of),
+            "clips": [len(each) for each in pair],
+        }
+        for name, (pair, of) in pairs.items()
     }
     order = {
         "fvd: codec < shuffled": rows["codec"]["fvd"] < rows["shuffled"]["fvd"],

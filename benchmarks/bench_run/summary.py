@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bench_run.completion import METHODS, TRUTH
 from bench_run.store import CaseRecord, Store
@@ -16,7 +15,6 @@ from vgen.metrics import FVD_NAME, frechet_distance
 from vgen.metrics.kernel import KVD_NAME, kernel_distance
 
 FORMAT, VERSION = "vgen canvas bench results", 1
-SET_MEASURES: dict[str, Callable[[Tensor, Tensor], float]] = {"fvd": frechet_distance, "kvd": kernel_distance}
 SET_NAMES = {"fvd": FVD_NAME, "kvd": KVD_NAME}
 KEPT = ("name", "group", "kind", "clip", "has_truth", "frames_sha256", "values")
 """Of a case, beside its own file, which holds its curves too."""
@@ -82,19 +80,25 @@ def _sets(store: Store, records: Sequence[CaseRecord]) -> dict[str, dict[str, fl
     each of which counts once."""
     true: dict[str, np.ndarray] = {}
     made: dict[str, list[np.ndarray]] = {}
+    clips: dict[str, list[str]] = {}  # that the made ones are completions of
     for record in records:
         features = store.features(record.name) if record.has_truth else {}
         if TRUTH in features:
             true[record.clip] = features.pop(TRUTH)
         for method, each in features.items():
             made.setdefault(method, []).append(each)
+            clips.setdefault(method, []).append(record.clip)
     if not true:
         return {}
     right = torch.from_numpy(np.stack(list(true.values())))
     sets = {method: torch.from_numpy(np.stack(made[method])) for method in METHODS if method in made}
     return {
-        method: {name: of(features, right) for name, of in SET_MEASURES.items()}
-        | {"made": len(features), "true": len(right)}
+        method: {
+            "fvd": frechet_distance(features, right),
+            "kvd": kernel_distance(features, right, (clips[method], list(true))),
+            "made": len(features),
+            "true": len(right),
+        }
         for method, features in sets.items()
     }
 

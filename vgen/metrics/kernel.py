@@ -7,38 +7,39 @@ dot product is not divided by the number of features D, as in some implementatio
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 KVD_NAME = "KVD, kernel (a·b / D + 1)³, unbiased, features as of FVD"
-FEWEST = 2
-"""Videos, below which a set has no pairs."""
 DEGREE = 3
 
 
-def kernel_distance(one: Tensor, other: Tensor) -> float:
+def kernel_distance(one: Tensor, other: Tensor, clips: tuple[Sequence[str], Sequence[str]] | None = None) -> float:
     """The squared maximum mean discrepancy of two sets of features, unbiased.
 
     Args:
         one: `[N, D]`.
         other: `[M, D]`.
+        clips: of which clip each video of the sets is, N and M names, where a clip may be in both: as it is, and
+            completed. Two videos of one clip are not independent, and count nowhere, as a video beside itself does not
+            (Gretton et al., "A Kernel Two-Sample Test", JMLR 13, 2012, lemma 6): the estimate would be far below 0.
 
     Returns:
-        0 on average for two sets of one kind, so that it may lie below 0; nan where a set holds fewer than two.
+        0 on average for two sets of one kind, so that it may lie below 0; nan where no two videos are left of a pair.
     """
-    if min(len(one), len(other)) < FEWEST:
-        return math.nan
+    names = clips or ([f"one {n}" for n in range(len(one))], [f"other {n}" for n in range(len(other))])
     one, other = one.double(), other.double()
-    across = _kernel(one, other).mean()
-    return float(_mean_of_pairs(one) + _mean_of_pairs(other) - 2 * across)
+    sides = (one, names[0]), (other, names[1])
+    within = [_mean_apart(*side, *side) for side in sides]
+    return sum(within) - 2 * _mean_apart(*sides[0], *sides[1])
 
 
-def _mean_of_pairs(features: Tensor) -> Tensor:
-    """The mean kernel of two different videos of one set."""
-    count = len(features)
-    kernel = _kernel(features, features)
-    return (kernel.sum() - torch.trace(kernel)) / (count * (count - 1))
+def _mean_apart(one: Tensor, names: Sequence[str], other: Tensor, others: Sequence[str]) -> float:
+    """The mean kernel of two videos that are of different clips."""
+    apart = torch.tensor([[name != another for another in others] for name in names], dtype=torch.bool)
+    return float(_kernel(one, other)[apart].mean()) if apart.any() else math.nan
 
 
 def _kernel(one: Tensor, other: Tensor) -> Tensor:
