@@ -15,7 +15,7 @@ from torch import Tensor
 
 def encode_at_once(vae: AutoencoderKLWan, video: Tensor) -> DiagonalGaussianDistribution:
     """The posterior of a video [B, 3, T, H, W], as `vae.encode` has it, of a VAE that `quicken` has changed. The plain
-    one goes four frames at a time, which saves memory and starts five times as many kernels for 17 frames."""
+    one goes four frames at a time, which saves memory and takes five passes for 17 frames."""
     patch = vae.config.patch_size
     frames = video if patch is None else patchify(video, patch)
     return DiagonalGaussianDistribution(vae.quant_conv(vae.encoder(frames)))

@@ -1,4 +1,4 @@
-"""Normalisation, modulation and gates of tokens in half precision, each in one pass over them.
+"""Normalisation, modulation and gates of tokens, in float32 or, in one pass each, in half precision.
 
 Wan computes these in float32 and rounds the result to the type of the tokens. Under autocast, where products are
 rounded anyway, rounding after each pass moves far fewer bytes, and bytes are what most of a block's time goes into on a
@@ -22,15 +22,32 @@ def rounds(tokens: Tensor) -> bool:
     return tokens.dtype in HALF and torch.is_autocast_enabled(tokens.device.type)
 
 
-def modulated(tokens: Tensor, scales: Sequence[Tensor], shifts: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
+def modulate(
+    tokens: Tensor,
+    scales: Sequence[Tensor],
+    shifts: Sequence[Tensor],
+    lengths: Sequence[int],
+) -> Tensor:
     """x·(1 + scale) + shift, with [B, 1, D] of its own for each segment of [B, L, D]."""
+    parts = zip(torch.split(tokens, list(lengths), dim=1), scales, shifts, strict=True)
+    return torch.cat([part * (1 + scale) + shift for part, scale, shift in parts], dim=1)
+
+
+def gate(tokens: Tensor, gates: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
+    """x·gate, with [B, 1, D] of its own for each segment of [B, L, D]."""
+    parts = zip(torch.split(tokens, list(lengths), dim=1), gates, strict=True)
+    return torch.cat([part * own for part, own in parts], dim=1)
+
+
+def modulated(tokens: Tensor, scales: Sequence[Tensor], shifts: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
+    """What `modulate` gives, in the tokens' own type."""
     parts = zip(torch.split(tokens, list(lengths), dim=1), scales, shifts, strict=True)
     kind = tokens.dtype
     return _joined([torch.addcmul(shift.to(kind), part, (1 + scale).to(kind)) for part, scale, shift in parts])
 
 
 def gated(tokens: Tensor, update: Tensor, gates: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
-    """x + update·gate, with [B, 1, D] of its own for each segment of [B, L, D]."""
+    """x + update·gate, as of `gate`, in the tokens' own type."""
     parts = zip(*(torch.split(x, list(lengths), dim=1) for x in (tokens, update)), gates, strict=True)
     return _joined([torch.addcmul(part, more.to(part.dtype), own.to(part.dtype)) for part, more, own in parts])
 

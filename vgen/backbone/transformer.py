@@ -21,7 +21,7 @@ from vgen.backbone.cache import ConditionCache
 from vgen.backbone.conditioning import CONCATENATION, ParadigmName, channels_read
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
 from vgen.backbone.rope import Rotation, rotary_embedding
-from vgen.backbone.rounding import gated, let_round, modulated, rounds
+from vgen.backbone.rounding import gate, gated, let_round, modulate, modulated, rounds
 from vgen.backbone.segments import Places, Segment
 from vgen.backbone.shapes import LatentShape
 from vgen.errors import InputError, unknown_key
@@ -384,20 +384,3 @@ class VideoTransformer(WanTransformer3DModel):
         shape = self._shape(segment)
         grid = dict(zip("fhw", shape.grid, strict=True)) | {"p": shape.patch, "q": shape.patch}
         return rearrange(tokens, "b (f h w) (p q c) -> b c f (h p) (w q)", **grid)
-
-
-def modulate(
-    tokens: Tensor,
-    scales: Sequence[Tensor],
-    shifts: Sequence[Tensor],
-    lengths: Sequence[int],
-) -> Tensor:
-    """x·(1 + scale) + shift, with [B, 1, D] of its own for each segment of [B, L, D]."""
-    parts = zip(torch.split(tokens, list(lengths), dim=1), scales, shifts, strict=True)
-    return torch.cat([part * (1 + scale) + shift for part, scale, shift in parts], dim=1)
-
-
-def gate(tokens: Tensor, gates: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
-    """x·gate, with [B, 1, D] of its own for each segment of [B, L, D]."""
-    parts = zip(torch.split(tokens, list(lengths), dim=1), gates, strict=True)
-    return torch.cat([part * own for part, own in parts], dim=1)
