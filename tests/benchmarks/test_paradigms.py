@@ -97,7 +97,7 @@ def test_what_ended_early_is_not_compared(plan, monkeypatch):
         (folder / "run.json").write_text(json.dumps({"steps": 1}))
 
     monkeypatch.setattr(paradigms, "train", train)
-    with pytest.raises(InputError, match="made 1 of 2 steps: paradigms are compared at equal steps"):
+    with pytest.raises(InputError, match="made 1 of 2 steps: what is compared has equal steps"):
         paradigms.run(plan)
 
 
@@ -107,3 +107,32 @@ def test_what_cannot_be_asked_is_one_line():
         paradigms.plan_of(paradigms.parse_args([*given, "--paradigms", "in_contxt"]))
     with pytest.raises(InputError, match="seeds=0;1 must be whole numbers between commas"):
         paradigms.plan_of(paradigms.parse_args([*given, "--seeds", "0;1"]))
+    for name in ("a/b", "in_context"):
+        with pytest.raises(InputError, match=f"--variant {name} must be a word"):
+            paradigms.plan_of(paradigms.parse_args([*given, "--variant", name]))
+    with pytest.raises(InputError, match="--variant one two: each value must be KEY=VALUE"):
+        paradigms.plan_of(paradigms.parse_args([*given, "--variant", "one", "two"]))
+
+
+def test_other_choices_of_a_recipe_are_compared_too(plan, tmp_path):
+    own = {"joint": (), "independent": ("objective.condition_attention=independent",)}
+    plan = dataclasses.replace(plan, variants=own)
+    plan.claim()
+    model = paradigms.trained(plan, "independent", 0)
+    assert read_config(str(model), "transformer/config.json")["_vgen"]["condition_attention"] == "independent"
+    other = dataclasses.replace(plan, variants={"independent": ("objective.batch=1",)})
+    with pytest.raises(InputError, match="holds trainings of other settings"):
+        other.claim()
+    dataclasses.replace(plan, variants={"small": ("objective.batch=1",)}).claim()
+    assert set(json.loads((plan.out / "settings.json").read_text())["variants"]) == {"joint", "independent", "small"}
+    values = {"psnr": [20.0, 21.0], "st_lpips": [0.2, 0.3]}
+    shown = paradigms.table({"steps": 2, "seeds": [0, 1], "groups": {"AnyI2V": dict.fromkeys(own, values)}})
+    assert shown.count("20.500 ± 0.5") == 2 and "paper" not in shown
+
+
+def test_an_order_by_another_measure_says_so():
+    values = {"no_positions": {"st_lpips": [0.3]}, "integer_positions": {"st_lpips": [0.2]}}
+    shown = paradigms.table(
+        {"steps": 2, "seeds": [0], "groups": {"AnyI2V": values | {"in_context": {"st_lpips": [0.1]}}}}
+    )
+    assert "by st_lpips in_context > integer_positions > no_positions: agrees with the paper, by fvd" in shown
