@@ -44,12 +44,13 @@ class JointProcessor:
         self._attention_backend = backend  # set_attention_backend of diffusers sets this
 
     def __call__(
-        self, attn: WanAttention, tokens: Tensor, text: None, attention_mask: None, rotation: Rotation
+        self, attn: WanAttention, tokens: Tensor, text: None, attention_mask: Tensor | None, rotation: Rotation
     ) -> Tensor:
         """Tokens [B, L, D] to their update of the same shape; see `IndependentProcessor`."""
         query, key, value = project(attn, tokens)
         heads = rotate(query, rotation), rotate(key, rotation), value
-        update = dispatch_attention_fn(*heads, backend=self._attention_backend).flatten(2).type_as(tokens)
+        mask, backend = over_queries(attention_mask), self._attention_backend
+        update = dispatch_attention_fn(*heads, attn_mask=mask, backend=backend).flatten(2).type_as(tokens)
         out, dropout = attn.to_out
         result: Tensor = dropout(out(update))
         return result
@@ -68,7 +69,7 @@ class IndependentProcessor:
         attn: WanAttention,
         tokens: Tensor,
         text: None,
-        attention_mask: None,
+        attention_mask: Tensor | None,
         rotation: Rotation,
         runs: Runs,
         memory: KeysValues | None = None,
@@ -76,6 +77,7 @@ class IndependentProcessor:
         """Tokens [B, L, D], conditions first, to their update of the same shape and the keys and values of all.
 
         Args:
+            attention_mask: bool [B, L], which of the tokens are read; None where all are.
             rotation: cos and sin of the L tokens.
             runs: how the conditions' tokens part into conditions; what follows them is targets.
             memory: keys and values of conditions that are not among the tokens, which targets attend to as well.
@@ -85,23 +87,33 @@ class IndependentProcessor:
         parts, start = [], 0
         for count, length in runs:
             span = slice(start, start + count * length)
-            parts.append(self._alone((query[:, span], key[:, span], value[:, span]), count))
+            mask = None if attention_mask is None else attention_mask[:, span]
+            parts.append(self._alone((query[:, span], key[:, span], value[:, span]), count, mask))
             start = span.stop
         if start < tokens.shape[1]:
             known = [memory] if memory is not None else []
             keys, values = (torch.cat(x, dim=1) for x in zip(*known, (key, value), strict=True))
-            parts.append(self._attend((query[:, start:], keys, values)))
+            if memory is not None and attention_mask is not None:  # what is remembered is read, all of it
+                remembered = torch.ones_like(attention_mask[:, :1]).expand(-1, memory[0].shape[1])
+                attention_mask = torch.cat([remembered, attention_mask], dim=1)
+            parts.append(self._attend((query[:, start:], keys, values), attention_mask))
         update = torch.cat(parts, dim=1).flatten(2).type_as(tokens)
         out, dropout = attn.to_out
         return dropout(out(update)), (key, value)
 
-    def _alone(self, heads: Heads, count: int) -> Tensor:
+    def _alone(self, heads: Heads, count: int, mask: Tensor | None) -> Tensor:
         riding = tuple(rearrange(x, "b (k n) h d -> (b k) n h d", k=count) for x in heads)
-        return rearrange(self._attend(riding), "(b k) n h d -> b (k n) h d", k=count)
+        mask = None if mask is None else rearrange(mask, "b (k n) -> (b k) n", k=count)
+        return rearrange(self._attend(riding, mask), "(b k) n h d -> b (k n) h d", k=count)
 
-    def _attend(self, heads: Heads) -> Tensor:
-        update: Tensor = dispatch_attention_fn(*heads, backend=self._attention_backend)
+    def _attend(self, heads: Heads, mask: Tensor | None) -> Tensor:
+        update: Tensor = dispatch_attention_fn(*heads, attn_mask=over_queries(mask), backend=self._attention_backend)
         return update
+
+
+def over_queries(mask: Tensor | None) -> Tensor | None:
+    """Of keys bool [B, L] that are read, the mask [B, 1, 1, L] of all heads and queries."""
+    return None if mask is None else mask[:, None, None]
 
 
 def project(attn: WanAttention, tokens: Tensor) -> Heads:

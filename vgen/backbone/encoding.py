@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional
 
 from vgen.backbone.codec import Codec
 from vgen.backbone.segments import Segment, condition
@@ -96,7 +97,8 @@ def encode_frames(codec: Codec, pixels: Tensor, masks: Tensor, frames: Tensor) -
     images = rearrange(pixels * masks, "b k c h w -> (b k) c h w")
     latents = torch.cat([codec.encode_image(part) for part in torch.split(images, images_at_once(images))])
     latent = rearrange(latents, "(b k) c 1 h w -> b c k h w", b=batch)
-    return condition(latent, temporal_position(frames, codec.temporal_stride).to(latent.device))
+    positions = temporal_position(frames, codec.temporal_stride).to(latent.device)
+    return condition(latent, positions, given=latent_mask(masks.transpose(1, 2), codec.spatial_stride)[:, 0])
 
 
 def images_at_once(images: Tensor) -> int:
@@ -117,7 +119,23 @@ def encode_clip(codec: Codec, pixels: Tensor, masks: Tensor, start: Tensor) -> S
     latent = codec.encode_video(pixels * masks)
     ends = torch.arange(latent.shape[2], dtype=torch.float64) * codec.temporal_stride
     positions = temporal_position(start.double().unsqueeze(1) + ends, codec.temporal_stride)
-    return condition(latent, positions.to(latent.device), clip=True)
+    given = latent_mask(masks, codec.spatial_stride, codec.temporal_stride)[:, 0]
+    return condition(latent, positions.to(latent.device), clip=True, given=given)
+
+
+def latent_mask(masks: Tensor, side: int, stride: int = 1) -> Tensor:
+    """The share of pixels that is given of each latent pixel, [B, 1, F, h, w].
+
+    Args:
+        masks: [B, 1, T, H, W], as of `encode_frames`.
+        side: S of the codec, pixels along a side of a latent pixel.
+        stride: N of the codec where the frames are a clip, whose first latent is of its first frame and each further
+            one of N frames; 1 where each is encoded alone.
+    """
+    masks = functional.avg_pool3d(masks.float(), (1, side, side))
+    if stride == 1 or masks.shape[2] == 1:
+        return masks
+    return torch.cat([masks[:, :, :1], functional.avg_pool3d(masks[:, :, 1:], (stride, 1, 1))], dim=2)
 
 
 def rebuild(codec: Codec, pixels: Tensor, masks: Tensor) -> Tensor:

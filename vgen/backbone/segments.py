@@ -12,6 +12,24 @@ Role = Literal["condition", "target"]
 
 
 @dataclass(frozen=True)
+class Left:
+    """The tokens of a condition segment that are left.
+
+    Attributes:
+        index: int64 [B, K·n], where they stand among all tokens of the segment; n of each of its K conditions.
+        known: bool [B, K·n], False for those that fill a condition up; None where there is none.
+    """
+
+    index: Tensor
+    known: Tensor | None
+
+    def take(self, tokens: Tensor) -> Tensor:
+        """Those of all tokens [B, L, ...], as [B, K·n, ...]."""
+        rows = torch.arange(len(self.index), device=self.index.device).unsqueeze(1)
+        return tokens[rows, self.index]
+
+
+@dataclass(frozen=True)
 class Segment:
     """Latent frames with their places in time, their diffusion time and their role.
 
@@ -22,6 +40,8 @@ class Segment:
         role: a condition is read only; for a target the backbone predicts a velocity.
         clip: the frames of a condition belong together (they were encoded as one clip), so under independent
             condition attention they attend to one another. Otherwise each frame is a condition of its own.
+        given: [B, F, h, w], of a condition the share of each latent pixel's pixels that is given; None: all of them.
+        left: of a condition, the tokens that are left where the others are pruned (pruning.py); None: all of them.
     """
 
     latent: Tensor
@@ -29,6 +49,8 @@ class Segment:
     time: Tensor
     role: Role
     clip: bool = False
+    given: Tensor | None = None
+    left: Left | None = None
 
     def __post_init__(self) -> None:
         batch, _, frames, _, _ = self.latent.shape
@@ -58,13 +80,14 @@ class Places:
         return self.frames[:, self.frame]
 
 
-def condition(latent: Tensor, t: Tensor, clip: bool = False) -> Segment:
+def condition(latent: Tensor, t: Tensor, clip: bool = False, given: Tensor | None = None) -> Segment:
     """A condition: clean latent frames [B, C, K, h, w] at positions t [B, K], at diffusion time 0.
 
     Args:
         clip: the K frames were encoded together as one clip; otherwise each was given alone.
+        given: as of `Segment`.
     """
-    return Segment(latent, t, torch.zeros(len(latent), device=latent.device), "condition", clip)
+    return Segment(latent, t, torch.zeros(len(latent), device=latent.device), "condition", clip, given)
 
 
 def target(latent: Tensor, time: Tensor, t: Tensor | None = None) -> Segment:

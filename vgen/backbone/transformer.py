@@ -20,6 +20,7 @@ from vgen.backbone.attention import IndependentProcessor, JointProcessor, KeysVa
 from vgen.backbone.cache import ConditionCache
 from vgen.backbone.conditioning import CONCATENATION, ParadigmName, channels_read
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
+from vgen.backbone.pruning import known_tokens, pruned
 from vgen.backbone.rope import Rotation, rotary_embedding
 from vgen.backbone.rounding import gate, gated, let_round, modulate, modulated, rounds
 from vgen.backbone.segments import Places, Segment
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 TIMESTEPS = 1000  # Wan counts diffusion time in 0..1000
 ConditionAttention = Literal["joint", "independent"]
-OWN_KEYS = frozenset({"condition_attention", "paradigm"})  # of a configuration, beside Wan's
+OWN_KEYS = frozenset({"condition_attention", "paradigm", "prune_conditions"})  # of a configuration, beside Wan's
 
 
 def typed(decorator: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -64,6 +65,7 @@ class SegmentBlock(WanTransformerBlock):
         rotation: Rotation,
         runs: Runs | None = None,
         memory: KeysValues | None = None,
+        known: Tensor | None = None,
     ) -> tuple[Tensor, KeysValues | None]:
         """Tokens [B, L, D] of all segments, one after another, to tokens of the same shape.
 
@@ -74,6 +76,7 @@ class SegmentBlock(WanTransformerBlock):
             rotation: cos and sin of all tokens, also of those on other ranks where the sequence is split.
             runs: under independent condition attention, how the first tokens part into conditions; else None.
             memory: keys and values of remembered conditions, where there are any.
+            known: bool [B, L], which tokens are read by others; None where all are.
 
         Returns:
             the tokens and, under independent condition attention, their keys and values.
@@ -83,14 +86,14 @@ class SegmentBlock(WanTransformerBlock):
 
         if rounds(tokens):  # the same, rounded after each pass
             read = modulated(self.norm1(tokens), attend_scale, attend_shift, lengths)
-            update, heads = self._attend(read, rotation, runs, memory)
+            update, heads = self._attend(read, rotation, runs, memory, known)
             tokens = gated(tokens, update, attend_gate, lengths)
             tokens = tokens + self.attn2(self.norm2(tokens), text, None, None)
             read = modulated(self.norm3(tokens), feed_scale, feed_shift, lengths)
             return gated(tokens, self.ffn(read), feed_gate, lengths), heads
 
         read = modulate(self.norm1(tokens.float()), attend_scale, attend_shift, lengths).type_as(tokens)
-        update, heads = self._attend(read, rotation, runs, memory)
+        update, heads = self._attend(read, rotation, runs, memory, known)
         tokens = (tokens.float() + gate(update, attend_gate, lengths)).type_as(tokens)
 
         read = self.norm2(tokens.float()).type_as(tokens)
@@ -101,11 +104,11 @@ class SegmentBlock(WanTransformerBlock):
         return (tokens.float() + gate(update.float(), feed_gate, lengths)).type_as(tokens), heads
 
     def _attend(
-        self, tokens: Tensor, rotation: Rotation, runs: Runs | None, memory: KeysValues | None
+        self, tokens: Tensor, rotation: Rotation, runs: Runs | None, memory: KeysValues | None, known: Tensor | None
     ) -> tuple[Tensor, KeysValues | None]:
         if runs is None:
-            return self.attn1(tokens, None, None, rotation), None
-        update, heads = self.attn1(tokens, None, None, rotation, runs=runs, memory=memory)
+            return self.attn1(tokens, None, known, rotation), None
+        update, heads = self.attn1(tokens, None, known, rotation, runs=runs, memory=memory)
         return update, heads
 
 
@@ -120,7 +123,9 @@ class VideoTransformer(WanTransformer3DModel):
             "channel_concatenation" it has 2·C + 1 input channels for latents of C.
         condition_attention: "joint": every token attends to every token. "independent": a condition attends to itself
             alone, targets attend to conditions and targets, and conditions can be remembered (`remember`). A model is
-            trained for one of the two; its configuration keeps which. Everything else is as in Wan.
+            trained for one of the two; its configuration keeps which.
+        prune_conditions: whether tokens of a condition of which nothing is given are left out (pruning.py): a patch
+            then costs what it covers. A model is trained for that too. Everything else is as in Wan.
 
     Raises:
         InputError: another `condition_attention` or `paradigm`, or input channels that do not go with it.
@@ -135,6 +140,7 @@ class VideoTransformer(WanTransformer3DModel):
         *args: Any,
         condition_attention: ConditionAttention = "joint",
         paradigm: ParadigmName = "in_context",
+        prune_conditions: bool = False,
         **kwargs: Any,
     ) -> None:
         if condition_attention not in get_args(ConditionAttention):
@@ -142,7 +148,8 @@ class VideoTransformer(WanTransformer3DModel):
         if paradigm not in get_args(ParadigmName):
             raise unknown_key(paradigm, get_args(ParadigmName), "the paradigms")
         super().__init__(*args, **kwargs)
-        self.register_to_config(condition_attention=condition_attention, paradigm=paradigm)
+        own = {"condition_attention": condition_attention, "paradigm": paradigm, "prune_conditions": prune_conditions}
+        self.register_to_config(**own)
         if paradigm == CONCATENATION and self.config.in_channels != (read := self.channels_read):
             raise InputError(f"in_channels={self.config.in_channels}: paradigm={paradigm} reads {read} channels")
         c = self.config
@@ -195,10 +202,13 @@ class VideoTransformer(WanTransformer3DModel):
 
         Raises:
             InputError: `size` does not divide both the attention heads and the ranks, or the model has independent
-                condition attention.
+                condition attention or prunes conditions.
         """
         if self.independent:
             needs = "needs condition_attention=joint, and this model is independent; nearest: 1"
+            raise InputError(f"sequence_parallel_size={size} {needs}")
+        if self.config.prune_conditions:
+            needs = "needs prune_conditions=false, and this model prunes its conditions; nearest: 1"
             raise InputError(f"sequence_parallel_size={size} {needs}")
         self.sequence_group = join_sequence_group(size, self.config.num_attention_heads)
         for attention in self._self_attentions():
@@ -234,7 +244,7 @@ class VideoTransformer(WanTransformer3DModel):
             InputError: a cache for a model with joint condition attention.
         """
         self._check_memory(cache is not None)
-        segments = self._in_order(segments)
+        segments = self._left(self._in_order(segments))
         times, modulations, states = self._modulation(segments, text)
         split = TokenSplit([self._tokens(segment) for segment in segments], self.sequence_group)
 
@@ -267,6 +277,8 @@ class VideoTransformer(WanTransformer3DModel):
             InputError: the model has joint condition attention.
         """
         self._check_memory(True)
+        if len(text) == 1:  # of a batch, conditions would be filled up, which those who read a cache would have to know
+            segments = self._left(segments)
         assert all(segment.role == "condition" for segment in segments), "a target cannot be remembered"
         _, modulations, states = self._modulation(segments, text)
         split = TokenSplit([self._tokens(segment) for segment in segments])
@@ -298,9 +310,10 @@ class VideoTransformer(WanTransformer3DModel):
         rotation = tuple(torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True))
         runs = runs_of(self._condition_lengths(segments)) if self.independent else None
         lengths = split.lengths
+        known = known_tokens(segments, lengths) if self.config.prune_conditions else None
 
         def step(index: int, tokens: Tensor, memory: KeysValues | None) -> tuple[Tensor, KeysValues | None]:
-            tokens, heads = self.blocks[index](tokens, states, modulations, lengths, rotation, runs, memory)
+            tokens, heads = self.blocks[index](tokens, states, modulations, lengths, rotation, runs, memory, known)
             return (tokens if change is None else change(index, tokens)), heads
 
         if torch.is_grad_enabled() and self.gradient_checkpointing:
@@ -310,6 +323,10 @@ class VideoTransformer(WanTransformer3DModel):
     def _in_order(self, segments: Sequence[Segment]) -> Sequence[Segment]:
         """Conditions first where attention is independent; joint attention takes any order."""
         return sorted(segments, key=lambda segment: segment.role == "target") if self.independent else segments
+
+    def _left(self, segments: Sequence[Segment]) -> Sequence[Segment]:
+        """Without the tokens of conditions of which nothing is given, where the model is trained for that."""
+        return pruned(segments, self.config.patch_size[1]) if self.config.prune_conditions else segments
 
     def _condition_lengths(self, segments: Sequence[Segment]) -> list[int]:
         """Tokens of every condition: of a whole clip, of each frame otherwise."""
@@ -337,10 +354,15 @@ class VideoTransformer(WanTransformer3DModel):
         """(y, x) of each token of a segment, [L, 2], as shares of the image."""
         frames, *sides = self._shape(segment).grid
         rows, columns = ((torch.arange(side, device=segment.latent.device) + 0.5) / side for side in sides)
-        return torch.cartesian_prod(rows, columns).repeat(frames, 1)
+        spots = torch.cartesian_prod(rows, columns).repeat(frames, 1)
+        if segment.left is None:
+            return spots
+        if len(segment.left.index) > 1:
+            raise InputError("prune_conditions=true: patches of several videos at once cannot go with a trajectory")
+        return spots[segment.left.index[0]]
 
     def _tokens(self, segment: Segment) -> int:
-        return self._shape(segment).tokens
+        return self._shape(segment).tokens if segment.left is None else segment.left.index.shape[1]
 
     def _shape(self, segment: Segment) -> LatentShape:
         *_, frames, height, width = segment.latent.shape
@@ -348,12 +370,14 @@ class VideoTransformer(WanTransformer3DModel):
 
     def _embed(self, segment: Segment) -> Tensor:
         embedded: Tensor = self.patch_embedding(segment.latent.to(self.dtype))
-        return rearrange(embedded, "b d f h w -> b (f h w) d").contiguous()
+        tokens = rearrange(embedded, "b d f h w -> b (f h w) d").contiguous()
+        return tokens if segment.left is None else segment.left.take(tokens)
 
     def _rotation(self, segment: Segment) -> Rotation:
         assert self.config.patch_size[0] == 1, "positions are per latent frame, so a token spans one"
         _, rows, columns = self._shape(segment).grid
-        return rotary_embedding(segment.t, rows, columns, self.config.attention_head_dim)
+        cos, sin = rotary_embedding(segment.t, rows, columns, self.config.attention_head_dim)
+        return (cos, sin) if segment.left is None else (segment.left.take(cos), segment.left.take(sin))
 
     def _modulation(self, segments: Sequence[Segment], text: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """For each segment, the embedded diffusion time [B, D] and its projection [B, 6, D]; and the text states."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from einops import rearrange
 from torch import Tensor
-from torch.nn import functional
 
 from vgen.backbone.codec import Codec
 from vgen.backbone.conditioning import Conditioning, Slots
 from vgen.backbone.encoding import Given
-from vgen.backbone.segments import condition
+from vgen.backbone.segments import Segment, condition
 from vgen.canvas.paradigms.paradigm import Shape, check_clean
 
 
@@ -80,7 +78,7 @@ def slots_of(codec: Codec, given: Sequence[Given], shape: Shape) -> Slots:
         return Slots(torch.zeros(shape, device=device), torch.zeros(batch, 1, frames, height, width, device=device))
     segments = [each.encode(codec) for each in given]
     latents = torch.cat([segment.latent for segment in segments], dim=2)
-    masks = torch.cat([latent_mask(each, codec) for each in given], dim=2).to(latents)
+    masks = torch.cat([_given(segment) for segment in segments], dim=1).unsqueeze(1).to(latents)
     t = torch.cat([segment.t for segment in segments], dim=1)
     slots = Slots(latents.new_zeros(shape), latents.new_zeros(batch, 1, frames, height, width))
     rows, places, order = torch.arange(batch, device=t.device), t.ceil().long(), t.argsort(dim=1, stable=True)
@@ -97,12 +95,7 @@ def _lay(slots: Slots, rows: Tensor, places: Tensor, latent: Tensor, mask: Tenso
     slots.mask[rows, :, places] = torch.where(mask > 0, mask, below_mask)
 
 
-def latent_mask(given: Given, codec: Codec) -> Tensor:
-    """The share of pixels that is given of each latent pixel, [B, 1, K, h, w]; of a clip, over the frames of a latent
-    too: the first alone, then N in each."""
-    masks = rearrange(given.masks.float(), "b k 1 h w -> b 1 k h w")
-    side, stride = codec.spatial_stride, codec.temporal_stride
-    masks = functional.avg_pool3d(masks, (1, side, side))
-    if not given.clip or masks.shape[2] == 1:
-        return masks
-    return torch.cat([masks[:, :, :1], functional.avg_pool3d(masks[:, :, 1:], (stride, 1, 1))], dim=2)
+def _given(segment: Segment) -> Tensor:
+    """The share of pixels that is given of each latent pixel of a condition, [B, F, h, w]."""
+    assert segment.given is not None, "a condition from pixels says which are given"
+    return segment.given
