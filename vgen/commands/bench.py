@@ -21,6 +21,7 @@ FILES = {
     "canvas": ("canvas_bench", "how well a canvas model completes videos, beside simple baselines"),
     "compare": ("bench_compare", "two or more results of one bench, with their differences"),
     "codec": ("codec_bench", "how well a codec holds clips and pictures, in image mode and in video mode"),
+    "given": ("given_bench", "what more conditions bring, a clip or its frames, strength, and pixels put back"),
     "long": ("long_bench", "what becomes of colours, sharpness and identity in videos of 1,000 frames; loops"),
     "sets": ("sets_bench", "whether FVD and KVD put sets of clips in the order that they must"),
     "ego": ("ego_bench", "how well a model follows, plays, predicts and explains trajectories"),
