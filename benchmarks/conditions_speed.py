@@ -4,11 +4,14 @@ attention, where they are computed once and remembered: the same random weights,
     python benchmarks/conditions_speed.py --out conditions.json
     python benchmarks/conditions_speed.py --shape nano --steps 20
     python benchmarks/conditions_speed.py --shape wan2.1-1.3b --conditions 0 20 40 77     (on a GPU)
+    python benchmarks/conditions_speed.py --side 0.5 --conditions 20 77
 
 A call is what is remembered, computed once, and --steps steps that cost the same each. So both are timed apart, the
 steps --timed-steps at a time, and added up: the seconds of denoising one video with one text; text encoder and codec
 are left out. The ratio is that to the same attention without conditions, the median over --repeats turns; each turn
-goes through all cases, every second one backwards. Conditions are whole images spread evenly over the video.
+goes through all cases, every second one backwards. Conditions are whole images spread evenly over the video; with
+--side, patches whose sides are that share of the image's, and "pruned" is joint attention without the tokens of which
+nothing is given (prune_conditions).
 """
 
 from __future__ import annotations
@@ -31,10 +34,16 @@ from vgen.backbone.precision import DTYPES
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import Strides
 from vgen.backbone.transformer import VideoTransformer
-from vgen.errors import exit_on_input_error
+from vgen.errors import InputError, exit_on_input_error
 from vgen.models import ModelInfo, read_config, resolve
 
-ATTENTIONS = ("joint", "independent")
+WAYS: dict[str, dict[str, Any]] = {
+    "joint": {},
+    "pruned": {"prune_conditions": True},
+    "independent": {"condition_attention": "independent"},
+}
+"""What is compared, by what differs in the model; pruning only where something is left out."""
+CHANGED = {key for changes in WAYS.values() for key in changes}  # of a model's configuration
 PACKAGES = ("torch", "diffusers")
 
 
@@ -65,7 +74,7 @@ def nano() -> Shape:
     config = dict(VideoTransformer.load_config(folder, subfolder="transformer"))
     strides = Strides.of(read_config(folder, "vae/config.json"), config)
     latent = strides.latent(info.frames, info.height, info.width)
-    keywords = {key: value for key, value in config.items() if key[0] != "_" and key != "condition_attention"}
+    keywords = {key: value for key, value in config.items() if key[0] != "_" and key not in CHANGED}
     return Shape(keywords, (latent.frames, latent.height, latent.width), 64)
 
 
@@ -91,14 +100,23 @@ class Turn:
 
 
 class Bench:
-    """Both transformers of a shape with the same random weights, and what they are given."""
+    """The transformers of a shape with the same random weights, and what they are given.
 
-    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
+    Args:
+        shape: of the transformer and of the video.
+        dtype: of the weights.
+        device: where all lies.
+        side: of a patch, as a share of the image's; 1 is whole images.
+    """
+
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device, side: float = 1.0) -> None:
         torch.manual_seed(0)
-        self.device, (self.frames, *self._sides) = device, shape.latent
+        self.device, self.side, (self.frames, *self._sides) = device, side, shape.latent
+        self.ways = [name for name in WAYS if name != "pruned" or side < 1]
         with device:  # weights of billions take minutes on a CPU
-            models = {kind: VideoTransformer(**shape.transformer, condition_attention=kind) for kind in ATTENTIONS}
-        models["independent"].load_state_dict(models["joint"].state_dict())
+            models = {name: VideoTransformer(**shape.transformer, **WAYS[name]) for name in self.ways}
+        for model in models.values():
+            model.load_state_dict(models["joint"].state_dict())
         self._models = {kind: model.to(device, dtype).eval() for kind, model in models.items()}
         config = models["joint"].config
         self._channels: int = config.in_channels
@@ -111,14 +129,16 @@ class Bench:
         if not count:
             return []
         latent = torch.randn(1, self._channels, count, *self._sides, device=self.device)
-        return [
-            condition(latent, torch.linspace(0, self.frames - 1, count, dtype=torch.float64, device=self.device)[None])
-        ]
+        places = torch.linspace(0, self.frames - 1, count, dtype=torch.float64, device=self.device)[None]
+        given = torch.zeros(1, count, *self._sides, device=self.device)
+        height, width = (max(1, round(side * self.side)) for side in self._sides)
+        given[..., :height, :width] = 1
+        return [condition(latent, places, given=given)]
 
     @torch.no_grad()
-    def turn(self, attention: str, count: int, steps: int) -> Turn:
+    def turn(self, way: str, count: int, steps: int) -> Turn:
         """Times a case; after a step that does not count."""
-        model, conditions = self._models[attention], self.conditions(count)
+        model, conditions = self._models[way], self.conditions(count)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         began = self._now()
@@ -141,16 +161,16 @@ class Bench:
 
 
 def measure(bench: Bench, counts: Sequence[int], args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each number of conditions: {"conditions", attention: {"seconds", "ratio", "ratios", ...}}."""
-    cases = [(attention, count) for count in counts for attention in ATTENTIONS]
+    """A row for each number of conditions: {"conditions", way: {"seconds", "ratio", "ratios", ...}}."""
+    cases = [(way, count) for count in counts for way in bench.ways]
     turns: dict[tuple[str, int], list[Turn]] = {case: [] for case in cases}
-    for attention in ATTENTIONS:
-        bench.turn(attention, counts[-1], 1)  # the first one pays for what comes once in a process
+    for way in bench.ways:
+        bench.turn(way, counts[-1], 1)  # the first one pays for what comes once in a process
     for number_of_turn in range(args.repeats):
         for case in cases[:: -1 if number_of_turn % 2 else 1]:
             turns[case].append(bench.turn(*case, args.timed_steps))
     return [
-        {"conditions": count, **{kind: compare(turns[kind, count], turns[kind, 0], args.steps) for kind in ATTENTIONS}}
+        {"conditions": count, **{way: compare(turns[way, count], turns[way, 0], args.steps) for way in bench.ways}}
         for count in counts
     ]
 
@@ -171,13 +191,15 @@ def compare(turns: Sequence[Turn], without: Sequence[Turn], steps: int) -> dict[
 
 def report(rows: Sequence[dict[str, Any]], steps: int) -> str:
     """The results as a table to read."""
+    ways = [way for way in WAYS if way in rows[0]]
     on_gpu = rows[0]["joint"]["memory_gb"] is not None
-    heads = [name for kind in ("joint", "remembered") for name in [f"{kind} s", "ratio", *["GB"] * on_gpu]]
+    named = {"independent": "remembered"}
+    heads = [name for way in ways for name in [f"{named.get(way, way)} s", "ratio", *["GB"] * on_gpu]]
     lines = [row(f"{steps} steps, conditions", heads)]
     for each in rows:
         cells = []
-        for kind in ATTENTIONS:
-            values = each[kind]
+        for way in ways:
+            values = each[way]
             cells += [number(values["seconds"]), number(values["ratio"])]
             cells += [number(values["memory_gb"])] if on_gpu else []
         lines.append(row(str(each["conditions"]), cells))
@@ -191,6 +213,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--conditions", type=int, nargs="+", default=[1, 20, 40, 77], help="how many (default: 1 20 40 77)"
     )
+    parser.add_argument("--side", type=float, default=1.0, help="of patches, as a share of the image's (default: 1)")
     parser.add_argument("--steps", type=int, default=50, help="of denoising (default: %(default)s)")
     parser.add_argument("--timed-steps", type=int, default=2, help="of each turn (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each case (default: %(default)s)")
@@ -201,6 +224,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     checks.choice("--dtype", args.dtype, ("auto", *DTYPES))
     for count in args.conditions:
         checks.whole("--conditions", count, 0, 10**4)
+    if not 0 < checks.real("--side", args.side) <= 1:
+        raise InputError(f"--side {args.side:g} must be above 0 and at most 1; nearest: {1 if args.side > 1 else 0.1}")
     check_counts(args, "steps", "timed_steps", "repeats")
     check_free(args)
     return args
@@ -212,11 +237,17 @@ def main(argv: list[str] | None = None) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = ("bf16" if device.type == "cuda" else "fp32") if args.dtype == "auto" else args.dtype
     shape = SHAPES[args.shape]()
-    bench = Bench(shape, DTYPES[dtype], device)
+    bench = Bench(shape, DTYPES[dtype], device, args.side)
     rows = measure(bench, sorted({0, *args.conditions}), args)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU"
     about = {"device": name, "threads": torch.get_num_threads(), "dtype": dtype, "parameters": bench.parameters}
-    settings = {"shape": args.shape, "steps": args.steps, "timed_steps": args.timed_steps, "repeats": args.repeats}
+    settings = {
+        "shape": args.shape,
+        "side": args.side,
+        "steps": args.steps,
+        "timed_steps": args.timed_steps,
+        "repeats": args.repeats,
+    }
     record = {"rows": rows, "settings": settings, "shape": asdict(shape), "about": about | versions(PACKAGES)}
     publish(record, report(rows, args.steps), args.out)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from conditions_speed import ATTENTIONS, SHAPES, Bench, Turn
+from conditions_speed import SHAPES, Bench, Turn
 
 from gpu_suite.task import Task, Tell, attempt
 from gpu_suite.timing import forget_peak
@@ -17,7 +17,7 @@ def run(task: Task, tell: Tell) -> None:
     bench = Bench(SHAPES["tiny" if task.toy else "wan2.1-1.3b"](), DTYPES[task.toy], torch.device(task.device))
     without: dict[str, Turn] = {}
     for count in COUNTS[task.toy]:
-        for attention in ATTENTIONS:
+        for attention in bench.ways:
             name = f"{attention} {count}"
             forget_peak(task.device)
             with attempt(tell, name):

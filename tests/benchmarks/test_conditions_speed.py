@@ -41,6 +41,23 @@ def test_joint_and_remembered_stand_side_by_side(tmp_path, capsys, monkeypatch):
     assert (True, ["condition", "target"]) not in passes and (False, ["condition"]) not in passes
 
 
+def test_patches_are_measured_without_the_rest_of_their_images_too(capsys, monkeypatch):
+    lengths = set()
+    tokens = VideoTransformer._condition_lengths
+    monkeypatch.setattr(
+        VideoTransformer,
+        "_condition_lengths",
+        lambda self, segments: lengths.add(tuple(map(self._tokens, segments))) or tokens(self, segments),
+    )
+    monkeypatch.setitem(
+        conditions_speed.WAYS, "pruned", {"prune_conditions": True, "condition_attention": "independent"}
+    )
+    sizes = ["--shape", "tiny", "--conditions", "2", "--repeats", "1", "--timed-steps", "1"]
+    conditions_speed.main([*sizes, "--side", "0.5"])
+    assert capsys.readouterr().out.splitlines()[0].split()[3:6] == ["joint", "s", "ratio"]
+    assert lengths >= {(1, 1), (8,)}, "a quarter of each image's four tokens, and all of both"
+
+
 def test_a_call_is_what_is_remembered_once_and_its_steps():
     turn = conditions_speed.Turn
     turns, without = [turn(3, 1.5, None), turn(3, 2, None)], [turn(0, 1, None), turn(0, 1, None)]
@@ -62,6 +79,7 @@ def test_nanos_shape_is_the_shipped_models():
     [
         (["--shape", "smal"], "--shape=smal must be one of small, nano"),
         (["--conditions", "-1"], "--conditions=-1 must lie in 0 to 10000; nearest: 0"),
+        (["--side", "1.5"], "--side 1.5 must be above 0 and at most 1; nearest: 1"),
         (["--repeats", "0"], "--repeats 0 must be 1 or more"),
         (["--dtype", "int8"], "--dtype=int8 must be one of auto"),
     ],
