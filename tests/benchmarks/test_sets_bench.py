@@ -9,6 +9,7 @@ from completed_cases import moving
 from long_suite.openings import Opening
 
 from vgen.errors import InputError
+from vgen.media.pixels import to_unit
 
 
 def features(count, shift=0.0):
@@ -49,4 +50,13 @@ def test_the_sets_are_the_codecs_and_the_shuffled_frames_of_the_same_clips(monke
         sets_bench.main()
     monkeypatch.setattr(sets_bench, "of_recordings", lambda *_: clips[:3])
     with pytest.raises(InputError, match="3 clips make no two sets; nearest: 4"):
+        sets_bench.main()
+
+
+def test_h264_stands_in_for_the_models_codec(monkeypatch, capsys):
+    clip = to_unit(moving()).permute(3, 0, 1, 2)[None]
+    coarse, fine = (sets_bench.h264(crf)(clip) for crf in (45, 15))
+    assert fine.shape == clip.shape and (fine - clip).abs().mean() < 0.5 * (coarse - clip).abs().mean()
+    monkeypatch.setattr(sys, "argv", ["sets_bench", "--crf", "52"])
+    with pytest.raises(InputError, match=r"--crf=52 must lie in 0 to 51; nearest: 51"):
         sets_bench.main()
