@@ -31,6 +31,7 @@ FILES = {
     "conditions": ("conditions_speed", "what conditions cost, computed at every step or remembered"),
     "gpu": ("gpu_check", "whether vgen does on this GPU what it should, and how fast"),
     "read": ("read_speed", "how fast and how exactly videos are read here"),
+    "convert": ("convert_speed", "how fast a data set is converted, beside plain decoding of its frames"),
     "crash": ("crash_test", "runs that are killed, on full disks, damaged and stopped"),
     "fuzz": ("fuzz_inputs", "commands on damaged and odd inputs"),
     "golden": ("golden", "values that a change of the code must leave as they are; of a checkout"),
