@@ -17,20 +17,6 @@ from torch.nn import functional
 from vgen.backbone.segments import Left, Segment
 
 
-def apart(segments: Sequence[Segment]) -> list[Segment]:
-    """The same, where each condition of one video is a segment of its own, so that each can have its own length."""
-    found: list[Segment] = []
-    for segment in segments:
-        frames = segment.t.shape[1]
-        if len(segment.t) > 1 or segment.given is None or segment.clip or frames == 1:
-            found.append(segment)
-            continue
-        for k in range(frames):
-            latent, t, given = segment.latent[:, :, k : k + 1], segment.t[:, k : k + 1], segment.given[:, k : k + 1]
-            found.append(replace(segment, latent=latent, t=t, given=given))
-    return found
-
-
 def pruned(segments: Sequence[Segment], patch: int) -> list[Segment]:
     """The same segments, without the tokens of which nothing is given; one is left of a condition without any other.
 
@@ -41,26 +27,11 @@ def pruned(segments: Sequence[Segment], patch: int) -> list[Segment]:
     return [replace(segment, left=_left(segment, patch)) for segment in _apart(segments)]
 
 
-def _left(segment: Segment, patch: int) -> Left | None:
-    if segment.given is None:
-        return None
-    kept = functional.max_pool2d(segment.given.float(), patch) > 0  # [B, F, rows, columns]
-    kept = rearrange(kept, "b f y x -> b 1 (f y x)" if segment.clip else "b f y x -> b f (y x)")
-    if kept.all():
-        return None
-    most = int(kept.sum(dim=-1).max().clamp(min=1))
-    order = kept.long().argsort(dim=-1, descending=True, stable=True)[..., :most]  # those that are kept come first
-    starts = torch.arange(kept.shape[1], device=kept.device)[:, None] * kept.shape[2]
-    known = kept.gather(-1, order)
-    known[..., 0] = True
-    return Left((starts + order).flatten(1), None if known.all() else known.flatten(1))
-
-
 def _apart(segments: Sequence[Segment]) -> list[Segment]:
     """The same, where each condition of one video is a segment of its own, so that each can have its own length."""
     found: list[Segment] = []
     for segment in segments:
-        if len(segment.t) > 1 or segment.given is None or segment.clip:
+        if len(segment.t) > 1 or segment.clip or segment.given is None or (segment.given > 0).all():
             found.append(segment)
             continue
         for k in (slice(k, k + 1) for k in range(segment.t.shape[1])):
@@ -69,16 +40,6 @@ def _apart(segments: Sequence[Segment]) -> list[Segment]:
     return found
 
 
-def pruned(segments: Sequence[Segment], patch: int) -> list[Segment]:
-    """The same segments, without the tokens of which nothing is given; one is left of a condition without any other.
-
-    Args:
-        segments: conditions and targets.
-        patch: latent pixels along a side of a token.
-    """
-    return [replace(segment, left=_left(segment, patch)) for segment in _apart(segments)]
-
-
 def _left(segment: Segment, patch: int) -> Left | None:
     if segment.given is None:
         return None
@@ -92,20 +53,6 @@ def _left(segment: Segment, patch: int) -> Left | None:
     known = kept.gather(-1, order)
     known[..., 0] = True
     return Left((starts + order).flatten(1), None if known.all() else known.flatten(1))
-
-
-def _apart(segments: Sequence[Segment]) -> list[Segment]:
-    """The same, where each condition of one video is a segment of its own, so that each can have its own length."""
-    found: list[Segment] = []
-    for segment in segments:
-        frames = range(segment.t.shape[1])
-        if len(segment.t) > 1 or segment.given is None or segment.clip:
-            found.append(segment)
-            continue
-        for k in (slice(k, k + 1) for k in frames):
-            parts = {"latent": segment.latent[:, :, k], "t": segment.t[:, k], "given": segment.given[:, k]}
-            found.append(replace(segment, **parts))
-    return found
 
 
 def known_tokens(segments: Sequence[Segment], lengths: Sequence[int]) -> Tensor | None:
