@@ -15,8 +15,9 @@ pixels a frame) and has no change of scene. Both are measured at the size and th
 below 384x672, --min-flow wants to be lower in proportion. What is left out is counted by its reason, and where too few
 clips pass, the nearest thresholds are said.
 Images. Frames 0, 40 and 76 of 77 (the same shares of other lengths) are given alone, in pairs and all three: seven
-cases of each clip. Pairs and triplets of unrelated images have no true video. AnyP2V gives a patch of each: of every
-second frame an object, of the others a random crop of 20 to 60 % of each side.
+cases of each clip. Each of them starts a latent of a codec that has one for four frames; --given names other frames.
+Pairs and triplets of unrelated images have no true video. AnyP2V gives a patch of each: of every second frame an
+object, of the others a random crop of 20 to 60 % of each side.
 Objects are found by a segmentation network (--segmenter), or, without one, by motion and GrabCut; where none is found,
 a random crop stands in. The manifest says which of them each patch is.
 Clips. Inpainting hides an interior rectangle of 20 to 50 % of each side, outpainting 60 to 90 % of the area, on all
@@ -43,8 +44,9 @@ from bench_sets.objects import MotionFinder
 from bench_sets.recordings import find_recordings
 from bench_sets.settings import BuildSettings
 
+from vgen import checks
 from vgen.canvas.spec import parse_size
-from vgen.errors import exit_on_input_error
+from vgen.errors import InputError, exit_on_input_error
 from vgen.results import check_folder
 
 DEFAULTS = BuildSettings()
@@ -72,6 +74,7 @@ def parse_args() -> argparse.Namespace:
     add("--pairs", type=int, metavar="N", help="of unrelated images (default: half as many as clips)")
     add("--triplets", type=int, metavar="N", help="of unrelated images (default: half as many as clips)")
     add("--clip-pairs", type=int, metavar="N", help="of unrelated clips (default: three for ten clips)")
+    add("--given", metavar="A,B,C", help="frames that may be given (default: the first, the middle and the last)")
     add("--segmenter", type=Path, metavar="FOLDER", help="a segmentation model of transformers, that finds objects")
     add("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     return parser.parse_args()
@@ -82,7 +85,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     height, width = parse_size(args.size)
     named = {name: getattr(args, name) for name in vars(DEFAULTS) if name not in ("height", "width")}
-    settings = BuildSettings(height=height, width=width, **named)
+    settings = BuildSettings(height=height, width=width, **{**named, "given": _frames(args.given)})
     check_folder(args.out, BENCH, args.overwrite)
     recordings = find_recordings(args.videos, args.captions, args.camera, args.split)
     finder = MotionFinder()
@@ -91,6 +94,16 @@ def main() -> None:
 
         finder = Segmenter(args.segmenter)
     print(report(build(recordings, settings, finder, args.out, args.overwrite), settings, args.out))
+
+
+def _frames(text: str | None) -> tuple[int, int, int] | None:
+    """The frames that are given. Raises: InputError: they are no three whole numbers."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+        raise InputError(f"--given {checks.show(text)} must be three frames between commas, such as 2,9,13")
+    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 def report(built: Built, settings: BuildSettings, out: Path) -> str:

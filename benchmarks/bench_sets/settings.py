@@ -11,6 +11,7 @@ from vgen.errors import InputError
 
 SHORTEST = 9  # frames of a clip: a middle frame that starts a latent, apart from the first and the last
 STRIDE, MULTIPLE = 4, 16  # what the codecs of the day ask for, at least
+NAMES = ("first", "middle", "last")
 LATENT = 4  # frames that the middle one is a multiple of
 
 
@@ -32,6 +33,8 @@ class BuildSettings:
         triplets: The same.
         clip_pairs: Pairs of unrelated clips; None: three for every ten clips.
         seed: Of all that is drawn.
+        given: Pixel frames of the first, the middle and the last image that may be given; None: the paper's, each of
+            which starts a latent.
 
     Raises:
         InputError: a value breaks its rule.
@@ -50,6 +53,7 @@ class BuildSettings:
     triplets: int | None = None
     clip_pairs: int | None = None
     seed: int = 0
+    given: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.frames < SHORTEST:
@@ -65,6 +69,13 @@ class BuildSettings:
             if getattr(self, name) is not None:
                 checks.whole(name, getattr(self, name), 0, 10**6)
         checks.whole("seed", self.seed, 0, 2**32 - 1)
+        if self.given is not None:
+            first, middle, last = self.given
+            if not 0 <= first < middle < last < self.frames:
+                rule = f"must be three frames in order, of 0 to {self.frames - 1}"
+                raise InputError(
+                    f"given={first},{middle},{last} {rule}; such as 2,{self.frames // 2 + 1},{self.frames - 3}"
+                )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -75,8 +86,10 @@ class BuildSettings:
     def anchors(self) -> dict[str, int]:
         """The frames that may be given, by name: the middle one is the paper's 40 of 77, at the same share of any other
         length, and starts a latent."""
+        if self.given is not None:
+            return dict(zip(NAMES, self.given, strict=True))
         middle = LATENT * round((self.frames - 1) * 40 / 76 / LATENT)
-        return {"first": 0, "middle": middle, "last": self.frames - 1}
+        return dict(zip(NAMES, (0, middle, self.frames - 1), strict=True))
 
     @property
     def ends(self) -> int:
@@ -91,6 +104,8 @@ class BuildSettings:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """As a manifest has them: the size as text, as of a canvas."""
+        """As a manifest has them: the size as text, as of a canvas; what is given where it is not the paper's."""
         plain = asdict(self)
+        if self.given is None:
+            plain.pop("given")  # a bench of the paper's frames is the same as before there were others
         return {**plain, "size": f"{plain.pop('height')}x{plain.pop('width')}"}

@@ -98,3 +98,13 @@ def test_there_are_no_more_pairs_than_there_can_be():
     assert sorted(map(sorted, draw_unrelated(scenes, 2, 5, (0,)))) == [[0, 2], [1, 2]]
     assert draw_unrelated(scenes, 3, 5, (0,)) == []
     assert draw_unrelated(scenes[:1], 2, 5, (0,)) == []
+
+
+def test_other_frames_than_the_papers_can_be_given():
+    settings = BuildSettings(frames=17, height=128, width=128, given=(2, 9, 15))
+    assert settings.anchors == {"first": 2, "middle": 9, "last": 15}
+    assert settings.to_dict()["given"] == (2, 9, 15)
+    assert "given" not in BuildSettings().to_dict(), "benches of the paper's frames stay as they are"
+    for given in ((0, 8, 17), (4, 4, 8), (-1, 3, 5)):
+        with pytest.raises(InputError, match="must be three frames in order, of 0 to 16"):
+            BuildSettings(frames=17, height=128, width=128, given=given)
