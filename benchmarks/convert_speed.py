@@ -35,20 +35,20 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def decoded(folder: Path) -> int:
-    """Decodes every picture below a folder; how many they were. Files that cannot be read count for nothing."""
+    """Decodes every picture below a folder, as far as its files can be read; how many they were."""
     frames = 0
     for file in sorted(folder.rglob("*")):
         try:
             if file.suffix.lower() in VIDEO_SUFFIXES:
                 with av.open(str(file)) as container:
-                    for frame in container.decode(video=0):
+                    for frame in container.decode(container.streams.video[:1]) if container.streams.video else ():
                         frame.to_ndarray(format="rgb24")
                         frames += 1
             elif file.suffix.lower() in IMAGE_SUFFIXES:
                 with Image.open(file) as image:
                     image.convert("RGB").load()
                 frames += 1
-        except (OSError, av.error.FFmpegError):
+        except (OSError, ValueError, av.error.FFmpegError, Image.DecompressionBombError):
             continue
     return frames
 

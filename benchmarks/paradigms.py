@@ -3,13 +3,13 @@
     vgen bench paradigms --recipe configs/train/nano_canvas.yaml --steps 600 --seeds 0,1 --bench BENCH --out PARADIGMS
     vgen bench paradigms --recipe RECIPE --steps 600 --bench BENCH --out PARADIGMS objective.pretrained=nano
     vgen bench paradigms --recipe RECIPE --steps 600 --bench BENCH --out ATTENTION \
-        --variant joint --variant independent objective.condition_attention=independent
+        --variant joint --variant independent:objective.condition_attention=independent
 
 Every paradigm of vgen/canvas/paradigms is trained by the same recipe for as many steps, however long they take, once
 for each seed. A seed says which clips come, in which order, what is given of them, with which noise and from which
 weights, so that all paradigms of a seed are told the same. Then every model completes the same bench with the same
-noise, as `vgen bench canvas` does. --variant compares other choices of a recipe in the same way: a name, and the values
-that it changes.
+noise, as `vgen bench canvas` does. --variant compares other choices of a recipe in the same way: NAME, or
+NAME:KEY=VALUE, several values of one by the same name again.
 
 OUT/runs and OUT/results have a folder for each paradigm and seed. What was stopped goes on with the same command, and
 what is done is not done again. A table has, of each paradigm, the mean over seeds, and the half of what they span.
@@ -130,6 +130,10 @@ class Plan:
             write_json(about, file)
             return
         before = json.loads(file.read_text())
+        if "variants" not in before:
+            raise InputError(
+                f"{self.out} was made by an older vgen, which kept less of its settings; name another folder"
+            )
         for name, values in before["variants"].items():
             about["variants"].setdefault(name, values)  # that were compared before, and may be again
         for key, value in about.items():
@@ -203,12 +207,14 @@ def table(results: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, results["seeds"]))
     lines = [f"{results['steps']} steps each, seeds {seeds}: mean, and ± half of what the seeds span"]
     for group, variants in results["groups"].items():
+        told: set[str] = set()
         for each in TABLES:
             rows = [name for name in each.paper if name in variants]
             if len(rows) > 1:
+                told |= {*rows}
                 lines += _rows(f"{group}: {each.title}", {name: variants[name] for name in rows})
                 lines += [_agreement(each, {name: variants[name] for name in rows})]
-        if own := {name: values for name, values in variants.items() if name not in PARADIGMS}:
+        if own := {name: values for name, values in variants.items() if name not in told}:
             lines += _rows(group, own)
     return "\n".join(lines)
 
@@ -251,10 +257,9 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--paradigms", metavar="NAMES", help="between commas (default: all, or none beside --variant)")
     parser.add_argument(
         "--variant",
-        nargs="+",
         action="append",
         default=[],
-        metavar=("NAME", "KEY=VALUE"),
+        metavar="NAME[:KEY=VALUE]",
         help="another choice of the recipe; several with an option each",
     )
     parser.add_argument("--bench", type=Path, required=True, help="folder that vgen bench build has written")
@@ -282,26 +287,27 @@ def plan_of(args: argparse.Namespace) -> Plan:
     return Plan(*recipe, args.bench, args.out, how, args.workers)
 
 
-def variants_of(paradigms: str | None, others: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
+def variants_of(paradigms: str | None, others: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """What is compared.
 
     Args:
         paradigms: names between commas; None is all, or none where there are others.
-        others: of each the name, and the values of the recipe that it changes.
+        others: NAME, or NAME:KEY=VALUE with a value of the recipe that it changes; one name may come several times.
 
     Raises:
-        InputError: there is no such paradigm, a name is no plain word or there twice, or a value is none.
+        InputError: there is no such paradigm, a name is no plain word or a paradigm's, or a value is none.
     """
     asked = paradigms.split(",") if paradigms is not None else [] if others else list(PARADIGMS)
     names = [checks.choice("paradigms", name, PARADIGMS) for name in asked]
     variants = {name: (f"objective.paradigm={name}",) for name in names}
-    for name, *values in others:
-        if not re.fullmatch(r"\w+", name) or name in variants or name in PARADIGMS:
-            rule = "must be a word of letters and digits, no paradigm's and not given twice, before its KEY=VALUE"
-            raise InputError(f"--variant {checks.show(name)} {rule}")
-        if wrong := [value for value in values if "=" not in value]:
-            raise InputError(f"--variant {name} {wrong[0]}: each value must be KEY=VALUE, as of the recipe")
-        variants[name] = tuple(values)
+    for text in others:
+        name, sign, value = text.partition(":")
+        if not re.fullmatch(r"\w+", name) or name in PARADIGMS:
+            rule = "begins with a word of letters and digits, no paradigm's, as small:objective.batch=4"
+            raise InputError(f"--variant {checks.show(text)} {rule}")
+        if sign and "=" not in value:
+            raise InputError(f"--variant {checks.show(text)}: behind the name stands KEY=VALUE, as of the recipe")
+        variants[name] = (*variants.get(name, ()), *([value] if sign else []))
     return variants
 
 

@@ -8,6 +8,7 @@ from diffusers import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from tiny_wan import GivenRotation
 
+from vgen.backbone.cache import ConditionCache
 from vgen.backbone.encoding import encode_clip, encode_frames
 from vgen.backbone.rope import rotary_embedding
 from vgen.backbone.segments import condition, target
@@ -16,6 +17,7 @@ from vgen.errors import InputError
 
 TINY = {"num_attention_heads": 2, "attention_head_dim": 24, "in_channels": 4, "out_channels": 4, "num_layers": 3}
 COMMON = {"text_dim": 24, "freq_dim": 32, "ffn_dim": 64}
+FIELDS = ("latent", "t", "time", "given")
 ROWS, COLUMNS = 2, 3  # tokens of a latent frame of 4x6 latent pixels
 
 
@@ -118,9 +120,19 @@ def test_what_is_remembered_is_pruned_too(stock, patches, noisy, text):
         model([own[1]], text[1:], cache=cache)[0], model(list(own), text[1:])[0], atol=1e-5, rtol=1e-5
     )
     both = model.remember([patches], text)
-    assert both.lengths == (6, 6, 6)  # of several videos: as they are
-    (got,) = model([patches, noisy], text, cache=both)
-    assert torch.isfinite(got).all()
+    assert both.lengths == (2, 2, 6) and both.known is not None
+    (expected,) = model([patches, noisy], text)
+    torch.testing.assert_close(model([noisy], text, cache=both)[0], expected, atol=1e-5, rtol=1e-5)
+    first, others = (replace(patches, **part(patches, span)) for span in (slice(0, 1), slice(1, 3)))
+    (got,) = model([others, noisy], text, cache=model.remember([first], text))
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+    joined = ConditionCache.concatenate([model.remember([each], text) for each in (first, others)])
+    torch.testing.assert_close(model([noisy], text, cache=joined)[0], expected, atol=1e-5, rtol=1e-5)
+
+
+def part(segment, span):
+    """Some conditions of a segment."""
+    return {"latent": segment.latent[:, :, span], "t": segment.t[:, span], "given": segment.given[:, span]}
 
 
 def test_a_clip_and_what_is_given_whole(stock, patches, noisy, text):
@@ -134,12 +146,30 @@ def test_a_clip_and_what_is_given_whole(stock, patches, noisy, text):
     assert torch.isfinite(model([nothing, noisy], text)[0]).all()
 
 
-def test_it_learns(stock, patches, noisy, text):
-    model = ours(stock, "independent").train()
-    model([patches, noisy], text)[0].square().mean().backward()
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-    model.enable_gradient_checkpointing()
-    model([patches, noisy], text)[0].square().mean().backward()
+def test_it_learns_and_the_same_under_checkpointing(stock, patches, noisy, text):
+    gradients = []
+    for checkpointing in (False, True):
+        model = ours(stock, "independent").train()
+        if checkpointing:
+            model.enable_gradient_checkpointing()
+        model([patches, noisy], text)[0].square().mean().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys() and any(grad.abs().max() > 0 for grad in gradients[0].values())
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, msg=name)
+
+
+@pytest.mark.parametrize("kind", ["joint", "independent"])
+def test_an_adapter_is_told_where_the_tokens_stand_that_are_left(stock, patches, noisy, text, kind):
+    model, clip, seen = ours(stock, kind), one(replace(patches, clip=True), 0), []
+    model([clip, one(noisy, 0)], text[:1], adapter=lambda block, tokens, places: (seen.append(places), tokens)[1])
+    places = seen[0]
+    assert places.frame.tolist() == [0, 0, 1, *[2] * 6, *[3] * 6, *[4] * 6]
+    assert places.target.tolist() == [False] * 9 + [True] * 12
+    torch.testing.assert_close(places.spot[:3], torch.tensor([[0.25, 1 / 6], [0.25, 0.5], [0.25, 5 / 6]]))
+    twice = replace(one(patches, 0), **{n: getattr(one(patches, 0), n).repeat_interleave(2, dim=0) for n in FIELDS})
+    (got,) = model([twice, noisy], text, adapter=lambda block, tokens, places: tokens)
+    assert got.shape == noisy.latent.shape, "equal patches of several futures go with a trajectory"
 
 
 def test_pixels_say_what_is_given(codec):
@@ -164,7 +194,10 @@ def test_what_cannot_be_is_refused_in_one_line(stock, patches, noisy, text):
     model = ours(stock)
     with pytest.raises(InputError, match="sequence_parallel_size=2 needs prune_conditions=false"):
         model.split_sequence(2)
-    with pytest.raises(InputError, match="prune_conditions=true: patches of several videos"):
+    with pytest.raises(InputError, match="prune_conditions=true: different patches of several videos"):
         model([patches, noisy], text, adapter=lambda block, tokens, places: tokens)
-    (got,) = model([one(patches, 0), one(noisy, 0)], text[:1], adapter=lambda block, tokens, places: tokens)
-    assert got.shape == (1, 4, 2, 4, 6)
+    with pytest.raises(InputError, match="prune_conditions='no' must be true or false"):
+        VideoTransformer(**TINY, **COMMON, prune_conditions="no")
+    model.set_attention_backend("_native_flash")
+    with pytest.raises(InputError, match=r"attention=_native_flash takes no mask, .*; use native"):
+        model([patches, noisy], text)

@@ -172,3 +172,13 @@ def test_a_folder_that_is_no_segmenter_is_refused(tmp_path, held):
     with pytest.raises(InputError, match="is no segmentation model of transformers") as caught:
         Segmenter(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_images_are_given_where_one_asks(videos, tmp_path, monkeypatch, built):
+    run(monkeypatch, "--videos", videos, "--out", tmp_path / "other", *OPTIONS, "--given", "1,3,6")
+    own, other = (Bench.read(folder) for folder in (built, tmp_path / "other"))
+    assert {p["frame"] for c in other.cases if c.group == "AnyI2V" for p in c.spec["patches"]} == {1, 3, 6}
+    assert {p["frame"] for c in own.cases if c.group == "AnyI2V" for p in c.spec["patches"]} == {0, 4, 8}
+    for wrong, said in (("1,3", "--given 1,3 must be three frames"), ("3,1,6", "given=3,1,6 must be three frames in")):
+        with pytest.raises(InputError, match=said):
+            run(monkeypatch, "--videos", videos, "--out", tmp_path / "none", *OPTIONS, "--given", wrong)

@@ -43,19 +43,18 @@ def test_joint_and_remembered_stand_side_by_side(tmp_path, capsys, monkeypatch):
 
 def test_patches_are_measured_without_the_rest_of_their_images_too(capsys, monkeypatch):
     lengths = set()
-    tokens = VideoTransformer._condition_lengths
-    monkeypatch.setattr(
-        VideoTransformer,
-        "_condition_lengths",
-        lambda self, segments: lengths.add(tuple(map(self._tokens, segments))) or tokens(self, segments),
-    )
-    monkeypatch.setitem(
-        conditions_speed.WAYS, "pruned", {"prune_conditions": True, "condition_attention": "independent"}
-    )
+    left = VideoTransformer._left
+
+    def seen(self, segments):
+        pruned = left(self, segments)
+        lengths.add((self.config.prune_conditions, *map(self._tokens, pruned)))
+        return pruned
+
+    monkeypatch.setattr(VideoTransformer, "_left", seen)
     sizes = ["--shape", "tiny", "--conditions", "2", "--repeats", "1", "--timed-steps", "1"]
     conditions_speed.main([*sizes, "--side", "0.5"])
     assert capsys.readouterr().out.splitlines()[0].split()[3:6] == ["joint", "s", "ratio"]
-    assert lengths >= {(1, 1), (8,)}, "a quarter of each image's four tokens, and all of both"
+    assert lengths >= {(True, 2, 12), (False, 8, 12)}, "a quarter of each image's four tokens, and all of both"
 
 
 def test_a_call_is_what_is_remembered_once_and_its_steps():

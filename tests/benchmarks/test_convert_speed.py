@@ -1,6 +1,7 @@
 import json
 import sys
 
+import av
 import convert_speed
 import numpy as np
 import pytest
@@ -39,11 +40,18 @@ def test_both_count_the_frames_that_they_touch(clips, tmp_path, monkeypatch, cap
     assert sorted(file.name for file in tmp_path.iterdir()) == ["clips", "speed.json"], "what is made is removed"
 
 
-def test_images_are_decoded_and_what_is_none_is_passed_over(clips):
+def test_images_are_decoded_and_what_is_none_is_passed_over(clips, monkeypatch):
     Image.new("RGB", (8, 8)).save(clips / "c.JPG")
     (clips / "d.png").write_bytes(b"no image")
     (clips / "e.mp4").write_bytes(b"no video")
+    with av.open(str(clips / "sound.mp4"), "w") as container:
+        sound = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 8000
+        container.mux([*sound.encode(frame), *sound.encode()])
     assert convert_speed.decoded(clips) == 2 * FRAMES + 1
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 8)
+    assert convert_speed.decoded(clips) == 2 * FRAMES, "a picture of too many pixels"
 
 
 def test_a_source_without_pictures_says_so():

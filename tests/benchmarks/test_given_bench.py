@@ -8,6 +8,7 @@ import torch
 from bench_sets.bench import Bench
 from tiny_wan import save_tiny_wan
 
+from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.placed import place
 from vgen.canvas.spec import Canvas, Patch
 from vgen.errors import InputError
@@ -69,6 +70,31 @@ def test_all_questions_are_answered(bench, model, tmp_path, monkeypatch, capsys)
     assert results["settings"]["clips"] == 1
 
 
+def test_tokens_are_those_that_the_model_reads(bench, model):
+    frame = (32 // 8 // 2) ** 2
+    pipe = CanvasPipeline.from_pretrained(model)
+    video = np.full((9, 32, 32, 3), 128, np.uint8)
+    patches = (Patch(video[0].copy(), 0.0, box=(0, 0, 0.5, 0.5)), Patch(video[:5].copy(), 4.0, mode="clip"))
+    placed = place(Canvas(9, 32, 32, patches=patches), pipe.temporal_stride, pipe.size_multiple)
+    counts = {}
+    for paradigm in ("in_context", "latent_conditioning", "latent_replacement"):
+        pipe.transformer.register_to_config(paradigm=paradigm)
+        counts[paradigm] = given_bench.condition_tokens(pipe, placed)
+    assert counts == {"in_context": 3 * frame, "latent_conditioning": 3 * frame, "latent_replacement": 0}
+    pipe.transformer.register_to_config(paradigm="in_context", prune_conditions=True)
+    assert given_bench.condition_tokens(pipe, placed) == 1 + 2 * frame
+
+
+def test_a_way_without_strengths_is_asked_the_rest(bench, model, tmp_path, monkeypatch, capsys):
+    pipe = CanvasPipeline.from_pretrained(model)
+    pipe.transformer.register_to_config(paradigm="latent_replacement")
+    pipe.save_pretrained(tmp_path / "slots")
+    asked = ["--questions", "strength", "--clips", 1, "--steps", 1]
+    call(monkeypatch, "--bench", bench, "--model", tmp_path / "slots", *asked)
+    told = capsys.readouterr().out
+    assert "strength 1 " in told and "strength 0.9" not in told and "without strengths below 1" in told
+
+
 def test_what_is_measured_is_what_was_not_given(bench):
     (case,) = given_bench.clips_of(Bench.read(bench), 5)
     assert case.kind == "inpainting"
@@ -96,6 +122,7 @@ def test_frames_are_spread_from_the_first_to_the_last():
         (["--counts", "0"], "--counts 0: each must be a whole number of 1 or more"),
         (["--counts", "two"], "--counts two: each must be"),
         (["--counts", "10"], "--counts 10 must be at most the 9 frames"),
+        (["--strengths", "nan"], "--strengths nan: each must be above 0 and at most 1"),
         (["--strengths", "1.5"], "--strengths 1.5: each must be above 0 and at most 1"),
         (["--questions", "forms"], r"--questions=forms must be one of .*; did you mean form\?"),
     ],

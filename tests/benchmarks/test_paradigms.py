@@ -107,11 +107,35 @@ def test_what_cannot_be_asked_is_one_line():
         paradigms.plan_of(paradigms.parse_args([*given, "--paradigms", "in_contxt"]))
     with pytest.raises(InputError, match="seeds=0;1 must be whole numbers between commas"):
         paradigms.plan_of(paradigms.parse_args([*given, "--seeds", "0;1"]))
-    for name in ("a/b", "in_context"):
-        with pytest.raises(InputError, match=f"--variant {name} must be a word"):
+    for name in ("a/b", "in_context", "pruned objective.batch=1"):
+        with pytest.raises(InputError, match=f"--variant {name} begins with a word"):
             paradigms.plan_of(paradigms.parse_args([*given, "--variant", name]))
-    with pytest.raises(InputError, match="--variant one two: each value must be KEY=VALUE"):
-        paradigms.plan_of(paradigms.parse_args([*given, "--variant", "one", "two"]))
+    with pytest.raises(InputError, match="--variant one:two: behind the name stands KEY=VALUE"):
+        paradigms.plan_of(paradigms.parse_args([*given, "--variant", "one:two"]))
+
+
+def test_values_of_the_recipe_stand_anywhere_and_are_everyones():
+    given = ["--recipe", "a.yaml", "--steps", "2", "--bench", "b", "--out", "c", "--paradigms", "in_context"]
+    given += [
+        "--variant",
+        "joint",
+        "--variant",
+        "small:objective.batch=1",
+        "--variant",
+        "small:seed=3",
+        "precision=fp32",
+    ]
+    plan = paradigms.plan_of(paradigms.parse_args(given))
+    assert plan.overrides == ("precision=fp32",)
+    assert plan.variants == {
+        "in_context": ("objective.paradigm=in_context",),
+        "joint": (),
+        "small": ("objective.batch=1", "seed=3"),
+    }
+    shown = paradigms.table(
+        {"steps": 2, "seeds": [0], "groups": {"AnyI2V": {n: {"psnr": [20]} for n in plan.variants}}}
+    )
+    assert all(f"\n{name} " in shown for name in plan.variants), "a paradigm alone has a row, too"
 
 
 def test_other_choices_of_a_recipe_are_compared_too(plan, tmp_path):
@@ -125,6 +149,10 @@ def test_other_choices_of_a_recipe_are_compared_too(plan, tmp_path):
         other.claim()
     dataclasses.replace(plan, variants={"small": ("objective.batch=1",)}).claim()
     assert set(json.loads((plan.out / "settings.json").read_text())["variants"]) == {"joint", "independent", "small"}
+    settings = json.loads((plan.out / "settings.json").read_text())
+    (plan.out / "settings.json").write_text(json.dumps({k: v for k, v in settings.items() if k != "variants"}))
+    with pytest.raises(InputError, match="was made by an older vgen"):
+        plan.claim()
     values = {"psnr": [20.0, 21.0], "st_lpips": [0.2, 0.3]}
     shown = paradigms.table({"steps": 2, "seeds": [0, 1], "groups": {"AnyI2V": dict.fromkeys(own, values)}})
     assert shown.count("20.500 ± 0.5") == 2 and "paper" not in shown

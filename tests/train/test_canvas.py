@@ -14,6 +14,7 @@ from vgen.errors import InputError
 from vgen.models import TrainingRange
 from vgen.train.config import load_config
 from vgen.train.loop import train
+from vgen.train.lora import LoraConfig
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
 from vgen.train.objectives.canvases import CanvasData
 from vgen.train.objectives.conditions import ConditionDraw, ConditionsConfig
@@ -159,6 +160,24 @@ def test_how_conditions_attend_can_be_chosen_and_goes_into_the_folder(config, tm
         assert tuned.transformer.independent == (kind is None)
     with pytest.raises(InputError, match=r"condition_attention"):
         CanvasObjective(dataclasses.replace(config, condition_attention="alone", **own), 0)
+
+
+def test_pruning_is_trained_and_refused_where_it_cannot_be(config, tmp_path):
+    prunes = dataclasses.replace(config, transformer=config.transformer | {"prune_conditions": True})
+    objective = CanvasObjective(prunes, 0)
+    objective.prepare()
+    loss, _ = objective.forward(objective.batch(0, 0, 1, 0.0))
+    assert torch.isfinite(loss).all()
+    objective.export(tmp_path / "model")
+    own = {"codec": None, "transformer": {}, "text_encoder": {}, "pretrained": str(tmp_path / "model")}
+    assert CanvasObjective(dataclasses.replace(config, **own), 0).transformer.config.prune_conditions
+    with pytest.raises(InputError, match=r"objective.attention=xformers takes no mask, .* use one of native"):
+        CanvasObjective(dataclasses.replace(prunes, attention="xformers"), 0)
+    with pytest.raises(InputError, match="prune_conditions='flase' must be true or false"):
+        CanvasObjective(dataclasses.replace(config, transformer=config.transformer | {"prune_conditions": "flase"}), 0)
+    lora = own | {"transformer": {"prune_conditions": False}, "lora": LoraConfig(rank=2)}
+    with pytest.raises(InputError, match=r"objective.transformer.prune_conditions=false: the file of a LoRA"):
+        CanvasObjective(dataclasses.replace(config, **lora), 0)
 
 
 def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp_path):

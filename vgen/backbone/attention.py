@@ -77,7 +77,7 @@ class IndependentProcessor:
         """Tokens [B, L, D], conditions first, to their update of the same shape and the keys and values of all.
 
         Args:
-            attention_mask: bool [B, L], which of the tokens are read; None where all are.
+            attention_mask: bool, which tokens are read, [B, M + L] of M remembered ones and these; None where all are.
             rotation: cos and sin of the L tokens.
             runs: how the conditions' tokens part into conditions; what follows them is targets.
             memory: keys and values of conditions that are not among the tokens, which targets attend to as well.
@@ -85,17 +85,15 @@ class IndependentProcessor:
         query, key, value = project(attn, tokens)
         query, key = rotate(query, rotation), rotate(key, rotation)
         parts, start = [], 0
+        held = 0 if memory is None else memory[0].shape[1]
         for count, length in runs:
             span = slice(start, start + count * length)
-            mask = None if attention_mask is None else attention_mask[:, span]
+            mask = None if attention_mask is None else attention_mask[:, held:][:, span]
             parts.append(self._alone((query[:, span], key[:, span], value[:, span]), count, mask))
             start = span.stop
         if start < tokens.shape[1]:
             known = [memory] if memory is not None else []
             keys, values = (torch.cat(x, dim=1) for x in zip(*known, (key, value), strict=True))
-            if memory is not None and attention_mask is not None:  # what is remembered is read, all of it
-                remembered = torch.ones_like(attention_mask[:, :1]).expand(-1, memory[0].shape[1])
-                attention_mask = torch.cat([remembered, attention_mask], dim=1)
             parts.append(self._attend((query[:, start:], keys, values), attention_mask))
         update = torch.cat(parts, dim=1).flatten(2).type_as(tokens)
         out, dropout = attn.to_out

@@ -35,7 +35,7 @@ class SegmentBlock(WanTransformerBlock):
             rotation: cos and sin of all tokens, also of those on other ranks where the sequence is split.
             runs: under independent condition attention, how the first tokens part into conditions; else None.
             memory: keys and values of remembered conditions, where there are any.
-            known: bool [B, L], which tokens are read by others; None where all are.
+            known: bool, which tokens are read, those that are remembered first; None where all are.
 
         Returns:
             the tokens and, under independent condition attention, their keys and values.

@@ -98,7 +98,8 @@ def encode_frames(codec: Codec, pixels: Tensor, masks: Tensor, frames: Tensor) -
     latents = torch.cat([codec.encode_image(part) for part in torch.split(images, images_at_once(images))])
     latent = rearrange(latents, "(b k) c 1 h w -> b c k h w", b=batch)
     positions = temporal_position(frames, codec.temporal_stride).to(latent.device)
-    return condition(latent, positions, given=latent_mask(masks.transpose(1, 2), codec.spatial_stride)[:, 0])
+    given = latent_mask(masks.transpose(1, 2), codec.spatial_stride)[:, 0].to(latent.device)
+    return condition(latent, positions, given=given)
 
 
 def images_at_once(images: Tensor) -> int:
@@ -119,7 +120,7 @@ def encode_clip(codec: Codec, pixels: Tensor, masks: Tensor, start: Tensor) -> S
     latent = codec.encode_video(pixels * masks)
     ends = torch.arange(latent.shape[2], dtype=torch.float64) * codec.temporal_stride
     positions = temporal_position(start.double().unsqueeze(1) + ends, codec.temporal_stride)
-    given = latent_mask(masks, codec.spatial_stride, codec.temporal_stride)[:, 0]
+    given = latent_mask(masks, codec.spatial_stride, codec.temporal_stride)[:, 0].to(latent.device)
     return condition(latent, positions.to(latent.device), clip=True, given=given)
 
 

@@ -1,7 +1,7 @@
 """Conditions without the tokens of which nothing is given (`prune_conditions`): a patch costs what it covers.
 
-Which tokens are left differs from condition to condition. Of one video, each is cut to its own; of a batch, all are cut
-to the most that one of them has, and attention does not see what fills the others up.
+Which tokens are left differs from condition to condition. In a batch, a condition is cut to the most that one of the
+videos has of it, and attention does not see what fills the others up.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from torch.nn import functional
 
 from vgen.backbone.segments import Left, Segment
 
+MASKING = ("native", "_native_math", "_native_efficient")
+"""Attention kernels, by diffusers' names, that can leave tokens unseen."""
+
 
 def pruned(segments: Sequence[Segment], patch: int) -> list[Segment]:
     """The same segments, without the tokens of which nothing is given; one is left of a condition without any other.
@@ -24,20 +27,7 @@ def pruned(segments: Sequence[Segment], patch: int) -> list[Segment]:
         segments: conditions and targets.
         patch: latent pixels along a side of a token.
     """
-    return [replace(segment, left=_left(segment, patch)) for segment in _apart(segments)]
-
-
-def _apart(segments: Sequence[Segment]) -> list[Segment]:
-    """The same, where each condition of one video is a segment of its own, so that each can have its own length."""
-    found: list[Segment] = []
-    for segment in segments:
-        if len(segment.t) > 1 or segment.clip or segment.given is None or (segment.given > 0).all():
-            found.append(segment)
-            continue
-        for k in (slice(k, k + 1) for k in range(segment.t.shape[1])):
-            latent, t, given = segment.latent[:, :, k], segment.t[:, k], segment.given[:, k]
-            found.append(replace(segment, latent=latent, t=t, given=given))
-    return found
+    return [replace(segment, left=_left(segment, patch)) for segment in segments]
 
 
 def _left(segment: Segment, patch: int) -> Left | None:
@@ -47,12 +37,16 @@ def _left(segment: Segment, patch: int) -> Left | None:
     kept = rearrange(kept, "b f y x -> b 1 (f y x)" if segment.clip else "b f y x -> b f (y x)")
     if kept.all():
         return None
-    most = int(kept.sum(dim=-1).max().clamp(min=1))
-    order = kept.long().argsort(dim=-1, descending=True, stable=True)[..., :most]  # those that are kept come first
-    starts = torch.arange(kept.shape[1], device=kept.device)[:, None] * kept.shape[2]
-    known = kept.gather(-1, order)
-    known[..., 0] = True
-    return Left((starts + order).flatten(1), None if known.all() else known.flatten(1))
+    kept[..., 0] |= ~kept.any(dim=-1)
+    order = kept.long().argsort(dim=-1, descending=True, stable=True)  # those that are kept come first
+    lengths = kept.sum(dim=-1).amax(dim=0).tolist()
+    index, known = [], []
+    for k, length in enumerate(lengths):
+        first = order[:, k, :length]
+        index.append(k * kept.shape[2] + first)
+        known.append(kept[:, k].gather(1, first))
+    seen = torch.cat(known, dim=1)
+    return Left(torch.cat(index, dim=1), tuple(lengths), None if seen.all() else seen)
 
 
 def known_tokens(segments: Sequence[Segment], lengths: Sequence[int]) -> Tensor | None:
@@ -63,11 +57,19 @@ def known_tokens(segments: Sequence[Segment], lengths: Sequence[int]) -> Tensor 
         lengths: the tokens of each.
     """
     known = [segment.left.known if segment.left is not None else None for segment in segments]
+    sizes = [(len(segment.latent), length) for segment, length in zip(segments, lengths, strict=True)]
+    return joined(known, sizes, segments[0].latent.device)
+
+
+def joined(known: Sequence[Tensor | None], sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor | None:
+    """What is known of several runs of tokens, one after another; None where all of them are.
+
+    Args:
+        known: of each run bool [B, L], or None where all of it is.
+        sizes: (B, L) of each run.
+        device: of the result.
+    """
     if all(each is None for each in known):
         return None
-    latent = segments[0].latent
-    parts = [
-        torch.ones(len(latent), length, dtype=torch.bool, device=latent.device) if each is None else each
-        for each, length in zip(known, lengths, strict=True)
-    ]
-    return torch.cat(parts, dim=1)
+    parts = [torch.ones(*size, dtype=torch.bool, device=device) for size in sizes]
+    return torch.cat([part if each is None else each for each, part in zip(known, parts, strict=True)], dim=1)

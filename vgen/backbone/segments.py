@@ -16,17 +16,24 @@ class Left:
     """The tokens of a condition segment that are left.
 
     Attributes:
-        index: int64 [B, K·n], where they stand among all tokens of the segment; n of each of its K conditions.
-        known: bool [B, K·n], False for those that fill a condition up; None where there is none.
+        index: int64 [B, L], where they stand among all tokens of the segment, condition after condition.
+        lengths: how many of each condition; their sum is L.
+        known: bool [B, L], False for those that fill a condition up; None where there is none.
     """
 
     index: Tensor
+    lengths: tuple[int, ...]
     known: Tensor | None
 
     def take(self, tokens: Tensor) -> Tensor:
-        """Those of all tokens [B, L, ...], as [B, K·n, ...]."""
+        """Those of all tokens [B, N, ...], as [B, L, ...]."""
         rows = torch.arange(len(self.index), device=self.index.device).unsqueeze(1)
         return tokens[rows, self.index]
+
+    @property
+    def alike(self) -> bool:
+        """Whether they are the same of every video."""
+        return bool((self.index == self.index[:1]).all())
 
 
 @dataclass(frozen=True)

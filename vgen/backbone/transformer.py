@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, cast, get_args
@@ -20,10 +21,10 @@ from vgen.backbone.block import SegmentBlock
 from vgen.backbone.cache import ConditionCache
 from vgen.backbone.conditioning import CONCATENATION, ParadigmName, channels_read
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
-from vgen.backbone.pruning import known_tokens, pruned
+from vgen.backbone.pruning import MASKING, joined, known_tokens, pruned
 from vgen.backbone.rope import Rotation, rotary_embedding
 from vgen.backbone.rounding import let_round, modulate
-from vgen.backbone.segments import Places, Segment
+from vgen.backbone.segments import Left, Places, Segment
 from vgen.backbone.shapes import LatentShape
 from vgen.errors import InputError, unknown_key
 from vgen.models import join_own, part_own
@@ -35,6 +36,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 TIMESTEPS = 1000  # Wan counts diffusion time in 0..1000
 ConditionAttention = Literal["joint", "independent"]
 OWN_KEYS = frozenset({"condition_attention", "paradigm", "prune_conditions"})  # of a configuration, beside Wan's
+
+
+def _of_all(left: Left) -> Tensor:
+    """Where the tokens of all videos stand that are left, int64 [L].
+
+    Raises:
+        InputError: they are not the same of every video.
+    """
+    if not left.alike:
+        rule = "different patches of several videos at once cannot go with a trajectory"
+        raise InputError(f"prune_conditions=true: {rule}; give one video at a time")
+    return left.index[0]
 
 
 def typed(decorator: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -69,7 +82,8 @@ class VideoTransformer(WanTransformer3DModel):
             then costs what it covers. A model is trained for that too. Everything else is as in Wan.
 
     Raises:
-        InputError: another `condition_attention` or `paradigm`, or input channels that do not go with it.
+        InputError: another `condition_attention` or `paradigm`, input channels that do not go with it, or a
+            `prune_conditions` that is no boolean.
     """
 
     _no_split_modules: ClassVar[list[str]] = ["SegmentBlock"]
@@ -86,6 +100,8 @@ class VideoTransformer(WanTransformer3DModel):
     ) -> None:
         if condition_attention not in get_args(ConditionAttention):
             raise unknown_key(condition_attention, get_args(ConditionAttention), "the kinds of condition_attention")
+        if not isinstance(prune_conditions, bool):
+            raise InputError(f"prune_conditions={prune_conditions!r} must be true or false")
         if paradigm not in get_args(ParadigmName):
             raise unknown_key(paradigm, get_args(ParadigmName), "the paradigms")
         super().__init__(*args, **kwargs)
@@ -190,7 +206,7 @@ class VideoTransformer(WanTransformer3DModel):
         split = TokenSplit([self._tokens(segment) for segment in segments], self.sequence_group)
 
         tokens = split.take(torch.cat([self._embed(segment) for segment in segments], dim=1))
-        step = self._step(segments, split, modulations, states, adapter)
+        step = self._step(segments, split, modulations, states, adapter, cache)
         for index in range(len(self.blocks)):
             tokens, _ = step(index, tokens, cache.blocks[index] if cache is not None else None)
         tokens = split.join(self._head(tokens, times, split.lengths))
@@ -218,8 +234,7 @@ class VideoTransformer(WanTransformer3DModel):
             InputError: the model has joint condition attention.
         """
         self._check_memory(True)
-        if len(text) == 1:  # of a batch, conditions would be filled up, which those who read a cache would have to know
-            segments = self._left(segments)
+        segments = self._left(segments)
         assert all(segment.role == "condition" for segment in segments), "a target cannot be remembered"
         _, modulations, states = self._modulation(segments, text)
         split = TokenSplit([self._tokens(segment) for segment in segments])
@@ -231,7 +246,12 @@ class VideoTransformer(WanTransformer3DModel):
             assert heads is not None, "attention is independent"
             kept.append(heads)
         ends = [segment.t[:, -1:] if segment.clip else segment.t for segment in segments]
-        return ConditionCache(tuple(kept), torch.cat(ends, dim=1), tuple(self._condition_lengths(segments)))
+        known = known_tokens(segments, split.lengths)
+        return ConditionCache(tuple(kept), torch.cat(ends, dim=1), tuple(self._condition_lengths(segments)), known)
+
+    def count_tokens(self, segments: Sequence[Segment]) -> int:
+        """How many tokens segments are, without those that the model prunes."""
+        return sum(self._tokens(segment) for segment in self._left(segments))
 
     def _check_memory(self, wanted: bool) -> None:
         if wanted and not self.independent:
@@ -244,6 +264,7 @@ class VideoTransformer(WanTransformer3DModel):
         modulations: Sequence[Tensor],
         states: Tensor,
         adapter: BlockAdapter | None,
+        cache: ConditionCache | None = None,
     ) -> Callable[[int, Tensor, KeysValues | None], tuple[Tensor, KeysValues | None]]:
         """One block and what the adapter adds to it; computed again in the backward pass under checkpointing."""
         change = functools.partial(adapter, places=self._places(segments, split)) if adapter is not None else None
@@ -251,7 +272,7 @@ class VideoTransformer(WanTransformer3DModel):
         rotation = tuple(torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True))
         runs = runs_of(self._condition_lengths(segments)) if self.independent else None
         lengths = split.lengths
-        known = known_tokens(segments, lengths) if self.config.prune_conditions else None
+        known = self._known(segments, lengths, cache)
 
         def step(index: int, tokens: Tensor, memory: KeysValues | None) -> tuple[Tensor, KeysValues | None]:
             tokens, heads = self.blocks[index](tokens, states, modulations, lengths, rotation, runs, memory, known)
@@ -269,11 +290,32 @@ class VideoTransformer(WanTransformer3DModel):
         """Without the tokens of conditions of which nothing is given, where the model is trained for that."""
         return pruned(segments, self.config.patch_size[1]) if self.config.prune_conditions else segments
 
+    def _known(
+        self, segments: Sequence[Segment], lengths: Sequence[int], cache: ConditionCache | None
+    ) -> Tensor | None:
+        """Which tokens are read, the remembered ones first; None where all are.
+
+        Raises:
+            InputError: not all are, and the attention kernel reads all.
+        """
+        known = known_tokens(segments, lengths)
+        if cache is not None:
+            batch, held = cache.blocks[0][0].shape[:2]
+            sizes = [(batch, held), (batch, sum(lengths))]
+            known = joined([cache.known, known], sizes, segments[0].latent.device)
+        backend = self._self_attentions()[0].processor._attention_backend
+        if known is not None and (name := getattr(backend, "value", backend) or MASKING[0]) not in MASKING:
+            rule = "takes no mask, which prune_conditions needs for patches of several videos at once"
+            raise InputError(f"attention={name} {rule}; use {MASKING[0]}")
+        return known
+
     def _condition_lengths(self, segments: Sequence[Segment]) -> list[int]:
         """Tokens of every condition: of a whole clip, of each frame otherwise."""
-        lengths = []
+        lengths: list[int] = []
         for segment in segments:
-            if segment.role == "condition":
+            if segment.role == "condition" and segment.left is not None:
+                lengths += segment.left.lengths
+            elif segment.role == "condition":
                 count = 1 if segment.clip else segment.t.shape[1]
                 lengths += [self._tokens(segment) // count] * count
         return lengths
@@ -281,26 +323,27 @@ class VideoTransformer(WanTransformer3DModel):
     def _places(self, segments: Sequence[Segment], split: TokenSplit) -> Places:
         """The positions of this rank's tokens; the empty ones at the end are no target's, so adapters leave them."""
         device = segments[0].latent.device
-        counts = [segment.t.shape[1] for segment in segments]
-        per_frame = [tokens // count for tokens, count in zip(split.whole, counts, strict=True) for _ in range(count)]
+        starts = itertools.accumulate((segment.t.shape[1] for segment in segments), initial=0)
+        frame = torch.cat([first + self._frames(segment) for first, segment in zip(starts, segments, strict=False)])
         is_target = torch.tensor([segment.role == "target" for segment in segments], device=device)
-        frame = torch.arange(len(per_frame), device=device).repeat_interleave(torch.tensor(per_frame, device=device))
         role = is_target.repeat_interleave(torch.tensor(split.whole, device=device))
         mine = split.take(torch.stack([frame, role.long()], dim=-1).unsqueeze(0))[0]
         spot = split.take(torch.cat([self._spots(segment) for segment in segments]).unsqueeze(0))[0]
         times = torch.cat([segment.t for segment in segments], dim=1).to(device)
         return Places(times, mine[:, 0], mine[:, 1].bool(), spot)
 
+    def _frames(self, segment: Segment) -> Tensor:
+        """The latent frame of each token of a segment, [L], counted from its first."""
+        tokens = self._shape(segment)
+        frames = torch.arange(tokens.frames, device=segment.latent.device).repeat_interleave(tokens.frame_tokens)
+        return frames if segment.left is None else frames[_of_all(segment.left)]
+
     def _spots(self, segment: Segment) -> Tensor:
         """(y, x) of each token of a segment, [L, 2], as shares of the image."""
         frames, *sides = self._shape(segment).grid
         rows, columns = ((torch.arange(side, device=segment.latent.device) + 0.5) / side for side in sides)
         spots = torch.cartesian_prod(rows, columns).repeat(frames, 1)
-        if segment.left is None:
-            return spots
-        if len(segment.left.index) > 1:
-            raise InputError("prune_conditions=true: patches of several videos at once cannot go with a trajectory")
-        return spots[segment.left.index[0]]
+        return spots if segment.left is None else spots[_of_all(segment.left)]
 
     def _tokens(self, segment: Segment) -> int:
         return self._shape(segment).tokens if segment.left is None else segment.left.index.shape[1]

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase, 
 from vgen import checks
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.conditioning import Conditioning
+from vgen.backbone.pruning import MASKING
 from vgen.backbone.segments import target
 from vgen.backbone.shapes import Strides
 from vgen.backbone.text import TextLimit, encode_text, text_length
@@ -113,6 +114,7 @@ class VideoDenoiser:
             model = cls._outlined(folder) if on_paper() else cls._pretrained(folder, attention)
             if config.transformer:
                 check_keywords(config.transformer, VideoTransformer, "objective.transformer")
+                _check_lora(model.transformer, config)
                 model = replace(model, transformer=reshaped(model.transformer, config.transformer))
         if config.paradigm is not None:
             model = replace(model, transformer=_of_paradigm(model.transformer, config.paradigm, config.lora.rank))
@@ -270,7 +272,20 @@ def _of_paradigm(transformer: VideoTransformer, paradigm: str, rank: int) -> Vid
     return for_paradigm(transformer, name)
 
 
+def _check_lora(transformer: VideoTransformer, config: DenoiserConfig) -> None:
+    """Refuses a LoRA of a model that prunes where the base does not, or the other way round: its file does not tell."""
+    own = bool(transformer.config.prune_conditions)
+    if config.lora.rank and config.transformer.get("prune_conditions", own) != own:
+        known = f"the file of a LoRA does not tell of it, and the base has {str(own).lower()}"
+        raise InputError(
+            f"objective.transformer.prune_conditions={str(not own).lower()}: {known}; use objective.lora.rank=0"
+        )
+
+
 def _choose_attention(transformer: VideoTransformer, kernel: str) -> None:
+    if transformer.config.prune_conditions and kernel not in MASKING:
+        rule = f"takes no mask, which prune_conditions needs; use one of {', '.join(MASKING)}"
+        raise InputError(f"objective.attention={kernel} {rule}")
     if kernel == "native":  # which it is from the start
         return
     if kernel == "_native_math":  # in bfloat16 under autocast, as all other products; torch's own choice is float32
