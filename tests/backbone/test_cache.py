@@ -3,7 +3,7 @@
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
-from diffusers.models.transformers.transformer_wan import WanAttnProcessor
+from stock_wan import COMMON, TINY, Masked, sharp_wan
 from tiny_wan import GivenRotation
 
 from vgen.backbone.cache import ConditionCache
@@ -12,20 +12,12 @@ from vgen.backbone.segments import condition, target
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
 
-TINY = {"num_attention_heads": 2, "attention_head_dim": 24, "in_channels": 4, "out_channels": 4, "num_layers": 3}
-COMMON = {"text_dim": 24, "freq_dim": 32, "ffn_dim": 64}
 FRAME = 2 * 3  # tokens of a latent frame
 
 
 @pytest.fixture
 def stock():
-    model = WanTransformer3DModel(**TINY, **COMMON).eval()
-    for name, parameter in model.named_parameters():
-        if "norm_q" in name:  # sharp attention, so that a token too many shows
-            torch.nn.init.constant_(parameter, 4.0)
-        elif name.endswith("bias"):
-            torch.nn.init.normal_(parameter, std=0.1)
-    return model
+    return sharp_wan()
 
 
 def ours(stock, kind="independent"):
@@ -58,15 +50,6 @@ def conditions():
     return [condition(latent[:, :, a:b], t[:, a:b], clip=clip) for a, b, clip in spans]
 
 
-class _Masked(WanAttnProcessor):
-    def __init__(self, mask):
-        super().__init__()
-        self.mask = mask
-
-    def __call__(self, attn, tokens, text, _, rotation):
-        return super().__call__(attn, tokens, text, self.mask, rotation)
-
-
 def brute_force(stock, conditions, groups, noisy, text):
     """The stock model over the whole sequence; `groups` names the condition of each latent frame, and a mask keeps
     those of one condition from seeing any other token. Timesteps are per token."""
@@ -76,7 +59,7 @@ def brute_force(stock, conditions, groups, noisy, text):
     owner = torch.tensor([*groups, -1, -1, -1]).repeat_interleave(FRAME)
     mask = (owner[:, None] == owner[None]) | (owner[:, None] == -1)
     for block in stock.blocks:
-        block.attn1.set_processor(_Masked(mask))
+        block.attn1.set_processor(Masked(mask))
     steps = (noisy.time * TIMESTEPS)[:, None] * (owner == -1)
     return stock(torch.cat([given, noisy.latent], dim=2), steps, text).sample[:, :, given.shape[2] :]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
-from diffusers.models.transformers.transformer_wan import WanAttnProcessor
+from stock_wan import COMMON, TINY, Masked, sharp_wan
 from tiny_wan import GivenRotation
 
 from vgen.backbone.cache import ConditionCache
@@ -15,21 +15,13 @@ from vgen.backbone.segments import condition, target
 from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
 
-TINY = {"num_attention_heads": 2, "attention_head_dim": 24, "in_channels": 4, "out_channels": 4, "num_layers": 3}
-COMMON = {"text_dim": 24, "freq_dim": 32, "ffn_dim": 64}
 FIELDS = ("latent", "t", "time", "given")
 ROWS, COLUMNS = 2, 3  # tokens of a latent frame of 4x6 latent pixels
 
 
 @pytest.fixture
 def stock():
-    model = WanTransformer3DModel(**TINY, **COMMON).eval()
-    for name, parameter in model.named_parameters():
-        if "norm_q" in name:  # sharp attention, so that a token too many shows
-            torch.nn.init.constant_(parameter, 4.0)
-        elif name.endswith("bias"):
-            torch.nn.init.normal_(parameter, std=0.1)
-    return model
+    return sharp_wan()
 
 
 def ours(stock, kind="joint", prune=True):
@@ -64,15 +56,6 @@ def one(segment, index):
     return replace(segment, given=given, **parts)
 
 
-class _Masked(WanAttnProcessor):
-    def __init__(self, mask):
-        super().__init__()
-        self.mask = mask
-
-    def __call__(self, attn, tokens, text, _, rotation):
-        return super().__call__(attn, tokens, text, self.mask, rotation)
-
-
 def masked_stock(stock, patches, noisy, text, kind):
     """The stock model over all tokens of one video, in which a mask hides those of which nothing is given. They are
     2x2 latent pixels each; under independent attention an image sees itself alone."""
@@ -83,7 +66,7 @@ def masked_stock(stock, patches, noisy, text, kind):
     owner = torch.tensor([*range(frames), *[-1] * noisy.t.shape[1]]).repeat_interleave(ROWS * COLUMNS)
     mask = seen[None] if kind == "joint" else seen[None] & ((owner[:, None] == owner[None]) | (owner[:, None] == -1))
     for block in stock.blocks:
-        block.attn1.set_processor(_Masked(mask.expand(len(owner), -1)))
+        block.attn1.set_processor(Masked(mask.expand(len(owner), -1)))
     steps = (noisy.time * TIMESTEPS)[:, None] * (owner == -1)
     return stock(torch.cat([patches.latent, noisy.latent], dim=2), steps, text).sample[:, :, frames:]
 
