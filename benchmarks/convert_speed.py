@@ -24,12 +24,11 @@ from bench_common.options import add_out, check_counts, check_free, make_parser
 from bench_common.report import number, plain_args, publish, row, versions
 from PIL import Image
 
-from vgen import checks
 from vgen.canvas.spec import parse_size
-from vgen.errors import InputError, exit_on_input_error
+from vgen.errors import exit_on_input_error
 from vgen.media.video import VIDEO_SUFFIXES
 from vgen.sources.conversion.convert import Conversion, convert
-from vgen.sources.source import Reading
+from vgen.sources.source import Reading, read_options
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -66,7 +65,7 @@ def converted(source: str, reading: Reading, size: tuple[int, int] | None) -> in
 
 def run(args: argparse.Namespace) -> dict:
     """Frames and seconds of every turn, and the medians."""
-    reading = Reading(args.folder, layout=args.layout, more=options_of(args.options))
+    reading = Reading(args.folder, layout=args.layout, more=read_options(args.options))
     size = parse_size(args.size) if args.size else None
     turns = []
     for _ in range(args.repeats):
@@ -91,13 +90,6 @@ def run(args: argparse.Namespace) -> dict:
         "ratio": statistics.median(ratios) if ratios else None,
     }
     return {"settings": plain_args(args), "versions": versions(), "turns": turns, **medians}
-
-
-def options_of(given: Sequence[str]) -> dict[str, str]:
-    """Options of a source from KEY=VALUE. Raises: InputError: one has no value."""
-    if wrong := [each for each in given if "=" not in each]:
-        raise InputError(f"{checks.show(wrong[0])} must be KEY=VALUE, an option of the source")
-    return dict(each.split("=", 1) for each in given)
 
 
 def table(results: dict) -> str:

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from bench_common.options import add_out, check_counts, check_free, make_parser
 from bench_common.report import number, plain_args, publish, row, versions
+from bench_measures.completed import batch_of_one
 from bench_run.completion import given_of
 from bench_sets.bench import Bench, Case
 from torch import Tensor
@@ -42,7 +43,7 @@ from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.spec import Canvas, Patch
 from vgen.errors import InputError, exit_on_input_error
 from vgen.media.patch import Mode
-from vgen.media.pixels import to_unit
+from vgen.media.sheet import spread
 from vgen.metrics import StLpips, copy_nearest, linear_blend, psnr
 from vgen.models import ModelInfo
 
@@ -97,7 +98,7 @@ def asked(case: Case, counts: Sequence[int], strengths: Sequence[float], seed: i
         return empty.add(Patch(truth[:length].copy(), mode=mode))
 
     for count in counts:
-        yield Ask("number", f"{count} frame{'s' * (count > 1)}", images(spread(count, frames)), truth)
+        yield Ask("number", f"{count} frame{'s' * (count > 1)}", images(spread(frames, count)), truth)
     for length in lengths_of(frames):
         yield Ask("form", f"{length} frames, images", run_of(length, "frames"), truth)
         yield Ask("form", f"{length} frames, a clip", run_of(length, "clip"), truth)
@@ -106,11 +107,6 @@ def asked(case: Case, counts: Sequence[int], strengths: Sequence[float], seed: i
     if case.kind == "inpainting":
         for keep in ("model", "exact"):
             yield Ask("keep", f"keep={keep}", replace(own, keep=keep, seed=empty.seed), truth)  # type: ignore[arg-type]
-
-
-def spread(count: int, frames: int) -> list[int]:
-    """So many frames of a clip, evenly from the first to the last; one alone is the first."""
-    return np.linspace(0, frames - 1, count).round().astype(int).tolist()
 
 
 def lengths_of(frames: int) -> list[int]:
@@ -124,7 +120,7 @@ def answered(pipe: CanvasPipeline, ask: Ask, options: dict, perceptual: StLpips 
     output = pipe(placed, **options)
     given, length = given_of(placed), ask.canvas.frames
     known = (given.pixels, given.masks, given.frames, length)
-    made, true = batch_of(output.video), batch_of(ask.truth)
+    made, true = batch_of_one(output.video), batch_of_one(ask.truth)
     new = hidden(placed, true.shape)
     baselines = [decibels(video, true, new) for video in (copy_nearest(*known), linear_blend(*known))]
     values = {
@@ -159,11 +155,6 @@ def condition_tokens(pipe: CanvasPipeline, placed: PlacedCanvas) -> int:
     way = choose_paradigm(pipe.transformer.config.paradigm)
     conditioning = way.conditioning(pipe.codec, encoding.given_of(placed.conditions, canvas.seed), shape)
     return pipe.transformer.count_tokens(conditioning.segments)
-
-
-def batch_of(video: np.ndarray) -> Tensor:
-    """uint8 [T, H, W, 3] as metrics take it, [1, 3, T, H, W] in [-1, 1]."""
-    return to_unit(video).permute(3, 0, 1, 2)[None]
 
 
 def run(args: argparse.Namespace) -> dict:

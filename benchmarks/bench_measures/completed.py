@@ -51,17 +51,18 @@ class Completed:
     @cached_property
     def made(self) -> Tensor:
         """The video as metrics take it, `[1, 3, T, H, W]` in [-1, 1]."""
-        return _batch_of_one(self.video)
+        return batch_of_one(self.video)
 
     @cached_property
     def true(self) -> Tensor | None:
         """The truth as metrics take it, `[1, 3, T, H, W]` in [-1, 1]."""
-        return None if self.truth is None else _batch_of_one(self.truth)
+        return None if self.truth is None else batch_of_one(self.truth)
 
 
 Measure = Callable[[Completed], dict[str, float]]
 """Values of one case by the names of `meanings.MEANINGS`; a value that is not defined for a case is not among them."""
 
 
-def _batch_of_one(video: np.ndarray) -> Tensor:
+def batch_of_one(video: np.ndarray) -> Tensor:
+    """uint8 `[T, H, W, 3]` as metrics take it, `[1, 3, T, H, W]` in [-1, 1]."""
     return to_unit(video).permute(3, 0, 1, 2)[None]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench_measures.available import Available, measures
-from bench_measures.completed import Completed
+from bench_measures.completed import Completed, batch_of_one
 from bench_measures.given import curves
 from bench_sets.bench import Case
 from canvas_suite.judges import Judges, available
@@ -27,7 +27,7 @@ from vgen.backbone.precision import autocast
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.placed import PlacedCanvas
 from vgen.canvas.report import nearest_frame
-from vgen.media.pixels import to_uint8, to_unit
+from vgen.media.pixels import to_uint8
 from vgen.media.placing import planes
 from vgen.media.video import read_video
 from vgen.metrics import copy_nearest, extend_edges, linear_blend
@@ -160,7 +160,7 @@ class Completer:
     def _features(self, videos: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if self.judges.network is None:
             return {}
-        found = {name: self.judges.features(_batch(video)) for name, video in videos.items()}
+        found = {name: self.judges.features(batch_of_one(video)) for name, video in videos.items()}
         return {name: features[0].numpy() for name, features in found.items() if features is not None}
 
 
@@ -178,7 +178,7 @@ def given_of(placed: PlacedCanvas) -> Given:
 
 
 def _reconstructed(codec: Reconstruction, file: Path) -> dict[str, np.ndarray]:
-    truth = _batch(read_video(file)).to(codec.codec.device)
+    truth = batch_of_one(read_video(file)).to(codec.codec.device)
     return {
         "codec_video": _pixels(codec.reconstruct_video(truth)),
         "codec_image": _pixels(codec.reconstruct_images(truth)),
@@ -188,7 +188,3 @@ def _reconstructed(codec: Reconstruction, file: Path) -> dict[str, np.ndarray]:
 def _pixels(video: Tensor) -> np.ndarray:
     """`[1, 3, T, H, W]` in [-1, 1] -> uint8 `[T, H, W, 3]`."""
     return to_uint8(video[0].float().clamp(-1, 1).permute(1, 2, 3, 0)).cpu().numpy()
-
-
-def _batch(video: np.ndarray) -> Tensor:
-    return to_unit(video).permute(3, 0, 1, 2)[None]

@@ -61,7 +61,7 @@ def test_a_source_without_pictures_says_so():
 
 
 def test_what_cannot_be_asked_is_one_line(clips, monkeypatch):
-    with pytest.raises(InputError, match="delay must be KEY=VALUE"):
+    with pytest.raises(InputError, match="delay is not KEY=VALUE"):
         call(monkeypatch, "folder", "delay", "--from", clips)
     with pytest.raises(InputError, match="--repeats 0 must be 1 or more"):
         call(monkeypatch, "folder", "--from", clips, "--repeats", 0)

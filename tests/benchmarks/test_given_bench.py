@@ -109,10 +109,11 @@ def test_what_is_measured_is_what_was_not_given(bench):
     assert np.isnan(given_bench.decibels(made, true, torch.zeros_like(new)))
 
 
-def test_frames_are_spread_from_the_first_to_the_last():
-    assert given_bench.spread(1, 17) == [0]
-    assert given_bench.spread(5, 17) == [0, 4, 8, 12, 16]
-    assert given_bench.spread(77, 77) == list(range(77))
+def test_frames_are_spread_from_the_first_to_the_last(bench):
+    (case,) = given_bench.clips_of(Bench.read(bench), 1)
+    asks = given_bench.asked(case, [1, 3, 9], [], 0)
+    places = {ask.answer: [patch.frame for patch in ask.canvas.patches] for ask in asks if ask.question == "number"}
+    assert places == {"1 frame": [0], "3 frames": [0, 4, 8], "9 frames": list(range(9))}
     assert given_bench.default_counts(77) == [1, 2, 3, 5, 9, 17, 33, 65, 77]
 
 

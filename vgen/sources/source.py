@@ -11,6 +11,9 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from vgen.checks import show
+from vgen.errors import InputError
+
 
 class LeftOut(Exception):
     """A take that cannot be converted; its text is the reason, in a few words without the take's name, such as
@@ -34,6 +37,23 @@ class Reading:
     layout: str | None = None
     fps: int | None = None
     more: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_options(texts: Sequence[str]) -> dict[str, str]:
+    """Options of a source as a command is given them, KEY=VALUE each.
+
+    Raises:
+        InputError: one has no key or no value, or is given twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise InputError(f"{show(text)} is not KEY=VALUE, an option of the source")
+        if name in found:
+            raise InputError(f"{name} is given twice; give it once")
+        found[name] = value
+    return found
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import textwrap
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vgen.checks import show
 from vgen.commands.options import add_overwrite
-from vgen.errors import InputError
 from vgen.sources import SOURCES, kind, missing_extra, summary
 from vgen.sources.conversion.splits import DEFAULT
 
@@ -89,11 +86,11 @@ def _convert(options: dict[str, Any]) -> None:
     from vgen.data.buckets import parse_sizes
     from vgen.sources.conversion.convert import Conversion, convert
     from vgen.sources.conversion.splits import parse_shard, parse_splits
-    from vgen.sources.source import Reading
+    from vgen.sources.source import Reading, read_options
 
     late = [text for text in options["cameras"] if "=" in text]  # behind --cameras, which takes all that follows
     cameras = tuple(name for name in options["cameras"] if name not in late)
-    more = _settings([*options["more"], *late])
+    more = read_options([*options["more"], *late])
     reading = Reading(options["from"], cameras, options["layout"], options["fps"], more)
     begun = time.monotonic()
     report = convert(
@@ -117,19 +114,6 @@ def _join(options: dict[str, Any]) -> None:
 
     report = join(options["shards"], options["out"], options["overwrite"])
     _tell(report, options["out"])
-
-
-def _settings(texts: Sequence[str]) -> dict[str, str]:
-    """The options of a source."""
-    found: dict[str, str] = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign or not name:
-            raise InputError(f"{show(text)} is not KEY=VALUE, an option of the source")
-        if name in found:
-            raise InputError(f"{name} is given twice; give it once")
-        found[name] = value
-    return found
 
 
 def _tell(report: Report, out: Path, how: str = "") -> None:
