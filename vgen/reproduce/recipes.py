@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vgen.files import write_whole, writing
+from vgen.models import resolve
 from vgen.reproduce.profile import FOLDER, Profile
 from vgen.shipped import find
 from vgen.train.config import TrainConfig, load_config, read_recipe
@@ -23,11 +24,19 @@ def seed_of(out: Path, stage: str) -> Path:
     return out / "before" / stage
 
 
+def goes_on(profile: Profile, stage: str) -> bool:
+    """Whether a stage goes on from weights of the profile's start, which may have no Stage I."""
+    if profile.start is None:
+        return False
+    return stage != "state" or (Path(resolve(profile.start)) / "state").is_dir()
+
+
 def write_recipe(profile: Profile, out: Path, stage: str) -> Path:
     """Writes the whole recipe of a stage into `<out>/recipes`, where `vgen train` takes it, too; returns the file."""
     recipe = read_recipe(find(FOLDER / f"{stage}.yaml"))
-    if stage == "codec" and profile.start:
-        recipe.objective.pop("model")  # it goes on from a codec that has one
+    shape = {"codec": "model", "state": "llama"}.get(stage)
+    if shape and goes_on(profile, stage):
+        recipe.objective.pop(shape)  # what it goes on from has one
     given = OmegaConf.merge(recipe, getattr(profile, stage).set, _chained(profile, out, stage))
     file = out / "recipes" / f"{stage}.yaml"
     with writing(file):
@@ -49,10 +58,12 @@ def _chained(profile: Profile, out: Path, stage: str) -> dict[str, Any]:
     """The keys that name what other stages have made."""
     objective: dict[str, Any] = {}
     if stage == "codec":
-        if profile.start:
+        if goes_on(profile, stage):
             objective = {"pretrained": str(seed_of(out, stage) / "vae")}
     elif stage == "state":
         objective = {"codec": str(model_of(out, "codec") / "vae")}
+        if goes_on(profile, stage):
+            objective["pretrained"] = str(seed_of(out, stage) / "state")
     elif profile.start or stage == "hand":
         objective = {"pretrained": str(seed_of(out, stage)), "codec": None}
     else:

@@ -17,7 +17,7 @@ from vgen.reproduce.pictures import draw_pictures
 from vgen.reproduce.profile import TRAINED, Profile
 from vgen.reproduce.progress import Progress, allot
 from vgen.reproduce.ranks import train_here, train_on_ranks
-from vgen.reproduce.recipes import model_of, read_stage, seed_of, write_recipe
+from vgen.reproduce.recipes import goes_on, model_of, read_stage, seed_of, write_recipe
 from vgen.reproduce.weights import TRAINED_PARTS, parts_of, write_parts
 
 FEW_SECONDS = 10.0  # of training, in which the best machine makes hardly a step
@@ -134,7 +134,7 @@ class Way:
     def _seed(self, stage: str) -> None:
         """Puts together, once, what a stage goes on from."""
         folder = seed_of(self.out, stage)
-        if stage == "state" or folder.exists():
+        if folder.exists() or (stage == "state" and not goes_on(self.profile, stage)):
             return
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)

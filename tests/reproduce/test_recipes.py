@@ -1,0 +1,19 @@
+import pytest
+
+from vgen.reproduce.profile import load_profile
+from vgen.reproduce.recipes import read_stage, seed_of
+
+
+def test_stage_one_goes_on_from_that_of_the_start(tmp_path):
+    config = read_stage(load_profile("cpu"), tmp_path, "state").objective
+    assert config.pretrained == str(seed_of(tmp_path, "state") / "state")
+    assert config.llama == {} and config.codec == str(tmp_path / "codec/model/vae")
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_stage_one_is_made_from_nothing_where_there_is_none(start, tmp_path):
+    """With a start of a codec and a backbone alone, and without any."""
+    (tmp_path / "model_index.json").write_text("{}")
+    given = [f"start={tmp_path}"] if start else ["start=null", "canvas.share=0.3"]
+    config = read_stage(load_profile("cpu", given), tmp_path, "state").objective
+    assert config.pretrained is None and config.llama
