@@ -4,8 +4,8 @@
     python benchmarks/make_pictures.py --out docs
     python benchmarks/make_pictures.py --out pictures --keep outputs/pictures   # keeps the folders of the four commands
 
-Two canvases and two rollouts are made with the commands that a user has. Each is one pair of panels: on the left what
-is given, on the right what nano made.
+Two canvases, one of them of photographs, and two rollouts are made with the commands that a user has. Each is one pair
+of panels: on the left what is given, on the right what nano made.
 """
 
 from __future__ import annotations
@@ -28,21 +28,27 @@ TICKS, TICK_MS, HOLD_MS = 34, 60, 1200  # every frame of a canvas twice, every s
 PANEL, GAP, TITLE = 208, 10, 26
 INK, QUIET, PAPER, EMPTY = (32, 32, 36), (120, 120, 126), (250, 250, 248), (222, 222, 222)
 GIVEN = (232, 96, 8)
+WHOLE = (0, 0, 1, 1)
 PART = (0.3125, 0.0625, 0.8125, 0.5625)  # of configs/canvas/demo.yaml
 
 START = ["--start", str(MEDIA / "button_0.png"), "--trajectory", str(ROOT / "configs/ego/press.json")]
 START += ["--text", "press the button", "--advance", "16"]
 COMMANDS = {
     "parts": ["infer", "--spec", str(ROOT / "configs/canvas/demo.yaml")],
-    "window": ["infer", "--spec", str(ROOT / "configs/canvas/outpainting.yaml")],
+    "photographs": ["infer", "--spec", str(ROOT / "configs/canvas/photographs.yaml")],
     "right": ["rollout", *START, "--edit", "redirect=0.2,0.6,0.2@0.1"],
     "left": ["rollout", *START, "--edit", "redirect=-0.2,0.6,0.2@0.1"],
 }
 TITLES = {
     "parts": "two images and a part of a third",
-    "window": "a window of a video",
+    "photographs": "two photographs",
     "right": "one image and a path of the hand",
     "left": "the same image, another path",
+}
+
+GIVEN_IMAGES = {  # by name, file, frame and box
+    "parts": (("button_0", 0, WHOLE), ("button_8_part", 8, PART), ("button_16", 16, WHOLE)),
+    "photographs": (("cat", 0, WHOLE), ("coffee", 16, WHOLE)),
 }
 
 # The camera of the recorded scene (vgen/simulators/metaworld/environment.py): it looks at a point from 0.85 m.
@@ -97,15 +103,8 @@ def enlarged(image: Image.Image) -> Image.Image:
 def given_patches(name: str, tick: int) -> Image.Image:
     """The patches of a canvas on an empty one; an image fades in before its frame and out after it."""
     empty = Image.new("RGB", (PANEL, PANEL), EMPTY)
-    if name == "window":
-        clip = read_media(MEDIA / "door_window.mp4")
-        return pasted(empty, Image.fromarray(np.asarray(clip[at(tick, len(clip))])), (0.1875, 0.1875, 0.8125, 0.8125))
     frame, sheet = at(tick, 17), empty
-    for file, when, box in (
-        ("button_0", 0, (0, 0, 1, 1)),
-        ("button_8_part", 8, PART),
-        ("button_16", 16, (0, 0, 1, 1)),
-    ):
+    for file, when, box in GIVEN_IMAGES[name]:
         shown = pasted(empty, Image.open(MEDIA / f"{file}.png").convert("RGB"), box)
         sheet = Image.blend(sheet, shown, max(0, 1 - abs(frame - when) / 4))
     return sheet
