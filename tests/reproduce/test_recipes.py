@@ -1,7 +1,10 @@
 import pytest
 
+from vgen.models import STATE, component_folder, resolve
+from vgen.reproduce.on_paper import stages_on_paper
 from vgen.reproduce.profile import load_profile
 from vgen.reproduce.recipes import read_stage, seed_of
+from vgen.state.model import StateModel
 
 
 def test_stage_one_goes_on_from_that_of_the_start(tmp_path):
@@ -17,3 +20,11 @@ def test_stage_one_is_made_from_nothing_where_there_is_none(start, tmp_path):
     given = [f"start={tmp_path}"] if start else ["start=null", "canvas.share=0.3"]
     config = read_stage(load_profile("cpu", given), tmp_path, "state").objective
     assert config.pretrained is None and config.llama
+
+
+def test_on_paper_stage_one_has_the_shape_of_that_of_the_start(tmp_path):
+    """As `--dry-run` does, which reads no weight."""
+    planned = stages_on_paper(load_profile("cpu"), tmp_path)["state"].objective.model.state_dict()
+    real = StateModel.from_pretrained(component_folder(resolve("nano"), STATE)).state_dict()
+    assert all(weight.is_meta for weight in planned.values())
+    assert {name: weight.shape for name, weight in planned.items()} == {name: w.shape for name, w in real.items()}

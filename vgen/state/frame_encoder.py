@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from transformers import CLIPVisionModel
+from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from vgen.backbone.codec import Codec
+from vgen.backbone.on_paper import on_paper
 from vgen.errors import InputError, unknown_key
 from vgen.models import loading
 
@@ -105,6 +106,8 @@ def load_clip(folder: str | Path, side: int = 8) -> ClipVision:
         InputError: it is none.
     """
     with loading(folder):
+        if on_paper():
+            return ClipVision(CLIPVisionModel(CLIPVisionConfig.from_pretrained(folder)), side)
         return ClipVision(CLIPVisionModel.from_pretrained(folder), side)
 
 

@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from vgen.backbone.on_paper import on_paper
 from vgen.errors import InputError, unknown_key
 from vgen.models import loading
 
@@ -48,22 +49,29 @@ def new_llama(keywords: Mapping[str, Any]) -> tuple[LlamaForCausalLM, ByT5Tokeni
 
 
 def load_trunk(folder: str | Path) -> PreTrainedModel:
-    """A language or vision-language model of transformers, from its folder, or from that of a LoRA of one.
+    """A language or vision-language model of transformers, from its folder, or from that of a LoRA of one; on paper
+    as its configuration says, without weights.
 
     Raises:
         InputError: it is none.
     """
     with loading(folder):
         if (Path(folder) / "adapter_config.json").is_file():
-            trunk = load_trunk(peft.PeftConfig.from_pretrained(str(folder)).base_model_name_or_path)
-            trunk.load_adapter(str(folder))
+            adapter = peft.PeftConfig.from_pretrained(str(folder))
+            trunk = load_trunk(adapter.base_model_name_or_path)
+            if on_paper():
+                trunk.add_adapter(adapter)
+            else:
+                trunk.load_adapter(str(folder))
             return trunk
-        kind = type(AutoConfig.from_pretrained(folder))
-        if kind in MODEL_FOR_CAUSAL_LM_MAPPING:
-            return AutoModelForCausalLM.from_pretrained(folder)
-        if kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-            return AutoModelForImageTextToText.from_pretrained(folder)
-    raise InputError(f"{folder} holds a {kind.__name__}; a causal language or vision-language model is needed")
+        about = AutoConfig.from_pretrained(folder)
+        for kinds, maker in (
+            (MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM),
+            (MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoModelForImageTextToText),
+        ):
+            if type(about) in kinds:
+                return maker.from_config(about) if on_paper() else maker.from_pretrained(folder)
+    raise InputError(f"{folder} holds a {type(about).__name__}; a causal language or vision-language model is needed")
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from vgen.backbone.codec import Codec
+from vgen.backbone.on_paper import on_paper
 from vgen.errors import InputError, unknown_key
 from vgen.models import STATE, loading, rate_of
 from vgen.state.action_heads import clean, make_head
@@ -275,7 +276,8 @@ class StateModel(nn.Module):
             if model._own_weights().keys() != weights.keys():
                 about = folder / "config.json"
                 raise InputError(f"{folder / WEIGHTS} does not hold the weights that {about} speaks of")
-            model.load_state_dict(weights, strict=False)
+            if not on_paper():
+                model.load_state_dict(weights, strict=False)
         return model.eval()
 
     def _action_layers(self, columns: int) -> nn.Sequential:

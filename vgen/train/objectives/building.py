@@ -5,19 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from diffusers import AutoencoderKLWan, ModelMixin
 
 from vgen.backbone.codec import WanCodec, load_vae
+from vgen.backbone.on_paper import on_paper
 from vgen.errors import InputError, unknown_key
 from vgen.models import loading, read_config
 
 Model = TypeVar("Model", bound=ModelMixin)
-
-
-def on_paper() -> bool:
-    """Whether a run is only planned: within `with torch.device("meta")`, where no weight is read or made."""
-    return torch.get_default_device().type == "meta"
 
 
 def blank(kind: type[Model], folder: str | Path, part: str = "", **choices: Any) -> Model:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vgen.backbone.codec import WanCodec, load_vae
 from vgen.backbone.codec_at_once import decode_at_once, encode_at_once, quicken
+from vgen.backbone.on_paper import on_paper
 from vgen.data.clips import Clips, read_or_next
 from vgen.data.opening import (
     ClipBatches,
@@ -29,7 +30,7 @@ from vgen.errors import InputError
 from vgen.metrics import PerceptualDistance
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import Objective
-from vgen.train.objectives.building import blank, check_keywords, on_paper
+from vgen.train.objectives.building import blank, check_keywords
 from vgen.train.objectives.codec_reshape import START_LOG_VARIANCE, widened
 from vgen.train.objectives.crops import cropped
 from vgen.train.objectives.outline import Outline

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase, 
 from vgen import checks
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.conditioning import Conditioning
+from vgen.backbone.on_paper import on_paper
 from vgen.backbone.pruning import MASKING
 from vgen.backbone.segments import target
 from vgen.backbone.shapes import Strides
@@ -30,7 +31,7 @@ from vgen.data.cache.texts import CachedTextEncoder, TextCache
 from vgen.errors import InputError
 from vgen.models import component_folder, loading, read_config, resolve
 from vgen.train.lora import LoraConfig, add_lora
-from vgen.train.objectives.building import blank, check_keywords, frozen_codec, on_paper
+from vgen.train.objectives.building import blank, check_keywords, frozen_codec
 from vgen.train.objectives.reshape import for_paradigm, reshaped
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vgen.backbone.conditioning import Conditioning
 from vgen.backbone.encoding import encode_frames
+from vgen.backbone.on_paper import on_paper
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import LatentShape, latent_frames, temporal_position
 from vgen.data.buckets import Bucket
@@ -26,7 +27,7 @@ from vgen.models import EGO, TrainingRange, forget_places, resolve
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import by_noise
 from vgen.train.objectives.bodies import body_shares
-from vgen.train.objectives.building import blank, on_paper
+from vgen.train.objectives.building import blank
 from vgen.train.objectives.canvases import CanvasBatch, CanvasConfig
 from vgen.train.objectives.denoiser import Noise, even_times, interpolate
 from vgen.train.objectives.ego_data import BodyClips, EgoBatch, EgoBodyConfig, EgoTarget, FrameChoice
