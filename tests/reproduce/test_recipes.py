@@ -8,16 +8,21 @@ from vgen.state.model import StateModel
 
 
 def test_stage_one_goes_on_from_that_of_the_start(tmp_path):
-    config = read_stage(load_profile("cpu"), tmp_path, "state").objective
+    config = read_stage(load_profile("cpu", ["codec.share=0.2"]), tmp_path, "state").objective
     assert config.pretrained == str(seed_of(tmp_path, "state") / "state")
     assert config.llama == {} and config.codec == str(tmp_path / "codec/model/vae")
+
+
+def test_without_a_codec_to_train_stage_one_sees_through_that_of_the_start(tmp_path):
+    config = read_stage(load_profile("cpu", ["codec.share=0"]), tmp_path, "state").objective
+    assert config.codec == str(seed_of(tmp_path, "state") / "vae")
 
 
 @pytest.mark.parametrize("start", [True, False])
 def test_stage_one_is_made_from_nothing_where_there_is_none(start, tmp_path):
     """With a start of a codec and a backbone alone, and without any."""
     (tmp_path / "model_index.json").write_text("{}")
-    given = [f"start={tmp_path}"] if start else ["start=null", "canvas.share=0.3"]
+    given = [f"start={tmp_path}"] if start else ["start=null", "codec.share=0.3", "canvas.share=0.3"]
     config = read_stage(load_profile("cpu", given), tmp_path, "state").objective
     assert config.pretrained is None and config.llama
 

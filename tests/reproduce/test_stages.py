@@ -78,6 +78,21 @@ def test_a_codec_that_goes_on_is_handed_to_what_stands_on_it(way):
     assert same(out / "hand" / "model" / "vae", out / "codec" / "model" / "vae")
 
 
+def test_a_model_goes_on_in_some_of_its_parts_alone(way, tmp_path):
+    """Its front-ends are trained on; codec and Stage I are those that it has."""
+    profile, out = way
+    start, few = out / "model", ["codec.share=0", "canvas.share=0", "state.share=0"]
+    nano.main(["--profile", str(profile), "--out", str(tmp_path / "on"), f"start={start}", *few])
+    model = tmp_path / "on" / "model"
+    assert same(model / "vae", start / "vae") and not same(model / "transformer", start / "transformer")
+    StateModel.from_pretrained(model / "state", WanCodec(CanvasPipeline.from_pretrained(model).vae))
+    before, card = (start / "README.md").read_text(), (model / "README.md").read_text()
+    for name in ("codec", "state"):  # how these came about is kept
+        _, _, told = before.partition(f"## Training: {name}")
+        assert told.partition("\n## ")[0].strip() in card
+        assert (model / "pictures" / f"curve_{name}.png").is_file()
+
+
 @pytest.mark.parametrize(("spent", "told"), [(599.0, True), (100.0, False)])
 def test_a_stage_that_has_no_time_left_is_told(way, tmp_path, monkeypatch, caplog, spent, told):
     profile, out = way
@@ -91,5 +106,8 @@ def test_a_stage_that_has_no_time_left_is_told(way, tmp_path, monkeypatch, caplo
 
 def same(one, other):
     """Whether two folders of a component hold the same weights."""
-    (first,), (second,) = one.glob("*.safetensors"), other.glob("*.safetensors")
-    return all(torch.equal(weight, load_file(second)[name]) for name, weight in load_file(first).items())
+    first, second = (
+        {name: weight for file in folder.glob("*.safetensors") for name, weight in load_file(file).items()}
+        for folder in (one, other)
+    )
+    return first.keys() == second.keys() and all(torch.equal(weight, second[name]) for name, weight in first.items())

@@ -39,12 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if options.minutes is not None and not 0 < options.minutes < math.inf:
         raise InputError(f"--minutes {options.minutes:g} is no number of minutes; give 1 or more")
-    from vgen.reproduce.profile import load_profile
+    from vgen.reproduce.profile import STAGES, load_profile
 
     minutes = [] if options.minutes is None else [f"minutes={options.minutes}"]
     profile = load_profile(options.profile, [*options.overrides, *minutes])
+    if options.stage is not None and options.stage not in STAGES:
+        raise unknown_key(options.stage, STAGES, "the stages")
     if options.stage is not None and options.stage not in profile.stages:
-        raise unknown_key(options.stage, profile.stages, "the stages of the profile")
+        rule = f"has no share of the minutes of {options.profile}; give it one, such as {options.stage}.share=0.2"
+        raise InputError(f"--stage {options.stage} {rule}")
     out = options.out or Path("runs") / f"nano_{Path(options.profile).stem}"
     from vgen.reproduce.stages import Way
 

@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from vgen.data.jsonl import read_records
 from vgen.errors import InputError
+from vgen.models import resolve
 from vgen.reproduce.bench import read_results, read_whole
 from vgen.reproduce.curves import draw_curves
 from vgen.reproduce.data import INFO, PHOTOS
@@ -20,6 +21,7 @@ from vgen.reproduce.weights import SUFFIX
 from vgen.train.export import read_curve, run_lines
 from vgen.train.logs import read_record
 
+CARD = "README.md"
 PICTURES = "pictures"  # folder, of a model and of a way
 BASELINES = ("copy", "blend", "edges")
 HEAD = """---
@@ -32,8 +34,8 @@ tags: [video-completion, world-model, robotics, egocentric]
 
 
 def write_card(profile: Profile, out: Path, folder: Path) -> None:
-    """Writes README.md and `pictures/` of a model folder from what the stages in `out` have left by now."""
-    runs = [stage for stage in TRAINED if (out / stage / "run.json").is_file()]
+    """Writes README.md and `pictures/` of a model folder from what the stages in `out` have left by now; of parts that
+    none of them has trained, from the card of the start."""
     pictures = folder / PICTURES
     if (out / PICTURES).is_dir():
         shutil.copytree(out / PICTURES, pictures)
@@ -44,12 +46,10 @@ def write_card(profile: Profile, out: Path, folder: Path) -> None:
     lines += ["", "## Results", "", *_result_lines(out)]
     lines += ["", "## Pictures", "", *_picture_lines(pictures)]
     lines += ["", "## How it was trained", "", *_time_lines(profile, out)]
-    for stage in runs:
-        lines += ["", f"## Training: {stage}", ""]
-        if _draw(out / stage, pictures / f"curve_{stage}.png"):
-            lines += [f"![loss of {stage} over the minutes]({PICTURES}/curve_{stage}.png)", ""]
-        lines += run_lines(read_record(out / stage), read_curve(out / stage))
-    (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for stage in TRAINED:
+        told = _training_lines(out / stage, pictures) or _kept_lines(profile, stage, pictures)
+        lines += ["", _training(stage), "", *told] if told else []
+    (folder / CARD).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _part_lines(folder: Path) -> list[str]:
@@ -143,6 +143,37 @@ def _time_lines(profile: Profile, out: Path) -> Iterator[str]:
     yield "| --- | --- |"
     for stage, own in Progress.read(out).stages.items():
         yield f"| {stage} | {(own.earlier + own.spent) / 60:.1f} |"
+
+
+def _training(stage: str) -> str:
+    """The heading of what a stage has trained."""
+    return f"## Training: {stage}"
+
+
+def _training_lines(run: Path, pictures: Path) -> list[str]:
+    """How a stage has trained; nothing where it has not."""
+    if not (run / "run.json").is_file():
+        return []
+    drawn = _draw(run, pictures / _curve(run.name))
+    curve = [f"![loss of {run.name} over the minutes]({PICTURES}/{_curve(run.name)})", ""] if drawn else []
+    return [*curve, *run_lines(read_record(run), read_curve(run))]
+
+
+def _kept_lines(profile: Profile, stage: str, pictures: Path) -> list[str]:
+    """What the card of the start says of how a stage has trained."""
+    start = Path(resolve(profile.start)) if profile.start else None
+    if start is None or not (start / CARD).is_file():
+        return []
+    _, found, rest = (start / CARD).read_text(encoding="utf-8").partition(f"\n{_training(stage)}\n")
+    if not found:
+        return []
+    if (curve := start / PICTURES / _curve(stage)).is_file():
+        shutil.copyfile(curve, pictures / curve.name)
+    return rest.partition("\n## ")[0].strip("\n").split("\n")
+
+
+def _curve(stage: str) -> str:
+    return f"curve_{stage}.png"
 
 
 def _draw(run: Path, file: Path) -> bool:

@@ -111,10 +111,11 @@ def _check(profile: Profile, path: Path) -> None:
     for name in STAGES[1:]:
         if not getattr(profile, name).share >= 0:
             raise InputError(f"{path.name}: {name}.share={getattr(profile, name).share:g} is negative; the least is 0")
-    for name in ("codec", "hand", "state", "export"):
-        if name not in profile.stages:
-            raise InputError(f"{path.name}: {name}.share is 0, and without it there is no model; give it a share")
-    if "canvas" not in profile.stages and profile.start is None:
-        raise InputError(f"{path.name}: canvas.share is 0, and there is no start to go on from; give one of the two")
+    if "export" not in profile.stages:
+        raise InputError(f"{path.name}: export.share is 0, and without it there is no model; give it a share")
+    for name in TRAINED:
+        if name not in profile.stages and profile.start is None:
+            rule = "is 0, and there is no start to go on from; give one of the two"
+            raise InputError(f"{path.name}: {name}.share {rule}")
     if profile.ranks < 1:
         raise InputError(f"{path.name}: ranks={profile.ranks} is not positive; the smallest is 1")

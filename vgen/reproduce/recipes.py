@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vgen.files import write_whole, writing
-from vgen.models import resolve
+from vgen.models import STATE, resolve
 from vgen.reproduce.profile import FOLDER, Profile
 from vgen.shipped import find
 from vgen.train.config import TrainConfig, load_config, read_recipe
@@ -24,11 +24,17 @@ def seed_of(out: Path, stage: str) -> Path:
     return out / "before" / stage
 
 
+def codec_of(profile: Profile, out: Path, stage: str) -> Path:
+    """The folder of the VAE that a stage works with: what was trained before it, or that of the start."""
+    made = model_of(out, "codec") if "codec" in profile.stages else seed_of(out, stage)
+    return made / "vae"
+
+
 def goes_on(profile: Profile, stage: str) -> bool:
     """Whether a stage goes on from weights of the profile's start, which may have no Stage I."""
     if profile.start is None:
         return False
-    return stage != "state" or (Path(resolve(profile.start)) / "state").is_dir()
+    return stage != "state" or (Path(resolve(profile.start)) / STATE).is_dir()
 
 
 def write_recipe(profile: Profile, out: Path, stage: str) -> Path:
@@ -61,11 +67,11 @@ def _chained(profile: Profile, out: Path, stage: str) -> dict[str, Any]:
         if goes_on(profile, stage):
             objective = {"pretrained": str(seed_of(out, stage) / "vae")}
     elif stage == "state":
-        objective = {"codec": str(model_of(out, "codec") / "vae")}
+        objective = {"codec": str(codec_of(profile, out, stage))}
         if goes_on(profile, stage):
-            objective["pretrained"] = str(seed_of(out, stage) / "state")
+            objective["pretrained"] = str(seed_of(out, stage) / STATE)
     elif profile.start or stage == "hand":
         objective = {"pretrained": str(seed_of(out, stage)), "codec": None}
     else:
-        objective = {"codec": str(model_of(out, "codec") / "vae")}
+        objective = {"codec": str(codec_of(profile, out, stage))}
     return {"run": str(out / stage), "objective": objective}

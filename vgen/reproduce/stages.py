@@ -134,7 +134,8 @@ class Way:
     def _seed(self, stage: str) -> None:
         """Puts together, once, what a stage goes on from."""
         folder = seed_of(self.out, stage)
-        if folder.exists() or (stage == "state" and not goes_on(self.profile, stage)):
+        needless = stage == "state" and not goes_on(self.profile, stage) and "codec" in self.profile.stages
+        if folder.exists() or needless:
             return
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
