@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Heads = tuple[Tensor, ...]
 KeysValues = tuple[Tensor, Tensor]  # each [B, L, heads, head width]; the keys are rotated
+WRITTEN_OUT = "_native_math"  # the kernel that computes attention step by step
 Runs = tuple[tuple[int, int], ...]  # (conditions, tokens of each), for neighbouring conditions of equal length
 
 
@@ -50,7 +51,7 @@ class JointProcessor:
         query, key, value = project(attn, tokens)
         heads = rotate(query, rotation), rotate(key, rotation), value
         mask, backend = over_queries(attention_mask), self._attention_backend
-        update = dispatch_attention_fn(*heads, attn_mask=mask, backend=backend).flatten(2).type_as(tokens)
+        update = attend(heads, mask, backend).flatten(2).type_as(tokens)
         out, dropout = attn.to_out
         result: Tensor = dropout(out(update))
         return result
@@ -105,8 +106,28 @@ class IndependentProcessor:
         return rearrange(self._attend(riding, mask), "(b k) n h d -> b (k n) h d", k=count)
 
     def _attend(self, heads: Heads, mask: Tensor | None) -> Tensor:
-        update: Tensor = dispatch_attention_fn(*heads, attn_mask=over_queries(mask), backend=self._attention_backend)
+        return attend(heads, over_queries(mask), self._attention_backend)
+
+
+def attend(heads: Heads, mask: Tensor | None, backend: str | None) -> Tensor:
+    """Query, key and value [B, L, heads, head width] to what the queries read, by a kernel of diffusers.
+
+    On a CPU the mathematics is written out: torch's own looks for queries that may read nothing, which costs as much as
+    the softmax, and here there are none (pruning.py).
+
+    Args:
+        mask: bool, broadcast over [B, heads, L, L], True where a key is read; None: everywhere.
+        backend: the kernel's name; None: the chosen one of diffusers.
+    """
+    query, key, value = heads
+    if getattr(backend, "value", backend) != WRITTEN_OUT or query.device.type != "cpu":
+        update: Tensor = dispatch_attention_fn(query, key, value, attn_mask=mask, backend=backend)
         return update
+    query, key, value = (x.transpose(1, 2) for x in heads)
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return (scores.softmax(dim=-1) @ value).transpose(1, 2)
 
 
 def over_queries(mask: Tensor | None) -> Tensor | None:

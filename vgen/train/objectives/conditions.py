@@ -38,10 +38,18 @@ class ConditionsConfig:
 
 @dataclass(frozen=True)
 class ConditionDraw:
-    """One kind of condition for a batch: all its samples have the same number K of conditions, so no padding."""
+    """One kind of condition for a batch: all its samples have the same number K of conditions, so no padding.
+
+    Attributes:
+        kind: one of `KINDS`.
+        count: K.
+        hole: of a region, whether all but a hole is given, or a window alone. A batch has one of the two, so that
+            windows cost what they cover where a model prunes its conditions.
+    """
 
     kind: str
     count: int
+    hole: bool = False
 
     def latent_frames(self, stride: int) -> int:
         """How many latent frames they become with a codec of this temporal stride."""
@@ -83,7 +91,7 @@ def draw_conditions(config: ConditionsConfig, frames: int, rng: np.random.Genera
     if kind == "text":
         return ConditionDraw(kind, 0)
     if kind == "region":
-        return ConditionDraw(kind, len(range(0, frames, config.region_step)))
+        return ConditionDraw(kind, len(range(0, frames, config.region_step)), hole=bool(rng.random() < 0.5))
     if kind == "clip":
         return ConditionDraw(kind, int(rng.choice([length for length in config.clip_frames if length < frames])))
     counts = np.array(config.counts[:frames])
@@ -101,7 +109,7 @@ def draw_given(
         size: (H, W) of a frame.
     """
     if draw.kind == "region":
-        mask = _hole(config, size, rng) if rng.random() < 0.5 else _window(config, size, rng)
+        mask = _hole(config, size, rng) if draw.hole else _window(config, size, rng)
         return np.arange(0, frames, config.region_step), np.repeat(mask[None], draw.count, axis=0)
     if draw.kind == "clip":
         return _run(draw.count, frames, rng), np.ones((draw.count, *size), dtype=bool)
