@@ -127,7 +127,8 @@ def attend(heads: Heads, mask: Tensor | None, backend: str | None) -> Tensor:
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    return (scores.softmax(dim=-1) @ value).transpose(1, 2)
+    read: Tensor = scores.softmax(dim=-1) @ value
+    return read.transpose(1, 2)
 
 
 def over_queries(mask: Tensor | None) -> Tensor | None:
