@@ -36,7 +36,7 @@ def test_a_plain_wan_folder_has_the_papers_defaults(tiny_model):
 
 def test_nano_is_told_without_weights():
     info = ModelInfo.read("nano")
-    assert (info.temporal_stride, info.size_multiple, info.frames, info.height, info.steps) == (4, 32, 17, 128, 5)
+    assert (info.temporal_stride, info.size_multiple, info.frames, info.height, info.steps) == (4, 16, 17, 128, 5)
     assert info.layouts == ["adroit_hand", "position4"]
     assert info.ego.rate("position4") == 80 and info.state.rate("position4") == 20
     assert info.statistics_of("position4")["form"] == "absolute" and info.state.horizon == 50
