@@ -45,6 +45,21 @@ def test_one_command_ends_with_a_whole_model_and_its_card(way):
     assert "pictures/noise.png" in card and "| transformer | 0.0" in card and "Nothing was measured" in card
 
 
+def test_a_model_goes_on_in_some_of_its_parts_alone(way, tmp_path):
+    """Its front-ends are trained on; codec and Stage I are those that it has."""
+    profile, out = way
+    start, few = out / "model", ["codec.share=0", "canvas.share=0", "state.share=0"]
+    nano.main(["--profile", str(profile), "--out", str(tmp_path / "on"), f"start={start}", *few])
+    model = tmp_path / "on" / "model"
+    assert same(model / "vae", start / "vae") and not same(model / "transformer", start / "transformer")
+    StateModel.from_pretrained(model / "state", WanCodec(CanvasPipeline.from_pretrained(model).vae))
+    before, card = (start / "README.md").read_text(), (model / "README.md").read_text()
+    for name in ("codec", "state"):  # how these came about is kept
+        _, _, told = before.partition(f"## Training: {name}")
+        assert told.partition("\n## ")[0].strip() in card
+        assert (model / "pictures" / f"curve_{name}.png").is_file()
+
+
 def test_a_stage_that_is_over_is_not_run_again(way, capsys):
     profile, out = way
     before = (out / "model" / "README.md").stat().st_mtime_ns
@@ -76,21 +91,6 @@ def test_a_codec_that_goes_on_is_handed_to_what_stands_on_it(way):
     assert all(torch.equal(kept[name], weight) for name, weight in learned.items())
     nano.main(["--profile", str(profile), "--out", str(out), "--stage", "hand"])
     assert same(out / "hand" / "model" / "vae", out / "codec" / "model" / "vae")
-
-
-def test_a_model_goes_on_in_some_of_its_parts_alone(way, tmp_path):
-    """Its front-ends are trained on; codec and Stage I are those that it has."""
-    profile, out = way
-    start, few = out / "model", ["codec.share=0", "canvas.share=0", "state.share=0"]
-    nano.main(["--profile", str(profile), "--out", str(tmp_path / "on"), f"start={start}", *few])
-    model = tmp_path / "on" / "model"
-    assert same(model / "vae", start / "vae") and not same(model / "transformer", start / "transformer")
-    StateModel.from_pretrained(model / "state", WanCodec(CanvasPipeline.from_pretrained(model).vae))
-    before, card = (start / "README.md").read_text(), (model / "README.md").read_text()
-    for name in ("codec", "state"):  # how these came about is kept
-        _, _, told = before.partition(f"## Training: {name}")
-        assert told.partition("\n## ")[0].strip() in card
-        assert (model / "pictures" / f"curve_{name}.png").is_file()
 
 
 @pytest.mark.parametrize(("spent", "told"), [(599.0, True), (100.0, False)])
