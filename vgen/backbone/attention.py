@@ -112,8 +112,8 @@ class IndependentProcessor:
 def attend(heads: Heads, mask: Tensor | None, backend: str | None) -> Tensor:
     """Query, key and value [B, L, heads, head width] to what the queries read, by a kernel of diffusers.
 
-    On a CPU the mathematics is written out: torch's own looks for queries that may read nothing, which costs as much as
-    the softmax, and here there are none (pruning.py).
+    On a CPU the mathematics is written out: torch's own looks for queries that may read nothing, which costs nearly
+    as much as the softmax, and here there are none (pruning.py).
 
     Args:
         mask: bool, broadcast over [B, heads, L, L], True where a key is read; None: everywhere.
