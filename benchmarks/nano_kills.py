@@ -27,11 +27,10 @@ from vgen.backbone.codec import WanCodec
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError, exit_on_input_error
-from vgen.reproduce.profile import TRAINED
+from vgen.reproduce.profile import STAGES
 from vgen.reproduce.progress import FILE
 from vgen.state.model import StateModel
 
-STAGES = ("data", *TRAINED, "export")
 LONGEST = 8.0  # seconds into a stage at which it is killed at most
 LATE = 600.0  # seconds that one start may take
 

@@ -1,5 +1,6 @@
 """A way to nano in seconds: the profile of a GPU, with toy data and tiny shapes."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from vgen.data.lerobot.writer import LeRobotWriter
 GPU = Path(__file__).parents[2] / "configs/train/nano/gpu.yaml"
 CAMERA = "observation.images.first_person"
 COLUMNS = {"observation.state": ["x", "y", "z", "gripper"]}
+CODEC_BENCH = ["--split", "train", "--camera", "first_person", "--clips", "2", "--frames", "9", "--bf16"]
 RATE, FRAMES, SIDE, EPISODES = 10, 24, 32, 6
 
 
@@ -46,6 +48,7 @@ def write_toy_profile(folder: Path, seconds: float = 40) -> Path:
         "compile": False,
     }
     body = {"data": data, "layout": "position4"}
+    bench = {"canvas": None, "ego": None, "codec": shlex.join([*CODEC_BENCH, "--data", data["dataset"]])}
     tiny = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     profile = {
         "base": str(GPU), "minutes": seconds / 60, "root": str(folder / "data"),
@@ -72,7 +75,7 @@ def write_toy_profile(folder: Path, seconds: float = 40) -> Path:
             "bodies": [body], "llama": tiny | {"num_key_value_heads": 2}, "batch": 2, "horizon": 8,
             "inverse_horizon": 4, "head_width": 16, "validation_windows": 2,
         }}},
-        "bench": {"share": 0},
+        "bench": {"runs": bench},
         "export": {"specs": [str(folder / "noise.yaml")]},
     }  # fmt: skip
     OmegaConf.save(OmegaConf.create({"frames": 9, "size": "32x32", "patches": []}), folder / "noise.yaml")

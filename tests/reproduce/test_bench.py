@@ -52,4 +52,5 @@ def test_tasks_in_which_a_baseline_is_as_good_are_told():
         return {"means": {"model": {"psnr_moving": model}} | {n: {"psnr_moving": v} for n, v in baselines.items()}}
 
     tasks = {"loop": task(15.0, copy=14.0, blend=15.0), "ends": task(16.0, copy=12.0), "hole": task(9.0, edges=12.0)}
+    tasks |= {"still": task(None, copy=None), "alone": task(9.0)}
     assert _behind(tasks) == [("loop", 15.0, 15.0), ("hole", 9.0, 12.0)]

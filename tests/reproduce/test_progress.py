@@ -12,10 +12,10 @@ def test_what_a_stage_leaves_the_later_ones_have(tmp_path):
     progress = Progress(tmp_path)
     assert allot(progress, SHARES, 100, "codec") == 25
     progress.of("codec").spent = 10
-    progress.finish("codec")
+    progress.of("codec").done = True
     assert allot(progress, SHARES, 100, "hand") == pytest.approx(60)
     progress.of("hand").spent = 80
-    progress.finish("hand")
+    progress.of("hand").done = True
     assert allot(progress, SHARES, 100, "state") == pytest.approx(10)
     progress.of("state").spent = 50
     assert allot(progress, SHARES, 100, "state") == 0
@@ -30,14 +30,15 @@ def test_a_stage_goes_on_with_the_time_that_it_had_left(tmp_path):
     again = Progress.read(tmp_path)
     own = again.of("hand")
     assert 0.05 <= own.spent < 20 and own.left == 30 - own.spent and not own.done
-    again.finish("hand", "no reason")
-    assert Progress.read(tmp_path).of("hand").done and Progress.read(tmp_path).of("hand").note == "no reason"
+    again.of("hand").note = "no reason"
+    again.write()
+    assert Progress.read(tmp_path).of("hand").note == "no reason"
 
 
 def test_a_stage_that_is_over_may_go_on_for_its_share_of_all_minutes(tmp_path):
     progress = Progress(tmp_path)
     progress.of("hand").spent = 80
-    progress.finish("hand", "a note")
+    progress.of("hand").done, progress.of("hand").note = True, "a note"
     progress.begin_anew("hand", SHARES, 200)
     own = progress.of("hand")
     assert (own.left, own.done, own.note) == (100, False, "")

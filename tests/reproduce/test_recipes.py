@@ -3,19 +3,19 @@ import pytest
 from vgen.models import STATE, component_folder, resolve
 from vgen.reproduce.on_paper import stages_on_paper
 from vgen.reproduce.profile import load_profile
-from vgen.reproduce.recipes import read_stage, seed_of
+from vgen.reproduce.recipes import read_stage, start_of
 from vgen.state.model import StateModel
 
 
 def test_stage_one_goes_on_from_that_of_the_start(tmp_path):
     config = read_stage(load_profile("cpu", ["codec.share=0.2"]), tmp_path, "state").objective
-    assert config.pretrained == str(seed_of(tmp_path, "state") / "state")
+    assert config.pretrained == str(start_of(tmp_path, "state") / "state")
     assert config.llama == {} and config.codec == str(tmp_path / "codec/model/vae")
 
 
 def test_without_a_codec_to_train_stage_one_sees_through_that_of_the_start(tmp_path):
     config = read_stage(load_profile("cpu", ["codec.share=0"]), tmp_path, "state").objective
-    assert config.codec == str(seed_of(tmp_path, "state") / "vae")
+    assert config.codec == str(start_of(tmp_path, "state") / "vae")
 
 
 @pytest.mark.parametrize("start", [True, False])

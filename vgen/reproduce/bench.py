@@ -29,12 +29,17 @@ def measure(plan: Benchmarks, out: Path, seconds: float) -> str:
     """
     (out / FOLDER).mkdir(parents=True, exist_ok=True)
     ends, lost = time.monotonic() + seconds, []
-    for place, (name, options) in enumerate(plan.runs.items()):
-        left = max(0.0, ends - time.monotonic()) / (len(plan.runs) - place)
+    for place, (name, options) in enumerate(plan.chosen.items()):
+        left = max(0.0, ends - time.monotonic()) / (len(plan.chosen) - place)
         if not read_whole(results_file(out, name)) and (fault := _run(name, shlex.split(options), out, left)):
             logger.warning("bench %s: %s", name, fault)
             lost.append(f"{name}: {fault}")
     return "; ".join(lost)
+
+
+def kind_of(name: str) -> str:
+    """The benchmark of `vgen bench` that a run of this name is of."""
+    return name.partition("-")[0]
 
 
 def results_file(out: Path, name: str) -> Path:
@@ -69,8 +74,8 @@ def _run(name: str, options: list[str], out: Path, seconds: float) -> str:
     if seconds < 1:
         return "no time was left"
     file = results_file(out, name)
-    kind = name.split("-")[0]  # `canvas-unseen` is a second run of `canvas`
-    command = [sys.executable, "-m", "vgen", "bench", kind, "--model", str(out / "model"), "--out", str(file), *options]
+    model = str(out / "model")
+    command = [sys.executable, "-m", "vgen", "bench", kind_of(name), "--model", model, "--out", str(file), *options]
     logger.info("%s", shlex.join(command[3:]))
     text = file.with_suffix(".txt")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from safetensors import safe_open
 from vgen.data.jsonl import read_records
 from vgen.errors import InputError
 from vgen.models import resolve
-from vgen.reproduce.bench import read_results, read_whole
+from vgen.reproduce.bench import kind_of, read_results, read_whole
 from vgen.reproduce.curves import draw_curves
 from vgen.reproduce.data import INFO, PHOTOS
 from vgen.reproduce.profile import TRAINED, Profile
-from vgen.reproduce.progress import Progress
+from vgen.reproduce.progress import Progress, StageProgress
 from vgen.reproduce.weights import SUFFIX
 from vgen.train.export import read_curve, run_lines
 from vgen.train.logs import read_record
@@ -24,6 +24,13 @@ from vgen.train.logs import read_record
 CARD = "README.md"
 PICTURES = "pictures"  # folder, of a model and of a way
 BASELINES = ("copy", "blend", "edges")
+LACKING = {"bench": "Not measured", "export": "Not drawn"}  # what a note of a stage tells of
+HISTORY = "## How it was trained"
+STEPS_OF = ("| what | on | how long |", "| --- | --- | --- |")  # head of the table of all trainings, oldest first
+COLUMNS = """The columns: *model* is this model; *copy* repeats a given frame; *blend* mixes the given frames over time;
+*edges* also fills what no frame gives with the nearest given pixel; *none* is the model without the actions; *codec* is
+the true video after the model's own encoder and decoder, which no completion can pass. A star marks where the model is
+better than every baseline."""
 HEAD = """---
 license: apache-2.0
 library_name: diffusers
@@ -33,19 +40,19 @@ tags: [video-completion, world-model, robotics, egocentric]
 """
 
 
-def write_card(profile: Profile, out: Path, folder: Path) -> None:
-    """Writes README.md and `pictures/` of a model folder from what the stages in `out` have left by now; of parts that
-    none of them has trained, from the card of the start."""
-    pictures = folder / PICTURES
+def write_card(profile: Profile, progress: Progress, folder: Path) -> None:
+    """Writes README.md and `pictures/` of a model folder from what the stages have left by now in the folder of their
+    progress; of parts that none of them has trained, from the card of the start."""
+    pictures, out = folder / PICTURES, progress.folder
     if (out / PICTURES).is_dir():
         shutil.copytree(out / PICTURES, pictures)
     pictures.mkdir(exist_ok=True)
     lines = [HEAD, f"# {profile.name}", "", profile.about.strip(), "", *_part_lines(folder)]
-    lines += ["", "## What it cannot do", "", *_limit_lines(profile, out)]
+    lines += ["", "## What it cannot do", "", *_limit_lines(profile, progress)]
     lines += ["", "## Data and licences", "", *_data_lines(profile)]
-    lines += ["", "## Results", "", *_result_lines(out)]
+    lines += ["", "## Results", "", *_result_lines(profile, out)]
     lines += ["", "## Pictures", "", *_picture_lines(pictures)]
-    lines += ["", "## How it was trained", "", *_time_lines(profile, out)]
+    lines += ["", HISTORY, "", *_history_lines(profile, progress)]
     for stage in TRAINED:
         told = _training_lines(out / stage, pictures) or _kept_lines(profile, stage, pictures)
         lines += ["", _training(stage), "", *told] if told else []
@@ -66,16 +73,16 @@ def _part_lines(folder: Path) -> list[str]:
     return ["| component | parameters |", "| --- | --- |", *rows, f"| all | {sum(counts.values()) / 1e6:.2f} M |"]
 
 
-def _limit_lines(profile: Profile, out: Path) -> Iterator[str]:
+def _limit_lines(profile: Profile, progress: Progress) -> Iterator[str]:
     """What the runs and their results say that the model cannot do; and what the profile says."""
     yield from (f"- {line}" for line in profile.limits)
-    progress = Progress.read(out)
     for stage in profile.stages:
-        if stage not in ("data", "export") and not progress.of(stage).done:
+        own = progress.stages.get(stage, StageProgress())
+        if stage not in ("data", "export") and not own.done:
             yield f"- The stage {stage} is not over: the model is what there was by then."
-        elif note := progress.of(stage).note:
-            yield f"- Not measured: {note}."
-    for name, (results, _) in read_results(out).items():
+        elif own.note:
+            yield f"- {LACKING.get(stage, stage)}: {own.note}."
+    for name, (results, _) in read_results(progress.folder).items():
         behind = _behind(results.get("tasks", {}))
         if behind:
             tasks = "; ".join(f"{task}, {model:.1f} dB against {best:.1f}" for task, model, best in behind)
@@ -87,9 +94,10 @@ def _behind(tasks: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     found = []
     for task, entry in tasks.items():
         means = entry["means"]
-        best = max((means[name]["psnr_moving"] for name in BASELINES if name in means), default=-1.0)
-        if best >= means["model"]["psnr_moving"]:
-            found.append((task, means["model"]["psnr_moving"], best))
+        known = {name: value for name in ("model", *BASELINES) if (value := means.get(name, {}).get("psnr_moving"))}
+        own = known.pop("model", None)  # nothing is known where nothing moves
+        if own is not None and known and max(known.values()) >= own:
+            found.append((task, own, max(known.values())))
     return found
 
 
@@ -119,12 +127,17 @@ def _held_out() -> tuple[str, ...]:
     return HELD_OUT
 
 
-def _result_lines(out: Path) -> Iterator[str]:
+def _result_lines(profile: Profile, out: Path) -> Iterator[str]:
+    """Each table, below the command that prints it."""
     found = read_results(out)
     if not found:
         yield "Nothing was measured."
-    for _, table in found.values():
-        yield from ("```", table.strip("\n"), "```", "")
+        return
+    yield COLUMNS
+    for name, (_, table) in found.items():
+        options = f" {profile.bench.chosen[name]}" if name in profile.bench.chosen else ""
+        yield from ("", f"`vgen bench {kind_of(name)} --model {profile.name}{options}`:", "")
+        yield from ("```", table.strip("\n").replace(str(out / "model"), profile.name), "```")
 
 
 def _picture_lines(folder: Path) -> Iterator[str]:
@@ -135,14 +148,25 @@ def _picture_lines(folder: Path) -> Iterator[str]:
         yield f"![{file.stem.replace('_', ' ')}]({PICTURES}/{file.name})"
 
 
-def _time_lines(profile: Profile, out: Path) -> Iterator[str]:
-    start = f"the weights of {profile.start}" if profile.start else "nothing"
-    yield f"By `vgen nano`, from {start}, in {profile.minutes:g} minutes at most without the data:"
+def _history_lines(profile: Profile, progress: Progress) -> Iterator[str]:
+    """A table of all trainings that the weights have behind them, those of the start first."""
+    start = Path(profile.start or "nothing").name
+    yield "Each training goes on from what the one before had left; the last of every part is told in full below."
     yield ""
-    yield "| stage | minutes |"
-    yield "| --- | --- |"
-    for stage, own in Progress.read(out).stages.items():
-        yield f"| {stage} | {(own.earlier + own.spent) / 60:.1f} |"
+    yield from STEPS_OF
+    yield from _rows(_section(profile, HISTORY))
+    for stage in TRAINED:
+        if ((run := progress.folder / stage) / "run.json").is_file():
+            record, own = read_record(run), progress.stages.get(stage, StageProgress())
+            where = f"{record['ranks']} ranks, {record['device']}"
+            work = f"{record['steps']:,} steps, {record['samples']:,} samples"
+            yield f"| {stage}, from {start} | {where} | {(own.earlier + own.spent) / 60:.0f} minutes, {work} |"
+
+
+def _rows(lines: Sequence[str]) -> list[str]:
+    """The rows of the first table in these lines, without its head."""
+    table = [line for line in lines if line.startswith("|")]
+    return table[len(STEPS_OF) :]
 
 
 def _training(stage: str) -> str:
@@ -161,15 +185,19 @@ def _training_lines(run: Path, pictures: Path) -> list[str]:
 
 def _kept_lines(profile: Profile, stage: str, pictures: Path) -> list[str]:
     """What the card of the start says of how a stage has trained."""
-    start = Path(resolve(profile.start)) if profile.start else None
-    if start is None or not (start / CARD).is_file():
-        return []
-    _, found, rest = (start / CARD).read_text(encoding="utf-8").partition(f"\n{_training(stage)}\n")
-    if not found:
-        return []
-    if (curve := start / PICTURES / _curve(stage)).is_file():
+    told = _section(profile, _training(stage))
+    if told and (curve := Path(resolve(str(profile.start))) / PICTURES / _curve(stage)).is_file():
         shutil.copyfile(curve, pictures / curve.name)
-    return rest.partition("\n## ")[0].strip("\n").split("\n")
+    return told
+
+
+def _section(profile: Profile, heading: str) -> list[str]:
+    """The lines below a heading in the card of the start; none where there is no such card or heading."""
+    card = Path(resolve(profile.start), CARD) if profile.start else None
+    if card is None or not card.is_file():
+        return []
+    _, found, rest = card.read_text(encoding="utf-8").partition(f"\n{heading}\n")
+    return rest.partition("\n## ")[0].strip("\n").split("\n") if found else []
 
 
 def _curve(stage: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from vgen.reproduce.bench import kind_of, read_whole
 from vgen.reproduce.data import INFO, check_packages, missing
 from vgen.reproduce.on_paper import SIZE, Cost, Stage, stages_on_paper
 from vgen.reproduce.profile import TRAINED
@@ -45,8 +45,8 @@ def plan(way: Way, only: str | None = None) -> Iterator[str]:
         if stage in TRAINED:
             yield from _training_lines(paper[stage], 60 * minutes, profile.ranks)
         elif stage == "bench":
-            for name, options in profile.bench.runs.items():
-                yield f"  vgen bench {name.split('-')[0]} {options}"
+            for name, options in profile.bench.chosen.items():
+                yield f"  vgen bench {kind_of(name)} {options}"
     if profile.ranks == 1:
         measured = f"the backbone reached {BUSY:.0%} and the codec {BUSY_CODEC:.0%} there"
         yield f"seconds are those of one H100: of its {PEAK / 1e12:.0f} TFLOP/s in bf16 {measured};"
@@ -94,4 +94,4 @@ def _data_lines(way: Way) -> Iterator[str]:
 
 def _frames(folder: Path) -> int:
     info = folder / INFO
-    return int(json.loads(info.read_text()).get("total_frames", 0)) if info.is_file() else 0
+    return int((read_whole(info) or {}).get("total_frames", 0))

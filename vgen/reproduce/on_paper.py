@@ -18,7 +18,7 @@ from vgen.backbone.segments import condition, target
 from vgen.data.buckets import Bucket
 from vgen.models import resolve
 from vgen.reproduce.profile import TRAINED, Profile
-from vgen.reproduce.recipes import model_of, read_stage, seed_of
+from vgen.reproduce.recipes import model_of, read_stage, start_of
 from vgen.reproduce.weights import INDEX
 from vgen.train.config import TrainConfig
 from vgen.train.objectives import objective_class
@@ -84,7 +84,7 @@ def stages_on_paper(profile: Profile, out: Path) -> dict[str, Stage]:
     found = {}
     for stage in (name for name in TRAINED if name in profile.stages):
         if profile.start:
-            _link_start(Path(resolve(profile.start)), seed_of(out, stage))
+            _link_start(Path(resolve(profile.start)), start_of(out, stage))
         config = read_stage(profile, out, stage)
         with META:
             objective: Objective[Any] = objective_class(config.objective.name)(config.objective, config.seed)
@@ -103,8 +103,8 @@ def _write_shapes(objective: Objective[Any], out: Path, stage: str) -> None:
     """Writes the configuration files of what a stage trains where the next one looks for its model."""
     if isinstance(objective, CodecObjective):
         objective.vae.save_config(model_of(out, stage) / "vae")
-    elif isinstance(objective, VideoObjective) and not seed_of(out, "hand").exists():
-        folder, model = seed_of(out, "hand"), objective.denoiser
+    elif isinstance(objective, VideoObjective) and not start_of(out, "hand").exists():
+        folder, model = start_of(out, "hand"), objective.denoiser
         for name in ("vae", "transformer", "scheduler"):
             getattr(model, name).save_config(folder / name)
         model.tokenizer.save_pretrained(folder / "tokenizer")

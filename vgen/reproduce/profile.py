@@ -11,6 +11,8 @@ import yaml
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vgen import checks
+from vgen.backbone.precision import DTYPES
 from vgen.errors import InputError, unknown_key
 from vgen.shipped import find
 from vgen.train.config import overridden, read_recipe, refuse_unknown
@@ -18,6 +20,7 @@ from vgen.train.config import overridden, read_recipe, refuse_unknown
 FOLDER = Path("configs/train/nano")
 NAMES = ("cpu", "gpu")
 TRAINED = ("codec", "canvas", "hand", "state")  # the stages that train, in this order
+STANDS_ON = {"canvas": ("codec",), "hand": ("codec", "canvas"), "state": ("codec",)}  # those whose weights it takes
 STAGES = ("data", *TRAINED, "bench", "export")
 
 
@@ -31,10 +34,15 @@ class Training:
 
 @dataclass
 class Benchmarks:
-    """What is measured at the end: by name of `vgen bench`, its options."""
+    """What is measured at the end: by name of `vgen bench`, its options. `canvas-unseen` is another run of `canvas`."""
 
     share: float = 0.0
-    runs: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, str | None] = field(default_factory=dict)  # null: none, where the base has one
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The runs, without those that are null."""
+        return {name: options for name, options in self.runs.items() if options is not None}
 
 
 @dataclass
@@ -117,5 +125,6 @@ def _check(profile: Profile, path: Path) -> None:
         if name not in profile.stages and profile.start is None:
             rule = "is 0, and there is no start to go on from; give one of the two"
             raise InputError(f"{path.name}: {name}.share {rule}")
+    checks.choice(f"{path.name}: dtype", profile.dtype, DTYPES)
     if profile.ranks < 1:
         raise InputError(f"{path.name}: ranks={profile.ranks} is not positive; the smallest is 1")

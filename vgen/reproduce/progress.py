@@ -98,12 +98,6 @@ class Progress:
         own = self.of(stage)
         self.stages[stage] = StageProgress(allotted, earlier=own.earlier + own.spent)
 
-    def finish(self, stage: str, note: str = "") -> None:
-        """A stage is over."""
-        own = self.of(stage)
-        own.done, own.note = True, note
-        self.write()
-
 
 def allot(progress: Progress, shares: Mapping[str, float], seconds: float, stage: str) -> float:
     """Seconds for a stage that begins: of what those before it have left of all `seconds`, its share among the stages

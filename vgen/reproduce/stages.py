@@ -14,10 +14,10 @@ from vgen.models import TrainingRange, resolve
 from vgen.reproduce import bench, data
 from vgen.reproduce.card import PICTURES, write_card
 from vgen.reproduce.pictures import draw_pictures
-from vgen.reproduce.profile import TRAINED, Profile
+from vgen.reproduce.profile import STANDS_ON, TRAINED, Profile
 from vgen.reproduce.progress import Progress, allot
 from vgen.reproduce.ranks import train_here, train_on_ranks
-from vgen.reproduce.recipes import goes_on, model_of, read_stage, seed_of, write_recipe
+from vgen.reproduce.recipes import goes_on, model_of, read_stage, start_of, write_recipe
 from vgen.reproduce.weights import TRAINED_PARTS, parts_of, write_parts
 
 FEW_SECONDS = 10.0  # of training, in which the best machine makes hardly a step
@@ -43,7 +43,7 @@ class Way:
         where it is. Returns what ended it early, or "".
 
         Raises:
-            InputError: something is missing or cannot be used; or the stage is none of the profile's.
+            InputError: something is missing or cannot be used.
             RunStopped: a stage cannot go on now.
         """
         trained = [stage for stage in self.profile.stages if stage in TRAINED]
@@ -74,19 +74,20 @@ class Way:
             elif stage == "bench":
                 note = bench.measure(self.profile.bench, self.out, own.left)
             elif stage == "export":
-                self.publish()
+                self.publish(progress)
                 note = draw_pictures(self.profile.export.specs, self.out, own.left)
-            if stage != "data":
-                self.publish()
+        own.done, own.note = not ended, note
+        if stage != "data":
+            self.publish(progress)
         if not ended:
             if stage in TRAINED:
                 self._hand_over(progress, stage)
-            progress.finish(stage, note)
+            progress.write()  # after the model is: a kill in between costs a second writing, and no stage is forgotten
         return ended
 
     def _train(self, progress: Progress, stage: str) -> str:
         """Trains a stage for the time that it has left."""
-        self._seed(stage)
+        self._make_start(stage)
         recipe = write_recipe(self.profile, self.out, stage)
         seconds = progress.of(stage).left
         if seconds < FEW_SECONDS:
@@ -94,30 +95,30 @@ class Way:
             logger.warning("stage %s: %svgen nano --stage %s gives it its share", stage, told, stage)
         left = [f"wall_minutes={max(seconds, 0.1) / 60:.4f}"]
         if self.profile.ranks == 1:
-            return train_here(recipe, left, self.publish)
+            return train_here(recipe, left, lambda: self.publish(progress))
         return train_on_ranks(recipe, left, self.profile.ranks)
 
     def _hand_over(self, progress: Progress, stage: str) -> None:
-        """Gives what a stage has made to the stages after it that were over before it was: they stand on what is no
-        more, so that they are to go on from their own weights and these."""
-        for later in TRAINED[TRAINED.index(stage) + 1 :]:
-            run = self.out / later
-            if not run.exists():
+        """Gives what a stage has made to the stages that stand on it and have begun: what they stood on is no more, so
+        that they are to go on from their own weights and these."""
+        for later in (name for name, before in STANDS_ON.items() if stage in before):
+            run, start = self.out / later, start_of(self.out, later)
+            if not (run.exists() or start.exists()):
                 continue
             logger.info("%s: is to go on, as %s is another one now", later, stage)
-            seed = seed_of(self.out, later)
-            if seed.exists():
-                with writing(seed), replaced_folder(seed) as aside:
-                    write_parts(parts_of(seed) | self._made_by(later) | self._made_by(stage), aside)
+            with writing(start):
+                start.parent.mkdir(parents=True, exist_ok=True)
+                with replaced_folder(start) as aside:
+                    write_parts(parts_of(start) | self._made_by(later) | self._made_by(stage), aside)
                     self._write_range(TRAINED, aside)
             progress.begin_anew(later, self.profile.shares, 60 * self.profile.minutes)
             progress.write()
-            shutil.rmtree(run)
+            shutil.rmtree(run, ignore_errors=True)
 
     def _newest(self, stage: str) -> Path:
         """The folder of what a stage has made, or of what it begins with."""
         made = model_of(self.out, stage)
-        return made if made.exists() else seed_of(self.out, stage)
+        return made if made.exists() else start_of(self.out, stage)
 
     def _made_by(self, stage: str) -> dict[str, Path]:
         """The parts that are a stage's to make, as they are now."""
@@ -131,10 +132,10 @@ class Way:
                 logger.info("%s: removed, as the model becomes another one", self.out / folder)
                 shutil.rmtree(self.out / folder)
 
-    def _seed(self, stage: str) -> None:
+    def _make_start(self, stage: str) -> None:
         """Puts together, once, what a stage goes on from."""
-        folder = seed_of(self.out, stage)
-        needless = stage == "state" and not goes_on(self.profile, stage) and "codec" in self.profile.stages
+        folder = start_of(self.out, stage)
+        needless = stage == "state" and not goes_on(self.profile, self.out, stage) and "codec" in self.profile.stages
         if folder.exists() or needless:
             return
         with writing(folder):
@@ -163,8 +164,8 @@ class Way:
         if newest is not None:
             newest.write(folder)
 
-    def publish(self) -> None:
-        """Writes `<out>/model` anew, out of all that there is by now, with its card."""
+    def publish(self, progress: Progress) -> None:
+        """Writes `<out>/model` anew, out of all that there is by now, with its card, which tells of the progress."""
         parts = self._parts()
         if not parts:
             raise InputError(f"{self.out} holds no model yet; train its stages first, without --stage export")
@@ -172,4 +173,4 @@ class Way:
         with writing(folder), replaced_folder(folder) as aside:
             write_parts(parts, aside, DTYPES[self.profile.dtype])
             self._write_range(TRAINED, aside)
-            write_card(self.profile, self.out, aside)
+            write_card(self.profile, progress, aside)
