@@ -70,6 +70,15 @@ def test_what_a_later_patch_covers_does_not_count(media):
     assert [row.name for row in fidelity(made, place(CANVAS.add(over, under)))] == ["image@16"]
 
 
+def test_what_an_image_covers_of_a_clip_does_not_count():
+    clip, cat = np.full((5, 32, 64, 3), 60, np.uint8), np.full_like(GREY, 200)
+    made = video()
+    made[:5], made[2] = 60, 200
+    for mode in ("frames", "clip"):
+        rows = fidelity(made, place(CANVAS.add(Patch(clip, mode=mode), Patch(cat, 2))))
+        assert [(row.first, row.last, row.worst) for row in rows] == [(0, 4, 100), (2, 2, 100)]
+
+
 def test_a_fractional_frame_is_compared_with_its_nearest():
     made = video()
     made[10] = 0

@@ -33,6 +33,14 @@ def test_images_at_frames(made, patches):
         assert [patch.frame for patch in made.patches] == [0, 0, -1]
 
 
+def test_a_loop_leaves_something_to_generate():
+    assert len(tasks.seamless_loop(CANVAS, np.zeros((8, 4, 4, 3), np.uint8)).patches) == 2
+    with pytest.raises(
+        InputError, match=r"a clip of 9 frames leaves none to generate in a canvas of 17, .* nearest: 8"
+    ):
+        tasks.seamless_loop(CANVAS, np.zeros((9, 4, 4, 3), np.uint8))
+
+
 def test_inpainting_gives_what_is_around_the_hole(media):
     video = np.full((17, 32, 64, 3), 200, np.uint8)
     hole = torch.zeros(32, 64, dtype=torch.bool)

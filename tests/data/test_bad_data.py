@@ -25,8 +25,19 @@ def test_each_is_told_and_written_once(tmp_path, caplog):
 
 def test_lines_that_are_no_records_count_for_nothing(tmp_path):
     file = tmp_path / "bad_data.jsonl"
-    file.write_bytes(b'5\n\xff\n{"name": "a"}\n[]\n\n{"name": "b.mp4", "reason": "damaged"}\n{"name": "c.mp')
+    whole = b'{"data": "", "name": "b.mp4", "reason": "damaged"}'
+    file.write_bytes(b'5\n\xff\n{"name": "a"}\n[]\n\n' + whole + b'\n{"name": "c.mp')
     assert BadData(3, 1.0, file).summary() == f"1 of 3 videos could not be used: 1 damaged; see {file}"
+
+
+def test_data_sets_share_a_file_and_not_their_episodes(tmp_path, caplog):
+    file = tmp_path / "bad_data.jsonl"
+    arm, hand = (BadData(4, 0.5, file, data) for data in ("arm", "hand"))
+    for bad in (arm, hand, arm):
+        bad.add("episode 1", "damaged")
+    assert len(caplog.records) == len(file.read_text().splitlines()) == 2
+    told = f"1 of 4 videos could not be used: 1 damaged; see {file}"
+    assert arm.summary() == hand.summary() == BadData(4, 0.5, file, "hand").summary() == told
 
 
 def test_names_with_any_character_are_found_again(tmp_path, caplog):

@@ -95,6 +95,10 @@ def test_a_clip_leaves_something_to_complete():
         ({"counts": [0.0] * 19 + [1.0]}, r"the first 17 of them count for clips of 17 frames, and are all 0"),
         ({"counts": [0.5, -1.0]}, r"counts: the chances \[0.5, -1.0\] must be numbers of 0 or more"),
         ({"text": float("nan")}, r"must be numbers of 0 or more"),
+        ({"region_step": 0}, r"region_step=0 must lie in 1 to 10000; nearest: 1"),
+        ({"crop": (0.2, 1.5)}, r"crop=\[0.2, 1.5\] must be a smaller and a larger share"),
+        ({"hole": (0.5, 0.2)}, r"hole=\[0.5, 0.2\] must be"),
+        ({"window": (0.0, 0.4)}, r"window=\[0, 0.4\] must be"),
         ({"frames": 0.0, "patches": 0.0, "region": 0.0, "text": 0.0, "clip_frames": [17]}, r"none can be drawn"),
     ],
 )

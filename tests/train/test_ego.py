@@ -377,6 +377,13 @@ def test_states_that_are_not_finite_are_told_left_out_or_refused(config, tmp_pat
     assert "2 of 28 rows are not finite, so nothing is learned from them; the first are in episode 0" in caplog.text
     batch = objective.bodies[0].batch(0, [0, 1], FrameChoice(1, 1, 2, None), IDENTITY)
     assert batch.actions.values.isfinite().all() and not batch.actions.valid.all()
+    save_gaps(tmp_path / "first", [slice(0, 1), None, None, None])
+    data.dataset, config.bodies[0].form = str(tmp_path / "first"), "relative"  # all rows are against the first
+    encoded = prepared(config).bodies[0].encoded
+    names = [encoded.samples(0, [clip], np.zeros((1, 0), np.int64)).names[0] for clip in range(encoded.counts[0])]
+    assert names and not any(name.startswith("episode 0") for name in names)
+    assert "are left out: of their rows too few are finite for relative actions" in caplog.text
+    config.bodies[0].form = "absolute"
     save_gaps(tmp_path / "all", [slice(None)] * 4)
     data.dataset = str(tmp_path / "all")
     refused = (

@@ -57,11 +57,12 @@ def canvas_recipe(tmp_path):
 
 
 def test_samples_are_drawn_with_averaged_weights_and_change_nothing(canvas_recipe, spec, tmp_path, monkeypatch):
-    written = {}
+    written, noise = {}, np.array(Image.open(spec.with_name("image.png")))
     write = CanvasObjective.write_sample
 
     def remember(objective, sample, video, folder):
         written[folder.parent.name] = video
+        Image.new("RGB", (24, 24)).save(spec.with_name("image.png"))  # it is read once, at the start
         write(objective, sample, video, folder)
 
     monkeypatch.setattr(CanvasObjective, "write_sample", remember)
@@ -73,6 +74,7 @@ def test_samples_are_drawn_with_averaged_weights_and_change_nothing(canvas_recip
     assert losses[0] == losses[1]
 
     assert list(written) == ["step-00000002", "step-00000003"]  # every two steps, and at the end
+    Image.fromarray(noise).save(spec.with_name("image.png"))
     pipe = CanvasPipeline.from_pretrained(with_samples / "model")  # the averaged weights, after the last step
     canvas = Canvas.from_yaml(spec, size="16x16")
     expected = pipe(canvas, num_inference_steps=2).video

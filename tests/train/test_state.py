@@ -297,6 +297,22 @@ def test_a_clip_tower_sees_pixels(config, root):
     assert objective.tokens(batch) == 2 * (2 * 4 + 3 + 4)
 
 
+def test_an_episode_without_a_finite_row_is_left_out(config, tmp_path, caplog):
+    writer = LeRobotWriter(tmp_path / "gaps", 10, {"observation.state": ["x", "y", "z", "gripper"]}, [CAMERA])
+    for episode in range(6):
+        state = np.full((T, 4), np.nan if episode == 1 else 0.1 * episode, np.float32)
+        writer.add_episode({"observation.state": state}, {CAMERA: np.zeros((T, 16, 16, 3), np.uint8)}, "stay")
+    writer.finish()
+    config.bodies[0].data = DataConfig(
+        dataset=str(tmp_path / "gaps"), cache=str(tmp_path / "cache"), held_out=0.34, max_bad_share=0.3
+    )
+    objective = StateObjective(config, seed=0)
+    objective.prepare()
+    assert "left out: episode 1 (no row of observation.state is finite)" in caplog.text
+    loss, _ = objective(objective.batch(0, 0, 1, 0.0))
+    assert loss.isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -266,10 +266,10 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             guidance = checks.real("guidance_scale", guidance_scale)
         if not isinstance(conditions, Conditioning):
             conditions = Conditioning([conditions] if isinstance(conditions, Segment) else list(conditions or []))
-        texts = [self.embed(prompts)]
-        if guidance > 1:
-            texts.append(self.embed(negative_prompts or [""] * len(prompts)))
-
+        with timed(timings, "text"):
+            texts = [self.embed(prompts)]
+            if guidance > 1:
+                texts.append(self.embed(negative_prompts or [""] * len(prompts)))
         with timed(timings, "denoise"):
             noise = randn_tensor(shape, generator, self._execution_device, torch.float32)
             known = [
@@ -369,7 +369,9 @@ def check_components(pipe: VideoPipeline, name: str) -> None:
 
 @contextmanager
 def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    """Adds the seconds that a stage takes to those of the others."""
+    """Adds the seconds that a stage takes to those of the others; on a GPU, until that has done what it was given."""
     began = time.perf_counter()
     yield
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - began

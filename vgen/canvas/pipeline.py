@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CanvasOutput:
-    """video: uint8 [T, H, W, 3]; timings: seconds of each stage (encode, denoise, decode, keep); seam: the steps of
-    colour that are left where given pixels were put back, None where none were."""
+    """video: uint8 [T, H, W, 3]; timings: seconds of each stage (encode, text, denoise, decode, keep); seam: the steps
+    of colour that are left where given pixels were put back, None where none were."""
 
     video: np.ndarray
     timings: dict[str, float] = field(default_factory=dict)

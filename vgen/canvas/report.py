@@ -119,12 +119,14 @@ def _measured(placed: PlacedCanvas, most: int) -> list[tuple[Placed, float]]:
 def _visible(placed: PlacedCanvas) -> Iterator[tuple[Placed, float, Tensor, Tensor]]:
     """Every frame of every patch with the part of it that no later patch covers: what lies where, the pixel frame,
     pixels `[3, H, W]`, mask `[1, H, W]`."""
-    for index, given in enumerate(placed.patches):
-        mask = given.mask
-        for over in placed.patches[index + 1 :]:
-            mask = mask * (1 - over.mask) if _same_place(given, over) else mask
-        for frame, pixels, plane in planes(given, mask):
-            yield given, frame, pixels, plane
+    given = [(patch, {frame: (pixels, plane) for frame, pixels, plane in planes(patch)}) for patch in placed.patches]
+    for index, (patch, frames) in enumerate(given):
+        for frame, (pixels, plane) in frames.items():
+            for _, later in given[index + 1 :]:
+                if frame in later:
+                    plane = plane * (1 - later[frame][1])
+            if plane.any():
+                yield patch, frame, pixels, plane
 
 
 def _decibels(made: Tensor, truth: Tensor, plane: Tensor) -> float:
@@ -201,11 +203,6 @@ def _left_out(frames: Collection[float], shown: Collection[float]) -> str:
     """Which frames of some are not shown, in words; "" where all are."""
     missing = set(frames) - set(shown)
     return f"{len(frames) - len(missing)} of {len(frames)} frames, without {number_runs(missing)}" if missing else ""
-
-
-def _same_place(one: Placed, other: Placed) -> bool:
-    """Whether two patches are composited into one condition."""
-    return one.frame == other.frame and one.pixels.shape == other.pixels.shape
 
 
 def _key_frames(placed: Placed) -> list[tuple[float, Tensor, Tensor]]:

@@ -117,8 +117,15 @@ def seamless_loop(canvas: Canvas, source: Media, mode: Mode = "frames") -> Canva
     """A video that ends as it begins: an image or a clip lies at both ends.
 
     To play it over and over, leave out the last frames, which repeat the first (one for an image).
+
+    Raises:
+        InputError: a clip leaves no frame to generate between its start and its return.
     """
-    return canvas.add(Patch(source, mode=mode), Patch(source, -media_length(source), mode=mode))
+    length = media_length(source)
+    if length > 1 and 2 * length >= canvas.frames:
+        rule = f"leaves none to generate in a canvas of {canvas.frames}, at both ends of which it lies"
+        raise InputError(f"a clip of {length} frames {rule}; nearest: {max(1, (canvas.frames - 1) // 2)}")
+    return canvas.add(Patch(source, mode=mode), Patch(source, -length, mode=mode))
 
 
 def camera_move(canvas: Canvas, image: Media, start: Box, end: Box, step: int = 4) -> Canvas:

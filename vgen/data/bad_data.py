@@ -25,11 +25,13 @@ class BadData:
     Args:
         total: episodes in the data set, bad ones included.
         max_share: of them that may be bad.
-        file: a JSONL file that each is added to, as {"name", "reason"}; one that is in it already is not added again.
+        file: a JSONL file that each is added to, as {"data", "name", "reason"}; one that is in it already is not added
+            again. All data sets of a run share it.
+        data: the name of the data set, as episodes of two may have one name.
     """
 
-    def __init__(self, total: int, max_share: float, file: Path | None = None) -> None:
-        self.total, self.max_share, self.file = total, max_share, file
+    def __init__(self, total: int, max_share: float, file: Path | None = None, data: str = "") -> None:
+        self.total, self.max_share, self.file, self.data = total, max_share, file, data
         self.found: dict[str, str] = {}
         self._lock = threading.Lock()
         self._written: dict[str, str] = {}  # what the file holds, of all ranks ...
@@ -88,16 +90,16 @@ class BadData:
         if self.file:
             with writing(self.file):
                 self.file.parent.mkdir(parents=True, exist_ok=True)
-                append(self.file, json.dumps({"name": name, "reason": reason}) + "\n")
+                append(self.file, json.dumps({"data": self.data, "name": name, "reason": reason}) + "\n")
             self._written[name] = reason
             self._size = self.file.stat().st_size
 
     def _read(self) -> dict[str, str]:
-        """What the file holds."""
+        """What the file holds of this data set."""
         if self.file and self.file.exists() and self.file.stat().st_size != self._size:
             self._size = self.file.stat().st_size
             for record in read_records(self.file):
                 match record:
-                    case {"name": str(name), "reason": str(reason)}:
+                    case {"data": self.data, "name": str(name), "reason": str(reason)}:
                         self._written[name] = reason
         return self._written

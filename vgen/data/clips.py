@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from torch import Tensor
@@ -174,7 +175,7 @@ def read_or_next(
     Raises:
         InputError: too many videos cannot be decoded.
     """
-    for candidate in (*range(place, len(numbers)), *range(place)):
+    for candidate in chain(range(place, len(numbers)), range(place)):
         try:
             return candidate, clips.pixels(int(numbers[candidate]), frames)
         except InputError as error:

@@ -161,7 +161,7 @@ def open_data(
     if hold and isinstance(footage, FrameCache):
         footage.hold()
     total = len(footage.episodes) + len(footage.bad)
-    bad = BadData(total, config.max_bad_share, report)
+    bad = BadData(total, config.max_bad_share, report, footage.name)
     without = {place for place, episode in enumerate(footage.episodes) if captions and not episode.caption}
     mute = {place for place in without if footage.episodes[place].fault or not config.uncaptioned}
     if without - mute:

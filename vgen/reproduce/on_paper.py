@@ -60,7 +60,8 @@ class Stage:
         objective: built on paper.
         step: of a step on one rank, on average; what it keeps, at most.
         encoding: of the encoding of all clips before the first step.
-        clips: how many these are at most.
+        clips: how many these are at most ...
+        open_sets: ... without those of so many data sets of which all clips are taken, one after another.
         latents: bytes of their latents.
     """
 
@@ -69,6 +70,7 @@ class Stage:
     step: Cost
     encoding: Cost
     clips: int
+    open_sets: int
     latents: float
 
 
@@ -135,18 +137,19 @@ def _step(objective: Objective[Any]) -> Cost:
     return Cost(backbone=6 * weights * STATE_TOKENS * objective.config.batch)
 
 
-def _encoding_before(objective: Objective[Any]) -> tuple[Cost, int, float]:
-    """Of the encoding of all clips; how many they are, and the bytes of their latents."""
+def _encoding_before(objective: Objective[Any]) -> tuple[Cost, int, int, float]:
+    """Of the encoding of all clips; how many they are, and of how many data sets that is not said; and the bytes of the
+    latents."""
     if not isinstance(objective, VideoObjective):
-        return Cost(), 0, 0.0
+        return Cost(), 0, 0, 0.0
     config, vae = objective.config, objective.denoiser.vae
     frames = max(objective.canvases.lengths)
-    counts = [config.clips, *(more.clips or config.clips for more in config.more_data)]
+    counts = [config.clips, *(more.clips for more in config.more_data)]
     counts += [body.clips for body in getattr(config, "bodies", [])]
     clips = sum(count or 0 for count in counts)
     latent = objective.denoiser.strides.latent(frames, SIZE, SIZE)
     size = 2 * vae.config.z_dim * latent.frames * latent.height * latent.width
-    return _encoding(vae, frames).times(clips), clips, float(clips * size)
+    return _encoding(vae, frames).times(clips), clips, counts.count(None), float(clips * size)
 
 
 def _share(objective: EgoObjective) -> float:

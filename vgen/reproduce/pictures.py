@@ -47,6 +47,6 @@ def draw_pictures(specs: Sequence[str], out: Path, seconds: float) -> str:
 def _draw(pipe: CanvasPipeline, model: str, spec: str, file: Path) -> None:
     info = ModelInfo.read(model, parts=())
     placed = place(Canvas.from_yaml(find(spec)), info.temporal_stride, info.size_multiple)
-    video = pipe(placed.canvas).video
+    video = pipe(placed).video
     with writing(file), whole_file(file) as part:
         contact_sheet(video, placed, part)

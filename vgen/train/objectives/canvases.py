@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vgen import checks
 from vgen.backbone.conditioning import Conditioning
 from vgen.backbone.encoding import Given
 from vgen.backbone.shapes import LatentShape, check_frames, latent_frames
@@ -33,6 +34,7 @@ from vgen.train.objectives.conditions import (
 from vgen.train.objectives.denoiser import DenoiserConfig, Noise, VideoDenoiser
 from vgen.train.objectives.outline import Tokens
 
+MOST_CLIPS = 1_000_000  # of a batch on a rank
 DRAWS = 500  # from which the number of conditions is told beforehand
 
 
@@ -40,7 +42,7 @@ DRAWS = 500  # from which the number of conditions is told beforehand
 class CanvasData(DataShare):
     """One of several data sets that canvases are cut from."""
 
-    clips: int | None = None  # as the run's own
+    clips: int | None = None  # as in the run, whose own number counts for its first data set alone
 
 
 @dataclass
@@ -140,6 +142,7 @@ class Canvases:
     def __init__(self, config: CanvasConfig, denoiser: VideoDenoiser, seed: int) -> None:
         self.config, self.denoiser, self.codec, self.seed = config, denoiser, denoiser.codec, seed
         self.paradigm = choose_paradigm(denoiser.transformer.config.paradigm)
+        checks.whole("objective.batch", config.batch, 1, MOST_CLIPS)
         self._shares = shares_of(config.more_data)
         self.lengths = self.lengths_of(config.frames)
         for more in config.more_data:

@@ -27,6 +27,7 @@ from vgen.data.opening import (
     shares_of,
 )
 from vgen.errors import InputError
+from vgen.media.pixels import to_unit
 from vgen.metrics import PerceptualDistance
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import Objective
@@ -172,10 +173,10 @@ class CodecObjective(Objective[CodecBatch]):
     def forward(self, batch: CodecBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] of the reconstruction, and its PSNR in dB."""
         config = self.config
-        video = _unit(batch.video)
+        video = to_unit(batch.video)
         posterior = encode_at_once(self.vae, video)
         error = decode_at_once(self.vae, posterior.sample()).float() - video
-        weight = 1 + config.moving * moving_pixels(video, config.moving_threshold)
+        weight = 1 + config.moving * changing_pixels(video, config.moving_threshold)
         pixel = weight / weight.mean() * (config.l1 * error.abs() + config.l2 * error.square())
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
@@ -210,7 +211,7 @@ class CodecObjective(Objective[CodecBatch]):
             return {}
         scores: dict[str, list[float]] = {"psnr/video": [], "psnr/image": []}
         for number in numbers:
-            video = _unit(of.clip(clips, number).to(device))
+            video = to_unit(of.clip(clips, number).to(device))
             middle = video[:, :, video.shape[2] // 2].unsqueeze(2)
             for name, pixels in (("psnr/video", video), ("psnr/image", middle)):
                 output = decode_at_once(self.vae, encode_at_once(self.vae, pixels).mode()).float().clamp(-1, 1)
@@ -234,7 +235,7 @@ class CodecObjective(Objective[CodecBatch]):
         count = 0
         for each, share in zip(self.sets, self._shares, strict=True):
             for number in each.data.train.spread(max(1, round(self.config.statistics_clips * share))):
-                video = _unit(each.clip(each.data.train, number).to(device))
+                video = to_unit(each.clip(each.data.train, number).to(device))
                 latent = encode_at_once(self.vae, video).mode().double().transpose(0, 1).flatten(1)
                 total, squares = total + latent.sum(1), squares + latent.square().sum(1)
                 count += latent.shape[1]
@@ -261,7 +262,7 @@ class CodecData:
         return _video(read_or_next(clips, range(len(clips)), number, self.data.bad)[1][None])
 
 
-def moving_pixels(video: Tensor, threshold: float) -> Tensor:
+def changing_pixels(video: Tensor, threshold: float) -> Tensor:
     """1 where a pixel of video [B, 3, T, H, W] changes by more than `threshold` to the frame before or after, else 0:
     [B, 1, T, H, W]."""
     change = (video[:, :, 1:] - video[:, :, :-1]).abs().mean(1, keepdim=True) > threshold
@@ -321,10 +322,6 @@ def _build(keywords: dict[str, Any]) -> AutoencoderKLWan:
 def _video(pixels: np.ndarray) -> Tensor:
     """uint8 [B, T, H, W, 3] to [B, 3, T, H, W]."""
     return torch.from_numpy(pixels).permute(0, 4, 1, 2, 3)
-
-
-def _unit(video: Tensor) -> Tensor:
-    return video.float() / 127.5 - 1
 
 
 def _psnr(error: Tensor) -> Tensor:

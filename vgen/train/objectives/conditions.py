@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vgen import checks
 from vgen.backbone.shapes import latent_frames
 from vgen.errors import InputError
 
+LONGEST = 10_000  # frames of a clip
 KINDS = ("frames", "patches", "region", "clip", "text")
 
 
@@ -70,6 +72,12 @@ def check_conditions(config: ConditionsConfig, frames: int) -> None:
     for name, values in (("", chances), (".counts", np.array(config.counts, dtype=np.float64))):
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise InputError(f"objective.conditions{name}: the chances {values.tolist()} must be numbers of 0 or more")
+    checks.whole("objective.conditions.region_step", config.region_step, 1, LONGEST)
+    for name in ("crop", "hole", "window"):
+        low, high = checks.numbers(f"objective.conditions.{name}", getattr(config, name), 2)
+        if not 0 < low <= high <= 1:
+            rule = "must be a smaller and a larger share of the frame, above 0 and up to 1"
+            raise InputError(f"objective.conditions.{name}=[{low:g}, {high:g}] {rule}")
     if not chances.sum():
         kinds = dict(zip(KINDS, chances.tolist(), strict=True))
         raise InputError(f"objective.conditions: of {kinds} none can be drawn for clips of {frames} frames; raise one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from vgen.trajectory.places import joint_place
 from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import FORMS, Trajectory
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -154,12 +157,24 @@ class BodyClips:
     def encode(
         self, numbers: Sequence[int], codec: Path, root: str, workers: int, bad: BadData, batch: int, seed: int
     ) -> None:
-        """Latents of these clips, from now on the ones that batches are made of."""
-        self.encoded = EncodedClips(self.clips, numbers, codec, root, workers, bad, batch, seed)
+        """Latents of these clips, from now on the ones that batches are made of; without those whose actions cannot be
+        brought into the body's form, as their rows are not finite.
+
+        Raises:
+            InputError: none is left.
+        """
+        usable, form = self._usable(numbers), self.config.form
+        if lost := len(numbers) - len(usable):
+            told = f"{lost} of {len(numbers)} clips of {self.clips.footage.name}"
+            if not usable:
+                raise InputError(f"form={form}: in {told} too few rows are finite for it; nearest: absolute")
+            logger.warning("%s are left out: of their rows too few are finite for %s actions", told, form)
+        self.encoded = EncodedClips(self.clips, usable, codec, root, workers, bad, batch, seed)
 
     def fit(self, count: int = 2000) -> Statistics:
         """Statistics of the actions of clips spread over all of them, in the form in which they enter."""
-        actions = [convert(self._through(number), self.config.form) for number in self.clips.spread(count)]
+        numbers = self._usable(self.clips.spread(count))
+        actions = [convert(self._through(number), self.config.form) for number in numbers]
         return Statistics.fit(actions, self.config.normalisation)
 
     def check(self, statistics: Statistics) -> None:
@@ -212,6 +227,13 @@ class BodyClips:
                 found.append((latent_means(sample.latents[:, :, 0].float().numpy())[0], joint_place(row, 0)))
         means, places = zip(*found, strict=True) if found else ((), ())
         return np.array(means), np.array(places)
+
+    def _usable(self, numbers: Sequence[int]) -> list[int]:
+        """Those clips whose trajectory `convert` takes: relative rows are against the first, steps between any two."""
+        if self.config.form == "absolute":
+            return list(numbers)
+        needed = slice(0, 1) if self.config.form == "relative" else slice(None)
+        return [number for number in numbers if self._through(number).valid[needed].any()]
 
     def _through(self, number: int) -> Trajectory:
         """The absolute trajectory through a clip and what comes before it; its times are pixel frames from the first

@@ -128,7 +128,8 @@ class StateEpisodes:
         self._clips, self._bad, self._layout = clips, data.bad, body.layout
         self._latents: LatentCache | None = None
         self._rows: dict[int, int] = {}  # clip to row of the latents
-        found: dict[str, StateEpisode] = {}
+        recordings: dict[str, Trajectory] = {}
+        told: dict[str, tuple[list[int], str]] = {}  # clips of all frames, and the caption
         for place, number in enumerate(clips.places):
             source = data.source(number)
             recorded = recorded_trajectory(dataset, source, body.column, body.layout)
@@ -139,11 +140,15 @@ class StateEpisodes:
             absolute = replace(
                 recorded, values=recorded.values[frames], times=recorded.times[frames], valid=recorded.valid[frames]
             )
-            numbers = [clips.number(place, int(frame)) for frame in frames]
             name = data.footage.episodes[number].name
-            found[name] = StateEpisode(numbers, absolute, to_delta(absolute), dataset.summary(source)[2])
-        empty = tell_missing_rows(body, {name: episode.absolute for name, episode in found.items()}, data.bad)
-        self.episodes = [episode for name, episode in found.items() if name not in empty]
+            recordings[name] = absolute
+            told[name] = [clips.number(place, int(frame)) for frame in frames], dataset.summary(source)[2]
+        for name in tell_missing_rows(body, recordings, data.bad):
+            del recordings[name]
+        self.episodes = [
+            StateEpisode(told[name][0], absolute, to_delta(absolute), told[name][1])
+            for name, absolute in recordings.items()
+        ]
 
     def normalise(self, statistics: Statistics) -> None:
         """Cuts the windows, their steps normalised."""

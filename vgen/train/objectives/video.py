@@ -13,7 +13,7 @@ from torch import nn
 
 from vgen.backbone.encoding import IMAGES_AT_ONCE
 from vgen.canvas.pipeline import CanvasPipeline
-from vgen.canvas.placed import place
+from vgen.canvas.placed import PlacedCanvas, place
 from vgen.canvas.report import contact_sheet
 from vgen.canvas.spec import Canvas
 from vgen.media import pyav
@@ -103,34 +103,32 @@ class VideoObjective(Objective[AnyBatch]):
         forget_places(folder)
         self.trained_on.write(folder)
 
-    def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Canvas:
-        """The canvas of a spec file; its prompts are embedded with the captions.
+    def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> PlacedCanvas:
+        """The canvas of a spec file, with its media, which may go later; its prompts are embedded, as captions are.
 
         Raises:
             InputError: it cannot be read, or does not fit the model.
         """
         canvas = Canvas.from_yaml(spec, **overrides)
         strides = self.denoiser.strides
-        place(canvas, strides.temporal, strides.multiple)  # reads its media, which now is the time to refuse
         self.prompts |= {canvas.prompt, canvas.negative_prompt}
-        return canvas
+        return place(canvas, strides.temporal, strides.multiple)
 
-    def draw(self, sample: Canvas, steps: int | None) -> np.ndarray:
+    def draw(self, sample: PlacedCanvas, steps: int | None) -> np.ndarray:
         """The video uint8 [T, H, W, 3] that completes a canvas, with the weights held now."""
         pipe = self.pipeline()
         pipe.set_progress_bar_config(disable=True)
         return pipe(sample, num_inference_steps=steps).video
 
-    def write_sample(self, sample: Canvas, video: np.ndarray, folder: Path) -> None:
+    def write_sample(self, sample: PlacedCanvas, video: np.ndarray, folder: Path) -> None:
         """Writes video.mp4 and contact_sheet.png of what `draw` drew; without PyAV, the sheet alone."""
-        placed = place(sample, self.denoiser.strides.temporal)
         if pyav.is_installed():
             from vgen.media.writing import write_video
 
-            write_video(folder / "video.mp4", video, placed.fps)
+            write_video(folder / "video.mp4", video, sample.fps)
         else:
             warn_once(logger, "samples are written without video.mp4, as PyAV is not installed: pip install av")
-        contact_sheet(video, placed, folder / "contact_sheet.png")
+        contact_sheet(video, sample, folder / "contact_sheet.png")
 
     def pipeline(self) -> CanvasPipeline:
         """The model as it is used; its default size is that of most clips."""
