@@ -93,7 +93,7 @@ def test_places_and_speeds_of_the_hand():
 def test_a_hand_far_from_that_of_the_picture():
     hands = {"position4": PictureProbe((0.0, 0.0, 0.1), ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0)), 0.2)}
     trained, picture = TrainingRange(hands=hands), np.array([0.3, 0.5])
-    assert hand_outside(trained, "position4", picture, np.array([0.3, 0.3, 0.1]), "m") == ""
+    assert hand_outside(trained, "position4", picture, np.array([0.3, 0.4, 0.1]), "m") == ""
     told = "a start 0.5 m from the hand in the picture (near 0.3, 0.5, 0.1, to 0.2 m)"
     assert hand_outside(trained, "position4", picture, np.array([0.3, 0.0, 0.1]), "m") == told
     assert hand_outside(trained, "pose7", picture, np.full(3, 9.0), "m") == ""
