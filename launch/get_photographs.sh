@@ -4,7 +4,7 @@
 #
 #   bash launch/get_photographs.sh DIR
 #
-# docs/data.md says under which licences they are. What is there already is not fetched again.
+# docs/recording.md says under which licences they are. What is there already is not fetched again.
 set -euo pipefail
 (($# == 1)) || { echo "error: no folder; use launch/get_photographs.sh DIR" >&2; exit 2; }
 folder=$1

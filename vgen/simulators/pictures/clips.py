@@ -47,7 +47,7 @@ class Clip:
     """One clip of T frames.
 
     frames: uint8 [T, H, W, 3].
-    columns: float32 [T, D] by the keys of `NAMES`; docs/data.md says what they hold.
+    columns: float32 [T, D] by the keys of `NAMES`; docs/recording.md says what they hold.
     caption: what moves.
     about: its kind, and what it is of.
     """

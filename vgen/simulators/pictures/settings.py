@@ -32,7 +32,7 @@ class PicturesRecording:
     seed: with a clip's number, it decides all of the clip.
     split: `train`, or `test`: of pictures that are kept for testing alone, and of numbers that training has not.
     workers: processes that record; the data set does not depend on their number.
-    cache: a folder for the photographs, scaled down; see docs/data.md.
+    cache: a folder for the photographs, scaled down; see docs/caches.md.
     overwrite: a data set that lies at `out` is replaced when the new one is complete.
     """
 
