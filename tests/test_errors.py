@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -67,3 +69,9 @@ def test_sigterm_ends_a_command_as_an_exception_does(tmp_path, capsys):
     assert caught.value.code == 143 and not list(tmp_path.iterdir())
     assert capsys.readouterr().err == "terminated\n"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_command_whose_output_nobody_reads_ends_without_a_word():
+    process = subprocess.Popen([sys.executable, "-m", "vgen", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 141

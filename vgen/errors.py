@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 TERMINATED = 128 + signal.SIGTERM  # the exit code of a command that SIGTERM has ended
+UNREAD = 128 + signal.SIGPIPE  # of one whose output nobody reads any more
 LONGEST = 120  # letters of a name that a message repeats
 
 
@@ -102,10 +103,15 @@ def ended_in_order() -> Iterator[None]:
 def exit_on_input_error(main: Callable[[], object]) -> None:
     """Run a command's `main`; an InputError becomes one line on stderr and exit code 2, a RunStopped exit code 1, a
     TryAgain 75 (EX_TEMPFAIL), Ctrl-C exit code 130, and SIGTERM 143 where the command does not hear it itself. A name
-    that no file can have, as it is too long, is a wrong input wherever a command looks for it."""
+    that no file can have, as it is too long, is a wrong input wherever a command looks for it. Where whoever read the
+    output has gone, as `head` does, it ends without a word."""
     try:
         with ended_in_order():
             _with_names_in_one_line(main)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        sys.exit(UNREAD)
     except (InputError, RunStopped) as error:
         if os.environ.get("RANK", "0") != "0":  # rank 0 mostly says the same, and its launcher then ends this one first
             time.sleep(10)
