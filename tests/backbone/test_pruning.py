@@ -103,7 +103,7 @@ def test_what_is_remembered_is_pruned_too(stock, patches, noisy, text):
         model([own[1]], text[1:], cache=cache)[0], model(list(own), text[1:])[0], atol=1e-5, rtol=1e-5
     )
     both = model.remember([patches], text)
-    assert both.lengths == (2, 2, 6) and both.known is not None
+    assert both.lengths == (2, 2, 6) and both.readable is not None
     (expected,) = model([patches, noisy], text)
     torch.testing.assert_close(model([noisy], text, cache=both)[0], expected, atol=1e-5, rtol=1e-5)
     first, others = (replace(patches, **part(patches, span)) for span in (slice(0, 1), slice(1, 3)))

@@ -24,7 +24,7 @@ class SegmentBlock(WanTransformerBlock):
         rotation: Rotation,
         runs: Runs | None = None,
         memory: KeysValues | None = None,
-        known: Tensor | None = None,
+        readable: Tensor | None = None,
     ) -> tuple[Tensor, KeysValues | None]:
         """Tokens [B, L, D] of all segments, one after another, to tokens of the same shape.
 
@@ -35,7 +35,7 @@ class SegmentBlock(WanTransformerBlock):
             rotation: cos and sin of all tokens, also of those on other ranks where the sequence is split.
             runs: under independent condition attention, how the first tokens part into conditions; else None.
             memory: keys and values of remembered conditions, where there are any.
-            known: bool, which tokens are read, those that are remembered first; None where all are.
+            readable: bool, which tokens are read, those that are remembered first; None where all are.
 
         Returns:
             the tokens and, under independent condition attention, their keys and values.
@@ -45,14 +45,14 @@ class SegmentBlock(WanTransformerBlock):
 
         if rounds(tokens):  # the same, rounded after each pass
             read = modulated(self.norm1(tokens), attend_scale, attend_shift, lengths)
-            update, heads = self._attend(read, rotation, runs, memory, known)
+            update, heads = self._attend(read, rotation, runs, memory, readable)
             tokens = gated(tokens, update, attend_gate, lengths)
             tokens = tokens + self.attn2(self.norm2(tokens), text, None, None)
             read = modulated(self.norm3(tokens), feed_scale, feed_shift, lengths)
             return gated(tokens, self.ffn(read), feed_gate, lengths), heads
 
         read = modulate(self.norm1(tokens.float()), attend_scale, attend_shift, lengths).type_as(tokens)
-        update, heads = self._attend(read, rotation, runs, memory, known)
+        update, heads = self._attend(read, rotation, runs, memory, readable)
         tokens = (tokens.float() + gate(update, attend_gate, lengths)).type_as(tokens)
 
         read = self.norm2(tokens.float()).type_as(tokens)
@@ -63,9 +63,9 @@ class SegmentBlock(WanTransformerBlock):
         return (tokens.float() + gate(update.float(), feed_gate, lengths)).type_as(tokens), heads
 
     def _attend(
-        self, tokens: Tensor, rotation: Rotation, runs: Runs | None, memory: KeysValues | None, known: Tensor | None
+        self, tokens: Tensor, rotation: Rotation, runs: Runs | None, memory: KeysValues | None, readable: Tensor | None
     ) -> tuple[Tensor, KeysValues | None]:
         if runs is None:
-            return self.attn1(tokens, None, known, rotation), None
-        update, heads = self.attn1(tokens, None, known, rotation, runs=runs, memory=memory)
+            return self.attn1(tokens, None, readable, rotation), None
+        update, heads = self.attn1(tokens, None, readable, rotation, runs=runs, memory=memory)
         return update, heads

@@ -26,13 +26,13 @@ class ConditionCache:
         blocks: of each block, keys and values, each [B, L, heads, head width]; the keys are rotated to their positions.
         t: [B, K] float64, the position of each condition in latent units; of a clip, that of its last frame.
         lengths: the tokens of each condition; their sum is L.
-        known: bool [B, L], which of the tokens are read, where conditions were pruned together (pruning.py); None: all.
+        readable: bool [B, L], which tokens are read, where conditions were pruned together (pruning.py); None: all.
     """
 
     blocks: tuple[KeysValues, ...]
     t: Tensor
     lengths: tuple[int, ...]
-    known: Tensor | None = None
+    readable: Tensor | None = None
 
     def __post_init__(self) -> None:
         assert all(x.shape[1] == sum(self.lengths) for block in self.blocks for x in block)
@@ -46,11 +46,13 @@ class ConditionCache:
     def concatenate(caches: Sequence[ConditionCache]) -> ConditionCache:
         """The conditions of several caches of one batch, in order: a history and a goal image, say."""
         keys = caches[0].blocks[0][0]
-        known = joined([cache.known for cache in caches], [(len(keys), sum(c.lengths)) for c in caches], keys.device)
+        readable = joined(
+            [cache.readable for cache in caches], [(len(keys), sum(c.lengths)) for c in caches], keys.device
+        )
         blocks = (zip(*parts, strict=True) for parts in zip(*(cache.blocks for cache in caches), strict=True))
         return ConditionCache(
             tuple((torch.cat(k, dim=1), torch.cat(v, dim=1)) for k, v in blocks),
             torch.cat([cache.t for cache in caches], dim=1),
             tuple(length for cache in caches for length in cache.lengths),
-            known,
+            readable,
         )

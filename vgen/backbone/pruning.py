@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from vgen.backbone.segments import Left, Segment
+from vgen.backbone.segments import KeptTokens, Segment
 
 MASKING = ("native", "_native_math", "_native_efficient")
 """Attention kernels, by diffusers' names, that can leave tokens unseen."""
@@ -27,10 +27,10 @@ def pruned(segments: Sequence[Segment], patch: int) -> list[Segment]:
         segments: conditions and targets.
         patch: latent pixels along a side of a token.
     """
-    return [replace(segment, left=_left(segment, patch)) for segment in segments]
+    return [replace(segment, kept=_kept(segment, patch)) for segment in segments]
 
 
-def _left(segment: Segment, patch: int) -> Left | None:
+def _kept(segment: Segment, patch: int) -> KeptTokens | None:
     if segment.given is None:
         return None
     kept = functional.max_pool2d(segment.given.float(), patch) > 0  # [B, F, rows, columns]
@@ -40,36 +40,36 @@ def _left(segment: Segment, patch: int) -> Left | None:
     kept[..., 0] |= ~kept.any(dim=-1)
     order = kept.long().argsort(dim=-1, descending=True, stable=True)  # those that are kept come first
     lengths = kept.sum(dim=-1).amax(dim=0).tolist()
-    index, known = [], []
+    index, readable = [], []
     for k, length in enumerate(lengths):
         first = order[:, k, :length]
         index.append(k * kept.shape[2] + first)
-        known.append(kept[:, k].gather(1, first))
-    seen = torch.cat(known, dim=1)
-    return Left(torch.cat(index, dim=1), tuple(lengths), None if seen.all() else seen)
+        readable.append(kept[:, k].gather(1, first))
+    seen = torch.cat(readable, dim=1)
+    return KeptTokens(torch.cat(index, dim=1), tuple(lengths), None if seen.all() else seen)
 
 
-def known_tokens(segments: Sequence[Segment], lengths: Sequence[int]) -> Tensor | None:
+def readable_tokens(segments: Sequence[Segment], lengths: Sequence[int]) -> Tensor | None:
     """bool [B, L], which of all tokens attention may read; None where it reads all.
 
     Args:
         segments: as `pruned` leaves them.
         lengths: the tokens of each.
     """
-    known = [segment.left.known if segment.left is not None else None for segment in segments]
+    readable = [segment.kept.readable if segment.kept is not None else None for segment in segments]
     sizes = [(len(segment.latent), length) for segment, length in zip(segments, lengths, strict=True)]
-    return joined(known, sizes, segments[0].latent.device)
+    return joined(readable, sizes, segments[0].latent.device)
 
 
-def joined(known: Sequence[Tensor | None], sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor | None:
-    """What is known of several runs of tokens, one after another; None where all of them are.
+def joined(readable: Sequence[Tensor | None], sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor | None:
+    """Which tokens are readable of several runs of tokens, one after another; None where all of them are.
 
     Args:
-        known: of each run bool [B, L], or None where all of it is.
+        readable: of each run bool [B, L], or None where all of it is.
         sizes: (B, L) of each run.
         device: of the result.
     """
-    if all(each is None for each in known):
+    if all(each is None for each in readable):
         return None
     parts = [torch.ones(*size, dtype=torch.bool, device=device) for size in sizes]
-    return torch.cat([part if each is None else each for each, part in zip(known, parts, strict=True)], dim=1)
+    return torch.cat([part if each is None else each for each, part in zip(readable, parts, strict=True)], dim=1)

@@ -12,18 +12,18 @@ Role = Literal["condition", "target"]
 
 
 @dataclass(frozen=True)
-class Left:
-    """The tokens of a condition segment that are left.
+class KeptTokens:
+    """The tokens of a condition segment that are kept, where others are pruned.
 
     Attributes:
         index: int64 [B, L], where they stand among all tokens of the segment, condition after condition.
         lengths: how many of each condition; their sum is L.
-        known: bool [B, L], False for those that fill a condition up; None where there is none.
+        readable: bool [B, L], False for those that fill a condition up; None where there is none.
     """
 
     index: Tensor
     lengths: tuple[int, ...]
-    known: Tensor | None
+    readable: Tensor | None
 
     def take(self, tokens: Tensor) -> Tensor:
         """Those of all tokens [B, N, ...], as [B, L, ...]."""
@@ -48,7 +48,7 @@ class Segment:
         clip: the frames of a condition belong together (they were encoded as one clip), so under independent
             condition attention they attend to one another. Otherwise each frame is a condition of its own.
         given: [B, F, h, w], of a condition the share of each latent pixel's pixels that is given; None: all of them.
-        left: of a condition, the tokens that are left where the others are pruned (pruning.py); None: all of them.
+        kept: of a condition, its tokens without those that are pruned (pruning.py); None: all of them.
     """
 
     latent: Tensor
@@ -57,7 +57,7 @@ class Segment:
     role: Role
     clip: bool = False
     given: Tensor | None = None
-    left: Left | None = None
+    kept: KeptTokens | None = None
 
     def __post_init__(self) -> None:
         batch, _, frames, _, _ = self.latent.shape

@@ -21,10 +21,10 @@ from vgen.backbone.block import SegmentBlock
 from vgen.backbone.cache import ConditionCache
 from vgen.backbone.conditioning import CONCATENATION, ParadigmName, channels_read
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
-from vgen.backbone.pruning import MASKING, joined, known_tokens, pruned
+from vgen.backbone.pruning import MASKING, joined, pruned, readable_tokens
 from vgen.backbone.rope import Rotation, rotary_embedding
 from vgen.backbone.rounding import let_round, modulate
-from vgen.backbone.segments import Left, Places, Segment
+from vgen.backbone.segments import KeptTokens, Places, Segment
 from vgen.backbone.shapes import LatentShape
 from vgen.errors import InputError, unknown_key
 from vgen.models import join_own, part_own
@@ -38,16 +38,16 @@ ConditionAttention = Literal["joint", "independent"]
 OWN_KEYS = frozenset({"condition_attention", "paradigm", "prune_conditions"})  # of a configuration, beside Wan's
 
 
-def _of_all(left: Left) -> Tensor:
-    """Where the tokens of all videos stand that are left, int64 [L].
+def _of_all(kept: KeptTokens) -> Tensor:
+    """Where the tokens of all videos stand that are kept, int64 [L].
 
     Raises:
         InputError: they are not the same of every video.
     """
-    if not left.alike:
+    if not kept.alike:
         rule = "different patches of several videos at once cannot go with a trajectory"
         raise InputError(f"prune_conditions=true: {rule}; give one video at a time")
-    return left.index[0]
+    return kept.index[0]
 
 
 def typed(decorator: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -201,7 +201,7 @@ class VideoTransformer(WanTransformer3DModel):
             InputError: a cache for a model with joint condition attention.
         """
         self._check_memory(cache is not None)
-        segments = self._left(self._in_order(segments))
+        segments = self._pruned(self._in_order(segments))
         times, modulations, states = self._modulation(segments, text)
         split = TokenSplit([self._tokens(segment) for segment in segments], self.sequence_group)
 
@@ -234,7 +234,7 @@ class VideoTransformer(WanTransformer3DModel):
             InputError: the model has joint condition attention.
         """
         self._check_memory(True)
-        segments = self._left(segments)
+        segments = self._pruned(segments)
         assert all(segment.role == "condition" for segment in segments), "a target cannot be remembered"
         _, modulations, states = self._modulation(segments, text)
         split = TokenSplit([self._tokens(segment) for segment in segments])
@@ -246,12 +246,12 @@ class VideoTransformer(WanTransformer3DModel):
             assert heads is not None, "attention is independent"
             kept.append(heads)
         ends = [segment.t[:, -1:] if segment.clip else segment.t for segment in segments]
-        known = known_tokens(segments, split.lengths)
-        return ConditionCache(tuple(kept), torch.cat(ends, dim=1), tuple(self._condition_lengths(segments)), known)
+        readable = readable_tokens(segments, split.lengths)
+        return ConditionCache(tuple(kept), torch.cat(ends, dim=1), tuple(self._condition_lengths(segments)), readable)
 
     def count_tokens(self, segments: Sequence[Segment]) -> int:
         """How many tokens segments are, without those that the model prunes."""
-        return sum(self._tokens(segment) for segment in self._left(segments))
+        return sum(self._tokens(segment) for segment in self._pruned(segments))
 
     def _check_memory(self, wanted: bool) -> None:
         if wanted and not self.independent:
@@ -272,10 +272,10 @@ class VideoTransformer(WanTransformer3DModel):
         rotation = tuple(torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True))
         runs = runs_of(self._condition_lengths(segments)) if self.independent else None
         lengths = split.lengths
-        known = self._known(segments, lengths, cache)
+        readable = self._readable(segments, lengths, cache)
 
         def step(index: int, tokens: Tensor, memory: KeysValues | None) -> tuple[Tensor, KeysValues | None]:
-            tokens, heads = self.blocks[index](tokens, states, modulations, lengths, rotation, runs, memory, known)
+            tokens, heads = self.blocks[index](tokens, states, modulations, lengths, rotation, runs, memory, readable)
             return (tokens if change is None else change(index, tokens)), heads
 
         if torch.is_grad_enabled() and self.gradient_checkpointing:
@@ -286,11 +286,11 @@ class VideoTransformer(WanTransformer3DModel):
         """Conditions first where attention is independent; joint attention takes any order."""
         return sorted(segments, key=lambda segment: segment.role == "target") if self.independent else segments
 
-    def _left(self, segments: Sequence[Segment]) -> Sequence[Segment]:
+    def _pruned(self, segments: Sequence[Segment]) -> Sequence[Segment]:
         """Without the tokens of conditions of which nothing is given, where the model is trained for that."""
         return pruned(segments, self.config.patch_size[1]) if self.config.prune_conditions else segments
 
-    def _known(
+    def _readable(
         self, segments: Sequence[Segment], lengths: Sequence[int], cache: ConditionCache | None
     ) -> Tensor | None:
         """Which tokens are read, the remembered ones first; None where all are.
@@ -298,23 +298,23 @@ class VideoTransformer(WanTransformer3DModel):
         Raises:
             InputError: not all are, and the attention kernel reads all.
         """
-        known = known_tokens(segments, lengths)
+        readable = readable_tokens(segments, lengths)
         if cache is not None:
             batch, held = cache.blocks[0][0].shape[:2]
             sizes = [(batch, held), (batch, sum(lengths))]
-            known = joined([cache.known, known], sizes, segments[0].latent.device)
+            readable = joined([cache.readable, readable], sizes, segments[0].latent.device)
         backend = self._self_attentions()[0].processor._attention_backend
-        if known is not None and (name := getattr(backend, "value", backend) or MASKING[0]) not in MASKING:
+        if readable is not None and (name := getattr(backend, "value", backend) or MASKING[0]) not in MASKING:
             rule = "takes no mask, which prune_conditions needs for patches of several videos at once"
             raise InputError(f"attention={name} {rule}; use {MASKING[0]}")
-        return known
+        return readable
 
     def _condition_lengths(self, segments: Sequence[Segment]) -> list[int]:
         """Tokens of every condition: of a whole clip, of each frame otherwise."""
         lengths: list[int] = []
         for segment in segments:
-            if segment.role == "condition" and segment.left is not None:
-                lengths += segment.left.lengths
+            if segment.role == "condition" and segment.kept is not None:
+                lengths += segment.kept.lengths
             elif segment.role == "condition":
                 count = 1 if segment.clip else segment.t.shape[1]
                 lengths += [self._tokens(segment) // count] * count
@@ -336,17 +336,17 @@ class VideoTransformer(WanTransformer3DModel):
         """The latent frame of each token of a segment, [L], counted from its first."""
         tokens = self._shape(segment)
         frames = torch.arange(tokens.frames, device=segment.latent.device).repeat_interleave(tokens.frame_tokens)
-        return frames if segment.left is None else frames[_of_all(segment.left)]
+        return frames if segment.kept is None else frames[_of_all(segment.kept)]
 
     def _spots(self, segment: Segment) -> Tensor:
         """(y, x) of each token of a segment, [L, 2], as shares of the image."""
         frames, *sides = self._shape(segment).grid
         rows, columns = ((torch.arange(side, device=segment.latent.device) + 0.5) / side for side in sides)
         spots = torch.cartesian_prod(rows, columns).repeat(frames, 1)
-        return spots if segment.left is None else spots[_of_all(segment.left)]
+        return spots if segment.kept is None else spots[_of_all(segment.kept)]
 
     def _tokens(self, segment: Segment) -> int:
-        return self._shape(segment).tokens if segment.left is None else segment.left.index.shape[1]
+        return self._shape(segment).tokens if segment.kept is None else segment.kept.index.shape[1]
 
     def _shape(self, segment: Segment) -> LatentShape:
         *_, frames, height, width = segment.latent.shape
@@ -355,13 +355,13 @@ class VideoTransformer(WanTransformer3DModel):
     def _embed(self, segment: Segment) -> Tensor:
         embedded: Tensor = self.patch_embedding(segment.latent.to(self.dtype))
         tokens = rearrange(embedded, "b d f h w -> b (f h w) d").contiguous()
-        return tokens if segment.left is None else segment.left.take(tokens)
+        return tokens if segment.kept is None else segment.kept.take(tokens)
 
     def _rotation(self, segment: Segment) -> Rotation:
         assert self.config.patch_size[0] == 1, "positions are per latent frame, so a token spans one"
         _, rows, columns = self._shape(segment).grid
         cos, sin = rotary_embedding(segment.t, rows, columns, self.config.attention_head_dim)
-        return (cos, sin) if segment.left is None else (segment.left.take(cos), segment.left.take(sin))
+        return (cos, sin) if segment.kept is None else (segment.kept.take(cos), segment.kept.take(sin))
 
     def _modulation(self, segments: Sequence[Segment], text: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """For each segment, the embedded diffusion time [B, D] and its projection [B, 6, D]; and the text states."""
