@@ -4,6 +4,7 @@ import argparse
 import difflib
 import errno
 import os
+import select
 import signal
 import sys
 import threading
@@ -110,6 +111,8 @@ def exit_on_input_error(main: Callable[[], object]) -> None:
             _with_names_in_one_line(main)
         sys.stdout.flush()
     except BrokenPipeError:
+        if not _stdout_is_broken():
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
         sys.exit(UNREAD)
     except (InputError, RunStopped) as error:
@@ -125,6 +128,13 @@ def exit_on_input_error(main: Callable[[], object]) -> None:
         if error.code == TERMINATED:
             sys.stderr.write("terminated\n")
         raise
+
+
+def _stdout_is_broken() -> bool:
+    """Whether the other end of the pipe that this process writes to is closed."""
+    asked = select.poll()
+    asked.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in asked.poll(0))
 
 
 def _with_names_in_one_line(main: Callable[[], object]) -> None:

@@ -35,9 +35,7 @@ def test_images_at_frames(made, patches):
 
 def test_a_loop_leaves_something_to_generate():
     assert len(tasks.seamless_loop(CANVAS, np.zeros((8, 4, 4, 3), np.uint8)).patches) == 2
-    with pytest.raises(
-        InputError, match=r"a clip of 9 frames leaves none to generate in a canvas of 17, .* nearest: 8"
-    ):
+    with pytest.raises(InputError, match=r"a clip of 9 frames at both ends of a canvas of 17 leaves none"):
         tasks.seamless_loop(CANVAS, np.zeros((9, 4, 4, 3), np.uint8))
 
 

@@ -23,6 +23,10 @@ def test_a_dry_run_says_of_every_stage_what_it_takes_and_writes_nothing(tmp_path
     for line in ("codec: ", "canvas: ", "hand: ", "state: ", "export: ", "weights trained", "ms a step", "memory "):
         assert line in said
     assert f"there is not there: vgen record adroit --workers 2 --out {tmp_path / 'data/there'}" in said
+    cores = ["machine=cpu", "ranks=2", "hand.set.objective.clips=null"]
+    nano.main(["--profile", str(profile), "--out", str(tmp_path / "out"), "--dry-run", "--stage", "hand", *cores])
+    said = capsys.readouterr().out
+    assert "memory of each rank " in said and "cores of an AMD EPYC" in said and "all clips of 2 data sets" in said
     assert not (tmp_path / "out").exists() and not (tmp_path / "cache").exists()
 
 

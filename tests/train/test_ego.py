@@ -365,6 +365,12 @@ def save_gaps(folder, gaps):
     writer.finish()
 
 
+def test_a_batch_of_no_clip_is_refused(config):
+    for name in ("batch", "ego_batch"):
+        with pytest.raises(InputError, match=f"objective.{name}=0 must lie in 1"):
+            EgoObjective(dataclasses.replace(config, **{name: 0}), seed=0)
+
+
 @pytest.mark.parametrize("share", [0.3, 1.0])
 def test_states_that_are_not_finite_are_told_left_out_or_refused(config, tmp_path, caplog, share):
     data = DataConfig(dataset=str(tmp_path / "gaps"), cache=str(tmp_path / "cache"), held_out=0.25, max_bad_share=share)

@@ -372,6 +372,6 @@ def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     """Adds the seconds that a stage takes to those of the others; on a GPU, until that has done what it was given."""
     began = time.perf_counter()
     yield
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's
         torch.cuda.synchronize()
     timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - began

@@ -123,8 +123,8 @@ def seamless_loop(canvas: Canvas, source: Media, mode: Mode = "frames") -> Canva
     """
     length = media_length(source)
     if length > 1 and 2 * length >= canvas.frames:
-        rule = f"leaves none to generate in a canvas of {canvas.frames}, at both ends of which it lies"
-        raise InputError(f"a clip of {length} frames {rule}; nearest: {max(1, (canvas.frames - 1) // 2)}")
+        rule = f"at both ends of a canvas of {canvas.frames} leaves none to generate"
+        raise InputError(f"a clip of {length} frames {rule}; cut it shorter, or take a longer canvas")
     return canvas.add(Patch(source, mode=mode), Patch(source, -length, mode=mode))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vgen import checks
 from vgen.backbone.shapes import check_frames, check_size
 from vgen.data.bad_data import BadData
 from vgen.data.buckets import Assignment, assign_buckets, parse_sizes
@@ -24,6 +25,7 @@ from vgen.errors import InputError
 logger = logging.getLogger(__name__)
 
 NO_CAPTION = "no caption"
+MOST_IN_BATCH = 1_000_000  # clips, images or windows
 
 
 @dataclass
@@ -121,6 +123,15 @@ def shares_of(more: Sequence[DataShare]) -> np.ndarray:
         raise InputError(f"objective.more_data: the shares {shares[1:].tolist()} must be positive numbers, such as 1")
     chances: np.ndarray = shares / shares.sum()
     return chances
+
+
+def check_batch(name: str, batch: int) -> None:
+    """Refuses a batch of no clip.
+
+    Raises:
+        InputError: it names the key.
+    """
+    checks.whole(name, batch, 1, MOST_IN_BATCH)
 
 
 def share_of_batch(batch: int, share: float) -> int:

@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from vgen.data.jsonl import read_records
 from vgen.errors import InputError
+from vgen.files import append
 from vgen.models import resolve
 from vgen.reproduce.bench import kind_of, read_results, read_whole
 from vgen.reproduce.curves import draw_curves
@@ -26,11 +27,13 @@ PICTURES = "pictures"  # folder, of a model and of a way
 BASELINES = ("copy", "blend", "edges")
 LACKING = {"bench": "Not measured", "export": "Not drawn"}  # what a note of a stage tells of
 HISTORY = "## How it was trained"
+ROWS = "trainings.md"  # in a way's folder: rows of trainings whose runs are there no more
 STEPS_OF = ("| what | on | how long |", "| --- | --- | --- |")  # head of the table of all trainings, oldest first
-COLUMNS = """The columns: *model* is this model; *copy* repeats a given frame; *blend* mixes the given frames over time;
-*edges* also fills what no frame gives with the nearest given pixel; *none* is the model without the actions; *codec* is
-the true video after the model's own encoder and decoder, which no completion can pass. A star marks where the model is
-better than every baseline."""
+COLUMNS = """Each table stands below the command that printed it, in which the name of the model stands for this folder.
+The columns: *model* is this model; *copy* repeats a given frame; *blend* mixes the given frames over time; *edges* also
+fills what no frame gives with the nearest given pixel; *none* is the model without the actions; *codec* is the true video
+after the model's own encoder and decoder, which no completion can pass. A star marks where the model is better than every
+baseline."""
 HEAD = """---
 license: apache-2.0
 library_name: diffusers
@@ -150,17 +153,29 @@ def _picture_lines(folder: Path) -> Iterator[str]:
 
 def _history_lines(profile: Profile, progress: Progress) -> Iterator[str]:
     """A table of all trainings that the weights have behind them, those of the start first."""
-    start = Path(profile.start or "nothing").name
-    yield "Each training goes on from what the one before had left; the last of every part is told in full below."
+    yield "Each training went on from what there was of it by then; the last of every part is told in full below."
     yield ""
     yield from STEPS_OF
     yield from _rows(_section(profile, HISTORY))
-    for stage in TRAINED:
-        if ((run := progress.folder / stage) / "run.json").is_file():
-            record, own = read_record(run), progress.stages.get(stage, StageProgress())
-            where = f"{record['ranks']} ranks, {record['device']}"
-            work = f"{record['steps']:,} steps, {record['samples']:,} samples"
-            yield f"| {stage}, from {start} | {where} | {(own.earlier + own.spent) / 60:.0f} minutes, {work} |"
+    if (kept := progress.folder / ROWS).is_file():
+        yield from kept.read_text(encoding="utf-8").splitlines()
+    yield from filter(None, (_row(progress, stage) for stage in TRAINED))
+
+
+def keep_row(progress: Progress, stage: str) -> None:
+    """Keeps what the table of trainings says of a run that is about to be removed."""
+    if row := _row(progress, stage):
+        append(progress.folder / ROWS, row + "\n")
+
+
+def _row(progress: Progress, stage: str) -> str:
+    """Of a training; "" where there is none."""
+    run, own = progress.folder / stage, progress.stages.get(stage, StageProgress())
+    if not (run / "run.json").is_file():
+        return ""
+    record, minutes = read_record(run), (own.earlier + own.spent) / 60
+    where = f"{record['ranks']} rank{'s' * (record['ranks'] > 1)}, {record['device']}"
+    return f"| {stage} | {where} | {minutes:.0f} minutes, {record['steps']:,} steps, {record['samples']:,} samples |"
 
 
 def _rows(lines: Sequence[str]) -> list[str]:

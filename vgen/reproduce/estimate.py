@@ -57,7 +57,7 @@ def plan(way: Way, only: str | None = None) -> Iterator[str]:
     """
     profile, progress = way.profile, Progress.read(way.out)
     shares, chosen = profile.shares, [only] if only else profile.stages
-    machine = H100 if profile.ranks == 1 else CORES
+    machine = H100 if profile.machine == "gpu" else CORES
     with tempfile.TemporaryDirectory() as scratch:
         paper = stages_on_paper(profile, Path(scratch))
         check_packages([stage.config for stage in paper.values()])
@@ -88,7 +88,7 @@ def _training_lines(stage: Stage, seconds: float, ranks: int, machine: Machine) 
         taken = f"{stage.latents / GB:.2f} GB on the disk, {machine.clip * stage.clips:.0f} s"
         yield f"  before the first step at most {stage.clips} clips are encoded: {taken}"
     if stage.open_sets:
-        yield f"  of {stage.open_sets} data sets all clips are encoded before it, which are not counted here"
+        yield f"  before it all clips of {stage.open_sets} data sets are encoded, which are not counted here"
     left = max(0.0, seconds - machine.clip * stage.clips)
     step = max(machine.least, stage.step.backbone / machine.backbone + stage.step.codec / machine.codec)
     steps = min(config.steps, left / step)

@@ -59,8 +59,7 @@ class Stage:
         config: of its run.
         objective: built on paper.
         step: of a step on one rank, on average; what it keeps, at most.
-        encoding: of the encoding of all clips before the first step.
-        clips: how many these are at most ...
+        clips: how many are encoded before the first step, at most ...
         open_sets: ... without those of so many data sets of which all clips are taken, one after another.
         latents: bytes of their latents.
     """
@@ -68,7 +67,6 @@ class Stage:
     config: TrainConfig
     objective: Objective[Any]
     step: Cost
-    encoding: Cost
     clips: int
     open_sets: int
     latents: float
@@ -90,7 +88,7 @@ def stages_on_paper(profile: Profile, out: Path) -> dict[str, Stage]:
         config = read_stage(profile, out, stage)
         with META:
             objective: Objective[Any] = objective_class(config.objective.name)(config.objective, config.seed)
-        found[stage] = Stage(config, objective, _step(objective), *_encoding_before(objective))
+        found[stage] = Stage(config, objective, _step(objective), *_encoded_before(objective))
         _write_shapes(objective, out, stage)
     return found
 
@@ -137,11 +135,10 @@ def _step(objective: Objective[Any]) -> Cost:
     return Cost(backbone=6 * weights * STATE_TOKENS * objective.config.batch)
 
 
-def _encoding_before(objective: Objective[Any]) -> tuple[Cost, int, int, float]:
-    """Of the encoding of all clips; how many they are, and of how many data sets that is not said; and the bytes of the
-    latents."""
+def _encoded_before(objective: Objective[Any]) -> tuple[int, int, float]:
+    """How many clips are encoded, of how many data sets that is not said, and the bytes of the latents."""
     if not isinstance(objective, VideoObjective):
-        return Cost(), 0, 0, 0.0
+        return 0, 0, 0.0
     config, vae = objective.config, objective.denoiser.vae
     frames = max(objective.canvases.lengths)
     counts = [config.clips, *(more.clips for more in config.more_data)]
@@ -149,7 +146,7 @@ def _encoding_before(objective: Objective[Any]) -> tuple[Cost, int, int, float]:
     clips = sum(count or 0 for count in counts)
     latent = objective.denoiser.strides.latent(frames, SIZE, SIZE)
     size = 2 * vae.config.z_dim * latent.frames * latent.height * latent.width
-    return _encoding(vae, frames).times(clips), clips, counts.count(None), float(clips * size)
+    return clips, counts.count(None), float(clips * size)
 
 
 def _share(objective: EgoObjective) -> float:

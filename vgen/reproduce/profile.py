@@ -58,6 +58,7 @@ class Profile:
     """A way to nano."""
 
     minutes: float = MISSING  # of all stages but data
+    machine: str = "gpu"  # what --dry-run reckons with: gpu, an H100, or cpu, a core for each rank
     ranks: int = 1  # processes that train side by side; a GPU needs one
     start: str | None = None  # a model of the same shapes whose weights the stages go on from
     dtype: str = "bf16"  # of the weights that are written
@@ -126,5 +127,6 @@ def _check(profile: Profile, path: Path) -> None:
             rule = "is 0, and there is no start to go on from; give one of the two"
             raise InputError(f"{path.name}: {name}.share {rule}")
     checks.choice(f"{path.name}: dtype", profile.dtype, DTYPES)
+    checks.choice(f"{path.name}: machine", profile.machine, NAMES)
     if profile.ranks < 1:
         raise InputError(f"{path.name}: ranks={profile.ranks} is not positive; the smallest is 1")

@@ -12,7 +12,7 @@ from vgen.errors import InputError
 from vgen.files import replaced_folder, writing
 from vgen.models import TrainingRange, resolve
 from vgen.reproduce import bench, data
-from vgen.reproduce.card import PICTURES, write_card
+from vgen.reproduce.card import PICTURES, keep_row, write_card
 from vgen.reproduce.pictures import draw_pictures
 from vgen.reproduce.profile import STANDS_ON, TRAINED, Profile
 from vgen.reproduce.progress import Progress, allot
@@ -76,13 +76,12 @@ class Way:
             elif stage == "export":
                 self.publish(progress)
                 note = draw_pictures(self.profile.export.specs, self.out, own.left)
+        if stage in TRAINED and not ended:
+            self._hand_over(progress, stage)
         own.done, own.note = not ended, note
         if stage != "data":
             self.publish(progress)
-        if not ended:
-            if stage in TRAINED:
-                self._hand_over(progress, stage)
-            progress.write()  # after the model is: a kill in between costs a second writing, and no stage is forgotten
+        progress.write()  # last: a stage that is killed before is not over, and its end is gone through again
         return ended
 
     def _train(self, progress: Progress, stage: str) -> str:
@@ -111,9 +110,12 @@ class Way:
                 with replaced_folder(start) as aside:
                     write_parts(parts_of(start) | self._made_by(later) | self._made_by(stage), aside)
                     self._write_range(TRAINED, aside)
-            progress.begin_anew(later, self.profile.shares, 60 * self.profile.minutes)
-            progress.write()
-            shutil.rmtree(run, ignore_errors=True)
+            if run.exists():
+                keep_row(progress, later)
+                progress.begin_anew(later, self.profile.shares, 60 * self.profile.minutes)
+                progress.of(later).earlier = 0.0  # is in the row
+                progress.write()
+                shutil.rmtree(run)
 
     def _newest(self, stage: str) -> Path:
         """The folder of what a stage has made, or of what it begins with."""

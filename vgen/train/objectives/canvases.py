@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vgen import checks
 from vgen.backbone.conditioning import Conditioning
 from vgen.backbone.encoding import Given
 from vgen.backbone.shapes import LatentShape, check_frames, latent_frames
@@ -20,7 +19,16 @@ from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
 from vgen.data.encoded import EncodedClips
-from vgen.data.opening import DataConfig, DataShare, TrainingData, open_data, parse_lengths, share_of_batch, shares_of
+from vgen.data.opening import (
+    DataConfig,
+    DataShare,
+    TrainingData,
+    check_batch,
+    open_data,
+    parse_lengths,
+    share_of_batch,
+    shares_of,
+)
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.train.batch import Batch
@@ -34,7 +42,6 @@ from vgen.train.objectives.conditions import (
 from vgen.train.objectives.denoiser import DenoiserConfig, Noise, VideoDenoiser
 from vgen.train.objectives.outline import Tokens
 
-MOST_CLIPS = 1_000_000  # of a batch on a rank
 DRAWS = 500  # from which the number of conditions is told beforehand
 
 
@@ -142,7 +149,7 @@ class Canvases:
     def __init__(self, config: CanvasConfig, denoiser: VideoDenoiser, seed: int) -> None:
         self.config, self.denoiser, self.codec, self.seed = config, denoiser, denoiser.codec, seed
         self.paradigm = choose_paradigm(denoiser.transformer.config.paradigm)
-        checks.whole("objective.batch", config.batch, 1, MOST_CLIPS)
+        check_batch("objective.batch", config.batch)
         self._shares = shares_of(config.more_data)
         self.lengths = self.lengths_of(config.frames)
         for more in config.more_data:

@@ -21,6 +21,7 @@ from vgen.data.opening import (
     DataConfig,
     DataShare,
     TrainingData,
+    check_batch,
     open_data,
     parse_lengths,
     share_of_batch,
@@ -110,6 +111,8 @@ class CodecObjective(Objective[CodecBatch]):
             raise InputError(f"objective.model changes what latents are, and {rule}; leave objective.model out")
         if config.decoder_only and not config.pretrained:
             raise InputError("objective.decoder_only=true needs objective.pretrained; or train the whole codec")
+        check_batch("objective.clips_per_batch", config.clips_per_batch)
+        check_batch("objective.images_per_batch", config.images_per_batch)
         self.config, self.seed = config, seed
         torch.manual_seed(seed)
         self.vae = _made(config.pretrained, config.model)

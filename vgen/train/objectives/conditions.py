@@ -76,7 +76,8 @@ def check_conditions(config: ConditionsConfig, frames: int) -> None:
     for name in ("crop", "hole", "window"):
         low, high = checks.numbers(f"objective.conditions.{name}", getattr(config, name), 2)
         if not 0 < low <= high <= 1:
-            rule = "must be a smaller and a larger share of the frame, above 0 and up to 1"
+            nearest = sorted(min(max(value, 0.01), 1.0) for value in (low, high))
+            rule = f"must be a smaller and a larger share of the frame, above 0 and up to 1; nearest: {nearest}"
             raise InputError(f"objective.conditions.{name}=[{low:g}, {high:g}] {rule}")
     if not chances.sum():
         kinds = dict(zip(KINDS, chances.tolist(), strict=True))

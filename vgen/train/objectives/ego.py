@@ -19,7 +19,7 @@ from vgen.backbone.shapes import LatentShape, latent_frames, temporal_position
 from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
-from vgen.data.opening import TrainingData, open_data, parse_lengths
+from vgen.data.opening import TrainingData, check_batch, open_data, parse_lengths
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
@@ -87,6 +87,7 @@ class EgoObjective(VideoObjective[JointBatch]):
     def __init__(self, config: EgoConfig, seed: int) -> None:
         if config.pretrained is None:
             raise InputError("objective.pretrained: the ego front-end needs a trained canvas model; name its folder")
+        check_batch("objective.ego_batch", config.ego_batch)
         super().__init__(config, seed)
         self._shares = body_shares(config.bodies)
         self._check_choices()

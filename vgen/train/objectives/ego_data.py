@@ -136,7 +136,7 @@ class BodyClips:
     def __init__(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, reach: int) -> None:
         if config.form not in FORMS:
             raise unknown_key(config.form, FORMS, "the forms of a trajectory")
-        self.config, self._reach = config, reach
+        self.config, self._reach, self._trained = config, reach, clips is data.train
         dataset, footage = open_dataset(config.data), data.footage
         recorded = {
             footage.episodes[place].name: recorded_trajectory(dataset, data.source(place), config.column, config.layout)
@@ -161,12 +161,12 @@ class BodyClips:
         brought into the body's form, as their rows are not finite.
 
         Raises:
-            InputError: none is left.
+            InputError: none is left to train on.
         """
         usable, form = self._usable(numbers), self.config.form
         if lost := len(numbers) - len(usable):
             told = f"{lost} of {len(numbers)} clips of {self.clips.footage.name}"
-            if not usable:
+            if not usable and self._trained:
                 raise InputError(f"form={form}: in {told} too few rows are finite for it; nearest: absolute")
             logger.warning("%s are left out: of their rows too few are finite for %s actions", told, form)
         self.encoded = EncodedClips(self.clips, usable, codec, root, workers, bad, batch, seed)

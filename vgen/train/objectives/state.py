@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vgen.data.cache.shares import worker_count
+from vgen.data.opening import check_batch
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.models import STATE
@@ -77,6 +78,7 @@ class StateObjective(Objective[StateBatch]):
     def __init__(self, config: StateObjectiveConfig, seed: int) -> None:
         super().__init__()
         self.config, self.seed = config, seed
+        check_batch("objective.batch", config.batch)
         self._shares = body_shares(config.bodies)
         widths = {body.layout: find_layout(body.layout).network.width for body in config.bodies}
         torch.manual_seed(seed)
