@@ -31,9 +31,9 @@ ROWS = "trainings.md"  # in a way's folder: rows of trainings whose runs are the
 STEPS_OF = ("| what | on | how long |", "| --- | --- | --- |")  # head of the table of all trainings, oldest first
 COLUMNS = """Each table stands below the command that printed it, in which the name of the model stands for this folder.
 The columns: *model* is this model; *copy* repeats a given frame; *blend* mixes the given frames over time; *edges* also
-fills what no frame gives with the nearest given pixel; *none* is the model without the actions; *codec* is the true video
-after the model's own encoder and decoder, which no completion can pass. A star marks where the model is better than every
-baseline."""
+fills what no frame gives with the nearest given pixel; *none* is the model without the actions; *codec* is the true
+video after the model's own encoder and decoder, which no completion can pass. A star marks where the model is better
+than every baseline."""
 HEAD = """---
 license: apache-2.0
 library_name: diffusers
