@@ -43,14 +43,14 @@ def test_joint_and_remembered_stand_side_by_side(tmp_path, capsys, monkeypatch):
 
 def test_patches_are_measured_without_the_rest_of_their_images_too(capsys, monkeypatch):
     lengths = set()
-    left = VideoTransformer._left
+    pruned = VideoTransformer._pruned
 
     def seen(self, segments):
-        pruned = left(self, segments)
+        pruned = pruned(self, segments)
         lengths.add((self.config.prune_conditions, *map(self._tokens, pruned)))
         return pruned
 
-    monkeypatch.setattr(VideoTransformer, "_left", seen)
+    monkeypatch.setattr(VideoTransformer, "_pruned", seen)
     sizes = ["--shape", "tiny", "--conditions", "2", "--repeats", "1", "--timed-steps", "1"]
     conditions_speed.main([*sizes, "--side", "0.5"])
     assert capsys.readouterr().out.splitlines()[0].split()[3:6] == ["joint", "s", "ratio"]

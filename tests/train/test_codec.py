@@ -13,7 +13,7 @@ from vgen.metrics import PerceptualDistance
 from vgen.models import TrainingRange
 from vgen.train.config import load_config
 from vgen.train.loop import train
-from vgen.train.objectives.codec import CodecBatch, CodecConfig, CodecObjective, CodecShare, moving_pixels
+from vgen.train.objectives.codec import CodecBatch, CodecConfig, CodecObjective, CodecShare, changing_pixels
 
 
 def frame_cache(folder, top=255):
@@ -93,11 +93,11 @@ def test_held_out_episodes_are_not_trained_on(objective):
 def test_moving_pixels_are_those_that_change():
     video = torch.zeros(1, 3, 3, 2, 2)
     video[:, :, 1, 0, 0] = 0.5
-    moving = moving_pixels(video, 0.1)
+    moving = changing_pixels(video, 0.1)
     assert moving.shape == (1, 1, 3, 2, 2)
     assert moving[0, 0, :, 0, 0].tolist() == [1, 1, 1]
     assert moving.sum() == 3
-    assert moving_pixels(video[:, :, :1], 0.1).sum() == 0
+    assert changing_pixels(video[:, :, :1], 0.1).sum() == 0
 
 
 def test_export_measures_the_latents(objective, tmp_path):
