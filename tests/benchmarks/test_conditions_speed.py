@@ -43,10 +43,10 @@ def test_joint_and_remembered_stand_side_by_side(tmp_path, capsys, monkeypatch):
 
 def test_patches_are_measured_without_the_rest_of_their_images_too(capsys, monkeypatch):
     lengths = set()
-    pruned = VideoTransformer._pruned
+    prune = VideoTransformer._pruned
 
     def seen(self, segments):
-        pruned = pruned(self, segments)
+        pruned = prune(self, segments)
         lengths.add((self.config.prune_conditions, *map(self._tokens, pruned)))
         return pruned
 
