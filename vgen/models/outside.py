@@ -21,7 +21,7 @@ PSNR_REACH = 1.0  # dB below the lowest of a hundred frames that were trained on
 PLACE_REACH = 0.1  # of the width of what was seen, beyond its ends
 SPEED_REACH = 1.5  # times as fast as nearly everything seen
 OTHER_SCENE = 0.2  # of a scene's score: at most so much of its own, and at least 1 less that of the other's
-HAND_REACH = 0.7  # as far as the hand is misjudged in a hundredth of all pictures, times this: in a few of a hundred
+HAND_REACH = 0.8  # as far as the hand is misjudged in a hundredth of all pictures, times this: in a few of a hundred
 MOST_NAMED = 4  # words, or pictures
 
 
