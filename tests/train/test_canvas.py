@@ -8,6 +8,7 @@ from tiny_parts import TEXT, TRANSFORMER, tiny_codec
 
 from vgen.backbone.segments import condition, target
 from vgen.canvas.pipeline import CanvasPipeline
+from vgen.canvas.spec import Canvas, Patch
 from vgen.data.cache.frames import EpisodeFrames, FrameCache
 from vgen.data.opening import DataConfig
 from vgen.errors import InputError
@@ -16,7 +17,7 @@ from vgen.train.config import load_config
 from vgen.train.loop import train
 from vgen.train.lora import LoraConfig
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
-from vgen.train.objectives.canvases import CanvasData
+from vgen.train.objectives.canvases import CanvasBatch, CanvasData, GivenPixels
 from vgen.train.objectives.conditions import ConditionDraw, ConditionsConfig
 from vgen.train.objectives.denoiser import Noise, interpolate
 
@@ -178,6 +179,26 @@ def test_pruning_is_trained_and_refused_where_it_cannot_be(config, tmp_path):
     lora = own | {"transformer": {"prune_conditions": False}, "lora": LoraConfig(rank=2)}
     with pytest.raises(InputError, match=r"objective.transformer.prune_conditions=false: the file of a LoRA"):
         CanvasObjective(dataclasses.replace(config, **lora), 0)
+    lora |= {"transformer": {"condition_padding": "nearest"}}
+    with pytest.raises(InputError, match=r"objective.transformer.condition_padding=nearest: the file of a LoRA"):
+        CanvasObjective(dataclasses.replace(config, **lora), 0)
+
+
+def test_training_and_pipeline_pad_as_the_model_says(config):
+    own = {"transformer": config.transformer | {"condition_padding": "nearest"}}
+    objective = CanvasObjective(dataclasses.replace(config, **own), 0)
+    objective.prepare()
+    picture, mask = np.full((16, 16, 3), 200, np.uint8), np.zeros((16, 16), bool)
+    picture[:, 8:], mask[:, :8] = 0, True  # the left half is given, and goes on to the right
+    latent = objective.denoiser.codec.encode_image(torch.full((1, 3, 16, 16), 200 / 127.5 - 1))
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None, None]
+    given = GivenPixels(pixels, torch.from_numpy(mask)[None, None, None], torch.zeros(1, 1), False)
+    (trained,) = objective.canvases.conditioning(CanvasBatch(["one"], [""], latent.half(), given)).segments
+    torch.testing.assert_close(trained.latent, latent)
+    pipe, seen = objective.pipeline(), []
+    pipe.transformer.register_forward_pre_hook(lambda module, args: seen.append(args[0][0].latent))
+    pipe(Canvas(5, 16, 16, patches=[Patch(picture, 0, mask=mask.astype(np.uint8) * 255)]), num_inference_steps=1)
+    torch.testing.assert_close(seen[0], latent)
 
 
 def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp_path):

@@ -25,6 +25,7 @@ ParadigmName = Literal[
     "latent_replacement",
     "channel_concatenation",
 ]
+PADDING_IN_TIME: ParadigmName = "pixel_padding"  # the only one that lays all that is given on one grey video
 CONCATENATION: ParadigmName = "channel_concatenation"  # the only one of which a model has other weights
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vgen.backbone.codec import Codec
+from vgen.backbone.padding import Padding, padded
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import temporal_position
 from vgen.media.placing import Placed, PlacedClip, PlacedFrame
@@ -31,6 +32,7 @@ class Given:
         clip: whether they are encoded together, as a clip; K = 1 + N·k then.
         strength: in (0, 1]; below 1 they are noised to diffusion time 1 - strength.
         seed: of that noise.
+        padding: what stands in for pixels that are not given.
     """
 
     pixels: Tensor
@@ -39,23 +41,25 @@ class Given:
     clip: bool = False
     strength: float = 1.0
     seed: tuple[int, ...] = (0,)
+    padding: Padding = "zeros"
 
     def encode(self, codec: Codec) -> Segment:
         """The condition segment, at its true times τ/N."""
         if self.clip:
             pixels, masks = self.pixels.transpose(1, 2), self.masks.transpose(1, 2)
-            segment = encode_clip(codec, pixels, masks, self.frames[:, 0])
+            segment = encode_clip(codec, pixels, masks, self.frames[:, 0], self.padding)
         else:
-            segment = encode_frames(codec, self.pixels, self.masks, self.frames)
+            segment = encode_frames(codec, self.pixels, self.masks, self.frames, self.padding)
         return segment if self.strength == 1 else weakened(segment, self.strength, self.seed)
 
 
-def given_of(placed: Sequence[Placed], seed: int = 0) -> list[Given]:
+def given_of(placed: Sequence[Placed], seed: int = 0, padding: Padding = "zeros") -> list[Given]:
     """What lies on a canvas, as a batch of one: all images of equal strength in one, then one for each clip.
 
     Args:
         placed: images and clips.
         seed: of the noise of those with a strength below 1; each has noise of its own.
+        padding: of pixels that are not given, as the model was trained.
     """
     images = [item for item in placed if isinstance(item, PlacedFrame)]
     given = []
@@ -68,7 +72,7 @@ def given_of(placed: Sequence[Placed], seed: int = 0) -> list[Given]:
         frames = clip.frame + torch.arange(clip.pixels.shape[1], dtype=torch.float64)[None]
         pixels, masks = (plane.transpose(0, 1)[None] for plane in (clip.pixels, clip.mask))
         given.append(Given(pixels, masks, frames, clip=True, strength=clip.strength))
-    return [replace(each, seed=(seed, index + 1)) for index, each in enumerate(given)]
+    return [replace(each, seed=(seed, index + 1), padding=padding) for index, each in enumerate(given)]
 
 
 def weakened(segment: Segment, strength: float, seed: tuple[int, ...]) -> Segment:
@@ -82,19 +86,20 @@ def weakened(segment: Segment, strength: float, seed: tuple[int, ...]) -> Segmen
     return replace(segment, latent=strength * segment.latent + (1 - strength) * noise, time=time)
 
 
-def encode_frames(codec: Codec, pixels: Tensor, masks: Tensor, frames: Tensor) -> Segment:
-    """Conditions from images: the mask weighs them towards zeros (mid-grey), then image mode, each alone.
+def encode_frames(codec: Codec, pixels: Tensor, masks: Tensor, frames: Tensor, padding: Padding = "zeros") -> Segment:
+    """Conditions from images: the mask weighs them towards their padding, then image mode, each alone.
 
     Args:
         pixels: [B, K, 3, H, W] in [-1, 1].
         masks: [B, K, 1, H, W], by how much a pixel is given, 0 to 1 or booleans.
         frames: [B, K] pixel frames τ, fractional ones included.
+        padding: of pixels that are not given; zeros are mid-grey.
 
     Returns:
         one condition segment of K latent frames; frame k sits at τ_k / N.
     """
     batch = len(pixels)
-    images = rearrange(pixels * masks, "b k c h w -> (b k) c h w")
+    images = rearrange(padded(pixels, masks, padding), "b k c h w -> (b k) c h w")
     latents = torch.cat([codec.encode_image(part) for part in torch.split(images, images_at_once(images))])
     latent = rearrange(latents, "(b k) c 1 h w -> b c k h w", b=batch)
     positions = temporal_position(frames, codec.temporal_stride).to(latent.device)
@@ -109,15 +114,17 @@ def images_at_once(images: Tensor) -> int:
     return max(IMAGES_AT_ONCE, GPU_PIXELS // (images.shape[-2] * images.shape[-1]))
 
 
-def encode_clip(codec: Codec, pixels: Tensor, masks: Tensor, start: Tensor) -> Segment:
+def encode_clip(codec: Codec, pixels: Tensor, masks: Tensor, start: Tensor, padding: Padding = "zeros") -> Segment:
     """A condition from a clip encoded as a clip: latent j sits at (t₀ + N·j)/N, a quarter of the tokens.
 
     Args:
         pixels: [B, 3, T, H, W] in [-1, 1], T = 1 + N·k.
         masks: [B, 1, T, H, W], as of `encode_frames`.
         start: [B] pixel frame t₀ of the clip's first frame.
+        padding: of pixels that are not given, each frame's from itself.
     """
-    latent = codec.encode_video(pixels * masks)
+    images = padded(pixels.transpose(1, 2), masks.transpose(1, 2), padding)
+    latent = codec.encode_video(images.transpose(1, 2))
     ends = torch.arange(latent.shape[2], dtype=torch.float64) * codec.temporal_stride
     positions = temporal_position(start.double().unsqueeze(1) + ends, codec.temporal_stride)
     given = latent_mask(masks, codec.spatial_stride, codec.temporal_stride)[:, 0].to(latent.device)
@@ -139,15 +146,16 @@ def latent_mask(masks: Tensor, side: int, stride: int = 1) -> Tensor:
     return torch.cat([masks[:, :, :1], functional.avg_pool3d(masks[:, :, 1:], (stride, 1, 1))], dim=2)
 
 
-def rebuild(codec: Codec, pixels: Tensor, masks: Tensor) -> Tensor:
+def rebuild(codec: Codec, pixels: Tensor, masks: Tensor, padding: Padding = "zeros") -> Tensor:
     """What is left of images after the codec: each encoded as a condition is, alone, and decoded again.
 
     Args:
         pixels: [K, 3, H, W] in [-1, 1].
         masks: [K, 1, H, W], as of `encode_frames`.
+        padding: of pixels that are not given.
 
     Returns:
         [K, 3, H, W] in [-1, 1], on the CPU.
     """
-    parts = torch.split(pixels * masks, IMAGES_AT_ONCE)
+    parts = torch.split(padded(pixels, masks, padding), IMAGES_AT_ONCE)
     return torch.cat([codec.decode(codec.encode_image(part))[:, :, 0].cpu() for part in parts])

@@ -19,7 +19,8 @@ from torch.distributed import ProcessGroup
 from vgen.backbone.attention import IndependentProcessor, JointProcessor, KeysValues, runs_of
 from vgen.backbone.block import SegmentBlock
 from vgen.backbone.cache import ConditionCache
-from vgen.backbone.conditioning import CONCATENATION, ParadigmName, channels_read
+from vgen.backbone.conditioning import CONCATENATION, PADDING_IN_TIME, ParadigmName, channels_read
+from vgen.backbone.padding import Padding
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
 from vgen.backbone.pruning import MASKING, joined, pruned, readable_tokens
 from vgen.backbone.rope import Rotation, rotary_embedding
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 TIMESTEPS = 1000  # Wan counts diffusion time in 0..1000
 ConditionAttention = Literal["joint", "independent"]
-OWN_KEYS = frozenset({"condition_attention", "paradigm", "prune_conditions"})  # of a configuration, beside Wan's
+OWN_KEYS = frozenset(
+    {"condition_attention", "condition_padding", "paradigm", "prune_conditions"}
+)  # of a configuration, beside Wan's
 
 
 def _of_all(kept: KeptTokens) -> Tensor:
@@ -79,11 +82,13 @@ class VideoTransformer(WanTransformer3DModel):
             alone, targets attend to conditions and targets, and conditions can be remembered (`remember`). A model is
             trained for one of the two; its configuration keeps which.
         prune_conditions: whether tokens of a condition of which nothing is given are left out (pruning.py): a patch
-            then costs what it covers. A model is trained for that too. Everything else is as in Wan.
+            then costs what it covers. A model is trained for that too.
+        condition_padding: what stands in for pixels of a condition that are not given (padding.py): "zeros", as in
+            VideoCanvas, or the "nearest" given pixels. A model is trained for that too. Everything else is as in Wan.
 
     Raises:
-        InputError: another `condition_attention` or `paradigm`, input channels that do not go with it, or a
-            `prune_conditions` that is no boolean.
+        InputError: another `condition_attention`, `condition_padding` or `paradigm`, input channels or a padding that
+            do not go with it, or a `prune_conditions` that is no boolean.
     """
 
     _no_split_modules: ClassVar[list[str]] = ["SegmentBlock"]
@@ -96,6 +101,7 @@ class VideoTransformer(WanTransformer3DModel):
         condition_attention: ConditionAttention = "joint",
         paradigm: ParadigmName = "in_context",
         prune_conditions: bool = False,
+        condition_padding: Padding = "zeros",
         **kwargs: Any,
     ) -> None:
         if condition_attention not in get_args(ConditionAttention):
@@ -104,9 +110,17 @@ class VideoTransformer(WanTransformer3DModel):
             raise InputError(f"prune_conditions={prune_conditions!r} must be true or false")
         if paradigm not in get_args(ParadigmName):
             raise unknown_key(paradigm, get_args(ParadigmName), "the paradigms")
+        if condition_padding not in get_args(Padding):
+            raise unknown_key(condition_padding, get_args(Padding), "the kinds of condition_padding")
+        if paradigm == PADDING_IN_TIME and condition_padding != "zeros":
+            raise InputError(f"condition_padding={condition_padding}: paradigm={paradigm} pads with zeros; use zeros")
         super().__init__(*args, **kwargs)
-        own = {"condition_attention": condition_attention, "paradigm": paradigm, "prune_conditions": prune_conditions}
-        self.register_to_config(**own)
+        self.register_to_config(
+            condition_attention=condition_attention,
+            paradigm=paradigm,
+            prune_conditions=prune_conditions,
+            condition_padding=condition_padding,
+        )
         if paradigm == CONCATENATION and self.config.in_channels != (read := self.channels_read):
             raise InputError(f"in_channels={self.config.in_channels}: paradigm={paradigm} reads {read} channels")
         c = self.config

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vgen.backbone.codec import Codec
 from vgen.backbone.encoding import rebuild
+from vgen.backbone.padding import Padding
 from vgen.canvas.keep import Seam
 from vgen.canvas.placed import PlacedCanvas
 from vgen.media.pixels import to_uint8, to_unit
@@ -78,7 +79,9 @@ def fidelity(video: Video, placed: PlacedCanvas, codec: Mapping[PatchKey, Held] 
     return [_summary(key, numbers, held.get(key)) for key, numbers in seen.items()]
 
 
-def codec_psnr(codec: Codec, placed: PlacedCanvas, most: int = MOST_MEASURED) -> dict[PatchKey, Held]:
+def codec_psnr(
+    codec: Codec, placed: PlacedCanvas, most: int = MOST_MEASURED, padding: Padding = "zeros"
+) -> dict[PatchKey, Held]:
     """How well the codec alone holds each patch: every given frame, alone, through encoder and decoder in image mode,
     compared inside the patch's own region. Means over the frames of a patch.
 
@@ -87,6 +90,7 @@ def codec_psnr(codec: Codec, placed: PlacedCanvas, most: int = MOST_MEASURED) ->
         placed: The canvas.
         most: Frames that are measured, for the time that it takes: the first of each patch, then others spread evenly.
             A patch of whose frames none is measured is left out.
+        padding: What stands in for pixels that are not given, as the model reads them.
     """
     wanted = {(each.frame, each.pixels.shape, frame) for each, frame in _measured(placed, most)}
     frames = [
@@ -98,7 +102,7 @@ def codec_psnr(codec: Codec, placed: PlacedCanvas, most: int = MOST_MEASURED) ->
     if not frames:
         return {}
     keys, pixels, masks = zip(*frames, strict=True)
-    rebuilt = dict(zip(keys, rebuild(codec, torch.stack(pixels), torch.stack(masks)), strict=True))
+    rebuilt = dict(zip(keys, rebuild(codec, torch.stack(pixels), torch.stack(masks), padding), strict=True))
     seen: dict[PatchKey, list[tuple[float, float]]] = {}
     for given, frame, truth, plane in _visible(placed):
         if (made := rebuilt.get((given.frame, given.pixels.shape, frame))) is not None:

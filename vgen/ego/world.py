@@ -205,7 +205,8 @@ class EgoWorld:
         pixels = to_unit(torch.from_numpy(shown[:1])).permute(0, 3, 1, 2).expand(futures, 1, -1, -1, -1)
         given = torch.from_numpy(known)
         place = torch.full((futures, 1), float(frame), dtype=torch.float64)
-        return encode_frames(self.pipe.codec, pixels, given.expand(futures, 1, 1, -1, -1), place)
+        padding = self.pipe.transformer.config.condition_padding
+        return encode_frames(self.pipe.codec, pixels, given.expand(futures, 1, 1, -1, -1), place, padding)
 
 
 def as_frames(frames: Array) -> np.ndarray:

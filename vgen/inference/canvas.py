@@ -92,7 +92,7 @@ def run_canvas(
         pipe = settings.load(CanvasPipeline)
         seconds["load"] = time.perf_counter() - began
         with timed(seconds, "codec"):
-            held = codec_psnr(pipe.codec, placed)
+            held = codec_psnr(pipe.codec, placed, padding=pipe.transformer.config.condition_padding)
         _tell_outside(pipe, placed, held)
         seams: list[Seam] = []
         chunks = _frames(pipe, placed, settings, seconds, seams)

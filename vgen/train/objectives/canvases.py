@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vgen.backbone.conditioning import Conditioning
 from vgen.backbone.encoding import Given
+from vgen.backbone.padding import Padding
 from vgen.backbone.shapes import LatentShape, check_frames, latent_frames
 from vgen.canvas.paradigms import choose_paradigm
 from vgen.data.buckets import Bucket
@@ -85,11 +86,11 @@ class GivenPixels(Batch):
     frames: Tensor
     as_clip: bool
 
-    def given(self) -> list[Given]:
-        """They, ready to be encoded; nothing where K is 0."""
+    def given(self, padding: Padding) -> list[Given]:
+        """They, ready to be encoded with a padding of pixels that are not given; nothing where K is 0."""
         if not self.frames.shape[1]:
             return []
-        return [Given(to_unit(self.pixels), self.masks, self.frames, self.as_clip)]
+        return [Given(to_unit(self.pixels), self.masks, self.frames, self.as_clip, padding=padding)]
 
     def latent_frames(self, stride: int) -> int:
         """How many latent frames they are with a codec of this temporal stride."""
@@ -255,7 +256,8 @@ class Canvases:
         """What is given of a batch, by the paradigm that the model is trained for."""
         batch_size, channels, frames, height, width = batch.latent.shape
         shape = batch_size, channels, frames, height, width
-        return self.paradigm.conditioning(self.codec, batch.given.given(), shape)
+        given = batch.given.given(self.denoiser.transformer.config.condition_padding)
+        return self.paradigm.conditioning(self.codec, given, shape)
 
     @torch.no_grad()
     def validate(self, rank: int, world: int) -> dict[str, float]:

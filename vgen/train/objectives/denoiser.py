@@ -274,13 +274,14 @@ def _of_paradigm(transformer: VideoTransformer, paradigm: str, rank: int) -> Vid
 
 
 def _check_lora(transformer: VideoTransformer, config: DenoiserConfig) -> None:
-    """Refuses a LoRA of a model that prunes where the base does not, or the other way round: its file does not tell."""
-    own = bool(transformer.config.prune_conditions)
-    if config.lora.rank and config.transformer.get("prune_conditions", own) != own:
-        known = f"the file of a LoRA does not tell of it, and the base has {str(own).lower()}"
-        raise InputError(
-            f"objective.transformer.prune_conditions={str(not own).lower()}: {known}; use objective.lora.rank=0"
-        )
+    """Refuses a LoRA of a model that prunes or pads otherwise than the base does: its file does not tell."""
+    if not config.lora.rank:
+        return
+    for key in ("prune_conditions", "condition_padding"):
+        own, asked = transformer.config[key], config.transformer.get(key, transformer.config[key])
+        if asked != own:
+            known = f"the file of a LoRA does not tell of it, and the base has {str(own).lower()}"
+            raise InputError(f"objective.transformer.{key}={str(asked).lower()}: {known}; use objective.lora.rank=0")
 
 
 def _choose_attention(transformer: VideoTransformer, kernel: str) -> None:
