@@ -15,6 +15,19 @@ def test_what_is_there_is_not_recorded(tmp_path):
     assert lacking["adroit_cf"] == ["adroit", "--looks", "2", "--out", str(tmp_path / "adroit_cf")]
 
 
+def test_what_no_stage_reads_is_not_recorded(tmp_path):
+    def lacking(*options):
+        return missing(load_profile("gpu", [f"root={tmp_path}", *options])).keys()
+
+    on = ["start=nano", "codec.share=0", "canvas.share=0"]
+    everything = load_profile("gpu").data.keys()
+    assert "pictures_short" in lacking() and lacking(*on) == everything - {"pictures_short"}
+    assert lacking(*on, "bench.runs.codec=--data data/pictures_short") == everything
+    rest = lacking(*on, "hand.share=0")
+    assert rest == lacking(*on), "the benches take what the hand reads"
+    assert lacking(*on, "hand.share=0", "bench.share=0") == {"metaworld", "adroit"}  # of Stage I
+
+
 def test_photographs_are_fetched_once_and_a_failure_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "FETCH", tmp_path / "fetch.sh")
     options = ["pictures", "--photos", str(tmp_path / "photographs")]

@@ -33,3 +33,11 @@ def test_on_paper_stage_one_has_the_shape_of_that_of_the_start(tmp_path):
     real = StateModel.from_pretrained(component_folder(resolve("nano"), STATE)).state_dict()
     assert all(weight.is_meta for weight in planned.values())
     assert {name: weight.shape for name, weight in planned.items()} == {name: w.shape for name, w in real.items()}
+
+
+def test_a_gpu_goes_on_with_both_front_ends_alone(tmp_path):
+    profile = load_profile("configs/train/nano/gpu_on.yaml")
+    assert profile.stages == ["data", "hand", "export"] and profile.machine == "gpu"
+    objective = read_stage(profile, tmp_path, "hand").objective
+    assert objective.in_memory and not objective.transformer, "the shape is that of the start"
+    assert objective.pretrained == str(tmp_path / "before/hand")

@@ -34,15 +34,13 @@ def padded(pixels: Tensor, masks: Tensor, padding: Padding) -> Tensor:
 
 def nearest_given(pixels: Tensor, masks: Tensor) -> Tensor:
     """Pictures in which each pixel is the nearest one that is given whole; zeros where none is. See `padded`."""
-    whole = (
-        masks.flatten(0, -4).flatten(1) >= GIVEN_WHOLE if masks.is_floating_point() else masks.flatten(0, -4).flatten(1)
-    )
+    whole = masks.flatten(0, -4).flatten(1) >= GIVEN_WHOLE
     height, width = pixels.shape[-2:]
     kinds, kind = torch.unique(whole, dim=0, return_inverse=True)  # the frames of a clip mostly have one mask
     places = torch.stack([_places(each.view(height, width)) for each in kinds])
     found = kinds.any(dim=1).to(pixels.dtype)
     flat = pixels.flatten(0, -4).flatten(2)  # [N, 3, H·W]
-    near = flat.gather(2, places[kind].unsqueeze(1).expand_as(flat)) * found[kind].view(-1, 1, 1)
+    near: Tensor = flat.gather(2, places[kind].unsqueeze(1).expand_as(flat)) * found[kind].view(-1, 1, 1)
     return near.view_as(pixels)
 
 
@@ -63,6 +61,8 @@ def _places(given: Tensor) -> Tensor:
     # the distance and the column in one number, so that the smaller column wins of two at one distance
     kind = torch.int32 if ((far + height) ** 2 + width**2) * width < 1 << 31 else torch.int64
     down, across = (rows - row).to(kind).square() * width, (columns[:, None] - columns).to(kind).square() * width
-    nearest = [(part[:, None] + across.add(columns)).amin(dim=2) for part in down.split(max(1, AT_ONCE // width**2))]
+    distances = across + columns
+    parts = torch.split(down, max(1, AT_ONCE // width**2))
+    nearest = [(part[:, None] + distances).amin(dim=2) for part in parts]
     column = torch.cat(nearest).remainder(width).long()
     return (row.gather(1, column) * width + column).flatten().long()

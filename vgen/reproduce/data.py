@@ -8,6 +8,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
 
 from vgen.data.opening import DataConfig, open_footage
 from vgen.data.pack.unpacking import unpack
@@ -15,7 +18,7 @@ from vgen.errors import InputError, RunStopped
 from vgen.metrics import PerceptualDistance
 from vgen.reproduce.profile import TRAINED, Profile
 from vgen.reproduce.ranks import end_with_parent
-from vgen.reproduce.recipes import read_stage
+from vgen.reproduce.recipes import merged, read_stage
 from vgen.train.config import TrainConfig
 from vgen.train.requirements import data_sets
 
@@ -28,13 +31,33 @@ FETCH = Path(__file__).parents[2] / "launch" / "get_photographs.sh"  # of a chec
 
 
 def missing(profile: Profile) -> dict[str, list[str]]:
-    """Of each data set that is not there, the options of `vgen record` that make it."""
-    root = Path(profile.root)
+    """Of each data set that is needed and not there, the options of `vgen record` that make it."""
+    root, idle = Path(profile.root), _idle(profile)
     return {
         name: [*shlex.split(options), "--out", str(root / name)]
         for name, options in profile.data.items()
-        if options is not None and not (root / name / INFO).is_file()
+        if options is not None and name not in idle and not (root / name / INFO).is_file()
     }
+
+
+def _idle(profile: Profile) -> set[str]:
+    """The data sets that only stages read which are left out."""
+    read = {stage: _named(OmegaConf.to_container(merged(profile, stage))) for stage in TRAINED}
+    # benches, which name no set of their own, take those of canvases and hands
+    busy = {*profile.stages, *(("hand",) if "bench" in profile.stages else ())}
+    options = {Path(word).name for each in profile.bench.chosen.values() for word in shlex.split(each)}
+    taken = options.union(*(names for stage, names in read.items() if stage in busy))
+    return set().union(*(names for stage, names in read.items() if stage not in busy)) - taken
+
+
+def _named(recipe: Any) -> set[str]:
+    """The names of the data sets of a recipe, or of a part of one."""
+    if isinstance(recipe, list):
+        return set().union(*map(_named, recipe))
+    if not isinstance(recipe, dict):
+        return set()
+    own = recipe.get("dataset")
+    return set().union(*map(_named, recipe.values())) | ({Path(own).name} if own else set())
 
 
 def gather(profile: Profile, out: Path, pack: Path | None) -> None:

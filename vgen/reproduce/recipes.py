@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from vgen.files import write_whole, writing
 from vgen.models import STATE, resolve
@@ -36,6 +36,11 @@ def goes_on(profile: Profile, out: Path, stage: str) -> bool:
     part = {"codec": "vae", "state": STATE}.get(stage, "transformer")
     given = profile.start is not None and (stage != "state" or (Path(resolve(profile.start)) / STATE).is_dir())
     return given or (start_of(out, stage) / part).is_dir()
+
+
+def merged(profile: Profile, stage: str) -> DictConfig:
+    """The recipe of a stage with what the profile sets in it."""
+    return cast(DictConfig, OmegaConf.merge(read_recipe(find(FOLDER / f"{stage}.yaml")), getattr(profile, stage).set))
 
 
 def write_recipe(profile: Profile, out: Path, stage: str) -> Path:
