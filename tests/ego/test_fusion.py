@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import vgen.ego.fusion as fusion_module
 from vgen.backbone.segments import condition
 from vgen.ego.actions import TimedActions
 from vgen.ego.fusion import ActionFusion, ContextSizes, displacement
@@ -174,3 +175,15 @@ def test_actions_are_told_against_the_latest_valid_one_until_now():
 def test_what_is_told_against_the_present_changes_with_it(fusion, inputs):
     early, late = (fuse(fusion, **inputs, now=now) for now in (1.0, 8.0))
     assert not torch.allclose(early[0], late[0])
+
+
+def test_actions_are_rounded_after_their_features(inputs, monkeypatch):
+    """Steps of bf16 near 1 are larger than what neighbouring actions may differ by."""
+    seen = []
+    exact = fusion_module.fourier_features
+    monkeypatch.setattr(fusion_module, "fourier_features", lambda *args: seen.append(args[0]) or exact(*args))
+    alone = ActionFusion(LAYOUTS, WIDTH, HEADS, None).bfloat16()
+    near = torch.full((1, 2, 7), 0.9)
+    near[:, 1] += 0.001
+    fused = alone(TimedActions(near, TIMES[:1, :2], torch.ones(1, 2, dtype=torch.bool)), "pose", [], inputs["text"])
+    assert fused.values.dtype == torch.bfloat16 and not torch.equal(seen[0][0, 0], seen[0][0, 1])

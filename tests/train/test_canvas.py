@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,6 +180,11 @@ def test_pruning_is_trained_and_refused_where_it_cannot_be(config, tmp_path):
     lora = own | {"transformer": {"prune_conditions": False}, "lora": LoraConfig(rank=2)}
     with pytest.raises(InputError, match=r"objective.transformer.prune_conditions=false: the file of a LoRA"):
         CanvasObjective(dataclasses.replace(config, **lora), 0)
+    with pytest.raises(InputError, match=r"objective.condition_attention=independent: .* the base has joint"):
+        CanvasObjective(
+            dataclasses.replace(config, **lora | {"transformer": {}, "condition_attention": "independent"}), 0
+        )
+    CanvasObjective(dataclasses.replace(config, **lora | {"transformer": {}, "condition_attention": "joint"}), 0)
     lora |= {"transformer": {"condition_padding": "nearest"}}
     with pytest.raises(InputError, match=r"objective.transformer.condition_padding=nearest: the file of a LoRA"):
         CanvasObjective(dataclasses.replace(config, **lora), 0)
@@ -199,6 +205,10 @@ def test_training_and_pipeline_pad_as_the_model_says(config):
     pipe.transformer.register_forward_pre_hook(lambda module, args: seen.append(args[0][0].latent))
     pipe(Canvas(5, 16, 16, patches=[Patch(picture, 0, mask=mask.astype(np.uint8) * 255)]), num_inference_steps=1)
     torch.testing.assert_close(seen[0], latent)
+    objective.export(Path(config.latents) / "model")
+    tuned = {"codec": None, "transformer": {}, "text_encoder": {}, "pretrained": f"{config.latents}/model"}
+    with pytest.raises(InputError, match="condition_padding=nearest: paradigm=pixel_padding pads with zeros"):
+        CanvasObjective(dataclasses.replace(config, paradigm="pixel_padding", **tuned), 0)
 
 
 def test_a_run_ends_in_a_pipeline_and_a_pretrained_folder_begins_one(config, tmp_path):
@@ -287,7 +297,7 @@ def test_only_text_needs_no_pixels(config):
     objective = CanvasObjective(config, seed=3)
     objective.prepare()
     batch = objective.batch(0, 0, 1, 0.0)
-    assert not batch.given.given() and objective(batch)[0].shape == (2,)
+    assert not batch.given.given("zeros") and objective(batch)[0].shape == (2,)
 
 
 def test_blocks_are_compiled_when_asked_where_there_is_a_compiler(config, monkeypatch):

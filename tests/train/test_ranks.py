@@ -8,6 +8,7 @@ from toy_objective import ToyConfig, ToyObjective, reseal, weights
 
 from vgen.errors import InputError
 from vgen.train.config import load_config
+from vgen.train.distributed import gpu_of
 from vgen.train.loop import _mix, train
 
 HELPERS = Path(__file__).parents[1] / "helpers"
@@ -97,3 +98,9 @@ def test_muon_keeps_its_number_of_ranks(recipe, tmp_path):
     reseal(newest)
     with pytest.raises(InputError, match="muon under ZeRO goes on with as many ranks as before alone: 2, not 1"):
         train(load_config(recipe(), keys))
+
+
+def test_a_rank_takes_its_own_gpu_or_the_only_one_that_it_sees():
+    assert [gpu_of(rank, 8) for rank in (0, 7)] == [0, 7] and gpu_of(3, 1) == 0
+    with pytest.raises(InputError, match="LOCAL_RANK=4, and this machine shows 2 GPUs"):
+        gpu_of(4, 2)

@@ -196,6 +196,15 @@ def test_bodies_take_turns_each_with_its_own_layout_rate_and_statistics(two):
         _rates(two.bodies)
 
 
+def test_every_rank_scores_as_many_windows(objective, monkeypatch):
+    """Under ZeRO 3 all of them call the model together, also where there are fewer windows than ranks."""
+    seen = []
+    monkeypatch.setattr(objective, "_score", lambda scores, body, numbers, seed: seen.append(len(numbers)))
+    for rank in range(24):
+        objective.validate(rank, 24)
+    assert len(objective.bodies[0].held_out.windows) < 24 and seen == [1] * 24
+
+
 def test_inverse_dynamics_may_look_less_far_than_a_policy(config):
     config.inverse_horizon = 2
     objective = StateObjective(config, seed=3)

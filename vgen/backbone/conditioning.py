@@ -13,7 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vgen.backbone.padding import Padding
 from vgen.backbone.segments import Segment
+from vgen.errors import InputError
 
 ParadigmName = Literal[
     "in_context",
@@ -27,6 +29,16 @@ ParadigmName = Literal[
 ]
 PADDING_IN_TIME: ParadigmName = "pixel_padding"  # the only one that lays all that is given on one grey video
 CONCATENATION: ParadigmName = "channel_concatenation"  # the only one of which a model has other weights
+
+
+def check_padding(paradigm: str, padding: Padding) -> None:
+    """Refuses a padding of conditions that a paradigm does not know.
+
+    Raises:
+        InputError: padding in time is of zeros alone.
+    """
+    if paradigm == PADDING_IN_TIME and padding != "zeros":
+        raise InputError(f"condition_padding={padding}: paradigm={paradigm} pads with zeros; use zeros")
 
 
 def channels_read(paradigm: str, channels: int) -> int:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 Padding = Literal["zeros", "nearest"]
 GIVEN_WHOLE = 0.99  # of a mask, from which a pixel may stand in for others
-AT_ONCE = 1 << 23  # distances that are held in memory
 
 
 def padded(pixels: Tensor, masks: Tensor, padding: Padding) -> Tensor:
@@ -45,24 +45,10 @@ def nearest_given(pixels: Tensor, masks: Tensor) -> Tensor:
 
 
 def _places(given: Tensor) -> Tensor:
-    """Of each pixel of a mask [H, W] the nearest one that is given, as its number H·W counted by rows: int64 [H·W].
-
-    By the separable distance transform (Felzenszwalb and Huttenlocher, 2012, section 3): the nearest one of each
-    column, and of these the nearest one of all columns; of several the leftmost.
-    """
+    """Of each pixel of a mask [H, W] the nearest one that is given, as its number counted by rows: int64 [H·W]. Where
+    none is given, the pixel itself."""
     height, width = given.shape
-    if given.all() or not given.any():
+    if not given.any():
         return torch.arange(height * width, device=given.device)
-    rows, columns = (torch.arange(size, dtype=torch.int32, device=given.device) for size in given.shape)
-    rows, far = rows[:, None], height + width
-    above = torch.where(given, rows, -far).cummax(dim=0).values
-    below = torch.where(given, rows, height + far).flip(0).cummin(dim=0).values.flip(0)
-    row = torch.where(rows - above <= below - rows, above, below)  # [H, W], out of the picture in a column without any
-    # the distance and the column in one number, so that the smaller column wins of two at one distance
-    kind = torch.int32 if ((far + height) ** 2 + width**2) * width < 1 << 31 else torch.int64
-    down, across = (rows - row).to(kind).square() * width, (columns[:, None] - columns).to(kind).square() * width
-    distances = across + columns
-    parts = torch.split(down, max(1, AT_ONCE // width**2))
-    nearest = [(part[:, None] + distances).amin(dim=2) for part in parts]
-    column = torch.cat(nearest).remainder(width).long()
-    return (row.gather(1, column) * width + column).flatten().long()
+    rows, columns = distance_transform_edt(~given.cpu().numpy(), return_distances=False, return_indices=True)
+    return torch.from_numpy(rows.astype("int64") * width + columns).flatten().to(given.device)

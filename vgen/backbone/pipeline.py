@@ -33,6 +33,19 @@ from vgen.errors import InputError
 from vgen.files import writing
 from vgen.models import EGO, STATE, TrainingRange, forget_places, join_own, loading, part_own, resolve
 
+# What the loading of each component takes, as of diffusers and the hub
+HUB = (
+    "dtype",
+    "torch_dtype",
+    "revision",
+    "cache_dir",
+    "token",
+    "variant",
+    "local_files_only",
+    "force_download",
+    "proxies",
+)
+
 
 class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
     """Loads any Wan text-to-video folder of diffusers (2.1 1.3B and 14B, 2.2 TI2V-5B) and nano. What it saves is a Wan
@@ -92,11 +105,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             InputError: there is no such model, or it is not a Wan text-to-video model with one transformer.
         """
         folder = resolve(model)
-        hub = {
-            key: kwargs[key]
-            for key in ("dtype", "torch_dtype", "revision", "cache_dir", "token", "variant")
-            if key in kwargs
-        }
+        hub = {key: kwargs[key] for key in HUB if key in kwargs}
         attention = kwargs.pop("condition_attention", None)
         choices = {} if attention is None else {"condition_attention": attention}
         with loading(model):

@@ -19,7 +19,7 @@ from torch.distributed import ProcessGroup
 from vgen.backbone.attention import IndependentProcessor, JointProcessor, KeysValues, runs_of
 from vgen.backbone.block import SegmentBlock
 from vgen.backbone.cache import ConditionCache
-from vgen.backbone.conditioning import CONCATENATION, PADDING_IN_TIME, ParadigmName, channels_read
+from vgen.backbone.conditioning import CONCATENATION, ParadigmName, channels_read, check_padding
 from vgen.backbone.padding import Padding
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
 from vgen.backbone.pruning import MASKING, joined, pruned, readable_tokens
@@ -112,8 +112,7 @@ class VideoTransformer(WanTransformer3DModel):
             raise unknown_key(paradigm, get_args(ParadigmName), "the paradigms")
         if condition_padding not in get_args(Padding):
             raise unknown_key(condition_padding, get_args(Padding), "the kinds of condition_padding")
-        if paradigm == PADDING_IN_TIME and condition_padding != "zeros":
-            raise InputError(f"condition_padding={condition_padding}: paradigm={paradigm} pads with zeros; use zeros")
+        check_padding(paradigm, condition_padding)
         super().__init__(*args, **kwargs)
         self.register_to_config(
             condition_attention=condition_attention,

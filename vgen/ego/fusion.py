@@ -100,8 +100,10 @@ class ActionFusion(nn.Module):
         """
         visual = self._visual(context) if context and self.context is not None else None
         actions = replace(actions, values=torch.where(actions.valid.unsqueeze(-1), actions.values, 0.0))
-        both = torch.cat([actions.values, displacement(actions, now)], dim=-1).to(self.null)
-        tokens = self.norm(self.projections[layout](torch.cat([both, fourier_features(both, ACTION_OCTAVES)], dim=-1)))
+        # Rounded only then: near 1 bf16 has steps of 0.004, more than neighbouring actions may differ.
+        both = torch.cat([actions.values, displacement(actions, now)], dim=-1).float()
+        features = torch.cat([both, fourier_features(both, ACTION_OCTAVES)], dim=-1).to(self.null)
+        tokens = self.norm(self.projections[layout](features))
         tokens = tokens + self.feed(tokens)
         if drop is not None:
             tokens = torch.where(drop.view(-1, 1, 1), self.null, tokens)

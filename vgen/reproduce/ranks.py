@@ -44,8 +44,14 @@ def train_here(recipe: Path, overrides: Sequence[str], exported: Callable[[], No
     return stop.report
 
 
-def train_on_ranks(recipe: Path, overrides: Sequence[str], ranks: int) -> str:
+def train_on_ranks(
+    recipe: Path, overrides: Sequence[str], ranks: int, model: Path, exported: Callable[[], None]
+) -> str:
     """Trains on several ranks of one thread each, which end with this process; returns as `train_here`.
+
+    Args:
+        model: the folder that the run writes its model into, whole each time ...
+        exported: ... upon which this is called.
 
     Raises:
         RunStopped: a rank has failed; it has said why.
@@ -56,7 +62,7 @@ def train_on_ranks(recipe: Path, overrides: Sequence[str], ranks: int) -> str:
         shared = {"WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1]}
     shared["OMP_NUM_THREADS"] = 1
     settings = {key: str(value) for key, value in shared.items()}
-    stop, told = Stop(), False
+    stop, told, seen = Stop(), False, _written(model)
     with stop.listening():
         processes = [
             subprocess.Popen(command, env=os.environ | settings | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
@@ -69,6 +75,9 @@ def train_on_ranks(recipe: Path, overrides: Sequence[str], ranks: int) -> str:
                     told = True
                     for process in processes:
                         process.send_signal(signal.SIGTERM)
+                if (now := _written(model)) != seen:
+                    seen = now
+                    exported()
                 time.sleep(POLL)
         finally:
             for process in processes:  # the others would wait for one that has failed
@@ -77,6 +86,14 @@ def train_on_ranks(recipe: Path, overrides: Sequence[str], ranks: int) -> str:
     if any(process.returncode for process in processes):
         raise RunStopped(f"{recipe.stem}: its training has failed, as it says above; the same command goes on")
     return "stopped; the same command goes on" if stop.asked else ""
+
+
+def _written(folder: Path) -> int | None:
+    """Which writing of a folder this is: replaced whole, it is another one each time. None: it is not there."""
+    try:
+        return folder.stat().st_ino
+    except FileNotFoundError:  # not yet, or in this moment
+        return None
 
 
 def end_with_parent() -> None:

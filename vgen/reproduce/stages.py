@@ -95,7 +95,9 @@ class Way:
         left = [f"wall_minutes={max(seconds, 0.1) / 60:.4f}"]
         if self.profile.ranks == 1:
             return train_here(recipe, left, lambda: self.publish(progress))
-        return train_on_ranks(recipe, left, self.profile.ranks)
+        return train_on_ranks(
+            recipe, left, self.profile.ranks, model_of(self.out, stage), lambda: self.publish(progress)
+        )
 
     def _hand_over(self, progress: Progress, stage: str) -> None:
         """Gives what a stage has made to the stages that stand on it and have begun: what they stood on is no more, so

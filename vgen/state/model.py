@@ -372,11 +372,13 @@ class StateModel(nn.Module):
         """The texts that follow a sequence the trunk has read, greedily."""
         hidden, cache, rows = output.last_hidden_state[:, -1:], output.past_key_values, []
         ended = torch.zeros(len(valid), dtype=torch.bool, device=valid.device)
+        # Under ZeRO 3 ranks gather each weight together, so that none may stop before the others.
+        together = hasattr(self.trunk.get_input_embeddings().weight, "ds_id")
         for _ in range(self.config.text_tokens + 1):
             token = self._logits(hidden).argmax(-1)
             rows.append(token)
             ended |= token[:, 0] == self.tokenizer.eos_token_id
-            if ended.all():
+            if ended.all() and not together:
                 break
             valid = torch.cat([valid, valid.new_ones(len(valid), 1)], 1)
             output = decoder(self.trunk)(

@@ -256,9 +256,21 @@ def _check(config: TrainConfig) -> None:
     for key in ("steps", "accumulation", "sequence_parallel_size", "threads", "prefetch", "log_every", "keep"):
         if getattr(config, key) < 1:
             raise InputError(f"{key}={getattr(config, key)} is not positive; the smallest is 1")
-    for key in ("spike_factor", "max_skipped", "keep_exports"):
+    for key in ("seed", "spike_factor", "max_skipped", "keep_exports"):
         if getattr(config, key) < 0:
             raise InputError(f"{key}={getattr(config, key)} is negative; the smallest is 0")
+    _check_rates(config)
+
+
+def _check_rates(config: TrainConfig) -> None:
+    for key in ("max_minutes", "wall_minutes"):
+        if (minutes := getattr(config, key)) is not None and not minutes > 0:
+            raise InputError(f"{key}={minutes:g} is not positive; leave it out for a run without such an end")
+    if not 0 <= config.ema_decay < 1:
+        raise InputError(f"ema_decay={config.ema_decay:g} must be from 0, which is no average, to below 1, as 0.999")
+    for name, rate in (("optimizer.lr", config.optimizer.lr), ("gradient_clip", config.gradient_clip)):
+        if not rate >= 0:
+            raise InputError(f"{name}={rate:g} must be a number of 0 or more")
 
 
 def _one_line(error: Exception) -> str:

@@ -102,7 +102,7 @@ def start(threads: int, sequence: int = 1) -> Ranks:
             free.bind(("127.0.0.1", 0))
             os.environ["MASTER_PORT"] = str(free.getsockname()[1])
     if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = torch.device("cuda", gpu_of(int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()))
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
@@ -111,6 +111,16 @@ def start(threads: int, sequence: int = 1) -> Ranks:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo", verbose=False, timeout=WAIT)
     return Ranks(dist.get_rank(), dist.get_world_size(), device, sequence)
+
+
+def gpu_of(local_rank: int, count: int) -> int:
+    """The number of a rank's GPU among those that it sees: its own where it sees all of its node's, or the only one."""
+    if count == 1:
+        return 0  # srun --gpus-per-task=1 shows each rank its own alone
+    if local_rank >= count:
+        rule = "there is one rank for each GPU; start fewer ranks"
+        raise InputError(f"LOCAL_RANK={local_rank}, and this machine shows {count} GPUs: {rule}")
+    return local_rank
 
 
 def end_rank() -> None:

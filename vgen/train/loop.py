@@ -273,7 +273,8 @@ class Trainer:
             return
         folder = self.folder / "bad_batch"
         with all_or_none(self.ranks, f"the batch {folder}", self.folder):
-            save_bad_batch(folder, batches, {"step": progress.step, "gradient_norm": norm, "not_finite": names})
+            own = batches if self.ranks.rank % self.ranks.sequence == 0 else {}  # ranks of one sample have one batch
+            save_bad_batch(folder, own, {"step": progress.step, "gradient_norm": norm, "not_finite": names})
         raise RunStopped(
             f"{progress.skipped_in_row} steps in a row were skipped (the last at step {progress.step}, gradient norm "
             f"{norm:.4g}; max_skipped={self.config.max_skipped}{clips}); {folder} holds its batch, and the same "

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from deepspeed.accelerator import get_accelerator
 from torch import nn
 
 from vgen.backbone.precision import computes_bf16
@@ -77,7 +78,7 @@ def _muon(
     AdamW, so that learning rates carry over (arXiv 2502.16982, eq. 4)."""
     if not hidden:
         raise InputError("optimizer.name=muon found no matrix in repeated blocks to train; use optimizer.name=adamw")
-    if hidden[0].device.type == "cpu":
+    if get_accelerator().device_name() == "cpu":  # under ZeRO 3 weights wait on the CPU for a GPU
         _fit_muon_to_cpu()
     from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
 

@@ -5,9 +5,9 @@ from diffusers import AutoencoderKLWan
 from tiny_parts import tiny_codec
 
 from vgen.backbone.codec import WanCodec
-from vgen.data.buckets import assign_buckets
+from vgen.data.buckets import Bucket, assign_buckets
 from vgen.data.cache.frames import EpisodeFrames, FrameCache
-from vgen.data.cache.latents import LatentCache
+from vgen.data.cache.latents import CLIPS_AT_ONCE, LatentCache, clips_at_once
 from vgen.data.clips import Clips
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
@@ -97,3 +97,12 @@ def test_a_clip_that_cannot_be_decoded_is_noted_and_the_others_encoded(clips, co
     assert cache.bad == {2: "b.mp4: cannot be decoded"}
     for row in (0, 1):
         np.testing.assert_allclose(cache[row], whole[row], atol=1e-3)
+
+
+def test_a_gpu_encodes_many_small_clips_at_once_and_large_ones_of_a_wide_codec_in_chunks(monkeypatch):
+    nano, wan = {"base_dim": 32, "patch_size": 4}, {"base_dim": 96, "patch_size": None}
+    assert clips_at_once(Bucket(384, 672, 77), wan) == (CLIPS_AT_ONCE, False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert clips_at_once(Bucket(128, 128, 17), nano) == (60, False)
+    assert clips_at_once(Bucket(128, 128, 17), wan) == (1, False)
+    assert clips_at_once(Bucket(384, 672, 77), wan) == (1, True)

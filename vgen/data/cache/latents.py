@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 LATENTS = "latents"  # folder, in that of the caches, of a folder for each codec and bucket
 CLIPS_AT_ONCE = 4
-GPU_PIXELS = 1 << 24  # that a GPU encodes at once: 60 clips of 17 frames of 128x128
+GPU_VALUES = 1 << 25  # of the codec's first layer, that a GPU holds at once: of nano 60 clips of 17 frames of 128x128
 # What decides on a latent besides codec, clip, bucket and how many are encoded at once; part of a cache's name, to be
 # changed with the code.
 RECIPE = "cover, centre; bfloat16 autocast or float32; float16; "
@@ -108,21 +109,30 @@ class LatentCache:
         config = AutoencoderKLWan.load_config(codec)
         side = [length // config["scale_factor_spatial"] for length in bucket.size]
         shape = (config["z_dim"], latent_frames(bucket.frames, config["scale_factor_temporal"]), *side)
-        at_once = clips_at_once(bucket)
-        content = json.dumps([f"{RECIPE}{at_once}", READING, folder_sha256(codec, root), str(bucket)])
+        at_once, chunked = clips_at_once(bucket, config)
+        content = json.dumps([f"{RECIPE}{at_once}{' in chunks' if chunked else ''}", READING, folder_sha256(codec, root), str(bucket)])
         name = f"{bucket}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
         store = Store(Path(root) / LATENTS / name, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
         keys = [clips.key(number) for number in numbers]
-        work = _Encoding(clips, list(numbers), str(codec))
+        work = _Encoding(clips, list(numbers), str(codec), chunked)
         store.fill([Item(key) for key in keys], work, at_once, workers, f"encoding clips of {bucket}")
         return cls(store, shape, clips, numbers, keys)
 
 
-def clips_at_once(bucket: Bucket) -> int:
-    """How many clips of a bucket are encoded at once: on a CPU few, on a GPU as many as keep it busy."""
+def clips_at_once(bucket: Bucket, codec: Mapping[str, Any]) -> tuple[int, bool]:
+    """How many clips of a bucket are encoded at once, and whether in chunks of four frames, which takes less memory: on
+    a CPU few, in chunks; on a GPU as many as keep it busy, and large clips of a wide codec alone and in chunks.
+
+    Args:
+        bucket: of the clips.
+        codec: the configuration of the AutoencoderKLWan.
+    """
     if not torch.cuda.is_available():
-        return CLIPS_AT_ONCE
-    return max(CLIPS_AT_ONCE, GPU_PIXELS // (bucket.frames * bucket.height * bucket.width))
+        return CLIPS_AT_ONCE, False  # of the CPU's codec nothing is at once
+    pixels = bucket.frames * bucket.height * bucket.width
+    values = pixels * codec["base_dim"] // (codec.get("patch_size") or 1) ** 2
+    count = GPU_VALUES // values
+    return max(1, count), not count
 
 
 @dataclass(frozen=True)
@@ -132,9 +142,10 @@ class _Encoding:
     clips: Clips
     numbers: list[int]
     codec: str
+    chunked: bool
 
     def open(self, device: torch.device) -> Encode:
-        encoder = WanCodec(load_vae(self.codec).to(device), at_once=device.type != "cpu")
+        encoder = WanCodec(load_vae(self.codec).to(device), at_once=device.type != "cpu" and not self.chunked)
 
         def encode(places: Sequence[int]) -> dict[int, np.ndarray | str]:
             video, kept, found = self._read(places)

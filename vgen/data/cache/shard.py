@@ -16,6 +16,7 @@ from zlib import crc32
 
 import numpy as np
 
+from vgen.data.cache.claim import claim, release
 from vgen.data.cache.sealed import read_sealed, write_sealed
 from vgen.data.jsonl import read_summed, summed_line
 from vgen.files import append, preallocate, sync
@@ -168,7 +169,7 @@ class Draft:
 @contextmanager
 def held_by_us(part: Path, wait: bool = False) -> Iterator[bool]:
     """Whether a shard in the making is this process's own for the length of the block. The lock ends with the process,
-    however that ends."""
+    however that ends; where locks do not reach, see claim.py."""
     try:
         file = (part / LOCK).open("a")
     except (FileNotFoundError, PermissionError):  # finished in this moment; another user's
@@ -181,16 +182,21 @@ def held_by_us(part: Path, wait: bool = False) -> Iterator[bool]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
         except BlockingIOError:
             yield False
             return
         except OSError:  # a file system without locks
-            pass
+            locked = False
         try:
-            there = os.path.samestat(os.fstat(file.fileno()), os.stat(part / LOCK))
+            there = os.path.samestat(os.fstat(file.fileno()), os.stat(part / LOCK)) and claim(part, locked)
         except FileNotFoundError:
             there = False
-        yield there
+        try:
+            yield there
+        finally:
+            if there:
+                release(part)
 
 
 def finish(part: Path) -> int:

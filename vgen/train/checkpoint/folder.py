@@ -90,7 +90,7 @@ def save_checkpoint(
     """
     tag = f"step-{state.progress.step:08d}"
     part, final = run / "checkpoints" / f"{tag}.part", run / "checkpoints" / tag
-    if final.exists():
+    if ranks.gather(final.exists())[0]:  # a network's file system may show it to some and not to others
         return
     try:
         _write(part, engine, average, state, ranks)

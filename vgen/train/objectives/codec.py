@@ -170,7 +170,7 @@ class CodecObjective(Objective[CodecBatch]):
         images = progress < config.image_share or rng.random() < config.image_probability
         chosen = self.sets[int(rng.choice(len(self.sets), p=self._shares))]
         pixels, names = (chosen.stills if images else chosen.clips).batch(step, part, parts)
-        pixels = cropped(pixels, config.crop, np.random.default_rng((self.seed, step, part)))
+        pixels = cropped(pixels, config.crop, np.random.default_rng((self.seed, step, part + 1)))
         return CodecBatch(names, _video(pixels), chosen.keep_latents)
 
     def forward(self, batch: CodecBatch) -> tuple[Tensor, dict[str, Tensor]]:

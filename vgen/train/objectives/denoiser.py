@@ -29,7 +29,7 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.cache.shares import worker_count
 from vgen.data.cache.texts import CachedTextEncoder, TextCache
 from vgen.errors import InputError
-from vgen.models import component_folder, loading, read_config, resolve
+from vgen.models import component_folder, join_own, loading, read_config, resolve
 from vgen.train.lora import LoraConfig, add_lora
 from vgen.train.objectives.building import blank, check_keywords, frozen_codec
 from vgen.train.objectives.reshape import for_paradigm, reshaped
@@ -108,15 +108,7 @@ class VideoDenoiser:
             raise InputError("objective.pretrained and objective.codec: give one of the two")
         if config.lora.rank and config.pretrained is None:
             raise InputError(f"objective.lora.rank={config.lora.rank} needs objective.pretrained to adapt; or use 0")
-        if config.pretrained is None:
-            model = cls._new(config)
-        else:
-            folder, attention = resolve(config.pretrained), config.condition_attention
-            model = cls._outlined(folder) if on_paper() else cls._pretrained(folder, attention)
-            if config.transformer:
-                check_keywords(config.transformer, VideoTransformer, "objective.transformer")
-                _check_lora(model.transformer, config)
-                model = replace(model, transformer=reshaped(model.transformer, config.transformer))
+        model = cls._new(config) if config.pretrained is None else cls._tuned(config, config.pretrained)
         if config.paradigm is not None:
             model = replace(model, transformer=_of_paradigm(model.transformer, config.paradigm, config.lora.rank))
         if not on_paper():  # on which nothing is computed
@@ -128,6 +120,18 @@ class VideoDenoiser:
         if config.compile and not on_paper():
             _compile(model.transformer)
         model.vae.requires_grad_(False)
+        return model
+
+    @classmethod
+    def _tuned(cls, config: DenoiserConfig, pretrained: str) -> Self:
+        """A pretrained model, with what the recipe has otherwise."""
+        folder, attention = resolve(pretrained), config.condition_attention
+        model = cls._outlined(folder) if on_paper() else cls._pretrained(folder, attention)
+        check_keywords(config.transformer, VideoTransformer, "objective.transformer")
+        if config.lora.rank:
+            _check_lora(model.transformer, config, folder)
+        if config.transformer:
+            model = replace(model, transformer=reshaped(model.transformer, config.transformer))
         return model
 
     @classmethod
@@ -273,15 +277,17 @@ def _of_paradigm(transformer: VideoTransformer, paradigm: str, rank: int) -> Vid
     return for_paradigm(transformer, name)
 
 
-def _check_lora(transformer: VideoTransformer, config: DenoiserConfig) -> None:
-    """Refuses a LoRA of a model that prunes or pads otherwise than the base does: its file does not tell."""
-    if not config.lora.rank:
-        return
-    for key in ("prune_conditions", "condition_padding"):
-        own, asked = transformer.config[key], config.transformer.get(key, transformer.config[key])
-        if asked != own:
+def _check_lora(transformer: VideoTransformer, config: DenoiserConfig, folder: str) -> None:
+    """Refuses a LoRA of a model that is otherwise than the base in a folder: its file does not tell."""
+    base = dict(transformer.config) | {"condition_attention": "joint"}  # of which stock Wan says nothing
+    base |= join_own(read_config(folder, "transformer/config.json"))
+    asked = {f"transformer.{key}": value for key, value in config.transformer.items()}
+    asked |= {"condition_attention": config.condition_attention} if config.condition_attention else {}
+    for key, value in asked.items():
+        own = base.get(key.removeprefix("transformer."))
+        if (list(value) != list(own)) if isinstance(own, list | tuple) else value != own:
             known = f"the file of a LoRA does not tell of it, and the base has {str(own).lower()}"
-            raise InputError(f"objective.transformer.{key}={str(asked).lower()}: {known}; use objective.lora.rank=0")
+            raise InputError(f"objective.{key}={str(value).lower()}: {known}; use objective.lora.rank=0")
 
 
 def _choose_attention(transformer: VideoTransformer, kernel: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vgen.backbone.conditioning import CONCATENATION, channels_read
+from vgen.backbone.conditioning import CONCATENATION, channels_read, check_padding
 from vgen.backbone.transformer import VideoTransformer
 from vgen.errors import InputError
 
@@ -48,7 +48,7 @@ def for_paradigm(trained: VideoTransformer, paradigm: str) -> VideoTransformer:
     then says. For channel concatenation it is another model, whose further channels begin at zero.
 
     Raises:
-        InputError: the model reads more channels than the paradigm gives it.
+        InputError: the model reads more channels than the paradigm gives it, or pads its conditions otherwise.
     """
     config = trained.config
     if CONCATENATION in (paradigm, config.paradigm) and paradigm != config.paradigm:
@@ -57,6 +57,7 @@ def for_paradigm(trained: VideoTransformer, paradigm: str) -> VideoTransformer:
             raise InputError(f"objective.paradigm={paradigm}: {rule}; use {CONCATENATION}, or another model")
         read = channels_read(paradigm, config.out_channels)
         return reshaped(trained, {"in_channels": read, "paradigm": paradigm})
+    check_padding(paradigm, config.condition_padding)
     trained.register_to_config(paradigm=paradigm)
     return trained
 

@@ -211,7 +211,9 @@ class StateObjective(Objective[StateBatch]):
         for body in self.bodies:
             windows = body.held_out.windows
             per_rank = max(1, min(self.config.validation_windows, len(windows)) // world)
-            numbers = spread(len(windows), per_rank * world)[rank::world]
+            # each rank as many, some of them twice where there are too few: under ZeRO 3 all call the model together
+            shared = spread(len(windows), per_rank * world)
+            numbers = [shared[place % len(shared)] for place in range(rank, per_rank * world, world)] if shared else []
             for start in range(0, len(numbers), self.config.batch):
                 self._score(scores, body, numbers[start : start + self.config.batch], self.seed + start)
         return scores.means()
