@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from vgen.backbone.segments import condition, target
+from vgen.backbone.segments import Places, condition, target
 from vgen.backbone.transformer import VideoTransformer
 from vgen.ego.actions import TimedActions
 from vgen.ego.adapter import EgoAdapter
@@ -202,3 +202,19 @@ def test_what_cannot_be_is_refused_in_one_line(backbone, scene):
         front_end(backbone, "cross")
     with pytest.raises(InputError, match="width=100 does not fit 8 heads; nearest: 96"):
         EgoAdapter.for_backbone(backbone, 4, LAYOUTS, STATISTICS, width=100, heads=8)
+
+
+@pytest.mark.parametrize("injection", FEELS)
+def test_a_rank_without_targets_changes_nothing_and_has_all_gradients(backbone, scene, injection):
+    """Where ranks share the tokens of a sample; each must have a gradient for every weight."""
+    ego = front_end(backbone, injection)
+    bound, width = bind(ego, scene), backbone.config.num_attention_heads * backbone.config.attention_head_dim
+    here = torch.zeros(5, dtype=torch.long)
+    places = Places(torch.tensor([[0.0], [0.0]]).double(), here, here.bool(), torch.rand(5, 2))
+    tokens = torch.randn(2, 5, width, requires_grad=True)
+    made = bound(0, tokens, places)
+    assert torch.equal(made, tokens)
+    made.sum().backward()
+    assert all(weight.grad is not None and not weight.grad.any() for weight in ego.injections[0].parameters())
+    with torch.no_grad():
+        assert bound(0, tokens, places) is tokens

@@ -131,23 +131,28 @@ class BoundActions:
     def __init__(self, injections: nn.ModuleList, actions: TimedActions, stride: int, head_width: int) -> None:
         self.injections, self.actions, self.stride, self.head_width = injections, actions, stride, head_width
         self.prepared = [injection.prepare(actions) for injection in cast(Iterable[Injection], injections)]
-        self._last: tuple[Places, Tensor, ActionVisibility] | None = None
+        self._last: tuple[Places, Tensor, ActionVisibility, bool] | None = None
 
     def __call__(self, block: int, tokens: Tensor, places: Places) -> Tensor:
         """Adds to the target tokens what they read of the actions; tokens are [B, L, D], as they leave a block."""
-        targets, visibility = self._visibility(places)
-        if not len(targets):
+        targets, visibility, real = self._visibility(places)
+        if not (real or torch.is_grad_enabled()):
             return tokens
         update = self.injections[block](tokens[:, targets], visibility, self.prepared[block])
+        if not real:
+            update = 0 * update
         return tokens.index_add(1, targets, update.type_as(tokens))
 
-    def _visibility(self, places: Places) -> tuple[Tensor, ActionVisibility]:
-        """Which tokens are targets, and what they see of the actions; it is the same for all blocks of a call."""
+    def _visibility(self, places: Places) -> tuple[Tensor, ActionVisibility, bool]:
+        """Which tokens are targets, what they see of the actions, and whether they are targets, for all blocks of a call:
+        where a rank holds none, its first token stands for one, as all ranks must come by the same weights."""
         if self._last is None or self._last[0] is not places:
             targets = places.target.nonzero().squeeze(1)
+            if not (real := len(targets) > 0):
+                targets = targets.new_zeros(1)
             frame, spot = places.frame[targets], places.spot[targets]
             visibility = action_visibility(self.stride * places.frames, frame, spot, self.actions, self.head_width)
-            self._last = (places, targets, visibility)
+            self._last = (places, targets, visibility, real)
         return self._last[1:]
 
 
