@@ -153,7 +153,7 @@ def condition_tokens(pipe: CanvasPipeline, placed: PlacedCanvas) -> int:
     canvas = placed.canvas
     shape = pipe.latent_shape(1, canvas.frames, canvas.height, canvas.width)
     way = choose_paradigm(pipe.transformer.config.paradigm)
-    given = encoding.given_of(placed.conditions, canvas.seed, pipe.transformer.config.condition_padding)
+    given = encoding.given_of(placed.conditions, canvas.seed, padding=pipe.transformer.config.condition_padding)
     conditioning = way.conditioning(pipe.codec, given, shape)
     return pipe.transformer.count_tokens(conditioning.segments)
 

@@ -56,7 +56,8 @@ class Sampler(Reconstruction):
     def _complete(self, given: Given, prompts: Sequence[str], length: int, seeds: Sequence[int], part: slice) -> Tensor:
         height, width = given.pixels.shape[-2:]
         paradigm = choose_paradigm(self.pipe.transformer.config.paradigm)
-        frames = GivenFrames(given.pixels[part], given.masks[part], given.frames[part])
+        padding = self.pipe.transformer.config.condition_padding
+        frames = GivenFrames(given.pixels[part], given.masks[part], given.frames[part], padding=padding)
         shape = self.pipe.latent_shape(len(prompts[part]), length, height, width)
         return self.pipe.sample(
             paradigm.conditioning(self.codec, [frames], shape),

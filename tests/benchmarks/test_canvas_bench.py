@@ -22,14 +22,14 @@ CAMERA = "observation.images.first_person"
 class FakePipe:
     """A tiny untrained codec, and completions that are the noise drawn from the given generators."""
 
-    def __init__(self, paradigm="in_context"):
+    def __init__(self, paradigm="in_context", padding="zeros"):
         torch.manual_seed(0)
         self.vae = AutoencoderKLWan(
             base_dim=4, z_dim=4, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[True], scale_factor_temporal=2,
             scale_factor_spatial=2, latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
         ).eval()  # fmt: skip
         self.temporal_stride, self.device = 2, torch.device("cpu")
-        self.transformer = SimpleNamespace(config=SimpleNamespace(paradigm=paradigm))
+        self.transformer = SimpleNamespace(config=SimpleNamespace(paradigm=paradigm, condition_padding=padding))
         self.calls = []
 
     def to(self, device):
@@ -44,6 +44,7 @@ class FakePipe:
     def sample(self, conditions, prompts, *, frames, height, width, generator, num_inference_steps, guidance_scale):
         (given,) = conditions.segments
         assert len(given.latent) == len(prompts) == len(generator)
+        self.latent = given.latent
         self.calls.append((given.t, list(prompts), num_inference_steps, guidance_scale))
         return torch.stack([torch.rand(3, frames, height, width, generator=g) * 2 - 1 for g in generator])
 
@@ -182,3 +183,17 @@ def test_a_model_is_given_frames_by_the_paradigm_that_it_was_trained_for():
         pipe = FakePipe(paradigm)
         Sampler(pipe, WanCodec(pipe.vae), 2, 1.0, 1).complete(given, ["slide"], 9, [0])
         assert pipe.calls[0][0].tolist() == [expected]
+
+
+def test_a_model_is_given_parts_padded_as_it_was_trained():
+    masks = torch.zeros(1, 1, 1, 32, 32)
+    masks[..., :16] = 1
+    given = Given(torch.full((1, 1, 3, 32, 32), 0.5), masks, torch.tensor([[0]]))
+    made = {}
+    for padding in ("zeros", "nearest"):
+        pipe = FakePipe(padding=padding)
+        codec = WanCodec(pipe.vae)
+        Sampler(pipe, codec, 2, 1.0, 1).complete(given, ["slide"], 9, [0])
+        made[padding] = pipe.latent
+    torch.testing.assert_close(made["nearest"], codec.encode_image(given.pixels[:, 0]))
+    assert not torch.allclose(made["zeros"], made["nearest"])

@@ -33,14 +33,14 @@ def frames():
     pixels = torch.rand(2, 3, 3, 16, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     masks = torch.ones(2, 3, 1, 16, 32, dtype=torch.bool)
     masks[1, 2, ..., :16] = False
-    return Given(pixels, masks, torch.tensor([[0.0, 2, 7], [8, 3.5, 1]], dtype=torch.float64))
+    return Given(pixels, masks, torch.tensor([[0.0, 2, 7], [8, 3.5, 1]], dtype=torch.float64), padding="zeros")
 
 
 @pytest.fixture(scope="module")
 def clip():
     pixels = torch.rand(2, 5, 3, 16, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     start = torch.tensor([[3.0], [4.0]]) + torch.arange(5, dtype=torch.float64)
-    return Given(pixels, torch.ones(2, 5, 1, 16, 32), start, clip=True)
+    return Given(pixels, torch.ones(2, 5, 1, 16, 32), start, clip=True, padding="zeros")
 
 
 def made(name, codec, *given):
@@ -96,8 +96,13 @@ def test_latents_stand_in_the_slot_whose_window_they_lie_in(codec, frames):
 def test_over_a_slot_lies_what_is_given_later_where_it_is_given(codec, frames):
     left, right = frames.masks.clone(), frames.masks.clone()
     left[..., 16:], right[..., :16] = False, False
-    early = Given(frames.pixels[:, :1], left[:, :1], torch.tensor([[1.0], [1.0]]))
-    late = Given(frames.pixels[:, 1:2], right[:, 1:2] & left[:, 1:2] | right[:, :1], torch.tensor([[2.0], [3.0]]))
+    early = Given(frames.pixels[:, :1], left[:, :1], torch.tensor([[1.0], [1.0]]), padding="zeros")
+    late = Given(
+        frames.pixels[:, 1:2],
+        right[:, 1:2] & left[:, 1:2] | right[:, :1],
+        torch.tensor([[2.0], [3.0]]),
+        padding="zeros",
+    )
     slots = made("latent_replacement", codec, late, early).slots
     torch.testing.assert_close(slots.latent[..., 1, :, :2], early.encode(codec).latent[..., 0, :, :2])
     torch.testing.assert_close(slots.latent[..., 1, :, 2:], late.encode(codec).latent[..., 0, :, 2:])

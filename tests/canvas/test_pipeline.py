@@ -137,9 +137,9 @@ def test_a_call_that_is_interrupted_decodes_what_is_there(pipe, canvas):
 def test_placed_images_share_a_segment_and_every_clip_has_its_own(codec):
     image = PlacedFrame(torch.rand(3, 16, 32), torch.ones(1, 16, 32), 3.0)
     clip = PlacedClip(torch.rand(3, 5, 16, 32), torch.ones(1, 5, 16, 32), 4.0)
-    segments = [given.encode(codec) for given in given_of([image, clip, image])]
+    segments = [given.encode(codec) for given in given_of([image, clip, image], padding="zeros")]
     assert [segment.t.tolist() for segment in segments] == [[[0.75, 0.75]], [[1.0, 2.0]]]
-    assert given_of([]) == []
+    assert given_of([], padding="zeros") == []
 
 
 def test_patches_change_the_video(pipe, canvas):

@@ -120,7 +120,7 @@ class Dimmed:
 def test_the_codec_alone_is_measured_inside_each_region():
     over = Patch(np.full_like(GREY, 200), 16, box=(0, 0, 0.5, 1))
     placed, codec = place(CANVAS.add(Patch(GREY, 16), over)), Dimmed()
-    held = codec_psnr(codec, placed)
+    held = codec_psnr(codec, placed, padding="zeros")
     assert [(key[1], round(each.psnr, 3), each.area) for key, each in held.items()] == [
         ("image@16", round(20 * math.log10(255 / 20), 3), 0.5),
         ("image@16", round(20 * math.log10(255 / 10), 3), 0.5),
@@ -133,9 +133,9 @@ def test_the_codec_alone_is_measured_inside_each_region():
 def test_of_many_frames_some_are_measured_the_first_of_each_patch_among_them():
     clip, codec = Patch(np.tile(GREY, (15, 1, 1, 1)), 0), Dimmed()
     placed = place(CANVAS.add(clip, Patch(np.full_like(GREY, 50), 15), Patch(np.full_like(GREY, 60), 16)))
-    assert len(codec_psnr(codec, placed, most=5)) == 3 and len(codec.images) == 5
-    assert len(codec_psnr(codec, placed, most=2)) == 2
-    assert codec_psnr(codec, place(CANVAS)) == {}
+    assert len(codec_psnr(codec, placed, most=5, padding="zeros")) == 3 and len(codec.images) == 5
+    assert len(codec_psnr(codec, placed, most=2, padding="zeros")) == 2
+    assert codec_psnr(codec, place(CANVAS), padding="zeros") == {}
 
 
 def test_the_sheet_shows_given_frames_and_others_evenly(media):

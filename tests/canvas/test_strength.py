@@ -18,7 +18,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (16, 32, 3), np.uint8)
 
 def conditions_of(pipe, *patches, seed=0):
     placed = place(Canvas(9, **SIZE, patches=patches, seed=seed))
-    return [given.encode(pipe.codec) for given in given_of(placed.conditions, seed)]
+    return [given.encode(pipe.codec) for given in given_of(placed.conditions, seed, padding="zeros")]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class Given:
         clip: whether they are encoded together, as a clip; K = 1 + N·k then.
         strength: in (0, 1]; below 1 they are noised to diffusion time 1 - strength.
         seed: of that noise.
-        padding: what stands in for pixels that are not given.
+        padding: what stands in for pixels that are not given, as the model was trained.
     """
 
     pixels: Tensor
@@ -41,7 +41,7 @@ class Given:
     clip: bool = False
     strength: float = 1.0
     seed: tuple[int, ...] = (0,)
-    padding: Padding = "zeros"
+    padding: Padding = field(kw_only=True)
 
     def encode(self, codec: Codec) -> Segment:
         """The condition segment, at its true times τ/N."""
@@ -53,7 +53,7 @@ class Given:
         return segment if self.strength == 1 else weakened(segment, self.strength, self.seed)
 
 
-def given_of(placed: Sequence[Placed], seed: int = 0, padding: Padding = "zeros") -> list[Given]:
+def given_of(placed: Sequence[Placed], seed: int = 0, *, padding: Padding) -> list[Given]:
     """What lies on a canvas, as a batch of one: all images of equal strength in one, then one for each clip.
 
     Args:
@@ -67,12 +67,12 @@ def given_of(placed: Sequence[Placed], seed: int = 0, padding: Padding = "zeros"
         equal = [image for image in images if image.strength == strength]
         pixels, masks = (torch.stack([getattr(item, name) for item in equal]) for name in ("pixels", "mask"))
         frames = torch.tensor([[item.frame for item in equal]], dtype=torch.float64)
-        given.append(Given(pixels[None], masks[None], frames, strength=strength))
+        given.append(Given(pixels[None], masks[None], frames, strength=strength, padding=padding))
     for clip in (item for item in placed if isinstance(item, PlacedClip)):
         frames = clip.frame + torch.arange(clip.pixels.shape[1], dtype=torch.float64)[None]
         pixels, masks = (plane.transpose(0, 1)[None] for plane in (clip.pixels, clip.mask))
-        given.append(Given(pixels, masks, frames, clip=True, strength=clip.strength))
-    return [replace(each, seed=(seed, index + 1), padding=padding) for index, each in enumerate(given)]
+        given.append(Given(pixels, masks, frames, clip=True, strength=clip.strength, padding=padding))
+    return [replace(each, seed=(seed, index + 1)) for index, each in enumerate(given)]
 
 
 def weakened(segment: Segment, strength: float, seed: tuple[int, ...]) -> Segment:

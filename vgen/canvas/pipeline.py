@@ -108,7 +108,7 @@ class CanvasPipeline(VideoPipeline):
             self._tell_outside(canvas)
             asked = canvas.canvas
             shape = self.latent_shape(1, asked.frames, asked.height, asked.width)
-            given = given_of(canvas.conditions, asked.seed, self.transformer.config.condition_padding)
+            given = given_of(canvas.conditions, asked.seed, padding=self.transformer.config.condition_padding)
             conditioning = way.conditioning(self.codec, given, shape)
         video = self.sample(
             conditioning,

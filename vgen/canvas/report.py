@@ -80,7 +80,7 @@ def fidelity(video: Video, placed: PlacedCanvas, codec: Mapping[PatchKey, Held] 
 
 
 def codec_psnr(
-    codec: Codec, placed: PlacedCanvas, most: int = MOST_MEASURED, padding: Padding = "zeros"
+    codec: Codec, placed: PlacedCanvas, most: int = MOST_MEASURED, *, padding: Padding
 ) -> dict[PatchKey, Held]:
     """How well the codec alone holds each patch: every given frame, alone, through encoder and decoder in image mode,
     compared inside the patch's own region. Means over the frames of a patch.

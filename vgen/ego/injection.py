@@ -144,8 +144,8 @@ class BoundActions:
         return tokens.index_add(1, targets, update.type_as(tokens))
 
     def _visibility(self, places: Places) -> tuple[Tensor, ActionVisibility, bool]:
-        """Which tokens are targets, what they see of the actions, and whether they are any: where a rank holds none, its
-        first token stands for one, as all ranks must come by the same weights. The same for all blocks of a call."""
+        """Which tokens are targets, what they see of the actions, and whether they are any: of a rank without targets
+        the first token stands for one, as all ranks must come by the same weights. All blocks of a call share it."""
         if self._last is None or self._last[0] is not places:
             targets = places.target.nonzero().squeeze(1)
             if not (real := len(targets) > 0):

@@ -302,8 +302,16 @@ def _read_mask(patch: Patch, canvas: Ground, chosen: range) -> list[np.ndarray]:
     except InputError as error:
         raise InputError(f"mask={show(name)}: {error}") from error
     size = canvas.width, canvas.height
+    _warn_of_mask(f"mask={show(name)}", masks[0].size, size)
     planes = [np.asarray(mask.resize(size, Image.Resampling.NEAREST)) / np.float32(255) for mask in masks]
     return planes * len(chosen) if still else planes
+
+
+def _warn_of_mask(name: str, size: tuple[int, int], canvas: tuple[int, int]) -> None:
+    """A mask lies over the whole canvas, also where its picture is cropped: one of another shape is stretched."""
+    if abs(size[0] / size[1] / (canvas[0] / canvas[1]) - 1) > SAME_SHAPE:
+        whole = f"is {size[1]}x{size[0]} and is stretched over the whole canvas of {canvas[1]}x{canvas[0]}"
+        warn_once(logger, f"{name} {whole}, wherever its picture lies; draw it in the canvas's shape")
 
 
 def _on_canvas(patch: Patch, pixels: np.ndarray, grey: np.ndarray, canvas: Ground) -> tuple[Tensor, Tensor]:
