@@ -1,0 +1,77 @@
+"""Shards in the making on a file system whose locks do not reach from host to host."""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from vgen.data.cache.claim import FRESH, OWNER, claim
+from vgen.data.cache.shard import LOCK, held_by_us
+
+HOST = socket.gethostname()
+
+
+@pytest.fixture
+def part(tmp_path):
+    (tmp_path / "shard.part").mkdir()
+    return tmp_path / "shard.part"
+
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    def refused(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+
+
+def is_ours(part):
+    with held_by_us(part) as held:
+        return held
+
+
+def named(part, host, pid, age=0.0):
+    """A shard that a process at work has left its name in, `age` seconds ago."""
+    (part / OWNER).write_text(json.dumps([host, pid]))
+    (part / LOCK).touch()
+    then = os.stat(part / OWNER).st_mtime - age
+    os.utime(part / OWNER, (then, then))
+
+
+def test_its_name_is_there_while_it_is_held(part):
+    with held_by_us(part) as held:
+        assert held and json.loads((part / OWNER).read_text()) == [HOST, os.getpid()]
+    assert not (part / OWNER).exists()
+
+
+def test_another_host_is_let_be_for_as_long_as_it_writes(part):
+    named(part, "another", 1)
+    assert not is_ours(part)
+    named(part, "another", 1, age=FRESH + 60)
+    (part / "done.jsonl").touch()  # it has written something
+    assert not is_ours(part)
+    os.utime(part / "done.jsonl", (1, 1))
+    assert is_ours(part)
+
+
+def test_of_one_host_the_lock_tells_or_the_process(part, no_locks):
+    named(part, HOST, os.getppid())
+    assert claim(part, locked=True), "with the lock its maker is gone"
+    named(part, HOST, os.getppid())
+    assert not is_ours(part)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    named(part, HOST, gone.pid)
+    assert is_ours(part)
+
+
+def test_a_name_that_is_cut_off_is_of_someone_for_a_while(part):
+    (part / OWNER).write_text('["ano')
+    assert not is_ours(part)  # it may be written in this moment
+    os.utime(part / OWNER, (1, 1))
+    assert is_ours(part)

@@ -1,0 +1,92 @@
+"""Whose a shard in the making is, where locks do not reach from host to host, as on some network file systems.
+
+`flock` tells the processes of one host apart, and of several where the file system carries it. Where it does not, every
+host believes that a shard is its own. So who makes a shard leaves its name in it, and others let it be for as long as it
+is written to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+OWNER = "owner"
+FRESH = 300.0  # seconds since something was last written into a shard that another host is still making
+
+
+def claim(part: Path, locked: bool) -> bool:
+    """Whether a shard in the making may be this process's own; then its name is in it.
+
+    Args:
+        part: its folder.
+        locked: whether this process has its lock, which no other of this host has then.
+
+    Raises:
+        OSError: the name cannot be written.
+    """
+    me = [socket.gethostname(), os.getpid()]
+    owner = _owner(part)
+    if owner == me:
+        return True
+    if owner is not None:
+        host, pid = owner
+        at_work = not locked and _is_alive(pid) if host == me[0] else _is_fresh(part)
+        if at_work or not _taken_from(part, me):
+            return False
+    try:
+        with (part / OWNER).open("x") as file:
+            file.write(json.dumps(me))
+    except FileExistsError:  # another one came first
+        return False
+    return True
+
+
+def release(part: Path) -> None:
+    """Takes this process's name out of a shard, if that is still there."""
+    if _owner(part) == [socket.gethostname(), os.getpid()]:
+        with suppress(OSError):
+            (part / OWNER).unlink()
+
+
+def _owner(part: Path) -> list[object] | None:
+    try:
+        host, pid = json.loads((part / OWNER).read_text())
+        return [str(host), int(pid)]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError):  # being written in this moment, or cut off by a full disk
+        return ["", 0]
+
+
+def _taken_from(part: Path, me: list[object]) -> bool:
+    """Takes the name of one who is gone out of a shard; of several that try, one does."""
+    try:
+        (part / OWNER).rename(part / f"{OWNER}.{me[0]}.{me[1]}")
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_alive(pid: object) -> bool:
+    try:
+        os.kill(int(str(pid)), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _is_fresh(part: Path) -> bool:
+    """Whether something was written into a shard a moment ago, by the clock of its file system."""
+    probe = part / f"{OWNER}.now"
+    try:
+        probe.touch()
+        now = probe.stat().st_mtime
+        times = [file.stat().st_mtime for file in part.iterdir() if file != probe and not file.name.startswith("lock")]
+    except FileNotFoundError:  # finished in this moment
+        return True
+    return now - max(times, default=now) < FRESH
