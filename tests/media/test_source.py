@@ -151,3 +151,14 @@ def test_half_of_a_download_is_told(tmp_path, caplog, suffix):
         assert VideoFile(tmp_path / f"whole{suffix}").info.frames == 40 and not caplog.records
         assert 10 < VideoFile(tmp_path / f"half{suffix}").info.frames < 30
     assert f"half{suffix}: breaks off; it says 4.00 s and holds" in caplog.text
+
+
+def test_an_address_is_told_from_a_path_and_a_suffix_makes_no_neighbour(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "coffee.png").touch()
+    with pytest.raises(InputError, match="is an address, and only files of this machine are read"):
+        media_length("https://example.com/cat.png")
+    with pytest.raises(InputError, match=r"nothere.png does not exist$"):
+        media_length("nothere.png")
+    with pytest.raises(InputError, match=r"cofee.png does not exist; did you mean coffee.png\?"):
+        media_length("cofee.png")

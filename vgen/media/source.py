@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -20,6 +21,8 @@ from vgen.media.video import VIDEO_SUFFIXES, VideoFile
 
 ClipFile = VideoFile | PagesFile
 
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a URL, of which a path has lost a slash
+NEAR = 0.7  # of difflib: how much of a name must be alike; less, and any two files of one suffix are
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 
 
@@ -82,9 +85,11 @@ def read_media(source: Media, frames: Sequence[int] | None = None) -> np.ndarray
 
 def check_there(file: Path) -> None:
     """Refuses a path that is no file; raises InputError with the nearest name."""
+    if ADDRESS.match(str(file)):
+        raise InputError(f"{show(file)} is an address, and only files of this machine are read; download it first")
     if not os.path.isfile(file):  # False of a name that is too long, too
         state = "is a folder, not a file" if os.path.isdir(file) else "does not exist"
-        near = difflib.get_close_matches(file.name, _names_beside(file), n=1)
+        near = difflib.get_close_matches(file.name, _names_beside(file), n=1, cutoff=NEAR)
         raise InputError(f"{show(file)} {state}" + (f"; did you mean {show(near[0])}?" if near else ""))
 
 

@@ -1,8 +1,8 @@
 """Whose a shard in the making is, where locks do not reach from host to host, as on some network file systems.
 
 `flock` tells the processes of one host apart, and of several where the file system carries it. Where it does not, every
-host believes that a shard is its own. So who makes a shard leaves its name in it, and others let it be for as long as it
-is written to.
+host believes that a shard is its own. So who makes a shard leaves its name in it, and others let it be for as long as
+it is written to.
 """
 
 from __future__ import annotations

@@ -110,7 +110,9 @@ class LatentCache:
         side = [length // config["scale_factor_spatial"] for length in bucket.size]
         shape = (config["z_dim"], latent_frames(bucket.frames, config["scale_factor_temporal"]), *side)
         at_once, chunked = clips_at_once(bucket, config)
-        content = json.dumps([f"{RECIPE}{at_once}{' in chunks' if chunked else ''}", READING, folder_sha256(codec, root), str(bucket)])
+        content = json.dumps(
+            [f"{RECIPE}{at_once}{' in chunks' if chunked else ''}", READING, folder_sha256(codec, root), str(bucket)]
+        )
         name = f"{bucket}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
         store = Store(Path(root) / LATENTS / name, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
         keys = [clips.key(number) for number in numbers]
