@@ -15,7 +15,7 @@ from vgen.files import append
 from vgen.models import resolve
 from vgen.reproduce.bench import kind_of, read_results, read_whole
 from vgen.reproduce.curves import draw_curves
-from vgen.reproduce.data import INFO, PHOTOS
+from vgen.reproduce.data import INFO, PHOTOS, needed
 from vgen.reproduce.profile import TRAINED, Profile
 from vgen.reproduce.progress import Progress, StageProgress
 from vgen.reproduce.weights import SUFFIX
@@ -107,9 +107,7 @@ def _behind(tasks: Mapping[str, Any]) -> list[tuple[str, float, float]]:
 def _data_lines(profile: Profile) -> Iterator[str]:
     yield "| data set | episodes | frames | made by |"
     yield "| --- | --- | --- | --- |"
-    for name, options in profile.data.items():
-        if options is None:
-            continue
+    for name, options in needed(profile).items():
         about = read_whole(Path(profile.root) / name / INFO) or {}
         counts = f"{about.get('total_episodes', '?')} | {about.get('total_frames', '?')}"
         yield f"| {name} | {counts} | `vgen record {options}` |"
@@ -117,7 +115,7 @@ def _data_lines(profile: Profile) -> Iterator[str]:
     yield "The weights are under Apache-2.0, as vgen is."
     yield ""
     yield from (f"- {line}" for line in profile.licences)
-    if any(PHOTOS in (options or "") for options in profile.data.values()):
+    if any(PHOTOS in options for options in needed(profile).values()):
         yield f"- Kept for testing alone, by name: {', '.join(_held_out()) or 'told by vgen record'}."
 
 

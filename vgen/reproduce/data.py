@@ -30,13 +30,19 @@ FETCHING = ".fetching"  # in a folder that FETCH has begun to fill and not finis
 FETCH = Path(__file__).parents[2] / "launch" / "get_photographs.sh"  # of a checkout
 
 
+def needed(profile: Profile) -> dict[str, str]:
+    """Of each data set that some stage reads, the options of `vgen record` that make it."""
+    idle = _idle(profile)
+    return {name: options for name, options in profile.data.items() if options is not None and name not in idle}
+
+
 def missing(profile: Profile) -> dict[str, list[str]]:
-    """Of each data set that is needed and not there, the options of `vgen record` that make it."""
-    root, idle = Path(profile.root), _idle(profile)
+    """The same of those that are not there, with the folder."""
+    root = Path(profile.root)
     return {
         name: [*shlex.split(options), "--out", str(root / name)]
-        for name, options in profile.data.items()
-        if options is not None and name not in idle and not (root / name / INFO).is_file()
+        for name, options in needed(profile).items()
+        if not (root / name / INFO).is_file()
     }
 
 

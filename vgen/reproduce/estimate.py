@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vgen.reproduce.bench import kind_of, read_whole
-from vgen.reproduce.data import INFO, check_packages, missing
+from vgen.reproduce.data import INFO, check_packages, missing, needed
 from vgen.reproduce.on_paper import SIZE, Stage, stages_on_paper
 from vgen.reproduce.profile import TRAINED
 from vgen.reproduce.progress import Progress
@@ -108,7 +108,7 @@ def _data_lines(way: Way) -> Iterator[str]:
         yield f"  what of these {way.pack} holds is unpacked instead"
     elif lacking:
         yield "  recording needs the extra record (pip install 'vgen[record]'), and takes minutes to hours"
-    there = [name for name, options in way.profile.data.items() if options is not None and name not in lacking]
+    there = [name for name in needed(way.profile) if name not in lacking]
     frames = {name: _frames(Path(way.profile.root) / name) for name in there}
     for name, count in frames.items():
         yield f"  {name}: {count} frames, {3 * SIZE**2 * count / GB:.1f} GB once they are decoded"
