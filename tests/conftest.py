@@ -9,6 +9,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from tiny_parts import TEXT, TRANSFORMER, tiny_codec
 from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 
@@ -20,11 +21,14 @@ pytest_plugins = ["canvas_media", "ego_fixtures", "train_fixtures"]
 
 @pytest.fixture(autouse=True)
 def same_everywhere():
-    """One thread (a test may have changed it), one seed, and all warnings for every test."""
+    """One thread (a test may have changed it), one seed, all warnings, and no test's attention kernel for the next."""
     notices.forget()
     torch.set_num_threads(1)
     torch.set_flush_denormal(False)
     torch.manual_seed(0)
+    before = _AttentionBackendRegistry.get_active_backend()[0]
+    yield
+    _AttentionBackendRegistry.set_active_backend(before)  # a model that is given one gives it to all that have none
 
 
 @pytest.fixture(scope="session")
