@@ -2,7 +2,7 @@
 
 A codec reads whole pictures. Zeros, mid-grey, are the paper's choice (VideoCanvas, section 3). Where conditions are
 pruned, tokens at the edge of what is given are read with a part of the padding, and a model that has not seen very many
-edges takes the grey for a colour; the nearest given pixels tell it nothing that is far from the truth.
+edges takes the grey for a colour; the nearest given pixels are mostly nearer to what is there.
 """
 
 from __future__ import annotations

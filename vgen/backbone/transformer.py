@@ -36,9 +36,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 TIMESTEPS = 1000  # Wan counts diffusion time in 0..1000
 ConditionAttention = Literal["joint", "independent"]
-OWN_KEYS = frozenset(
-    {"condition_attention", "condition_padding", "paradigm", "prune_conditions"}
-)  # of a configuration, beside Wan's
+# Of a configuration, beside Wan's
+OWN_KEYS = frozenset({"condition_attention", "condition_padding", "paradigm", "prune_conditions"})
 
 
 def _of_all(kept: KeptTokens) -> Tensor:
