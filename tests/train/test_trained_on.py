@@ -19,5 +19,7 @@ def test_scenes_are_told_apart_and_a_hand_is_found_in_its_own():
     assert all(known.scenes["position4"].answer(one)[0] < 0.1 for one in hand)
     alone = range_of_pictures(bodies[:2])
     assert alone.hands.keys() == {"position4"} and not alone.scenes
+    beside = range_of_pictures(bodies[:2], others=hand)  # drawn pictures, which are no body's
+    assert beside.scenes.keys() == {"position4"} and beside.scenes["position4"].answer(hand[0])[0] < 0.1
     empty = ("pose7", np.zeros(0), np.zeros(0))
     assert range_of_pictures([empty]) == range_of_pictures([])

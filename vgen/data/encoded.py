@@ -129,6 +129,13 @@ class EncodedClips:
             names=[self._clips.called(number) for number in numbers],
         )
 
+    def spread(self, count: int) -> Iterator[Samples]:
+        """So many single clips, or all where there are fewer, evenly over all of them in their order, without frames."""
+        known = [(bucket, clip) for bucket, size in enumerate(self.counts) for clip in range(size)]
+        for place in np.linspace(0, len(known) - 1, min(len(known), count)).astype(int):
+            bucket, clip = known[place]
+            yield self.samples(bucket, [clip], np.zeros((1, 0), np.int64))
+
     def _read(self, numbers: Sequence[int], clip: int, frames: np.ndarray) -> tuple[int, np.ndarray]:
         """A clip, or the one that stands in for it, and frames of it, of which there may be none."""
         if not len(frames):

@@ -20,7 +20,7 @@ RATE_REACH = 4.0  # times as fast or as slow as anything seen: things differ in 
 PSNR_REACH = 1.0  # dB below the lowest of a hundred frames that were trained on
 PLACE_REACH = 0.1  # of the width of what was seen, beyond its ends
 SPEED_REACH = 1.5  # times as fast as nearly everything seen
-OTHER_SCENE = 0.2  # of a scene's score: at most so much of its own, and at least 1 less that of the other's
+PLAINLY = 0.8  # a scene's score, 1 for its own pictures and 0 for others
 HAND_REACH = 0.8  # as far as the hand is misjudged in a hundredth of all pictures, times this: in a few of a hundred
 MOST_NAMED = 4  # words, or pictures
 
@@ -130,7 +130,7 @@ def place_outside(trained: TrainingRange, layout: str, places: Mapping[str, floa
 
 
 def scene_outside(trained: TrainingRange, layout: str, means: np.ndarray) -> str:
-    """A picture that is not of the layout's scenes but plainly of another layout's.
+    """A picture that is less like the layout's scenes than nearly all of theirs, or plainly of another layout's.
 
     Args:
         trained: what the model was trained on.
@@ -139,10 +139,12 @@ def scene_outside(trained: TrainingRange, layout: str, means: np.ndarray) -> str
     """
     answers = {name: probe.answer(means) for name, probe in trained.scenes.items()}
     scores = {name: float(answer[0]) for name, answer in answers.items() if answer is not None}
-    likest = max(scores, key=lambda name: scores[name], default=layout)
-    if layout not in scores or scores[layout] > OTHER_SCENE or scores[likest] < 1 - OTHER_SCENE:
+    if layout not in scores or scores[layout] >= 1 - trained.scenes[layout].reach:
         return ""
-    return f"a trajectory of {layout} for a picture that looks like those of {likest}"
+    likest = max(scores, key=lambda name: scores[name])
+    if likest != layout and scores[likest] >= PLAINLY:
+        return f"a trajectory of {layout} for a picture that looks like those of {likest}"
+    return f"a picture that looks like no scene of {layout}"
 
 
 def hand_outside(trained: TrainingRange, layout: str, means: np.ndarray, place: np.ndarray, unit: str) -> str:
@@ -163,7 +165,8 @@ def hand_outside(trained: TrainingRange, layout: str, means: np.ndarray, place: 
     if apart <= HAND_REACH * probe.reach:
         return ""
     where = ", ".join(f"{value:.2g}" for value in seen)
-    return f"a start {apart:.2g} {unit} from the hand in the picture (near {where}, to {probe.reach:.1g} {unit})"
+    seems = f"{where}, give or take {HAND_REACH * probe.reach:.2g} {unit}"
+    return f"a start {apart:.2g} {unit} from where the hand in the picture seems to be ({seems})"
 
 
 def speed_outside(trained: TrainingRange, layout: str, speeds: Mapping[str, float], unit: str) -> str:

@@ -80,7 +80,7 @@ class TrainingRange:
             of the PSNR of a frame after encoder and decoder.
         layouts: of each trajectory layout, by name.
         hands: by layout, what tells from a picture's latent where its bodies are: the coordinates of `place_of` of all.
-        scenes: by layout, what tells whether a picture is of its scenes, 1, or of another layout's, 0.
+        scenes: by layout, what tells whether a picture is of its scenes, 1, or any other that was trained on, 0.
     """
 
     sizes: tuple[Size, ...] | None = None

@@ -6,7 +6,7 @@ measure_range("nano", bodies, [17], ConditionsConfig()).write(folder)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from vgen.backbone.codec import WanCodec, load_vae
-from vgen.data.opening import TrainingData, open_data
+from vgen.data.opening import DataConfig, TrainingData, open_data
 from vgen.media.pixels import to_unit
 from vgen.models import ModelInfo, TrainingRange, component_folder, resolve
 from vgen.models.picture_probe import latent_means
@@ -31,7 +31,11 @@ from vgen.trajectory.places import joint_place
 
 
 def measure_range(
-    model: str, bodies: Sequence[EgoBodyConfig], lengths: Sequence[int], conditions: ConditionsConfig
+    model: str,
+    bodies: Sequence[EgoBodyConfig],
+    lengths: Sequence[int],
+    conditions: ConditionsConfig,
+    others: Sequence[DataConfig] = (),
 ) -> TrainingRange:
     """What a model was trained on; of the data, what a run holds out is left out.
 
@@ -40,6 +44,7 @@ def measure_range(
         bodies: the data sets, with their trajectories; canvases were of the same clips.
         lengths: numbers of frames of a clip.
         conditions: what was given of canvases.
+        others: data sets of canvases alone.
 
     Raises:
         InputError: the model or the data cannot be opened.
@@ -50,7 +55,8 @@ def measure_range(
     own = range_of_clips([each.clips for each in clips], conditions)
     codec = WanCodec(load_vae(component_folder(folder, "vae")))
     pictures = range_of_pictures(
-        (each.config.layout, *_pictures(codec, each, data)) for each, data in zip(clips, sets, strict=True)
+        ((each.config.layout, *_pictures(codec, each, data)) for each, data in zip(clips, sets, strict=True)),
+        [means for data in others for means in _other_pictures(codec, open_data(data, lengths, info.size_multiple))],
     )
     layouts = range_of_bodies([each.absolute for each in clips])
     held = codec_range(codec, sets).codec_psnr
@@ -64,7 +70,19 @@ def _pictures(codec: WanCodec, body: BodyClips, data: TrainingData) -> tuple[np.
     for number in tqdm(stills.spread(PICTURES), "encoding pictures", delay=2):
         trajectory, start = absolute.get(stills.places[stills.place(number)]), stills.start(number)
         if trajectory is not None and trajectory.valid[start]:
-            picture = to_unit(torch.from_numpy(stills.pixels(number))).permute(0, 3, 1, 2)
-            means.append(latent_means(codec.encode_image(picture)[:, :, 0].numpy())[0])
+            means.append(_means(codec, stills.pixels(number)))
             places.append(joint_place(trajectory, start))
     return np.array(means), np.array(places)
+
+
+def _other_pictures(codec: WanCodec, data: TrainingData) -> Iterator[np.ndarray]:
+    """The means of pictures of a data set, which are no body's."""
+    stills = data.stills(data.train)
+    for number in tqdm(stills.spread(PICTURES), "encoding other pictures", delay=2):
+        yield _means(codec, stills.pixels(number))
+
+
+def _means(codec: WanCodec, pixels: np.ndarray) -> np.ndarray:
+    """Of the latent of a picture uint8 [1, H, W, 3], see `latent_means`."""
+    picture = to_unit(torch.from_numpy(pixels)).permute(0, 3, 1, 2)
+    return latent_means(codec.encode_image(picture)[:, :, 0].numpy())[0]

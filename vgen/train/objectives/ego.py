@@ -24,6 +24,7 @@ from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.models import EGO, TrainingRange, forget_places, resolve
+from vgen.models.picture_probe import latent_means
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import by_noise
 from vgen.train.objectives.bodies import body_shares
@@ -159,10 +160,22 @@ class EgoObjective(VideoObjective[JointBatch]):
         known = {} if before is not None else self.ego.config.statistics
         bodies = [body for body in self.bodies if not known.get(body.config.layout)]
         clips = [*(each.data.train for each in self.canvases.sets), *(body.clips for body in self.bodies)]
-        pictures = range_of_pictures((body.config.layout, *body.pictures(PICTURES)) for body in bodies)
+        shown = ((body.config.layout, *body.pictures(PICTURES)) for body in bodies)
+        pictures = range_of_pictures(shown, self._other_pictures())
         own = range_of_clips(clips, self.config.conditions)
         layouts = range_of_bodies([body.absolute for body in bodies])
         return replace(own, layouts=layouts, hands=pictures.hands, scenes=pictures.scenes)
+
+    def _other_pictures(self) -> list[np.ndarray]:
+        """Of the canvases of data sets that no body is in: the means of first frames, see `latent_means`."""
+        bodies = {body.data.dataset for body in self.config.bodies}
+        shares = [self.config.data, *self.config.more_data]
+        sets = [each for share, each in zip(shares, self.canvases.sets, strict=True) if share.dataset not in bodies]
+        return [
+            latent_means(sample.latents[:, :, 0].float().numpy())[0]
+            for each in sets
+            for sample in each.train.spread(-(-PICTURES // len(sets)))
+        ]
 
     def _body(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, count: int | None) -> BodyClips:
         own = self.config

@@ -217,11 +217,8 @@ class BodyClips:
     def pictures(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """First frames of encoded clips, spread over all of them in their order: the means [K, F] of their latents, see
         `latent_means`, and where all bodies are in them [K, P]."""
-        known = [(bucket, clip) for bucket, size in enumerate(self.encoded.counts) for clip in range(size)]
         found = []
-        for place in np.linspace(0, len(known) - 1, min(len(known), count)).astype(int):
-            bucket, clip = known[place]
-            sample = self.encoded.samples(bucket, [clip], np.zeros((1, 0), np.int64))
+        for sample in self.encoded.spread(count):
             row = self._through(sample.numbers[0]).rows(self._reach, self._reach + 1)
             if row.valid[0]:
                 found.append((latent_means(sample.latents[:, :, 0].float().numpy())[0], joint_place(row, 0)))

@@ -26,7 +26,7 @@ from vgen.trajectory.places import body_speeds
 from vgen.trajectory.trajectory import Trajectory
 
 MEASURED_FRAMES = 256  # of all data sets together, for the codec's PSNR
-PICTURES = 1500  # of a body, that tell where its hand is in them
+PICTURES = 1500  # of a body, that tell where its hand is in them; as many of no body tell its scenes from others
 MOST_EPISODES = 2000  # of a body, whose rows tell where hands are
 
 
@@ -92,11 +92,14 @@ def _range_of_layout(recorded: Sequence[Trajectory]) -> LayoutRange:
     return LayoutRange.of_values(_joined(places), _joined(speeds))
 
 
-def range_of_pictures(pictures: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> TrainingRange:
+def range_of_pictures(
+    pictures: Iterable[tuple[str, np.ndarray, np.ndarray]], others: Iterable[np.ndarray] = ()
+) -> TrainingRange:
     """What tells from a picture where its hand is, and whose scene it is.
 
     Args:
         pictures: of each body its layout, the means [K, F] of latents, and where its bodies are [K, P].
+        others: means [F] of pictures that are no body's. With neither these nor a second layout nothing tells scenes.
     """
     means, places = defaultdict(list), defaultdict(list)
     for layout, own, where in pictures:
@@ -105,16 +108,21 @@ def range_of_pictures(pictures: Iterable[tuple[str, np.ndarray, np.ndarray]]) ->
             places[layout].append(where)
     known, where_known = _joined(means), _joined(places)
     hands = {name: PictureProbe.fit(own, where_known[name]) for name, own in known.items()}
-    scenes: dict[str, PictureProbe | None] = {}
-    if len(known) > 1:
-        order = np.random.default_rng(0).permutation(sum(map(len, known.values())))
-        every = np.concatenate(list(known.values()))[order]
-        names = np.repeat(list(known), [len(own) for own in known.values()])[order]
-        scenes = {name: PictureProbe.fit(every, (names == name)[:, None].astype(float)) for name in known}
     return TrainingRange(
         hands={name: probe for name, probe in hands.items() if probe},
-        scenes={name: probe for name, probe in scenes.items() if probe},
+        scenes=_scenes(known, list(others)),
     )
+
+
+def _scenes(known: Mapping[str, np.ndarray], others: Sequence[np.ndarray]) -> dict[str, PictureProbe]:
+    """What tells the pictures of each layout from all other pictures."""
+    every = [*known.values(), *([np.stack(others)] if others else [])]
+    if len(every) < 2:
+        return {}
+    order = np.random.default_rng(0).permutation(sum(map(len, every)))
+    means, owner = np.concatenate(every)[order], np.repeat(np.arange(len(every)), list(map(len, every)))[order]
+    probes = {name: PictureProbe.fit(means, (owner == n)[:, None].astype(float)) for n, name in enumerate(known)}
+    return {name: probe for name, probe in probes.items() if probe}
 
 
 def codec_range(codec: Codec, sets: Sequence[TrainingData]) -> TrainingRange:
