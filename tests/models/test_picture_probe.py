@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vgen.models.picture_probe import PictureProbe, latent_means
+from vgen.models.picture_probe import PictureProbe, latent_looks, latent_means, means_of
 
 
 def test_means_are_those_of_the_quarters():
@@ -10,6 +10,9 @@ def test_means_are_those_of_the_quarters():
     quarters = [latent[0, :, :2, :3], latent[0, :, :2, 3:], latent[0, :, 2:, :3], latent[0, :, 2:, 3:]]
     assert means.tolist() == [value for part in quarters for value in part.mean((1, 2))]
     assert latent_means(np.ones((3, 2, 1, 5))).shape == (3, 8)
+    [looks] = latent_looks(latent)
+    assert means_of(looks).tolist() == means.tolist()
+    assert looks[8:] == pytest.approx([value for part in quarters for value in part.std((1, 2))])
 
 
 def test_what_a_latent_tells_linearly_is_found_and_how_far_it_is_off():

@@ -104,7 +104,10 @@ def test_what_lies_outside_of_the_training_is_told_in_one_line(run, caplog, caps
     Path("mine/training_range.json").write_text(json.dumps({"codec_psnr": [0, 1, 2], "hands": {"position4": probe}}))
     given = ("--video", "out/video.mp4", "--trajectory", "media/hand.npz", "--frames", "2")
     run("--model", "mine", "--mode", "inverse", *given, "--out", "why")
-    assert re.search(r"trained on: a start 1\d m from where the hand in the picture seems to be \(9, 9, 9, give or take 0.08 m\);", caplog.text)
+    assert re.search(
+        r"trained on: a start 1\d m from where the hand in the picture seems to be \(9, 9, 9, give or take 0.08 m\);",
+        caplog.text,
+    )
 
 
 def test_an_earlier_run_is_made_again_bit_for_bit(run, capsys):

@@ -14,7 +14,7 @@ from vgen.ego.pipeline import EgoPipeline
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.models import TrainingRange
-from vgen.models.picture_probe import latent_means
+from vgen.models.picture_probe import latent_looks
 from vgen.train.config import load_config
 from vgen.train.dry_run import dry_run, parameters, report
 from vgen.train.export import export
@@ -85,13 +85,13 @@ def ask(objective, start, choice, form="absolute"):
 
 def test_first_frames_go_with_the_places_of_the_hand(objective):
     [body] = objective.bodies
-    means, places = body.pictures(4)
+    looks, places = body.pictures(4)
     latent = objective.denoiser.codec.encode_image
-    for row, place in zip(means, places, strict=True):  # x is the frame, of which every pixel says the number
+    for row, place in zip(looks, places, strict=True):  # x is the frame, of which every pixel says the number
         picture = torch.full((1, 3, 16, 32), round(float(place[0])) * 15 / 127.5 - 1)
-        assert row == pytest.approx(latent_means(latent(picture)[:, :, 0].numpy())[0], abs=0.1)
+        assert row == pytest.approx(latent_looks(latent(picture)[:, :, 0].numpy())[0], abs=0.1)
         assert place[1] == -place[0]
-    assert len(means) == len(body.encoded) == 3 and len(body.pictures(2)[0]) == 2
+    assert len(looks) == len(body.encoded) == 3 and len(body.pictures(2)[0]) == 2
 
 
 @pytest.mark.parametrize("start", [0, 3, 5])

@@ -1,12 +1,14 @@
 import numpy as np
 
+from vgen.models.picture_probe import means_of
 from vgen.train.objectives.trained_on import range_of_pictures
 
 
 def test_scenes_are_told_apart_and_a_hand_is_found_in_its_own():
     rng = np.random.default_rng(0)
     where = rng.random((200, 3))
-    arm, hand = np.c_[where, np.ones(200)], np.c_[rng.random((100, 3)), -np.ones(100)]
+    arm = np.c_[where, np.ones(200), np.zeros((200, 4))]
+    hand = np.c_[rng.random((100, 3)), -np.ones(100), np.zeros((100, 4))]
     bodies = [
         ("position4", arm[:150], where[:150]),
         ("position4", arm[150:], where[150:]),
@@ -14,7 +16,7 @@ def test_scenes_are_told_apart_and_a_hand_is_found_in_its_own():
     ]
     known = range_of_pictures(bodies)
     assert known.hands.keys() == known.scenes.keys() == {"position4", "pose7"}
-    assert np.abs(known.hands["position4"].answer(arm[0]) - where[0]).max() < 0.05
+    assert np.abs(known.hands["position4"].answer(means_of(arm[0])) - where[0]).max() < 0.05
     assert all(known.scenes["position4"].answer(one)[0] > 0.9 for one in arm)
     assert all(known.scenes["position4"].answer(one)[0] < 0.1 for one in hand)
     alone = range_of_pictures(bodies[:2])

@@ -129,15 +129,15 @@ def place_outside(trained: TrainingRange, layout: str, places: Mapping[str, floa
     return f"a start at {_first(told)}" if told else ""
 
 
-def scene_outside(trained: TrainingRange, layout: str, means: np.ndarray) -> str:
+def scene_outside(trained: TrainingRange, layout: str, looks: np.ndarray) -> str:
     """A picture that is less like the layout's scenes than nearly all of theirs, or plainly of another layout's.
 
     Args:
         trained: what the model was trained on.
         layout: of the trajectory.
-        means: of the picture's latent, see `latent_means`.
+        looks: of the picture's latent, see `latent_looks`.
     """
-    answers = {name: probe.answer(means) for name, probe in trained.scenes.items()}
+    answers = {name: probe.answer(looks) for name, probe in trained.scenes.items()}
     scores = {name: float(answer[0]) for name, answer in answers.items() if answer is not None}
     if layout not in scores or scores[layout] >= 1 - trained.scenes[layout].reach:
         return ""
@@ -153,7 +153,7 @@ def hand_outside(trained: TrainingRange, layout: str, means: np.ndarray, place: 
     Args:
         trained: what the model was trained on.
         layout: of the trajectory.
-        means: as of `scene_outside`.
+        means: of the picture's latent, see `latent_means`.
         place: where the trajectory has its bodies at the start.
         unit: of places.
     """

@@ -17,7 +17,7 @@ from vgen.backbone.codec import WanCodec, load_vae
 from vgen.data.opening import DataConfig, TrainingData, open_data
 from vgen.media.pixels import to_unit
 from vgen.models import ModelInfo, TrainingRange, component_folder, resolve
-from vgen.models.picture_probe import latent_means
+from vgen.models.picture_probe import latent_looks
 from vgen.train.objectives.conditions import ConditionsConfig
 from vgen.train.objectives.ego_data import BodyClips, EgoBodyConfig
 from vgen.train.objectives.trained_on import (
@@ -56,7 +56,7 @@ def measure_range(
     codec = WanCodec(load_vae(component_folder(folder, "vae")))
     pictures = range_of_pictures(
         ((each.config.layout, *_pictures(codec, each, data)) for each, data in zip(clips, sets, strict=True)),
-        [means for data in others for means in _other_pictures(codec, open_data(data, lengths, info.size_multiple))],
+        [looks for data in others for looks in _other_pictures(codec, open_data(data, lengths, info.size_multiple))],
     )
     layouts = range_of_bodies([each.absolute for each in clips])
     held = codec_range(codec, sets).codec_psnr
@@ -66,23 +66,23 @@ def measure_range(
 def _pictures(codec: WanCodec, body: BodyClips, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
     """As `BodyClips.pictures`, of clips that are not encoded."""
     stills, absolute = data.stills(data.train), dict(zip(body.clips.places, body.absolute, strict=True))
-    means, places = [], []
+    looks, places = [], []
     for number in tqdm(stills.spread(PICTURES), "encoding pictures", delay=2):
         trajectory, start = absolute.get(stills.places[stills.place(number)]), stills.start(number)
         if trajectory is not None and trajectory.valid[start]:
-            means.append(_means(codec, stills.pixels(number)))
+            looks.append(_looks(codec, stills.pixels(number)))
             places.append(joint_place(trajectory, start))
-    return np.array(means), np.array(places)
+    return np.array(looks), np.array(places)
 
 
 def _other_pictures(codec: WanCodec, data: TrainingData) -> Iterator[np.ndarray]:
-    """The means of pictures of a data set, which are no body's."""
+    """The looks of pictures of a data set, which are no body's."""
     stills = data.stills(data.train)
     for number in tqdm(stills.spread(PICTURES), "encoding other pictures", delay=2):
-        yield _means(codec, stills.pixels(number))
+        yield _looks(codec, stills.pixels(number))
 
 
-def _means(codec: WanCodec, pixels: np.ndarray) -> np.ndarray:
-    """Of the latent of a picture uint8 [1, H, W, 3], see `latent_means`."""
+def _looks(codec: WanCodec, pixels: np.ndarray) -> np.ndarray:
+    """Of the latent of a picture uint8 [1, H, W, 3], see `latent_looks`."""
     picture = to_unit(torch.from_numpy(pixels)).permute(0, 3, 1, 2)
-    return latent_means(codec.encode_image(picture)[:, :, 0].numpy())[0]
+    return latent_looks(codec.encode_image(picture)[:, :, 0].numpy())[0]

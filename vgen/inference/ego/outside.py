@@ -26,7 +26,7 @@ from vgen.models.outside import (
     speed_outside,
     words_outside,
 )
-from vgen.models.picture_probe import latent_means
+from vgen.models.picture_probe import latent_looks, means_of
 from vgen.trajectory.places import body_speeds, joint_place
 from vgen.trajectory.trajectory import Trajectory
 
@@ -39,11 +39,11 @@ class StartFrame:
 
     Attributes:
         psnr: of the frame after encoder and decoder, in dB.
-        means: of its latent, see `latent_means`.
+        looks: of its latent, see `latent_looks`.
     """
 
     psnr: float
-    means: np.ndarray
+    looks: np.ndarray
 
     @classmethod
     def of(cls, codec: Codec, frame: np.ndarray) -> Self:
@@ -51,8 +51,8 @@ class StartFrame:
         picture = to_unit(torch.from_numpy(frame)).permute(2, 0, 1)[None]
         latent = codec.encode_image(picture)
         made = codec.decode(latent).cpu()
-        means = latent_means(latent[:, :, 0].float().cpu().numpy())[0]
-        return cls(psnr(made, picture[:, :, None]).item(), means)
+        looks = latent_looks(latent[:, :, 0].float().cpu().numpy())[0]
+        return cls(psnr(made, picture[:, :, None]).item(), looks)
 
 
 def tell_outside(
@@ -73,9 +73,9 @@ def tell_outside(
     told = _told(inputs)
     found = [
         "" if advance is None else advance_outside(trained, advance),
-        picture or scene_outside(trained, inputs.layout, start.means),  # the latent of a strange picture tells nothing
+        picture or scene_outside(trained, inputs.layout, start.looks),  # the latent of a strange picture tells nothing
         *_trajectory_outside(trained, told),
-        "" if picture else _apart(trained, told, start.means),
+        "" if picture else _apart(trained, told, start.looks),
         words_outside(trained, inputs.context.text),
     ]
     if line := outside_line(model, found):
@@ -101,12 +101,12 @@ def _trajectory_outside(trained: TrainingRange, told: Trajectory | None) -> list
     ]
 
 
-def _apart(trained: TrainingRange, told: Trajectory | None, means: np.ndarray) -> str:
+def _apart(trained: TrainingRange, told: Trajectory | None, looks: np.ndarray) -> str:
     """How far the start of a trajectory is from the hand in a picture of its own scenes."""
     start = state_at_start(told)
-    if start is None or scene_outside(trained, start.layout, means):
+    if start is None or scene_outside(trained, start.layout, looks):
         return ""
-    return hand_outside(trained, start.layout, means, joint_place(start, 0), _unit(start))
+    return hand_outside(trained, start.layout, means_of(looks), joint_place(start, 0), _unit(start))
 
 
 def _unit(trajectory: Trajectory) -> str:

@@ -24,7 +24,7 @@ from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.models import EGO, TrainingRange, forget_places, resolve
-from vgen.models.picture_probe import latent_means
+from vgen.models.picture_probe import latent_looks
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import by_noise
 from vgen.train.objectives.bodies import body_shares
@@ -167,12 +167,12 @@ class EgoObjective(VideoObjective[JointBatch]):
         return replace(own, layouts=layouts, hands=pictures.hands, scenes=pictures.scenes)
 
     def _other_pictures(self) -> list[np.ndarray]:
-        """Of the canvases of data sets that no body is in: the means of first frames, see `latent_means`."""
+        """Of the canvases of data sets that no body is in: the looks of first frames, see `latent_looks`."""
         bodies = {body.data.dataset for body in self.config.bodies}
         shares = [self.config.data, *self.config.more_data]
         sets = [each for share, each in zip(shares, self.canvases.sets, strict=True) if share.dataset not in bodies]
         return [
-            latent_means(sample.latents[:, :, 0].float().numpy())[0]
+            latent_looks(sample.latents[:, :, 0].float().numpy())[0]
             for each in sets
             for sample in each.train.spread(-(-PICTURES // len(sets)))
         ]

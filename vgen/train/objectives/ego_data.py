@@ -19,7 +19,7 @@ from vgen.data.opening import TrainingData, open_dataset
 from vgen.ego.actions import TimedActions, timed_actions
 from vgen.errors import InputError, unknown_key
 from vgen.media.pixels import to_unit
-from vgen.models.picture_probe import latent_means
+from vgen.models.picture_probe import latent_looks
 from vgen.train.batch import Batch
 from vgen.train.objectives.bodies import BodyConfig, check_units, tell_missing_rows
 from vgen.trajectory.convert import convert
@@ -215,15 +215,15 @@ class BodyClips:
         )
 
     def pictures(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """First frames of encoded clips, spread over all of them in their order: the means [K, F] of their latents, see
-        `latent_means`, and where all bodies are in them [K, P]."""
+        """First frames of encoded clips, spread over all of them in their order: the looks [K, F] of their latents, see
+        `latent_looks`, and where all bodies are in them [K, P]."""
         found = []
         for sample in self.encoded.spread(count):
             row = self._through(sample.numbers[0]).rows(self._reach, self._reach + 1)
             if row.valid[0]:
-                found.append((latent_means(sample.latents[:, :, 0].float().numpy())[0], joint_place(row, 0)))
-        means, places = zip(*found, strict=True) if found else ((), ())
-        return np.array(means), np.array(places)
+                found.append((latent_looks(sample.latents[:, :, 0].float().numpy())[0], joint_place(row, 0)))
+        looks, places = zip(*found, strict=True) if found else ((), ())
+        return np.array(looks), np.array(places)
 
     def _usable(self, numbers: Sequence[int]) -> list[int]:
         """Those clips whose trajectory `convert` takes: relative rows are against the first, steps between any two."""

@@ -18,7 +18,7 @@ from vgen.data.opening import TrainingData
 from vgen.media.pixels import to_unit
 from vgen.metrics.pixels import psnr
 from vgen.models import resolve
-from vgen.models.picture_probe import PictureProbe
+from vgen.models.picture_probe import PictureProbe, means_of
 from vgen.models.training_range import LayoutRange, TrainingRange, caption_words, psnr_quantiles
 from vgen.train.objectives.conditions import KINDS, ConditionsConfig
 from vgen.train.objectives.denoiser import DenoiserConfig
@@ -98,16 +98,16 @@ def range_of_pictures(
     """What tells from a picture where its hand is, and whose scene it is.
 
     Args:
-        pictures: of each body its layout, the means [K, F] of latents, and where its bodies are [K, P].
-        others: means [F] of pictures that are no body's. With neither these nor a second layout nothing tells scenes.
+        pictures: of each body its layout, the looks [K, F] of latents (`latent_looks`), and where its bodies are [K, P].
+        others: looks [F] of pictures that are no body's. With neither these nor a second layout nothing tells scenes.
     """
-    means, places = defaultdict(list), defaultdict(list)
+    looks, places = defaultdict(list), defaultdict(list)
     for layout, own, where in pictures:
         if len(own):
-            means[layout].append(own)
+            looks[layout].append(own)
             places[layout].append(where)
-    known, where_known = _joined(means), _joined(places)
-    hands = {name: PictureProbe.fit(own, where_known[name]) for name, own in known.items()}
+    known, where_known = _joined(looks), _joined(places)
+    hands = {name: PictureProbe.fit(means_of(own), where_known[name]) for name, own in known.items()}
     return TrainingRange(
         hands={name: probe for name, probe in hands.items() if probe},
         scenes=_scenes(known, list(others)),
@@ -120,8 +120,8 @@ def _scenes(known: Mapping[str, np.ndarray], others: Sequence[np.ndarray]) -> di
     if len(every) < 2:
         return {}
     order = np.random.default_rng(0).permutation(sum(map(len, every)))
-    means, owner = np.concatenate(every)[order], np.repeat(np.arange(len(every)), list(map(len, every)))[order]
-    probes = {name: PictureProbe.fit(means, (owner == n)[:, None].astype(float)) for n, name in enumerate(known)}
+    looks, owner = np.concatenate(every)[order], np.repeat(np.arange(len(every)), list(map(len, every)))[order]
+    probes = {name: PictureProbe.fit(looks, (owner == n)[:, None].astype(float)) for n, name in enumerate(known)}
     return {name: probe for name, probe in probes.items() if probe}
 
 
