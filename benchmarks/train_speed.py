@@ -52,7 +52,7 @@ from vgen.models import resolve
 from vgen.train.batch import Batch
 from vgen.train.config import TrainConfig, config_dict, load_config
 from vgen.train.distributed import Ranks, start
-from vgen.train.loop import Trainer
+from vgen.train.loop import Place, Trainer
 from vgen.train.objectives import Objective, objective_class
 from vgen.train.objectives.base import training_mode
 from vgen.train.optimizer import build_optimizer, learning_rate_factor
@@ -115,7 +115,7 @@ class TimedTrainer(Trainer):
         super().__init__(config, objective, ranks)
         self._clock = clock
 
-    def _step(self, batches: Iterator[Batch]) -> None:
+    def _step(self, batches: Iterator[tuple[Place, Batch]]) -> None:
         super()._step(batches)
         self.stop.asked = self.stop.asked or self._clock.over
 

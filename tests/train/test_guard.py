@@ -1,4 +1,6 @@
+import gc
 import json
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -74,6 +76,24 @@ def test_a_loss_that_is_not_finite_names_its_clips(run, monkeypatch, caplog):
     assert "step 1 skipped: its gradient's norm is nan; the loss is not finite of clip 1, clip 3" in caplog.text
 
 
+@pytest.mark.parametrize("poison_at", [-100, 0])
+def test_no_batch_of_a_step_outlives_its_gradient(run, monkeypatch, poison_at):
+    alive, most = weakref.WeakSet(), []
+    plain = ToyObjective.forward
+
+    def forward(self, batch):
+        alive.add(batch)
+        gc.collect()
+        most.append(len(alive))
+        return plain(self, batch)
+
+    monkeypatch.setattr(ToyBatch, "__hash__", object.__hash__)
+    monkeypatch.setattr(ToyBatch, "__eq__", object.__eq__)
+    monkeypatch.setattr(ToyObjective, "forward", forward)
+    run(steps=2, accumulation=6, objective={"poison_at": poison_at})
+    assert len(most) == 12 and set(most) == {1}
+
+
 @dataclass(frozen=True)
 class Clips(Batch):
     clips: list[str]
@@ -91,9 +111,9 @@ class Pair(Batch):
 def test_clips_of_nested_batches_are_told_apart():
     batch = Pair(Clips(["a", "b"]), Clips(["c"]))
     assert batch.names() == ["a", "b", "c"]
-    assert not_finite(batch, torch.tensor([0.0, 1.0, float("nan")])) == ["c"]
-    assert not_finite(batch, torch.tensor(float("inf"))) == ["a", "b", "c"]
-    assert not_finite(ToyBatch(torch.ones(1), 0), torch.tensor([float("nan")])) == []
+    assert not_finite(batch.names(), torch.tensor([0.0, 1.0, float("nan")])) == ["c"]
+    assert not_finite(batch.names(), torch.tensor(float("inf"))) == ["a", "b", "c"]
+    assert not_finite(ToyBatch(torch.ones(1), 0).names(), torch.tensor([float("nan")])) == []
 
 
 def test_a_batch_goes_to_a_device_with_all_that_it_holds():
@@ -107,7 +127,7 @@ def test_a_nested_batch_is_saved_whole(tmp_path):
     shared = torch.arange(6.0).view(2, 3)
     actions = TimedActions(torch.rand(1, 2, 3), torch.rand(1, 2), torch.ones(1, 2, dtype=torch.bool))
     batch = Pair(Clips(["a"], shared, ["", "word"]), Clips(["b"], actions))
-    save_bad_batch(tmp_path, {3: batch}, {"step": 7})
+    save_bad_batch(tmp_path, [(3, batch)], {"step": 7})
     tensors = load_file(tmp_path / "part-003.safetensors")
     about = json.loads((tmp_path / "part-003.json").read_text())
 

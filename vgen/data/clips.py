@@ -13,6 +13,7 @@ from vgen.data.buckets import Bucket, EpisodeInfo, clip_frames, frame_step
 from vgen.data.cache.frames import FrameCache
 from vgen.data.cache.hashes import content_key
 from vgen.data.footage import Footage
+from vgen.data.schedule import spread
 from vgen.errors import InputError
 from vgen.media.image import cover
 
@@ -130,8 +131,7 @@ class Clips:
 
     def spread(self, count: int) -> list[int]:
         """The numbers of `count` clips (fewer where there are fewer) spread evenly over all of them."""
-        count = min(count, len(self))
-        return [int(n) for n in (np.arange(count) + 0.5) * len(self) / count] if count else []
+        return spread(len(self), count)
 
     def windows(self) -> list[int]:
         """The numbers of clips that lie one after another: as many as fit into each episode without a common frame,

@@ -1,4 +1,5 @@
-"""Which clips a batch is made of: a pure function of its number, so that nothing has to be kept to resume."""
+"""Which clips are taken: of a batch, a pure function of its number, so that nothing has to be kept to resume; and some
+of many."""
 
 from __future__ import annotations
 
@@ -79,3 +80,9 @@ class BucketSchedule:
 
     def _shuffled(self, bucket: int, turn: int) -> np.ndarray:
         return np.random.default_rng((self.seed, turn)).permutation(int(self.counts[bucket]))
+
+
+def spread(total: int, count: int) -> list[int]:
+    """`count` numbers of `total` (fewer where there are fewer), spread evenly."""
+    count = min(count, total)
+    return [int(n) for n in (np.arange(count) + 0.5) * total / max(count, 1)]

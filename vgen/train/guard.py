@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -29,12 +29,12 @@ def is_spike(norm: float, norms: Sequence[float], factor: float) -> bool:
     return factor > 0 and len(norms) >= ENOUGH and norm > factor * statistics.median(norms)
 
 
-def save_bad_batch(folder: Path, batches: Mapping[int, Batch], about: Mapping[str, Any]) -> None:
-    """Writes what a step was made of: per part, `part-NNN.json` with the batch as it is nested and with `about`, and
-    `part-NNN.safetensors` with its tensors. In the JSON these are `{"tensor": NAME}`, as
+def save_bad_batch(folder: Path, batches: Iterable[tuple[int, Batch]], about: Mapping[str, Any]) -> None:
+    """Writes what a step was made of, one part after the other: of each, `part-NNN.json` with the batch as it is nested
+    and with `about`, and `part-NNN.safetensors` with its tensors. In the JSON these are `{"tensor": NAME}`, as
     `{"ego": {"present": {"tensor": "ego/present"}}}`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for part, batch in batches.items():
+    for part, batch in batches:
         tensors: dict[str, Tensor] = {}
         rest = _without_tensors(batch, "", tensors)
         save_file(tensors, folder / f"part-{part:03d}.safetensors")
@@ -58,9 +58,9 @@ def _without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     return value
 
 
-def not_finite(batch: Batch, loss: Tensor) -> list[str]:
-    """The clips of a batch whose loss [B] is not finite; all of them where its losses are not told apart."""
-    bad, names = (~loss.detach().isfinite()).flatten().cpu(), batch.names()
+def not_finite(names: list[str], loss: Tensor) -> list[str]:
+    """The clips of a batch, by their names, whose loss [B] is not finite; all where its losses are not told apart."""
+    bad = (~loss.isfinite()).flatten().cpu()
     if not bad.any():
         return []
     return [name for name, wrong in zip(names, bad, strict=True) if wrong] if len(names) == len(bad) else names

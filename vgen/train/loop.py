@@ -6,9 +6,10 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,9 @@ from vgen.train.stop import Stop, StopAsked
 from vgen.train.trackers import WebTracker
 
 logger = logging.getLogger(__name__)
+
+Place = tuple[int, int, int, float]
+"""Of a batch, all that `Objective.batch` makes it from: step, part, parts, progress."""
 
 
 def train(
@@ -111,6 +115,15 @@ def _prepare(objective: Objective[Any], ranks: Ranks, stop: Stop) -> bool:
         return True
     stop.report = "stopped while preparing; what is prepared is kept, and the same command goes on"
     return False
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What is kept of a batch whose gradient is taken: its place, the names of its clips, and its loss [B]."""
+
+    place: Place
+    names: list[str]
+    loss: Tensor
 
 
 class Trainer:
@@ -223,31 +236,20 @@ class Trainer:
     def _over(self) -> bool:
         return self._share(self.progress.step) >= 1.0
 
-    def _step(self, batches: Iterator[Batch]) -> None:
+    def _step(self, batches: Iterator[tuple[Place, Batch]]) -> None:
         config, engine, step = self.config, self.engine, self.progress.step
         factor = learning_rate_factor(step, self._share(step), config.schedule)
         scale_learning_rates(engine.optimizer, self.full_rates, factor)
-        pace, seen, losses, measured = Pace(), {}, {}, Means()
+        pace, measured, learned = Pace(), Means(), []
         for micro in range(config.accumulation):
-            asked = time.monotonic()
-            batch = next(batches).to(self.ranks.device)
-            waited = time.monotonic() - asked
-            part = self.ranks.part(micro)
-            torch.manual_seed(_mix(config.seed, step, part))
             engine.set_gradient_accumulation_boundary(micro == config.accumulation - 1)
-            loss, metrics = engine(batch)
-            engine.backward(loss.mean())
-            measured.add(loss=loss, **metrics)
-            seen[part], losses[part] = batch, loss.detach()
-            sizes = len(loss) * self.ranks.data_world, self.objective.tokens(batch) * self.ranks.data_world
-            for each in (pace, self.pace):
-                each.add(*sizes, waited)
+            learned.append(self._learn(batches, (pace, self.pace), measured))
         self.watch.check()
         taken = self.updater.step()
         self.progress.step += 1
         self.progress.samples += pace.samples
         if not taken:
-            self._skipped(seen, losses)
+            self._skipped(learned)
             return
         norm, lr = self.updater.norm, config.optimizer.lr * factor
         self.progress.skipped_in_row = 0
@@ -259,48 +261,67 @@ class Trainer:
         if self.live.shown:
             self.live.show(loss=measured.mean("loss"), lr=lr, memory_gb=memory_gb(self.ranks.device), **pace.take())
 
-    def _skipped(self, batches: dict[int, Batch], losses: dict[int, Tensor]) -> None:
-        """Counts a step that was not taken; RunStopped where it is one too many in a row."""
+    def _learn(self, batches: Iterator[tuple[Place, Batch]], paces: Sequence[Pace], measured: Means) -> _Learned:
+        """The gradient of the next batch, which is let go of: a step needs no more memory for more of them."""
+        asked = time.monotonic()
+        place, batch = next(batches)
+        batch = batch.to(self.ranks.device)
+        waited = time.monotonic() - asked
+        step, part, *_ = place
+        torch.manual_seed(_mix(self.config.seed, step, part))
+        loss, metrics = self.engine(batch)
+        self.engine.backward(loss.mean())
+        measured.add(loss=loss, **metrics)
+        sizes = len(loss) * self.ranks.data_world, self.objective.tokens(batch) * self.ranks.data_world
+        for pace in paces:
+            pace.add(*sizes, waited)
+        return _Learned(place, batch.names(), loss.detach())
+
+    def _skipped(self, learned: Sequence[_Learned]) -> None:
+        """Counts a step that was not taken; RunStopped where it is one too many in a row. Its batches are made once
+        more where they are to be saved."""
         progress, norm = self.progress, self.updater.norm
         progress.skipped += 1
         progress.skipped_in_row += 1
-        wrong = [name for part, batch in batches.items() for name in not_finite(batch, losses[part])]
+        wrong = [name for each in learned for name in not_finite(each.names, each.loss)]
         names = list(dict.fromkeys(name for mine in self.ranks.gather(wrong) for name in mine))
-        clips = f"; the loss is not finite of {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else ""
+        told = f"; the loss is not finite of {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else ""
         if self.ranks.first:
-            logger.warning("step %d skipped: its gradient's norm is %.4g%s", progress.step, norm, clips)
+            logger.warning("step %d skipped: its gradient's norm is %.4g%s", progress.step, norm, told)
         if progress.skipped_in_row <= self.config.max_skipped:
             return
         folder = self.folder / "bad_batch"
         with all_or_none(self.ranks, f"the batch {folder}", self.folder):
-            own = batches if self.ranks.rank % self.ranks.sequence == 0 else {}  # ranks of one sample have one batch
-            save_bad_batch(folder, own, {"step": progress.step, "gradient_norm": norm, "not_finite": names})
+            own = learned if self.ranks.rank % self.ranks.sequence == 0 else []  # ranks of one sample have one batch
+            batches = ((each.place[1], self.objective.batch(*each.place)) for each in own)
+            save_bad_batch(folder, batches, {"step": progress.step, "gradient_norm": norm, "not_finite": names})
         raise RunStopped(
             f"{progress.skipped_in_row} steps in a row were skipped (the last at step {progress.step}, gradient norm "
-            f"{norm:.4g}; max_skipped={self.config.max_skipped}{clips}); {folder} holds its batch, and the same "
+            f"{norm:.4g}; max_skipped={self.config.max_skipped}{told}); {folder} holds its batch, and the same "
             "command goes on from the newest checkpoint, with another optimizer.lr or spike_factor if you give one"
         )
 
-    def _batches(self) -> Generator[Batch, None, None]:
-        """Batches from where the run stands, prepared ahead by threads."""
+    def _batches(self) -> Generator[tuple[Place, Batch], None, None]:
+        """Batches from where the run stands, each with its place, prepared ahead by threads."""
         config, ranks = self.config, self.ranks
         index = self.progress.step * config.accumulation
         parts = ranks.parts(config.accumulation)
         with ThreadPoolExecutor(config.prefetch) as pool:
-            waiting: deque[Future[Batch]] = deque()
+            waiting: deque[tuple[Place, Future[Batch]]] = deque()
             try:
                 while True:
                     while len(waiting) <= config.prefetch:
                         step, micro = divmod(index, config.accumulation)
                         place = step, ranks.part(micro), parts, self._share(step)
-                        waiting.append(pool.submit(self._batch, *place))
+                        waiting.append((place, pool.submit(self._batch, place)))
                         index += 1
-                    yield waiting.popleft().result()
+                    place, future = waiting.popleft()
+                    yield place, future.result()
             finally:
-                for future in waiting:
+                for _, future in waiting:
                     future.cancel()
 
-    def _batch(self, *place: Any) -> Batch:
+    def _batch(self, place: Place) -> Batch:
         """A batch, ready for the device."""
         batch: Batch = self.objective.batch(*place)
         return batch.pinned() if self.ranks.device.type == "cuda" else batch

@@ -16,7 +16,7 @@ import deepspeed
 import torch
 
 from vgen.errors import InputError, RunStopped
-from vgen.files import disk_error
+from vgen.files import disk_error, sync
 from vgen.train.average import Average
 from vgen.train.checkpoint.manifest import (
     Damage,
@@ -97,7 +97,7 @@ def save_checkpoint(
         with all_or_none(ranks, f"the checkpoint {final}", run):
             if ranks.first:
                 os.rename(part, final)
-                _sync(final.parent)
+                sync(final.parent)
     except (InputError, RunStopped):
         if ranks.first:
             shutil.rmtree(part, ignore_errors=True)
@@ -125,14 +125,14 @@ def _write(part: Path, engine: deepspeed.DeepSpeedEngine, average: Average | Non
     hashes: dict[str, Any] = {}
     with all_or_none(ranks, what, part.parent):
         for name in names[ranks.rank :: ranks.world]:
-            _sync(part / name)
+            sync(part / name)
             hashes[name] = hash_file(part / name)
     entries = {name: entry for mine in ranks.gather(hashes) for name, entry in mine.items()}
     with all_or_none(ranks, what, part.parent):
         if ranks.first:
             manifest = write_manifest(part, entries, state.fingerprint)
             for path in (manifest, part / ENGINE, part):
-                _sync(path)
+                sync(path)
 
 
 @contextmanager
@@ -318,15 +318,6 @@ def clean(run: Path) -> None:
     if old.exists() and not model.exists():
         old.rename(model)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file or the names in a folder are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(folder: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vgen.data.cache.shares import worker_count
 from vgen.data.opening import check_batch
+from vgen.data.schedule import spread
 from vgen.errors import InputError
 from vgen.media.pixels import to_unit
 from vgen.models import STATE
@@ -24,7 +25,7 @@ from vgen.train.objectives.base import Objective
 from vgen.train.objectives.bodies import BodyConfig, body_shares
 from vgen.train.objectives.building import frozen_codec
 from vgen.train.objectives.state_data import BodyEpisodes, StateBatch, WindowChoice
-from vgen.train.objectives.state_scores import Future, Scores, spread
+from vgen.train.objectives.state_scores import Future, Scores
 from vgen.trajectory.trajectory import find_layout
 
 POLICY, INVERSE = "policy", "inverse_dynamics"

@@ -68,9 +68,3 @@ class Scores:
         errors = np.linalg.norm(places - body_places(coming), axis=-1).mean(1)[1:][coming.valid[1:]]
         self._values[f"displacement/{name}"].append(errors.mean())
         self._values[f"final_displacement/{name}"].append(errors[-1])
-
-
-def spread(total: int, count: int) -> list[int]:
-    """`count` numbers of `total` (fewer where there are fewer), spread evenly."""
-    count = min(count, total)
-    return [int(n) for n in (np.arange(count) + 0.5) * total / max(count, 1)]
