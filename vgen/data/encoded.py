@@ -130,7 +130,7 @@ class EncodedClips:
         )
 
     def spread(self, count: int) -> Iterator[Samples]:
-        """So many single clips, or all where there are fewer, evenly over all of them in their order, without frames."""
+        """At most so many clips, one by one, evenly over all of them in their order; without frames."""
         known = [(bucket, clip) for bucket, size in enumerate(self.counts) for clip in range(size)]
         for place in np.linspace(0, len(known) - 1, min(len(known), count)).astype(int):
             bucket, clip = known[place]
