@@ -98,7 +98,7 @@ def range_of_pictures(
     """What tells from a picture where its hand is, and whose scene it is.
 
     Args:
-        pictures: of each body its layout, the looks [K, F] of its latents (`latent_looks`), and where it is in them [K, P].
+        pictures: of each body its layout, the looks [K, F] of latents (`latent_looks`), and where it is in them [K, P].
         others: looks [F] of pictures that are no body's. With neither these nor a second layout nothing tells scenes.
     """
     looks, places = defaultdict(list), defaultdict(list)
