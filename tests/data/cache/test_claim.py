@@ -75,3 +75,38 @@ def test_a_name_that_is_cut_off_is_of_someone_for_a_while(part):
     assert not is_ours(part)  # it may be written in this moment
     os.utime(part / OWNER, (1, 1))
     assert is_ours(part)
+
+
+RACER = """
+import sys, time
+from pathlib import Path
+from vgen.data.cache.claim import claim
+part, go = Path(sys.argv[1]), Path(sys.argv[2])
+print("ready", flush=True)
+for number in range(int(sys.argv[3])):
+    while not (go / str(number)).exists():
+        pass
+    print(int(claim(part / str(number), locked=False)), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_of_several_that_find_a_dead_ones_name_one_has_the_shard(tmp_path):
+    rounds, go = 40, tmp_path / "go"
+    go.mkdir()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for number in range(rounds):
+        (tmp_path / str(number)).mkdir()
+        named(tmp_path / str(number), HOST, gone.pid)
+    ask = [sys.executable, "-c", RACER, str(tmp_path), str(go), str(rounds)]
+    racers = [subprocess.Popen(ask, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    try:
+        assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 3
+        for number in range(rounds):
+            (go / str(number)).touch()
+            assert sum(int(racer.stdout.readline()) for racer in racers) == 1
+    finally:
+        for racer in racers:
+            racer.kill()
+            racer.communicate()

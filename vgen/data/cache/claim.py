@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 OWNER = "owner"
+NOW = f"{OWNER}.now"
 FRESH = 300.0  # seconds since something was last written into a shard that another host is still making
 
 
@@ -34,8 +35,7 @@ def claim(part: Path, locked: bool) -> bool:
     if owner is not None:
         host, pid = owner
         at_work = not locked and _is_alive(pid) if host == me[0] else _is_fresh(part)
-        if at_work or not _taken_from(part, me):
-            return False
+        return not at_work and _taken_over(part, owner, me)
     try:
         with (part / OWNER).open("x") as file:
             file.write(json.dumps(me))
@@ -61,13 +61,27 @@ def _owner(part: Path) -> list[object] | None:
         return ["", 0]
 
 
-def _taken_from(part: Path, me: list[object]) -> bool:
-    """Takes the name of one who is gone out of a shard; of several that try, one does."""
+def _taken_over(part: Path, gone: list[object], me: list[object]) -> bool:
+    """Puts this process's name in place of one who is gone; of several that try, one does. A gate lets one at a time
+    look whether that name is still there: another may have put its own there meanwhile."""
+    gate = part / f"{OWNER}.gate"
     try:
-        (part / OWNER).rename(part / f"{OWNER}.{me[0]}.{me[1]}")
-    except FileNotFoundError:
+        gate.open("x").close()
+    except FileNotFoundError:  # the shard was finished in this moment
         return False
-    return True
+    except FileExistsError:
+        if _age(part, gate) > FRESH:  # who held it was killed there
+            gate.unlink(missing_ok=True)
+        return False
+    try:
+        if _owner(part) != gone:
+            return False
+        own = part / f"{OWNER}.{me[0]}.{me[1]}"
+        own.write_text(json.dumps(me))
+        own.replace(part / OWNER)
+        return True
+    finally:
+        gate.unlink(missing_ok=True)
 
 
 def _is_alive(pid: object) -> bool:
@@ -81,12 +95,19 @@ def _is_alive(pid: object) -> bool:
 
 
 def _is_fresh(part: Path) -> bool:
-    """Whether something was written into a shard a moment ago, by the clock of its file system."""
-    probe = part / f"{OWNER}.now"
+    """Whether something was written into a shard a moment ago."""
     try:
-        probe.touch()
-        now = probe.stat().st_mtime
-        times = [file.stat().st_mtime for file in part.iterdir() if file != probe and not file.name.startswith("lock")]
+        made = [file for file in part.iterdir() if not file.name.startswith(("lock", NOW))]
     except FileNotFoundError:  # finished in this moment
         return True
-    return now - max(times, default=now) < FRESH
+    return min((_age(part, file) for file in made), default=0.0) < FRESH
+
+
+def _age(part: Path, file: Path) -> float:
+    """Seconds since a file of a shard was written, by the clock of its file system; 0 of one that is gone."""
+    probe = part / NOW
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
