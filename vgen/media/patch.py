@@ -35,9 +35,10 @@ class Patch:
         frame: The pixel frame of the image, or of the clip's first frame. May be fractional (10.5 lies half-way
             between two frames); negative counts from the end of the canvas, -1 is its last frame.
         box: (x0, y0, x1, y1) relative to the canvas, each in 0..1; None is the whole canvas.
-        mask: A path, a `PIL.Image` or uint8 `[H, W]`, grey, stretched to the whole canvas: white is given. A clip,
-            uint8 `[T, H, W, 3]`, masks a clip of as many frames. Box, mask and alpha multiply; what is grey is given in
-            part, see `vgen.media.placing`.
+        mask: A path, a `PIL.Image` or uint8 `[H, W]`, grey: white is given. Of the source's own size it is placed as
+            that is; of any other it is stretched to the whole canvas, see `vgen.media.masks`. A clip, uint8
+            `[T, H, W, 3]`, masks a clip of as many frames. Box, mask and alpha multiply; what is grey is given in part,
+            see `vgen.media.placing`.
         mode: "frames": each frame is a condition of its own. "clip" (`as: clip` in YAML): the clip is encoded as a
             clip of 1 + 4k frames, a quarter of the tokens.
         range: First and last frame taken from a clip, both included; None is all of it.
