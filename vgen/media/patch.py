@@ -22,6 +22,7 @@ Media = str | PathLike[str] | np.ndarray | Image.Image
 
 PATCH_OPTIONS = ("box", "mask", "as", "range", "fit", "keep", "strength")  # behind SOURCE@FRAME
 LEAST_STRENGTH = 0.01  # that messages name where none is given
+RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
 PATCH_KEYS = ("source", "frame", *PATCH_OPTIONS)
 
 
@@ -69,6 +70,7 @@ class Patch:
         checks.media("source", self.source)
         if self.mask is not None:
             checks.media("mask", self.mask, grey=True)
+        _check_one_frame(self.frame)
         object.__setattr__(self, "frame", checks.real("frame", self.frame))
         if self.box is not None:
             object.__setattr__(self, "box", checks.box(self.box))
@@ -160,6 +162,17 @@ def _as_array(name: str, value: Any) -> Any:
         raise InputError(f"{name} is a tensor of {value.dtype}; it must be uint8, 0 to 255") from error
 
 
+def _check_one_frame(frame: object) -> None:
+    """Refuses a range of frames where the one belongs at which a patch begins."""
+    if isinstance(frame, list | tuple):
+        frame = "-".join(map(str, frame))
+    ends = RANGE.fullmatch(frame) if isinstance(frame, str) else None
+    if ends is not None:
+        first, last = ends.groups()
+        how = f"range={first}-{last} takes frames of a clip, and a still gets a patch for each frame"
+        raise InputError(f"frame={first}-{last} must be one number, where the patch begins; nearest: {first} ({how})")
+
+
 def _strength(value: object) -> float:
     strength = checks.real("strength", value)
     if not 0 < strength <= 1:
@@ -215,6 +228,7 @@ def parse_patch(text: str, base: str | PathLike[str] = "", size: tuple[int, int]
     try:
         given["frame"] = float(frame)
     except ValueError:
+        _check_one_frame(frame)
         raise InputError(f"frame={checks.show(frame)} of patch {checks.show(text)} is not a number") from None
     for option in options:
         key, value = option.split("=", 1)
@@ -262,7 +276,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {"box": _parse_box, "strength": _pars
 
 
 def _parse_range(text: str) -> tuple[int, int]:
-    ends = re.fullmatch(r"(\d{1,9})-(\d{1,9})", text)
+    ends = RANGE.fullmatch(text)
     if ends is None:
         raise InputError(f"range={checks.show(text)} must be FIRST-LAST, two frames of the clip, such as 10-40")
     return int(ends[1]), int(ends[2])

@@ -209,6 +209,9 @@ def _chosen_frames(patch: Patch, canvas: Ground, start: float, temporal_stride: 
     """Which frames of its source a patch takes: those of its range, if they fit the canvas and the codec."""
     length = media_length(patch.source)
     first, last = patch.range or (0, length - 1)
+    if last >= length == 1:
+        rule = "takes frames of a clip, and this is one picture"
+        raise InputError(f"range={first}-{last} {rule}; leave range out, and give a patch for each frame that has it")
     if last >= length:
         near = f"{min(first, length - 1)}-{length - 1}"
         raise InputError(f"range={first}-{last} is not in its frames 0 to {length - 1}; nearest: range={near}")
