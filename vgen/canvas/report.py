@@ -109,7 +109,8 @@ def codec_psnr(
     seen: dict[PatchKey, list[tuple[float, float]]] = {}
     for given, frame, _, plane in _visible(placed):
         if (pair := pairs.get(_place_of(given, frame))) is not None:
-            seen.setdefault((given.patch, given.name), []).append((_decibels(*pair, plane), plane.mean().item()))
+            made, truth = pair
+            seen.setdefault((given.patch, given.name), []).append((_decibels(made, truth, plane), plane.mean().item()))
     return {key: Held(*np.mean(numbers, axis=0).tolist()) for key, numbers in seen.items()}
 
 
