@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from vgen.errors import InputError
+from vgen.media.fitting import fit_image
 from vgen.media.image import on_grey, read_image
 from vgen.media.pixels import to_unit
-from vgen.media.placing import fit_image
 
 SAMPLES = ("astronaut", "chelsea", "coffee")
 """Of scikit-image; chelsea is a cat."""

@@ -12,7 +12,7 @@ from PIL import Image
 from vgen.data.buckets import clip_frames, frame_step
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError, unknown_key
-from vgen.media.placing import fit_image
+from vgen.media.fitting import fit_image
 from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.trajectory import Trajectory
 

@@ -169,3 +169,16 @@ def test_another_frame_rate_is_told(media, caplog):
         assert not caplog.records
         load_patch(Patch(media / "clip9.mp4"), Canvas(17, 32, 64, fps=30))
     assert "clip9.mp4@0 has 15 fps, the canvas 30: it plays 2 times as fast" in caplog.text
+
+
+def test_a_small_picture_that_is_much_enlarged_is_told(caplog):
+    small, canvas = np.zeros((8, 8, 3), np.uint8), Canvas(17, 128, 256)
+    with caplog.at_level(logging.WARNING):
+        load_patch(Patch(small, 0, fit="contain"), canvas)
+        load_patch(Patch(small, 1, box=(0, 0, 0.0625, 0.125)), canvas)  # 2 times
+        load_patch(Patch(small, 2, fit="stretch", box=(0, 0, 0.5, 0.125)), canvas)
+    told = [record.getMessage() for record in caplog.records if "enlarged" in record.getMessage()]
+    assert told == [
+        "image@0 is 8x8 pixels, enlarged 16 times to 128x128: it will be blurred",
+        "image@2 is 8x8 pixels, enlarged 16 times to 16x128: it will be blurred",
+    ]

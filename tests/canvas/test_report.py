@@ -70,6 +70,31 @@ def test_what_a_later_patch_covers_does_not_count(media):
     assert [row.name for row in fidelity(made, place(CANVAS.add(over, under)))] == ["image@16"]
 
 
+def test_what_shows_through_a_soft_patch_is_compared_as_the_blend_that_is_given():
+    half = np.full((32, 64), 128, np.uint8)
+    under, above = Patch(GREY, 3), Patch(np.full_like(GREY, 200), 3, mask=half)
+    canvas, made = place(CANVAS.add(under, above)), video()
+    made[3] = 150  # as both are given, one over the other
+    rows = fidelity(made, canvas)
+    assert [row.area for row in rows] == pytest.approx([127 / 255, 128 / 255])
+    assert [row.mean for row in rows] == pytest.approx([20 * math.log10(255 / 0.196)] * 2, abs=0.1)
+    assert [round(each.psnr, 1) for each in codec_psnr(Dimmed(), canvas, padding="zeros").values()] == [24.2, 24.2]
+
+
+def test_a_soft_image_over_a_clip_is_compared_with_the_blend_too():
+    clip, half = np.full((5, 32, 64, 3), 100, np.uint8), np.full((32, 64), 128, np.uint8)
+    made = video()
+    made[2] = 150
+    rows = fidelity(made, place(CANVAS.add(Patch(clip, mode="clip"), Patch(np.full_like(GREY, 200), 2, mask=half))))
+    assert rows[0].worst > 60 and rows[1].worst > 60
+
+
+def test_patches_of_two_strengths_are_measured_each_as_it_is_encoded():
+    right = Patch(np.full_like(GREY, 250), 3, box=(0.5, 0, 1, 1), strength=0.5)
+    held = codec_psnr(Dimmed(), place(CANVAS.add(Patch(GREY, 3, box=(0, 0, 0.5, 1)), right)), padding="zeros")
+    assert [round(each.psnr, 1) for each in held.values()] == [28.1, 22.1]  # 10 and 20 of 255
+
+
 def test_what_an_image_covers_of_a_clip_does_not_count():
     clip, cat = np.full((5, 32, 64, 3), 60, np.uint8), np.full_like(GREY, 200)
     made = video()

@@ -71,6 +71,24 @@ def test_an_animated_picture_lasts_as_long_as_it_is_told(tmp_path, kind, frames,
     assert sum(found) == lasts and min(found) >= 16
 
 
+def test_a_gif_has_smooth_colours_and_what_stands_still_does_not_flicker(tmp_path):
+    ramps = np.stack(np.meshgrid(np.arange(128), np.arange(128)), axis=-1).astype(np.uint8)
+    video = np.full((9, 128, 128, 3), 60, np.uint8)
+    video[..., :2] += ramps
+    for index in range(9):
+        video[index, :, 64:] = np.roll(video[index, :, 64:], 12 * index, axis=0) // (1 + index / 8)
+    write_video(tmp_path / "video.mp4", video, 4.5)
+    write_previews(tmp_path / "video.mp4", "gif")
+    with Image.open(tmp_path / "video.gif") as picture:
+        seen = []
+        for frame in range(9):
+            picture.seek(frame)
+            seen.append(np.asarray(picture.convert("RGB").resize((32, 32), Image.Resampling.BOX)).astype(int))
+    truth = np.stack([np.asarray(Image.fromarray(each).resize((32, 32), Image.Resampling.BOX)) for each in video])
+    assert np.abs(np.stack(seen) - truth).mean() < 2  # as the eye sees it, some pixels at once
+    assert np.abs(np.diff(seen, axis=0)[:, :, :14]).mean() < 0.5
+
+
 def test_what_can_be_watched_gets_none(tmp_path):
     assert write_previews(moving_square(tmp_path, 20, 256, 10)) == []
     assert [path.name for path in tmp_path.iterdir()] == ["video.mp4"]

@@ -97,7 +97,17 @@ SPECS = [
     (HEAD + "patches: [{source: cat.png, as: clp}]", "as=clp must be one of frames, clip; did you mean clip?"),
     (HEAD + "patches: [{source: cat.png, as: [clip]}]", "as=['clip']"),
     (HEAD + "patches: [{source: cat.png, fit: covr}]", "did you mean cover?"),
-    (HEAD + "patches: [{source: cat.png, range: 0-3}]", "range=0-3 is not in its frames 0 to 0"),
+    (
+        HEAD + "patches: [{source: cat.png, range: 0-3}]",
+        "range=0-3 takes frames of a clip, and this is one picture; leave",
+    ),
+    (
+        HEAD + "patches: [{source: cat.png, frame: 0-8}]",
+        "frame=0-8 must be one number, where the patch begins; nearest: 0",
+    ),
+    (HEAD + "patches: [{source: cat.png, frame: [2, 8]}]", "frame=2-8 must be one number"),
+    (HEAD + "patches: ['cat.png@3-8']", "frame=3-8 must be one number, where the patch begins; nearest: 3"),
+    (HEAD + "patches: [{source: cat.png, frames: 0-8}]", "'frames' is not in a patch; nearest: 'frame'"),
     (HEAD + "patches: [{source: clip9.mp4, range: 4}]", "range=4"),
     (HEAD + "patches: [{source: clip9.mp4, range: 0-9}]", "range=0-9 is not in its frames 0 to 8; nearest: range=0-8"),
     (HEAD + "patches: [{source: clip9.mp4, range: [3]}]", "range=[3]"),

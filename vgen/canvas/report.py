@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from os import PathLike
 
 import numpy as np
@@ -19,7 +20,7 @@ from vgen.backbone.padding import Padding
 from vgen.canvas.keep import Seam
 from vgen.canvas.placed import PlacedCanvas
 from vgen.media.pixels import to_uint8, to_unit
-from vgen.media.placing import Placed, planes
+from vgen.media.placing import Placed, over, planes
 from vgen.media.sheet import ACCENT, Tile, draw_sheet, number_runs, picture_of, spread, tile_size
 from vgen.metrics.pixels import psnr
 from vgen.models.outside import Held
@@ -60,14 +61,15 @@ class Fidelity:
 
 
 def fidelity(video: Video, placed: PlacedCanvas, codec: Mapping[PatchKey, Held] | None = None) -> list[Fidelity]:
-    """Compares the video with its patches, each inside its own region.
+    """Compares the video with its patches, each inside its own region, by as much as it is given there.
 
-    A patch at a fractional frame is compared with the frame nearest to it, the earlier of two. A patch that later
+    Where a soft patch lets an earlier one of the same frame through, both are compared with their blend. A patch at a
+    fractional frame is compared with the frame nearest to it, the earlier of two. A patch that later
     ones cover wholly has no row.
 
     Args:
         video: uint8 `[T, H, W, 3]`, or at least the frames of the patches by index.
-        placed: The canvas; a later patch hides an earlier one at the same frame.
+        placed: The canvas; a later patch hides an earlier one at the same frame, by as much as its mask says.
         codec: What `codec_psnr` says of the patches.
     """
     seen: dict[PatchKey, list[tuple[float, float, float]]] = {}
@@ -92,22 +94,29 @@ def codec_psnr(
             A patch of whose frames none is measured is left out.
         padding: What stands in for pixels that are not given, as the model reads them.
     """
-    wanted = {(each.frame, each.pixels.shape, frame) for each, frame in _measured(placed, most)}
+    wanted = {_place_of(*measured) for measured in _measured(placed, most)}
     frames = [
-        (key, pixels, mask)
+        (place, pixels, mask)
         for each in placed.conditions
-        for frame, pixels, mask in planes(each, each.mask)
-        if (key := (each.frame, each.pixels.shape, frame)) in wanted
+        for frame, pixels, mask in planes(each)
+        if (place := _place_of(each, frame)) in wanted
     ]
     if not frames:
         return {}
-    keys, pixels, masks = zip(*frames, strict=True)
-    rebuilt = dict(zip(keys, rebuild(codec, torch.stack(pixels), torch.stack(masks), padding), strict=True))
+    places, pixels, masks = zip(*frames, strict=True)
+    rebuilt = rebuild(codec, torch.stack(pixels), torch.stack(masks), padding)
+    pairs = dict(zip(places, zip(rebuilt, pixels, strict=True), strict=True))
     seen: dict[PatchKey, list[tuple[float, float]]] = {}
-    for given, frame, truth, plane in _visible(placed):
-        if (made := rebuilt.get((given.frame, given.pixels.shape, frame))) is not None:
+    for given, frame, _, plane in _visible(placed):
+        if (pair := pairs.get(_place_of(given, frame))) is not None:
+            made, truth = pair
             seen.setdefault((given.patch, given.name), []).append((_decibels(made, truth, plane), plane.mean().item()))
     return {key: Held(*np.mean(numbers, axis=0).tolist()) for key, numbers in seen.items()}
+
+
+def _place_of(placed: Placed, frame: float) -> tuple[float, torch.Size, float, float]:
+    """What a patch has in common with the condition that it is merged into, and a frame of both."""
+    return placed.frame, placed.pixels.shape, placed.strength, frame
 
 
 def _measured(placed: PlacedCanvas, most: int) -> list[tuple[Placed, float]]:
@@ -121,16 +130,17 @@ def _measured(placed: PlacedCanvas, most: int) -> list[tuple[Placed, float]]:
 
 
 def _visible(placed: PlacedCanvas) -> Iterator[tuple[Placed, float, Tensor, Tensor]]:
-    """Every frame of every patch with the part of it that no later patch covers: what lies where, the pixel frame,
-    pixels `[3, H, W]`, mask `[1, H, W]`."""
+    """Every frame of every patch with the part of it that no later patch covers: what lies where, the pixel frame, the
+    colours `[3, H, W]` of all that lies there, seen through what is soft, and the mask `[1, H, W]` of the part."""
     given = [(patch, {frame: (pixels, plane) for frame, pixels, plane in planes(patch)}) for patch in placed.patches]
     for index, (patch, frames) in enumerate(given):
-        for frame, (pixels, plane) in frames.items():
+        for frame, (_, plane) in frames.items():
             for _, later in given[index + 1 :]:
                 if frame in later:
                     plane = plane * (1 - later[frame][1])
             if plane.any():
-                yield patch, frame, pixels, plane
+                together = (others[frame] for _, others in given if frame in others)
+                yield patch, frame, reduce(lambda below, above: over(*above, *below), together)[0], plane
 
 
 def _decibels(made: Tensor, truth: Tensor, plane: Tensor) -> float:

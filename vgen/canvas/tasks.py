@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 from vgen import checks
 from vgen.canvas.spec import Canvas, Patch
 from vgen.errors import InputError
+from vgen.media.masks import grey_plane
 from vgen.media.patch import Media, Mode
-from vgen.media.placing import grey_plane
 from vgen.media.source import media_length, read_media
 
 Box = tuple[float, float, float, float]

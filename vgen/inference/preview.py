@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from vgen.media.sheet import spread
 from vgen.media.video import VideoFile, VideoInfo
 from vgen.media.writing import join_videos, write_video
 
@@ -23,6 +24,7 @@ MOST = 4  # times, by which it is enlarged
 SHORT, SLOWED, SLOWEST = 1.5, 2.0, 8.0  # seconds of what is slowed, seconds it then lasts, frames per second at least
 PLAYED = 5.0  # seconds for which a preview plays, over and over
 GIF_FASTEST = 50.0  # frames per second: viewers play what is faster at 10
+PALETTE_FRAMES = 16  # from which a GIF's colours are chosen
 AT_ONCE = 32  # frames in memory
 WEBP_QUALITY = 85
 
@@ -90,10 +92,20 @@ def _write_preview(file: VideoFile, look: Look, preview: Path) -> None:
 
 def _write_animation(file: VideoFile, scale: int, fps: float, picture: Path) -> None:
     images = (Image.fromarray(frame) for frames in _parts(file, scale) for frame in frames)
+    if picture.suffix == ".gif":
+        palette = _palette(file)
+        images = (image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for image in images)
     tick = 10 if picture.suffix == ".gif" else 1  # milliseconds, in which the format counts
     ends = [tick * round(1000 * frame / (fps * tick)) for frame in range(file.info.frames + 1)]
     lasts = [after - before for before, after in pairwise(ends)]
     next(images).save(picture, save_all=True, append_images=images, duration=lasts, loop=0, quality=WEBP_QUALITY)
+
+
+def _palette(file: VideoFile) -> Image.Image:
+    """256 colours for all frames, from some of them: with a palette for each, what stands still flickers."""
+    count = min(PALETTE_FRAMES, file.info.frames)
+    some = np.concatenate(file.read(spread(file.info.frames, count)))
+    return Image.fromarray(some).quantize(256, Image.Quantize.FASTOCTREE)
 
 
 def _parts(file: VideoFile, scale: int) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ from io import BytesIO
 from os import PathLike
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vgen.errors import InputError
 from vgen.notices import warn_once
@@ -20,6 +20,12 @@ logger = logging.getLogger(__name__)
 # What may be opened. Pillow would hand some others to other programs.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 GREY = 128  # what lies under transparent pixels where no alpha is wanted: 0 in a model's range, as outside a mask
+SIDEWAYS = {  # by the EXIF orientations that change the places of width and height
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 SRGB = ImageCms.createProfile("sRGB")
 PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # a profile's colour space, and Pillow's mode
 
@@ -62,6 +68,23 @@ def image_pixels(image: Image.Image, name: str | PathLike[str] = "the image") ->
         if image.has_transparency_data:
             colours.putalpha(image.convert("RGBA").getchannel("A"))
         return np.array(colours)
+
+
+def sideways(source: object) -> Image.Transpose | None:
+    """The turn by which a picture that lies on its side gets upright, as its EXIF data says; None where there is none.
+
+    Args:
+        source: a file, or a Pillow image; anything else has no such data.
+    """
+    if isinstance(source, Image.Image):
+        return SIDEWAYS.get(source.getexif().get(ExifTags.Base.Orientation, 1))
+    if not isinstance(source, str | PathLike):
+        return None
+    try:
+        with Image.open(source, formats=FORMATS) as image:
+            return sideways(image)
+    except UnidentifiedImageError:  # a video
+        return None
 
 
 def cover(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -22,6 +22,7 @@ Media = str | PathLike[str] | np.ndarray | Image.Image
 
 PATCH_OPTIONS = ("box", "mask", "as", "range", "fit", "keep", "strength")  # behind SOURCE@FRAME
 LEAST_STRENGTH = 0.01  # that messages name where none is given
+RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
 PATCH_KEYS = ("source", "frame", *PATCH_OPTIONS)
 
 
@@ -35,9 +36,10 @@ class Patch:
         frame: The pixel frame of the image, or of the clip's first frame. May be fractional (10.5 lies half-way
             between two frames); negative counts from the end of the canvas, -1 is its last frame.
         box: (x0, y0, x1, y1) relative to the canvas, each in 0..1; None is the whole canvas.
-        mask: A path, a `PIL.Image` or uint8 `[H, W]`, grey, stretched to the whole canvas: white is given. A clip,
-            uint8 `[T, H, W, 3]`, masks a clip of as many frames. Box, mask and alpha multiply; what is grey is given in
-            part, see `vgen.media.placing`.
+        mask: A path, a `PIL.Image` or uint8 `[H, W]`, grey: white is given. Of the source's own size it is placed as
+            that is; of any other it is stretched to the whole canvas, see `vgen.media.masks`. A clip, uint8
+            `[T, H, W, 3]`, masks a clip of as many frames. Box, mask and alpha multiply; what is grey is given in part,
+            see `vgen.media.placing`.
         mode: "frames": each frame is a condition of its own. "clip" (`as: clip` in YAML): the clip is encoded as a
             clip of 1 + 4k frames, a quarter of the tokens.
         range: First and last frame taken from a clip, both included; None is all of it.
@@ -68,6 +70,7 @@ class Patch:
         checks.media("source", self.source)
         if self.mask is not None:
             checks.media("mask", self.mask, grey=True)
+        _check_one_frame(self.frame)
         object.__setattr__(self, "frame", checks.real("frame", self.frame))
         if self.box is not None:
             object.__setattr__(self, "box", checks.box(self.box))
@@ -159,6 +162,17 @@ def _as_array(name: str, value: Any) -> Any:
         raise InputError(f"{name} is a tensor of {value.dtype}; it must be uint8, 0 to 255") from error
 
 
+def _check_one_frame(frame: object) -> None:
+    """Refuses a range of frames where the one belongs at which a patch begins."""
+    if isinstance(frame, list | tuple):
+        frame = "-".join(map(str, frame))
+    ends = RANGE.fullmatch(frame) if isinstance(frame, str) else None
+    if ends is not None:
+        first, last = ends.groups()
+        how = f"range={first}-{last} takes frames of a clip, and a still gets a patch for each frame"
+        raise InputError(f"frame={first}-{last} must be one number, where the patch begins; nearest: {first} ({how})")
+
+
 def _strength(value: object) -> float:
     strength = checks.real("strength", value)
     if not 0 < strength <= 1:
@@ -214,6 +228,7 @@ def parse_patch(text: str, base: str | PathLike[str] = "", size: tuple[int, int]
     try:
         given["frame"] = float(frame)
     except ValueError:
+        _check_one_frame(frame)
         raise InputError(f"frame={checks.show(frame)} of patch {checks.show(text)} is not a number") from None
     for option in options:
         key, value = option.split("=", 1)
@@ -261,7 +276,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {"box": _parse_box, "strength": _pars
 
 
 def _parse_range(text: str) -> tuple[int, int]:
-    ends = re.fullmatch(r"(\d{1,9})-(\d{1,9})", text)
+    ends = RANGE.fullmatch(text)
     if ends is None:
         raise InputError(f"range={checks.show(text)} must be FIRST-LAST, two frames of the clip, such as 10-40")
     return int(ends[1]), int(ends[2])

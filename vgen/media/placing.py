@@ -10,15 +10,16 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from vgen.checks import show
 from vgen.errors import InputError
+from vgen.media.fitting import Ground, in_box, warn_of_fit
+from vgen.media.masks import read_mask
 from vgen.media.patch import Patch, position_of
 from vgen.media.pixels import to_unit
 from vgen.media.source import media_length, open_clip, read_media
@@ -27,7 +28,6 @@ from vgen.notices import warn_once
 logger = logging.getLogger(__name__)
 
 DEFAULT_FPS = 15.0
-SAME_SHAPE = 0.02  # by which the aspects of a picture and its box may differ, as a share
 SAME_RATE = 0.01  # by which rates may differ, as a share
 HARD = 8 / 255  # what lies nearer to 0 or 1 is 0 or 1: lossy files leave no mask quite black and white
 
@@ -75,20 +75,6 @@ class PlacedClip:
 
 
 Placed = PlacedFrame | PlacedClip
-
-
-class Ground(Protocol):
-    """What patches lie on: a video of so many pixel frames, of a size in pixels, at so many frames per second; None is
-    the rate of whatever lies on it."""
-
-    @property
-    def frames(self) -> int: ...  # noqa: D102 (as are the others, by the class)
-    @property
-    def height(self) -> int: ...  # noqa: D102
-    @property
-    def width(self) -> int: ...  # noqa: D102
-    @property
-    def fps(self) -> float | None: ...  # noqa: D102
 
 
 def place_all(patches: Iterable[Patch], ground: Ground, temporal_stride: int = 4) -> list[Placed]:
@@ -145,14 +131,15 @@ def load_patch(patch: Patch, canvas: Ground, temporal_stride: int = 4) -> list[P
     start = position_of(patch, canvas.frames)
     try:
         chosen = _chosen_frames(patch, canvas, start, temporal_stride)
-        greys = _read_mask(patch, canvas, chosen)
         frames = read_media(patch.source, chosen)
+        size = frames.shape[2], frames.shape[1]
+        greys = read_mask(patch, canvas, chosen, size)
         images = [_on_canvas(patch, frame, grey, canvas) for frame, grey in zip(frames, greys, strict=True)]
         if not any(mask.any() for _, mask in images):
             raise InputError("box, mask and alpha leave no pixel of it; white in the mask is what is given")
     except InputError as error:
         raise InputError(f"{show(patch.name)}: {error}") from error
-    _warn_of_fit(patch, frames[0], canvas)
+    warn_of_fit(patch, size, canvas)
     if len(images) > 1:
         _warn_of_speed(patch, canvas)
     if patch.mode == "clip" and len(images) > 1:
@@ -218,25 +205,13 @@ def planes(placed: Placed, mask: Tensor | None = None) -> list[tuple[float, Tens
     return [(placed.frame + index, pixels, plane) for index, (pixels, plane) in frames if plane.any()]
 
 
-def grey_plane(pixels: np.ndarray) -> np.ndarray:
-    """The grey of a mask, uint8 `[H, W]`, times its alpha, from uint8 `[H, W]` or `[H, W, 3 | 4]`."""
-    return np.asarray(ImageChops.multiply(*Image.fromarray(pixels).convert("LA").split()))
-
-
-def fit_image(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
-    """Resizes an image to meet a box of (width, height); only "contain" may leave it smaller than the box."""
-    if fit == "cover":
-        return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
-    if fit == "contain":
-        scale = min(size[0] / image.width, size[1] / image.height)
-        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    return image.resize(size, Image.Resampling.BICUBIC)
-
-
 def _chosen_frames(patch: Patch, canvas: Ground, start: float, temporal_stride: int) -> range:
     """Which frames of its source a patch takes: those of its range, if they fit the canvas and the codec."""
     length = media_length(patch.source)
     first, last = patch.range or (0, length - 1)
+    if last >= length == 1:
+        rule = "takes frames of a clip, and this is one picture"
+        raise InputError(f"range={first}-{last} {rule}; leave range out, and give a patch for each frame that has it")
     if last >= length:
         near = f"{min(first, length - 1)}-{length - 1}"
         raise InputError(f"range={first}-{last} is not in its frames 0 to {length - 1}; nearest: range={near}")
@@ -258,22 +233,6 @@ def _chosen_frames(patch: Patch, canvas: Ground, start: float, temporal_stride: 
     return range(first, last + 1)
 
 
-def _warn_of_fit(patch: Patch, pixels: np.ndarray, canvas: Ground) -> None:
-    """A picture of another shape than its box is cropped or stretched, which may not be meant."""
-    left, top, right, bottom = _box_pixels(patch, canvas)
-    wider = (pixels.shape[1] / pixels.shape[0]) / ((right - left) / (bottom - top))
-    if patch.fit == "contain" or abs(wider - 1) <= SAME_SHAPE:
-        return
-    box = f"box of {bottom - top}x{right - left}"
-    if patch.fit == "cover":
-        lost, sides = 1 - min(wider, 1 / wider), "left and right" if wider > 1 else "above and below"
-        told = f"is cropped to its {box}: {lost:.0%} of it is lost, {sides}; fit=contain keeps all"
-    else:
-        how, by = ("narrower", wider) if wider > 1 else ("wider", 1 / wider)
-        told = f"is stretched to its {box}: all is {by:.2g} times {how} than it was; fit=contain keeps its shape"
-    warn_once(logger, f"{patch.name} {told}")
-
-
 def _warn_of_speed(patch: Patch, canvas: Ground) -> None:
     """Frames of a clip are laid on the canvas one by one, whatever their times."""
     clip = open_clip(patch.source) if isinstance(patch.source, str | PathLike) else None
@@ -289,49 +248,10 @@ def _warn_of_speed(patch: Patch, canvas: Ground) -> None:
         warn_once(logger, f"{patch.name} has {fps:g} fps, {how}")
 
 
-def _read_mask(patch: Patch, canvas: Ground, chosen: range) -> list[np.ndarray]:
-    """The grey mask of each chosen frame, `[H, W]` in 0..1."""
-    if patch.mask is None:
-        return [np.ones((canvas.height, canvas.width), np.float32)] * len(chosen)
-    name = patch.mask if isinstance(patch.mask, str | PathLike) else "in memory"
-    try:
-        still = media_length(patch.mask) == 1
-        if not still and media_length(patch.mask) != media_length(patch.source):
-            raise InputError("a mask is an image, or a clip of as many frames as the clip it masks")
-        masks = [Image.fromarray(grey_plane(pixels)) for pixels in read_media(patch.mask, [0] if still else chosen)]
-    except InputError as error:
-        raise InputError(f"mask={show(name)}: {error}") from error
-    size = canvas.width, canvas.height
-    _warn_of_mask(f"mask={show(name)}", masks[0].size, size)
-    planes = [np.asarray(mask.resize(size, Image.Resampling.NEAREST)) / np.float32(255) for mask in masks]
-    return planes * len(chosen) if still else planes
-
-
-def _warn_of_mask(name: str, size: tuple[int, int], canvas: tuple[int, int]) -> None:
-    """A mask lies over the whole canvas, also where its picture is cropped: one of another shape is stretched."""
-    if abs(size[0] / size[1] / (canvas[0] / canvas[1]) - 1) > SAME_SHAPE:
-        whole = f"is {size[1]}x{size[0]} and is stretched over the whole canvas of {canvas[1]}x{canvas[0]}"
-        warn_once(logger, f"{name} {whole}, wherever its picture lies; draw it in the canvas's shape")
-
-
 def _on_canvas(patch: Patch, pixels: np.ndarray, grey: np.ndarray, canvas: Ground) -> tuple[Tensor, Tensor]:
     """One frame in its box: pixels `[3, H, W]`, zeros where it is not given, and its soft mask `[1, H, W]`."""
-    left, top, right, bottom = _box_pixels(patch, canvas)
-    image = fit_image(Image.fromarray(pixels), (right - left, bottom - top), patch.fit)
-    sheet = Image.new("RGBA", (canvas.width, canvas.height))
-    sheet.paste(image, (left + (right - left - image.width) // 2, top + (bottom - top - image.height) // 2))
-    rgba = np.array(sheet)
+    rgba = np.array(in_box(Image.fromarray(pixels), patch, canvas))
     weight = rgba[..., 3] / np.float32(255) * grey
     weight[weight < HARD], weight[weight > 1 - HARD] = 0, 1
     mask = torch.from_numpy(weight)[None]
     return to_unit(rgba[..., :3]).permute(2, 0, 1) * (mask > 0), mask
-
-
-def _box_pixels(patch: Patch, canvas: Ground) -> tuple[int, int, int, int]:
-    x0, y0, x1, y1 = patch.box or (0, 0, 1, 1)
-    left, right = round(x0 * canvas.width), round(x1 * canvas.width)
-    top, bottom = round(y0 * canvas.height), round(y1 * canvas.height)
-    if left == right or top == bottom:
-        box = ",".join(f"{end:g}" for end in (x0, y0, x1, y1))
-        raise InputError(f"box={box} is under one pixel of a canvas of {canvas.height}x{canvas.width}; make it larger")
-    return left, top, right, bottom

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from vgen.notices import warn_once
+
+logger = logging.getLogger(__name__)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 BACKGROUND, INK, FAINT, ACCENT = (250, 250, 248), (40, 42, 48), (132, 136, 144), (232, 93, 4)
 TILE_AREA = 176 * 176  # of one picture, pixels: legible whatever the size of the video
+# By their files' names, in which letters that Pillow's own font has not are looked for, wherever a system keeps fonts
+FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "NotoSans-Regular.ttf",
+    "wqy-microhei.ttc",
+    "Arial Unicode.ttf",
+    "arial.ttf",
+    "msyh.ttc",
+)
+MOST_LETTERS = 12  # that a message names
 COLUMNS, GAP, MARGIN, CAPTION, HEADING = 6, 14, 28, 24, 34
 
 
@@ -64,9 +83,9 @@ def draw_sheet(title: str, sections: Sequence[tuple[str, Sequence[Tile]]], size:
     sheet = Image.new("RGB", (2 * MARGIN + columns * step_x - GAP, height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     if title:
-        draw.text((MARGIN, MARGIN - 4), _shortened(title, _font(20), sheet.width - 2 * MARGIN), INK, _font(20))
+        _draw_text(draw, (MARGIN, MARGIN - 4), title, 20, INK, sheet.width - 2 * MARGIN)
     for heading, tiles in sections:
-        draw.text((MARGIN, top), _shortened(heading, _font(16), sheet.width - 2 * MARGIN), FAINT, _font(16))
+        _draw_text(draw, (MARGIN, top), heading, 16, FAINT, sheet.width - 2 * MARGIN)
         top += HEADING
         for index, tile in enumerate(tiles):
             row, column = divmod(index, columns)
@@ -80,24 +99,67 @@ def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, corner
     sheet.paste(tile.picture, corner)
     draw.text((left, bottom), tile.label, ACCENT if tile.given else INK, _font(15))
     room = tile.picture.width - _font(15).getlength(tile.label) - 10
-    note = _shortened(tile.note, _font(13), room)
-    right = left + tile.picture.width - _font(13).getlength(note)
-    draw.text((right, bottom + 2), note, ACCENT if tile.given else FAINT, _font(13))
+    ink = ACCENT if tile.given else FAINT
+    _draw_text(draw, (left + tile.picture.width, bottom + 2), tile.note, 13, ink, room, anchor="ra")
+
+
+def _draw_text(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    text: str,
+    size: int,
+    ink: tuple[int, int, int],
+    room: float,
+    anchor: str = "la",
+) -> None:
+    """Text in one line, cut to the room that it has, which lies to the right of its place, or to the left ("ra")."""
+    text, font = _lettered(" ".join(text.split())[: int(room) + 1], size)  # a letter takes a pixel or more
+    draw.text(place, _shortened(text, font, room), ink, font, anchor)
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
-def _drawable(text: str) -> str:
-    """Text in the letters of Pillow's own font: without accents, and a question mark for what it has not at all."""
-    letters = unicodedata.normalize("NFKD", text)
-    return "".join(c if c.isascii() else "?" for c in letters if not unicodedata.combining(c))
+@cache
+def _other_fonts(size: int) -> list[Font]:
+    """Those of `FONTS` that this machine has."""
+    found: list[Font] = []
+    for name in FONTS:
+        with suppress(OSError):
+            found.append(ImageFont.truetype(name, size))
+    return found
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
-    text = _drawable(" ".join(text.split())[: int(room) + 1])  # a letter takes a pixel or more
+def _lettered(text: str, size: int) -> tuple[str, Font]:
+    """Text as it can be drawn, and the font: Pillow's own without accents where that is enough, as it is the same
+    everywhere, or else the font of this machine that has most of the letters. "?" stands for what none has, which is
+    told."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    if plain.isascii():
+        return plain, _font(size)
+    text = unicodedata.normalize("NFC", text)
+    fonts = _other_fonts(size)
+    if fonts:
+        font = min(fonts, key=lambda each: len(_missing(text, each)))
+        missing = _missing(text, font)
+    else:
+        text, font, missing = plain, _font(size), {c for c in plain if not c.isascii()}
+    if missing:
+        letters = "".join(dict.fromkeys(c for c in text if c in missing))[:MOST_LETTERS]
+        how = 'so "?" stands for them on the sheet; install one that has, such as DejaVu Sans or Noto Sans CJK'
+        warn_once(logger, f"no font that was found has {letters}, {how}")
+    return "".join("?" if c in missing else c for c in text), font
+
+
+def _missing(text: str, font: Font) -> set[str]:
+    """Letters of a text that a font has not: it draws them all alike."""
+    unknown = bytes(font.getmask("\uffff"))
+    return {c for c in set(text) if not c.isspace() and bytes(font.getmask(c)) == unknown}
+
+
+def _shortened(text: str, font: Font, room: float) -> str:
     if font.getlength(text) <= room:
         return text
     while text and font.getlength(text + "...") > room:

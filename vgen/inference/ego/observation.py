@@ -14,7 +14,7 @@ from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError
 from vgen.inference.ego.spec import Start
 from vgen.media.clock import frames_shown
-from vgen.media.placing import fit_image
+from vgen.media.fitting import fit_image
 from vgen.media.source import open_clip, read_media
 from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.trajectory import Trajectory
