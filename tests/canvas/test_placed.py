@@ -179,6 +179,6 @@ def test_a_small_picture_that_is_much_enlarged_is_told(caplog):
         load_patch(Patch(small, 2, fit="stretch", box=(0, 0, 0.5, 0.125)), canvas)
     told = [record.getMessage() for record in caplog.records if "enlarged" in record.getMessage()]
     assert told == [
-        "image@0 is 8x8 pixels, enlarged 16 times to 128x128: it will be blurred",
-        "image@2 is 8x8 pixels, enlarged 16 times to 16x128: it will be blurred",
+        "image@0 is 8x8 pixels, enlarged 16 times for 128x128: it will be blurred",
+        "image@2 is 8x8 pixels, enlarged 16 times for 16x128: it will be blurred",
     ]

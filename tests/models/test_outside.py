@@ -109,3 +109,11 @@ def test_a_trajectory_of_another_body_than_the_pictures():
     told = "a trajectory of position4 for a picture that looks like those of adroit_hand"
     assert scene_outside(trained, "position4", hand) == told
     assert scene_outside(trained, "pose7", hand) == scene_outside(TrainingRange(), "position4", hand) == ""
+
+
+def test_a_fine_tune_on_a_layout_alone_forgets_what_told_its_scenes():
+    scenes = {name: PictureProbe((0.0,), ((1.0,),), 0.1) for name in ("position4", "adroit_hand")}
+    own = TrainingRange(layouts={"position4": LayoutRange({}, {})})
+    joined = TrainingRange(scenes=scenes).join(own)
+    assert joined.scenes.keys() == {"adroit_hand"}
+    assert scene_outside(joined, "position4", np.array([0.0])) == ""

@@ -83,7 +83,8 @@ def warn_of_fit(patch: Patch, size: tuple[int, int], canvas: Ground) -> None:
     _warn_of_shape(patch, size, box)
     width, height = _contained(size, box) if patch.fit == "contain" else box
     if (times := max(width / size[0], height / size[1])) > ENLARGED:
-        how = f"is {size[1]}x{size[0]} pixels, enlarged {times:.3g} times to {height}x{width}: it will be blurred"
+        by = f"{times:.2g}" if times < 10 else f"{times:.0f}"
+        how = f"is {size[1]}x{size[0]} pixels, enlarged {by} times for {height}x{width}: it will be blurred"
         warn_once(logger, f"{patch.name} {how}")
 
 

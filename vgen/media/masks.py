@@ -66,6 +66,8 @@ def _on_canvas(
     if own not in (size, whole) and own == size[::-1] and (turn := _turn_of(patch)) is not None:
         warn_once(logger, f"{name} is of the size that {patch.name} has before it is turned upright: it is turned too")
         masks = [mask.transpose(turn) for mask in masks]
+    elif own == size == size[::-1] and _turn_of(patch) is not None:
+        warn_once(logger, f"{name} is taken as drawn on {patch.name} as it is shown, turned upright")
     if masks[0].size == size:
         return [in_box(mask, patch, canvas, RESAMPLE) for mask in masks]
     _warn_of_shape(name, own, whole, size)

@@ -145,7 +145,8 @@ def _lettered(text: str, size: int) -> tuple[str, Font]:
         font = min(fonts, key=lambda each: len(_missing(text, each)))
         missing = _missing(text, font)
     else:
-        text, font, missing = plain, _font(size), {c for c in plain if not c.isascii()}
+        text, font = plain, _font(size)
+        missing = _missing(text, font)
     if missing:
         letters = "".join(dict.fromkeys(c for c in text if c in missing))[:MOST_LETTERS]
         how = 'so "?" stands for them on the sheet; install one that has, such as DejaVu Sans or Noto Sans CJK'

@@ -130,7 +130,8 @@ def place_outside(trained: TrainingRange, layout: str, places: Mapping[str, floa
 
 
 def scene_outside(trained: TrainingRange, layout: str, looks: np.ndarray) -> str:
-    """A picture that is less like the layout's scenes than nearly all of theirs, or plainly of another layout's.
+    """A picture that is further from the layout's scenes than the map is wrong in nearly all, or plainly of another
+    layout's.
 
     Args:
         trained: what the model was trained on.

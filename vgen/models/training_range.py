@@ -97,6 +97,7 @@ class TrainingRange:
         """What was trained on one after the other: all of both. Of what one does not know, nothing is known; but the
         codec is the later one's, `other`'s, where that says."""
         layouts = {name: known.join(other.layouts.get(name, known)) for name, known in self.layouts.items()}
+        kept = {name: probe for name, probe in self.scenes.items() if name not in other.layouts}
         return TrainingRange(
             _union(self.sizes, other.sizes),
             _union(self.frames, other.frames),
@@ -106,7 +107,7 @@ class TrainingRange:
             other.codec_psnr or self.codec_psnr,
             {**other.layouts, **layouts},
             {**self.hands, **other.hands},
-            {**self.scenes, **other.scenes},
+            {**kept, **other.scenes},
         )
 
     def adapted(self) -> TrainingRange:

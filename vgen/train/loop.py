@@ -315,8 +315,7 @@ class Trainer:
                         place = step, ranks.part(micro), parts, self._share(step)
                         waiting.append((place, pool.submit(self._batch, place)))
                         index += 1
-                    place, future = waiting.popleft()
-                    yield place, future.result()
+                    yield waiting[0][0], waiting.popleft()[1].result()  # a name would hold the batch beyond its step
             finally:
                 for _, future in waiting:
                     future.cancel()

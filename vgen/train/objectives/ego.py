@@ -168,9 +168,9 @@ class EgoObjective(VideoObjective[JointBatch]):
 
     def _other_pictures(self) -> list[np.ndarray]:
         """Of the canvases of data sets that no body is in: the looks of first frames, see `latent_looks`."""
-        bodies = {body.data.dataset for body in self.config.bodies}
-        shares = [self.config.data, *self.config.more_data]
-        sets = [each for share, each in zip(shares, self.canvases.sets, strict=True) if share.dataset not in bodies]
+        bodies = {Path(body.data.dataset or "").resolve() for body in self.config.bodies}
+        shares = zip([self.config.data, *self.config.more_data], self.canvases.sets, strict=True)
+        sets = [each for share, each in shares if Path(share.dataset or "").resolve() not in bodies]
         return [
             latent_looks(sample.latents[:, :, 0].float().numpy())[0]
             for each in sets
