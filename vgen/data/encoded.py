@@ -16,7 +16,7 @@ from vgen.data.buckets import Bucket
 from vgen.data.cache.frames import FrameCache
 from vgen.data.cache.latents import LatentCache
 from vgen.data.clips import Clips, read_or_next
-from vgen.data.schedule import BucketSchedule
+from vgen.data.schedule import BucketSchedule, spread
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class EncodedClips:
     def spread(self, count: int) -> Iterator[Samples]:
         """At most so many clips, one by one, evenly over all of them in their order; without frames."""
         known = [(bucket, clip) for bucket, size in enumerate(self.counts) for clip in range(size)]
-        for place in np.linspace(0, len(known) - 1, min(len(known), count)).astype(int):
+        for place in spread(len(known), count):
             bucket, clip = known[place]
             yield self.samples(bucket, [clip], np.zeros((1, 0), np.int64))
 

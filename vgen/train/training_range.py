@@ -56,7 +56,13 @@ def measure_range(
     codec = WanCodec(load_vae(component_folder(folder, "vae")))
     pictures = range_of_pictures(
         ((each.config.layout, *_pictures(codec, each, data)) for each, data in zip(clips, sets, strict=True)),
-        [looks for data in others for looks in _other_pictures(codec, open_data(data, lengths, info.size_multiple))],
+        [
+            looks
+            for data in others
+            for looks in _other_pictures(
+                codec, open_data(data, lengths, info.size_multiple), -(-PICTURES // len(others))
+            )
+        ],
     )
     layouts = range_of_bodies([each.absolute for each in clips])
     held = codec_range(codec, sets).codec_psnr
@@ -75,10 +81,10 @@ def _pictures(codec: WanCodec, body: BodyClips, data: TrainingData) -> tuple[np.
     return np.array(looks), np.array(places)
 
 
-def _other_pictures(codec: WanCodec, data: TrainingData) -> Iterator[np.ndarray]:
-    """The looks of pictures of a data set, which are no body's."""
+def _other_pictures(codec: WanCodec, data: TrainingData, count: int) -> Iterator[np.ndarray]:
+    """The looks of so many pictures of a data set, which are no body's."""
     stills = data.stills(data.train)
-    for number in tqdm(stills.spread(PICTURES), "encoding other pictures", delay=2):
+    for number in tqdm(stills.spread(count), "encoding other pictures", delay=2):
         yield _looks(codec, stills.pixels(number))
 
 
