@@ -5,7 +5,7 @@ import torch
 from stock_wan import COMMON, TINY
 
 from vgen.backbone.encoding import encode_clip, encode_frames, rebuild
-from vgen.backbone.padding import nearest_given, padded
+from vgen.backbone.padding import Nearest, padded
 from vgen.backbone.transformer import VideoTransformer
 from vgen.errors import InputError
 
@@ -32,7 +32,7 @@ def test_no_given_pixel_is_nearer(size, share):
     given = torch.rand(*size, generator=torch.Generator().manual_seed(1)) < share
     given[5, 7] = True
     place = coordinates(*size)
-    near = nearest_given(place, given[None, None])[0, :2].long()
+    near = Nearest.of(given[None, None]).pixels(place)[0, :2].long()
     assert given[near[0], near[1]].all()
     distance = (near - place[0, :2]).square().sum(dim=0).sqrt()
     every = torch.cdist(place[0, :2].flatten(1).T, place[0, :2, given].T)  # to each of the given pixels

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vgen.backbone.codec import Codec
-from vgen.backbone.padding import Padding, padded
+from vgen.backbone.padding import Nearest, Padding, padded
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import temporal_position
 from vgen.media.placing import Placed, PlacedClip, PlacedFrame
@@ -33,6 +33,7 @@ class Given:
         strength: in (0, 1]; below 1 they are noised to diffusion time 1 - strength.
         seed: of that noise.
         padding: what stands in for pixels that are not given, as the model was trained.
+        nearest: of these masks, where it is known already.
     """
 
     pixels: Tensor
@@ -42,14 +43,15 @@ class Given:
     strength: float = 1.0
     seed: tuple[int, ...] = (0,)
     padding: Padding = field(kw_only=True)
+    nearest: Nearest | None = None
 
     def encode(self, codec: Codec) -> Segment:
         """The condition segment, at its true times τ/N."""
         if self.clip:
             pixels, masks = self.pixels.transpose(1, 2), self.masks.transpose(1, 2)
-            segment = encode_clip(codec, pixels, masks, self.frames[:, 0], self.padding)
+            segment = encode_clip(codec, pixels, masks, self.frames[:, 0], self.padding, self.nearest)
         else:
-            segment = encode_frames(codec, self.pixels, self.masks, self.frames, self.padding)
+            segment = encode_frames(codec, self.pixels, self.masks, self.frames, self.padding, self.nearest)
         return segment if self.strength == 1 else weakened(segment, self.strength, self.seed)
 
 
@@ -86,7 +88,14 @@ def weakened(segment: Segment, strength: float, seed: tuple[int, ...]) -> Segmen
     return replace(segment, latent=strength * segment.latent + (1 - strength) * noise, time=time)
 
 
-def encode_frames(codec: Codec, pixels: Tensor, masks: Tensor, frames: Tensor, padding: Padding = "zeros") -> Segment:
+def encode_frames(
+    codec: Codec,
+    pixels: Tensor,
+    masks: Tensor,
+    frames: Tensor,
+    padding: Padding = "zeros",
+    nearest: Nearest | None = None,
+) -> Segment:
     """Conditions from images: the mask weighs them towards their padding, then image mode, each alone.
 
     Args:
@@ -94,12 +103,13 @@ def encode_frames(codec: Codec, pixels: Tensor, masks: Tensor, frames: Tensor, p
         masks: [B, K, 1, H, W], by how much a pixel is given, 0 to 1 or booleans.
         frames: [B, K] pixel frames τ, fractional ones included.
         padding: of pixels that are not given; zeros are mid-grey.
+        nearest: of these masks, where it is known already.
 
     Returns:
         one condition segment of K latent frames; frame k sits at τ_k / N.
     """
     batch = len(pixels)
-    images = rearrange(padded(pixels, masks, padding), "b k c h w -> (b k) c h w")
+    images = rearrange(padded(pixels, masks, padding, nearest), "b k c h w -> (b k) c h w")
     latents = torch.cat([codec.encode_image(part) for part in torch.split(images, images_at_once(images))])
     latent = rearrange(latents, "(b k) c 1 h w -> b c k h w", b=batch)
     positions = temporal_position(frames, codec.temporal_stride).to(latent.device)
@@ -114,7 +124,14 @@ def images_at_once(images: Tensor) -> int:
     return max(IMAGES_AT_ONCE, GPU_PIXELS // (images.shape[-2] * images.shape[-1]))
 
 
-def encode_clip(codec: Codec, pixels: Tensor, masks: Tensor, start: Tensor, padding: Padding = "zeros") -> Segment:
+def encode_clip(
+    codec: Codec,
+    pixels: Tensor,
+    masks: Tensor,
+    start: Tensor,
+    padding: Padding = "zeros",
+    nearest: Nearest | None = None,
+) -> Segment:
     """A condition from a clip encoded as a clip: latent j sits at (t₀ + N·j)/N, a quarter of the tokens.
 
     Args:
@@ -122,8 +139,9 @@ def encode_clip(codec: Codec, pixels: Tensor, masks: Tensor, start: Tensor, padd
         masks: [B, 1, T, H, W], as of `encode_frames`.
         start: [B] pixel frame t₀ of the clip's first frame.
         padding: of pixels that are not given, each frame's from itself.
+        nearest: of the masks [B, T, 1, H, W], where it is known already.
     """
-    images = padded(pixels.transpose(1, 2), masks.transpose(1, 2), padding)
+    images = padded(pixels.transpose(1, 2), masks.transpose(1, 2), padding, nearest)
     at_once = max(1, images_at_once(images[0]) // images.shape[1])
     latent = torch.cat([codec.encode_video(part.transpose(1, 2)) for part in torch.split(images, at_once)])
     ends = torch.arange(latent.shape[2], dtype=torch.float64) * codec.temporal_stride

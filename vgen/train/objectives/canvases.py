@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vgen.backbone.conditioning import Conditioning
 from vgen.backbone.encoding import Given
-from vgen.backbone.padding import Padding
+from vgen.backbone.padding import Nearest, Padding
 from vgen.backbone.shapes import LatentShape, check_frames, latent_frames
 from vgen.canvas.paradigms import choose_paradigm
 from vgen.data.buckets import Bucket
@@ -79,18 +79,21 @@ class GivenPixels(Batch):
         masks: bool [B, K, 1, H, W], True where a pixel is given.
         frames: int64 [B, K], the pixel frames at which they stand; K may be 0.
         as_clip: whether the K frames are encoded together, as a clip.
+        nearest: of the masks, for a model that pads with it: found while the step before is computed.
     """
 
     pixels: Tensor
     masks: Tensor
     frames: Tensor
     as_clip: bool
+    nearest: Nearest | None = None
 
     def given(self, padding: Padding) -> list[Given]:
         """They, ready to be encoded with a padding of pixels that are not given; nothing where K is 0."""
         if not self.frames.shape[1]:
             return []
-        return [Given(to_unit(self.pixels), self.masks, self.frames, self.as_clip, padding=padding)]
+        pixels = to_unit(self.pixels)
+        return [Given(pixels, self.masks, self.frames, self.as_clip, padding=padding, nearest=self.nearest)]
 
     def latent_frames(self, stride: int) -> int:
         """How many latent frames they are with a codec of this temporal stride."""
@@ -232,11 +235,13 @@ class Canvases:
         frames = np.stack([frames for frames, _ in given])
         samples = encoded.samples(place, clips, frames)
         masks = torch.from_numpy(np.stack([masks for _, masks in given])).unsqueeze(2)
+        padding = self.denoiser.transformer.config.condition_padding
+        nearest = Nearest.of(masks) if padding == "nearest" and draw.count else None
         return CanvasBatch(
             clips=samples.names,
             text=["" if rng.random() < config.text_dropout else caption for caption in samples.captions],
             latent=samples.latents,
-            given=GivenPixels(samples.pixels, masks, torch.from_numpy(frames), draw.kind == "clip"),
+            given=GivenPixels(samples.pixels, masks, torch.from_numpy(frames), draw.kind == "clip", nearest),
         )
 
     def tokens(self, batch: CanvasBatch) -> int:
