@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +44,7 @@ from vgen.train.logs import (
 from vgen.train.objectives import Objective, objective_class
 from vgen.train.objectives.base import training_mode
 from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_learning_rates
+from vgen.train.prefetch import ahead
 from vgen.train.preparation import prepare
 from vgen.train.samples import Samples
 from vgen.train.stop import Stop, StopAsked
@@ -180,7 +180,7 @@ class Trainer:
         began = time.monotonic() - self.progress.elapsed
         saved = validated = self.progress.elapsed
         self.pace.restart()
-        batches = self._batches()
+        batches = ahead(self._batch, self._places(), self.config.prefetch)
         try:
             self._keep_export()  # which a run that was stopped at this step has not done
             while not self._over():
@@ -301,24 +301,13 @@ class Trainer:
             "command goes on from the newest checkpoint, with another optimizer.lr or spike_factor if you give one"
         )
 
-    def _batches(self) -> Generator[tuple[Place, Batch], None, None]:
-        """Batches from where the run stands, each with its place, prepared ahead by threads."""
+    def _places(self) -> Iterator[Place]:
+        """The batches from where the run stands, on and on."""
         config, ranks = self.config, self.ranks
-        index = self.progress.step * config.accumulation
         parts = ranks.parts(config.accumulation)
-        with ThreadPoolExecutor(config.prefetch) as pool:
-            waiting: deque[tuple[Place, Future[Batch]]] = deque()
-            try:
-                while True:
-                    while len(waiting) <= config.prefetch:
-                        step, micro = divmod(index, config.accumulation)
-                        place = step, ranks.part(micro), parts, self._share(step)
-                        waiting.append((place, pool.submit(self._batch, place)))
-                        index += 1
-                    yield waiting[0][0], waiting.popleft()[1].result()  # a name would hold the batch beyond its step
-            finally:
-                for _, future in waiting:
-                    future.cancel()
+        for index in itertools.count(self.progress.step * config.accumulation):
+            step, micro = divmod(index, config.accumulation)
+            yield step, ranks.part(micro), parts, self._share(step)
 
     def _batch(self, place: Place) -> Batch:
         """A batch, ready for the device."""
