@@ -9,6 +9,7 @@ from vgen.canvas.keep import Seam
 from vgen.canvas.placed import place
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
+from vgen.inference.canvas import run_canvas
 from vgen.inference.settings import CanvasSettings
 
 
@@ -25,6 +26,17 @@ def test_settings_are_checked(values, message):
         CanvasSettings(**values)
     with pytest.raises(InputError, match=message):
         CanvasSettings.from_dict(values)
+
+
+def test_a_canvas_of_much_work_is_told_of_before_the_model_is_loaded(monkeypatch, caplog, tmp_path):
+    def load(settings, pipeline):
+        raise InputError("no model is needed")
+
+    monkeypatch.setattr(CanvasSettings, "load", load)
+    for side, told in ((128, 0), (1024, 1)):
+        with pytest.raises(InputError, match="no model is needed"):
+            run_canvas(Canvas(17, side, side), CanvasSettings("nano"), tmp_path / "out")
+        assert caplog.text.count("64 times the tokens of 17 frames of 128x128, and take more than as many") == told
 
 
 def test_generate_hands_settings_on_and_adds_up_the_seconds():

@@ -42,6 +42,15 @@ def test_nano_is_told_without_weights():
     assert info.statistics_of("position4")["form"] == "absolute" and info.state.horizon == 50
 
 
+def test_a_video_that_is_far_larger_than_the_models_own_is_told_of(tiny_model):
+    nano = ModelInfo.read("nano")
+    assert nano.work_line(17, 128, 128) == nano.work_line(49, 192, 320) == nano.work_line(17, 512, 496) == ""
+    large = "17 frames of 4096x4096 are 1,024 times the tokens of 17 frames of 128x128"
+    assert nano.work_line(17, 4096, 4096).startswith(large)
+    assert " 16 times " in nano.work_line(17, 512, 512) and " 20 times " in nano.work_line(397, 128, 128)
+    assert ModelInfo.read(tiny_model).work_line(81, 720, 1280) == ""
+
+
 def test_a_loaded_pipeline_says_the_same(model):
     read, of = ModelInfo.read(model, (EGO,)), ModelInfo.of(EgoPipeline.from_pretrained(model))
     assert read.state is None and of == read

@@ -119,6 +119,26 @@ def test_tokens_are_counted_as_the_backbone_sees_them(objective):
     assert len(set(seen)) == 3
 
 
+def test_tokens_that_are_left_out_are_not_counted(config):
+    fine = config.transformer | {"patch_size": [1, 1, 1], "prune_conditions": True}
+    objective = CanvasObjective(dataclasses.replace(config, transformer=fine), seed=3)
+    objective.prepare()
+    seen = []
+    objective.transformer.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[:2].numel()))
+    whole = {"text": 0, "patches": 2, "region": 5, "clip": 2}
+    for draw in (
+        ConditionDraw("text", 0),
+        ConditionDraw("patches", 2),
+        ConditionDraw("region", 5),
+        ConditionDraw("clip", 5),
+    ):
+        clips = objective.canvases.sets[0].train
+        batch = objective.canvases.of_clips(clips, *clips.deal(0, 0, 1), draw, np.random.default_rng(1))
+        objective(batch)
+        assert objective.tokens(batch) == seen[-1] <= 2 * 4 * (3 + whole[draw.kind])
+    assert seen[1] < 2 * 4 * 5 and seen[2] < 2 * 4 * 8
+
+
 def test_time_zero_is_the_latent_and_one_is_noise():
     latent, noise = torch.randn(2, 4, 2, 2, 2), torch.randn(2, 4, 2, 2, 2)
     mixed = interpolate(latent, noise, torch.tensor([0.0, 1.0]))

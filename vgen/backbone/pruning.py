@@ -30,16 +30,34 @@ def pruned(segments: Sequence[Segment], patch: int) -> list[Segment]:
     return [replace(segment, kept=_kept(segment, patch)) for segment in segments]
 
 
+def kept_tokens(given: Tensor, patch: int, clip: bool) -> Tensor:
+    """Which tokens of conditions are kept: bool [B, K, tokens], K being the images, or 1 for a clip.
+
+    Args:
+        given: [B, F, h, w], the share of pixels that is given of each latent pixel.
+        patch: as of `pruned`.
+        clip: whether the F latent frames are one clip.
+    """
+    kept = functional.max_pool2d(given.float(), patch) > 0  # [B, F, rows, columns]
+    kept = rearrange(kept, "b f y x -> b 1 (f y x)" if clip else "b f y x -> b f (y x)")
+    kept[..., 0] |= ~kept.any(dim=-1)
+    return kept
+
+
+def kept_lengths(kept: Tensor) -> list[int]:
+    """How many tokens of each of K conditions a batch reads, of what `kept_tokens` tells."""
+    lengths: list[int] = kept.sum(dim=-1).amax(dim=0).tolist()
+    return lengths
+
+
 def _kept(segment: Segment, patch: int) -> KeptTokens | None:
     if segment.given is None:
         return None
-    kept = functional.max_pool2d(segment.given.float(), patch) > 0  # [B, F, rows, columns]
-    kept = rearrange(kept, "b f y x -> b 1 (f y x)" if segment.clip else "b f y x -> b f (y x)")
+    kept = kept_tokens(segment.given, patch, segment.clip)
     if kept.all():
         return None
-    kept[..., 0] |= ~kept.any(dim=-1)
     order = kept.long().argsort(dim=-1, descending=True, stable=True)  # those that are kept come first
-    lengths = kept.sum(dim=-1).amax(dim=0).tolist()
+    lengths = kept_lengths(kept)
     index, readable = [], []
     for k, length in enumerate(lengths):
         first = order[:, k, :length]

@@ -84,6 +84,8 @@ def run_canvas(
     shown = sheet_frames(total, placed)
     with results_folder(out, VIDEO_RUN, overwrite) as folder:
         check_outside(CANVAS_RUN, canvas, out)
+        if line := info.work_line(canvas.frames, canvas.height, canvas.width):
+            logger.warning("%s", line)
         run = describe_run(CANVAS_RUN, canvas, settings, out)
         began, seconds = time.perf_counter(), {}
         from vgen.backbone.pipeline import timed  # late, so that a wrong canvas is refused at once

@@ -16,6 +16,8 @@ from vgen.models.training_range import TrainingRange
 if TYPE_CHECKING:
     from vgen.backbone.pipeline import VideoPipeline
 
+MUCH_WORK = 16  # times the tokens that a model makes by itself: from seconds to minutes on a CPU
+
 
 @dataclass(frozen=True)
 class PartInfo:
@@ -198,6 +200,21 @@ class ModelInfo:
     def size_multiple(self) -> int:
         """Height and width of a video are multiples of it."""
         return self.spatial_stride * self.patch
+
+    def work_line(self, frames: int, height: int, width: int) -> str:
+        """What to expect of a video that is far larger than those that the model makes by itself; "" of another one."""
+        times = self._tokens(frames, height, width) / self._tokens(self.frames, self.height, self.width)
+        if times < MUCH_WORK:
+            return ""
+        usual = f"{self.frames} frames of {self.height}x{self.width}"
+        return (
+            f"{frames} frames of {height}x{width} are {times:,.0f} times the tokens of {usual}, and take more than as "
+            "many times as long, and more memory"
+        )
+
+    def _tokens(self, frames: int, height: int, width: int) -> int:
+        side = self.size_multiple
+        return (1 + (frames - 1) // self.temporal_stride) * (height // side) * (width // side)
 
     @property
     def layouts(self) -> list[str]:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from vgen.backbone.conditioning import Conditioning
-from vgen.backbone.encoding import Given
+from vgen.backbone.encoding import Given, latent_mask
 from vgen.backbone.padding import Nearest, Padding
+from vgen.backbone.pruning import kept_lengths, kept_tokens
 from vgen.backbone.shapes import LatentShape, check_frames, latent_frames
 from vgen.canvas.paradigms import choose_paradigm
 from vgen.data.buckets import Bucket
@@ -110,12 +111,14 @@ class CanvasBatch(Batch):
         text: B sentences.
         latent: float16 [B, C, F, h, w], the target.
         given: what is given of each clip.
+        condition_tokens: of a model that prunes its conditions, how many of their tokens are read of each clip.
     """
 
     clips: list[str]
     text: list[str]
     latent: Tensor
     given: GivenPixels
+    condition_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -237,17 +240,30 @@ class Canvases:
         masks = torch.from_numpy(np.stack([masks for _, masks in given])).unsqueeze(2)
         padding = self.denoiser.transformer.config.condition_padding
         nearest = Nearest.of(masks) if padding == "nearest" and draw.count else None
+        pixels = GivenPixels(samples.pixels, masks, torch.from_numpy(frames), draw.kind == "clip", nearest)
         return CanvasBatch(
             clips=samples.names,
             text=["" if rng.random() < config.text_dropout else caption for caption in samples.captions],
             latent=samples.latents,
-            given=GivenPixels(samples.pixels, masks, torch.from_numpy(frames), draw.kind == "clip", nearest),
+            given=pixels,
+            condition_tokens=self._condition_tokens(pixels),
         )
+
+    def _condition_tokens(self, given: GivenPixels) -> int | None:
+        """See `CanvasBatch`."""
+        if not self.denoiser.transformer.config.prune_conditions or not given.frames.shape[1]:
+            return None
+        strides = self.denoiser.strides
+        stride = strides.temporal if given.as_clip else 1
+        shares = latent_mask(given.masks.transpose(1, 2), strides.spatial, stride)[:, 0]
+        return sum(kept_lengths(kept_tokens(shares, strides.patch, given.as_clip)))
 
     def tokens(self, batch: CanvasBatch) -> int:
         """How many tokens the targets and conditions of a batch are."""
         samples, _, frames, height, width = batch.latent.shape
         strides = self.denoiser.strides
+        if batch.condition_tokens is not None:
+            return samples * (LatentShape(frames, height, width, strides.patch).tokens + batch.condition_tokens)
         frames += self.paradigm.frames_beside(batch.given.latent_frames(strides.temporal), frames)
         return samples * LatentShape(frames, height, width, strides.patch).tokens
 
