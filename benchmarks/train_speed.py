@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import itertools
 import json
 import logging
 import os
@@ -30,9 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +55,7 @@ from vgen.train.loop import Place, Trainer
 from vgen.train.objectives import Objective, objective_class
 from vgen.train.objectives.base import training_mode
 from vgen.train.optimizer import build_optimizer, learning_rate_factor
+from vgen.train.prefetch import ahead
 from vgen.train.preparation import prepare
 
 NEVER = 1e9  # minutes, or steps
@@ -188,16 +188,16 @@ def plain_turn(config: TrainConfig, ranks: Ranks, first: int, last: int) -> Turn
 
 
 def prepared(objective: Objective, config: TrainConfig, ranks: Ranks) -> Iterator[Batch]:
-    """The recipe's batches, made ahead by threads."""
-    parts, index = ranks.parts(config.accumulation), 0
-    with ThreadPoolExecutor(config.prefetch) as pool:
-        waiting: deque = deque()
-        while True:
-            while len(waiting) <= config.prefetch:
-                step, micro = divmod(index, config.accumulation)
-                waiting.append(pool.submit(objective.batch, step, ranks.part(micro), parts, step / config.steps))
-                index += 1
-            yield waiting.popleft().result()
+    """The recipe's batches, made ahead as the trainer makes them."""
+    parts = ranks.parts(config.accumulation)
+
+    def make(index: int) -> Batch:
+        step, micro = divmod(index, config.accumulation)
+        batch: Batch = objective.batch(step, ranks.part(micro), parts, step / config.steps)
+        return batch
+
+    for _, batch in ahead(make, itertools.count(), config.prefetch):
+        yield batch
 
 
 def start_up(config: TrainConfig, folder: Path) -> float:

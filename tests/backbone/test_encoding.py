@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from tiny_parts import tiny_codec
 
+from vgen.backbone.codec import WanCodec
 from vgen.backbone.encoding import IMAGES_AT_ONCE, encode_clip, encode_frames
 
 
@@ -52,6 +54,14 @@ def test_images_sit_at_their_frame_over_the_stride_and_are_clean(codec, given):
     segment = encode_frames(codec, *given)
     assert segment.t.tolist() == [[0.0, 1.25, 2.625], [0.25, 0.25, 10.25]]
     assert segment.role == "condition" and segment.time.tolist() == [0.0, 0.0]
+
+
+def test_all_of_a_condition_may_lie_on_another_device_than_the_cpu():
+    away = WanCodec(tiny_codec().to("meta"))
+    pixels, masks = torch.zeros(1, 3, 9, 16, 32, device="meta"), torch.zeros(1, 1, 9, 16, 32, device="meta")
+    clip = encode_clip(away, pixels, masks, torch.zeros(1, device="meta"))
+    images = encode_frames(away, pixels.transpose(1, 2), masks.transpose(1, 2), torch.zeros(1, 9, device="meta"))
+    assert {each.device.type for segment in (clip, images) for each in (segment.latent, segment.t)} == {"meta"}
 
 
 def test_a_clip_takes_a_quarter_of_the_tokens_and_starts_anywhere(codec):

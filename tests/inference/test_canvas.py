@@ -36,7 +36,7 @@ def test_a_canvas_of_much_work_is_told_of_before_the_model_is_loaded(monkeypatch
     for side, told in ((128, 0), (1024, 1)):
         with pytest.raises(InputError, match="no model is needed"):
             run_canvas(Canvas(17, side, side), CanvasSettings("nano"), tmp_path / "out")
-        assert caplog.text.count("64 times the tokens of 17 frames of 128x128, and take more than as many") == told
+        assert caplog.text.count("64 times the tokens of 17 frames of 128x128, which nano makes") == told
 
 
 def test_generate_hands_settings_on_and_adds_up_the_seconds():

@@ -139,6 +139,19 @@ def test_tokens_that_are_left_out_are_not_counted(config):
     assert seen[1] < 2 * 4 * 5 and seen[2] < 2 * 4 * 8
 
 
+@pytest.mark.parametrize("draw", [ConditionDraw("patches", 2), ConditionDraw("region", 5), ConditionDraw("clip", 5)])
+def test_what_pads_is_found_beforehand_and_is_the_same(config, draw):
+    own = {"transformer": config.transformer | {"condition_padding": "nearest"}}
+    objective = CanvasObjective(dataclasses.replace(config, **own), 3)
+    objective.prepare()
+    clips = objective.canvases.sets[0].train
+    batch = objective.canvases.of_clips(clips, *clips.deal(0, 0, 1), draw, np.random.default_rng(1))
+    assert batch.given.nearest is not None
+    late = dataclasses.replace(batch, given=dataclasses.replace(batch.given, nearest=None))
+    (early,), (late,) = (objective.canvases.conditioning(each).segments for each in (batch, late))
+    assert torch.equal(early.latent, late.latent) and torch.equal(early.t, late.t)
+
+
 def test_time_zero_is_the_latent_and_one_is_noise():
     latent, noise = torch.randn(2, 4, 2, 2, 2), torch.randn(2, 4, 2, 2, 2)
     mixed = interpolate(latent, noise, torch.tensor([0.0, 1.0]))
@@ -346,7 +359,8 @@ def test_a_batch_is_of_one_of_several_data_sets_with_its_own_length_and_number(c
 
 @pytest.mark.parametrize("paradigm", ["nearest_slot", "pixel_padding", "latent_replacement", "channel_concatenation"])
 def test_every_paradigm_trains_and_goes_into_the_folder(config, paradigm, tmp_path):
-    config.conditions = ConditionsConfig(frames=1, patches=0, region=0, clip=0, text=0)
+    config.conditions = ConditionsConfig(frames=0, patches=1, region=0, clip=0, text=0)
+    config.transformer = config.transformer | {"prune_conditions": True}
     plain = CanvasObjective(config, seed=3)
     objective = CanvasObjective(dataclasses.replace(config, paradigm=paradigm), seed=3)
     objective.prepare()

@@ -144,7 +144,7 @@ def encode_clip(
     images = padded(pixels.transpose(1, 2), masks.transpose(1, 2), padding, nearest)
     at_once = max(1, images_at_once(images[0]) // images.shape[1])
     latent = torch.cat([codec.encode_video(part.transpose(1, 2)) for part in torch.split(images, at_once)])
-    ends = torch.arange(latent.shape[2], dtype=torch.float64) * codec.temporal_stride
+    ends = torch.arange(latent.shape[2], dtype=torch.float64, device=start.device) * codec.temporal_stride
     positions = temporal_position(start.double().unsqueeze(1) + ends, codec.temporal_stride)
     given = latent_mask(masks, codec.spatial_stride, codec.temporal_stride)[:, 0].to(latent.device)
     return condition(latent, positions.to(latent.device), clip=True, given=given)

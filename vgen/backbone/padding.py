@@ -36,7 +36,7 @@ class Nearest:
 
     @classmethod
     def of(cls, masks: Tensor) -> Nearest:
-        """Of masks [..., 1, H, W]; see `padded`."""
+        """Of masks [..., 1, H, W], one or more of them; see `padded`."""
         whole = (masks >= GIVEN_WHOLE).cpu().numpy()
         height, width = whole.shape[-2:]
         kinds: dict[bytes, int] = {}
@@ -59,7 +59,7 @@ def padded(pixels: Tensor, masks: Tensor, padding: Padding, nearest: Nearest | N
     """Pictures as the codec reads them: each pixel as far as it is given, and the rest of it padding.
 
     Args:
-        pixels: [..., 3, H, W] in [-1, 1].
+        pixels: [..., 3, H, W] in [-1, 1], with one leading dimension or more.
         masks: [..., 1, H, W], by how much a pixel is given, 0 to 1 or booleans.
         padding: "zeros"; or "nearest": the nearest pixel of the same picture that is given whole, or zeros where none
             is.
@@ -68,7 +68,8 @@ def padded(pixels: Tensor, masks: Tensor, padding: Padding, nearest: Nearest | N
     given = pixels * masks
     if padding == "zeros":
         return given
-    nearest = nearest or Nearest.of(masks)
+    if nearest is None:
+        nearest = Nearest.of(masks)
     return given + nearest.pixels(pixels) * (1 - masks.to(pixels.dtype))
 
 

@@ -202,19 +202,20 @@ class ModelInfo:
         return self.spatial_stride * self.patch
 
     def work_line(self, frames: int, height: int, width: int) -> str:
-        """What to expect of a video that is far larger than those that the model makes by itself; "" of another one."""
+        """What to expect of a video, or of each segment of a longer one, that is far larger than those that the model
+        makes by itself; "" of another one."""
         times = self._tokens(frames, height, width) / self._tokens(self.frames, self.height, self.width)
         if times < MUCH_WORK:
             return ""
         usual = f"{self.frames} frames of {self.height}x{self.width}"
         return (
-            f"{frames} frames of {height}x{width} are {times:,.0f} times the tokens of {usual}, and take more than as "
-            "many times as long, and more memory"
+            f"{frames} frames of {height}x{width} are {times:,.0f} times the tokens of {usual}, which {self.model} "
+            "makes by itself: on a CPU they take as many times as long or more, and more memory"
         )
 
     def _tokens(self, frames: int, height: int, width: int) -> int:
         side = self.size_multiple
-        return (1 + (frames - 1) // self.temporal_stride) * (height // side) * (width // side)
+        return (1 + (frames - 1) // self.temporal_stride) * max(1, height // side) * max(1, width // side)
 
     @property
     def layouts(self) -> list[str]:

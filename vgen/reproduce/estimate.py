@@ -41,7 +41,7 @@ class Machine:
 
 H100 = Machine(0.018 * PEAK, 0.02 * PEAK, 0.03, 2e-3, 2.0, (
     f"seconds are those of one H100: of its {PEAK / 1e12:.0f} TFLOP/s in bf16",
-    "the backbone of nano reached 1.8% and the codec 2%: the GPU waited for Python, which is mended in part since;",
+    "the backbone of nano reached 1.8% and the codec 2%: the GPU waited for Python;",
     "a step takes 30 ms at least, in which Python starts its kernels, which is assumed;",
 ))  # fmt: skip
 CORES = Machine(120e9, 120e9, 0.0, 0.033, 1.5, (

@@ -17,6 +17,7 @@ from vgen.backbone.padding import Nearest, Padding
 from vgen.backbone.pruning import kept_lengths, kept_tokens
 from vgen.backbone.shapes import LatentShape, check_frames, latent_frames
 from vgen.canvas.paradigms import choose_paradigm
+from vgen.canvas.paradigms.positions import Positions
 from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
@@ -111,7 +112,8 @@ class CanvasBatch(Batch):
         text: B sentences.
         latent: float16 [B, C, F, h, w], the target.
         given: what is given of each clip.
-        condition_tokens: of a model that prunes its conditions, how many of their tokens are read of each clip.
+        condition_tokens: of a model that prunes its conditions, how many of their tokens are read of each clip; a rank
+            counts its own, which differ a little where crops do.
     """
 
     clips: list[str]
@@ -251,7 +253,8 @@ class Canvases:
 
     def _condition_tokens(self, given: GivenPixels) -> int | None:
         """See `CanvasBatch`."""
-        if not self.denoiser.transformer.config.prune_conditions or not given.frames.shape[1]:
+        pruned = self.denoiser.transformer.config.prune_conditions and isinstance(self.paradigm, Positions)
+        if not pruned or not given.frames.shape[1]:
             return None
         strides = self.denoiser.strides
         stride = strides.temporal if given.as_clip else 1
