@@ -40,7 +40,7 @@ def ahead(
 @contextmanager
 def _quick_turns() -> Iterator[None]:
     """Threads of Python take turns more often. Each operation of torch gives its turn away and waits for the next one:
-    by default up to 5 ms where a thread makes batches, while a GPU asks for thousands of operations a step."""
+    by default up to 5 ms where a thread computes in Python, while a GPU asks for thousands of operations a step."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, SWITCH))
     try:
