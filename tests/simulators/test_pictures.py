@@ -57,7 +57,7 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(photos, tmp_path_factory):
     with ThreadPoolExecutor(1) as pool:
-        return prepare(photos, tmp_path_factory.mktemp("cache"), pool)
+        return prepare(photos, tmp_path_factory.mktemp("cache"), pool).photographs
 
 
 def clips_of(kind, count, size=(64, 64), frames=9, photographs=()):
@@ -80,10 +80,10 @@ def test_pictures_that_are_of_no_use_or_there_twice_are_left_out_and_some_kept_f
 
 def test_pictures_are_read_once(photos, tmp_path):
     with ThreadPoolExecutor(1) as pool:
-        first = prepare(photos, tmp_path, pool)
+        first = prepare(photos, tmp_path, pool).photographs
     moved = tmp_path.with_name(f"{tmp_path.name}-moved")
     tmp_path.rename(moved)
-    again = prepare(photos, moved, pool=None)
+    again = prepare(photos, moved, pool=None).photographs
     assert [each.name for each in again] == [each.name for each in first]
     assert np.array_equal(again[0].pixels()[:2, :2], noisy(2)[:2, :2])
 
@@ -235,7 +235,7 @@ def test_a_recording_that_was_broken_off_goes_on_and_keeps_test_pictures_apart(p
     assert (len(train), len(test), train.info["fps"], staging.exists()) == (14, 3, 10, False)
     episode = test.episode(1)
     with ThreadPoolExecutor(1) as pool:
-        held_out = [each for each in prepare(photos, tmp_path / "cache", pool) if each.held_out]
+        held_out = prepare(photos, tmp_path / "cache", pool).of(held_out=True).photographs
     clip = make_clip(Scenery(held_out, (32, 48)), 0, 10_001, 5)
     assert episode.task == clip.caption and episode.extra == dict(clip.about)
     assert (

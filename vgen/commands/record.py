@@ -37,7 +37,7 @@ def parser() -> Parser:
     for name, kind in SIMULATORS.items():
         tasks = f"{len(kind.all_tasks)} tasks" if len(kind.all_tasks) > 1 else f"the task {kind.all_tasks[0]}"
         add_arguments(choices.add_parser(name, help=tasks, allow_abbrev=False), kind)
-    about = "photographs and drawn textures under a moving camera"
+    about = "photographs, objects and drawn textures under a moving camera"
     pictures.add_arguments(choices.add_parser("pictures", help=about, allow_abbrev=False))
     return parser
 

@@ -1,4 +1,4 @@
-"""Photographs: finds the pictures below a folder, keeps some for testing alone, and scales them to what reads fast.
+"""Photographs and pictures of objects: finds those below a folder, keeps some for testing alone, scales them down.
 
 `launch/get_photographs.sh` fetches the packages whose pictures `HELD_OUT` names.
 """
@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from PIL import Image
 from vgen.checks import show
 from vgen.errors import InputError
 from vgen.media.image import FORMATS, read_image, readable
+from vgen.simulators.pictures import objects
+from vgen.simulators.pictures.objects import ObjectPicture
 from vgen.simulators.pictures.opencv import cv2
 
 logger = logging.getLogger(__name__)
@@ -31,10 +33,17 @@ LONGEST_SIDE = 1280  # pixels that are kept: what the widest motion of a small f
 SHORTEST_SIDE = 200  # pixels; a smaller picture is left out
 THUMBNAIL = 32  # pixels a side of what tells pictures apart
 LEAST_CONTRAST = 5.0  # standard deviation of a thumbnail's grey levels; a flatter picture is left out
-LEAST_OPAQUE = 0.99  # share of a picture; one that lets more through is left out
+LEAST_OPAQUE = 0.99  # share of a photograph; a picture that lets more through may be an object
 SAME = 4.0  # mean difference of two thumbnails below which the pictures are one
 SIZES = re.compile(r"\d+x\d+")  # the name of a file that is one of several sizes of a picture
-RULES = (LONGEST_SIDE, SHORTEST_SIDE, LEAST_CONTRAST, LEAST_OPAQUE, SAME)  # what is kept depends on these
+RULES = (
+    LONGEST_SIDE,
+    SHORTEST_SIDE,
+    LEAST_CONTRAST,
+    LEAST_OPAQUE,
+    SAME,
+    objects.RULES,
+)  # what is kept depends on these
 PLACES = ("contents", "images", "images_dark")  # folders between such files and the one that has the picture's name
 ASIDE = 8  # one picture in so many is for testing, where none is named below
 
@@ -82,10 +91,26 @@ class Photograph:
         return np.asarray(np.load(self.file, mmap_mode="r"))
 
 
-def prepare(folder: Path, cache: Path, pool: Executor) -> list[Photograph]:
+@dataclass(frozen=True)
+class Pictures:
+    """What clips are made of: photographs, and objects that have no background."""
+
+    photographs: list[Photograph]
+    objects: list[ObjectPicture]
+
+    def of(self, held_out: bool) -> Pictures:
+        """Those for testing alone, or the others."""
+        return Pictures(
+            [each for each in self.photographs if each.held_out == held_out],
+            [each for each in self.objects if each.held_out == held_out],
+        )
+
+
+def prepare(folder: Path, cache: Path, pool: Executor) -> Pictures:
     """Read the pictures below a folder and keep them scaled down below `cache`, once for the files as they are.
 
-    Left out are pictures that cannot be read, that are small, nearly of one grey or transparent, or there twice.
+    A picture that lets more than a little through is kept as an object, if it is one. Left out are pictures that cannot
+    be read, that are small, nearly of one grey or mostly transparent, or there twice.
 
     Args:
         folder: with the pictures, in subfolders too.
@@ -107,35 +132,59 @@ def prepare(folder: Path, cache: Path, pool: Executor) -> list[Photograph]:
     names = sorted(named, key=lambda name: (not _listed(name), name))  # of two that are one, that for testing stays
     files = [f"{place}.npy" for place in range(len(names))]
     kept = pool.map(_keep, [named[name] for name in names], [store / file for file in files])
-    listed = any(map(_listed, names))  # otherwise one picture in ASIDE is for testing, by its name
-    photographs: list[Photograph] = []
-    seen: list[np.ndarray] = []
-    for name, file, found in zip(names, files, kept, strict=True):
-        if found is None or any(np.abs(found.thumbnail - other).mean() < SAME for other in seen):
-            (store / file).unlink(missing_ok=True)
-            continue
-        seen.append(found.thumbnail)
-        held_out = _listed(name) if listed else zlib.crc32(name.encode()) % ASIDE == 0
-        photographs.append(Photograph(name, file, held_out, found.detail))
-    photographs.sort(key=lambda photograph: photograph.name)
-    _tell(folder, len(names), photographs)
+    pictures = _chosen(store, names, files, kept)
+    _tell(folder, len(names), pictures)
     part = index.with_suffix(".part")
-    part.write_text(json.dumps([asdict(photograph) for photograph in photographs]))
+    part.write_text(json.dumps(asdict(pictures)))
     part.rename(index)
     return _read(store)
 
 
-def _read(store: Path) -> list[Photograph]:
+def _chosen(
+    store: Path, names: Sequence[str], files: Sequence[str], kept: Iterable[_Kept | _KeptObject | None]
+) -> Pictures:
+    """Each of the pictures once, by name; the files of others are removed."""
+    found = list(zip(names, files, kept, strict=True))
+    # where no photograph is listed, one in ASIDE is for testing, by its name
+    listed = any(_listed(name) for name, _, each in found if not isinstance(each, _KeptObject))
+    pictures = Pictures([], [])
+    seen: dict[type, list[np.ndarray]] = {_Kept: [], _KeptObject: []}
+    for name, file, each in found:
+        if each is None or each.among(seen[type(each)]):
+            (store / file).unlink(missing_ok=True)
+            continue
+        seen[type(each)].append(each.thumbnail)
+        if isinstance(each, _KeptObject):
+            held_out = objects.held_out(name)
+            pictures.objects.append(ObjectPicture(name, file, held_out, each.words, each.longest))
+        else:
+            held_out = _listed(name) if listed else zlib.crc32(name.encode()) % ASIDE == 0
+            pictures.photographs.append(Photograph(name, file, held_out, each.detail))
+    for of_kind in (pictures.photographs, pictures.objects):
+        of_kind.sort(key=lambda picture: picture.name)
+    return pictures
+
+
+def _read(store: Path) -> Pictures:
     """What is kept in a folder of the cache, which may have moved."""
     kept = json.loads((store / "photographs.json").read_text())
-    return [Photograph(**each | {"file": str(store / each["file"])}) for each in kept]
+    for each in (*kept["photographs"], *kept["objects"]):
+        each["file"] = str(store / each["file"])
+    found = [ObjectPicture(**each | {"words": tuple(each["words"])}) for each in kept["objects"]]
+    return Pictures([Photograph(**each) for each in kept["photographs"]], found)
 
 
 def _state(named: dict[str, Path]) -> str:
-    """What the files are at present, by name, size and time."""
-    stats = {name: file.stat() for name, file in named.items()}
-    lines = [f"{name} {stats[name].st_size} {stats[name].st_mtime_ns}" for name in sorted(named)]
+    """What the files are at present, and the texts beside them, by name, size and time."""
+    lines = [f"{name} {_stamp(named[name])}" for name in sorted(named)]
+    texts = [(name, objects.description(named[name])) for name in sorted(named)]
+    lines += [f"{name}.txt {_stamp(text)}" for name, text in texts if text.is_file()]
     return hashlib.sha256("\n".join([str(RULES), *lines]).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def _stamp(file: Path) -> str:
+    status = file.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def find(folder: Path) -> dict[str, Path]:
@@ -187,13 +236,30 @@ def _area(file: Path) -> int:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What is found out about a picture that is kept: its thumbnail, float32 [32, 32, 3], and its detail."""
+    """What is found out about a photograph that is kept: its thumbnail, float32 [32, 32, 3], and its detail."""
 
     thumbnail: np.ndarray
     detail: float
 
+    def among(self, seen: Sequence[np.ndarray]) -> bool:
+        """Whether it is one of those whose thumbnails were seen."""
+        return any(_same(self.thumbnail, other) for other in seen)
 
-def _keep(source: Path, file: Path) -> _Kept | None:
+
+@dataclass(frozen=True)
+class _KeptObject:
+    """What is found out about an object that is kept: its thumbnail before grey, and more as of `ObjectPicture`."""
+
+    thumbnail: np.ndarray
+    words: tuple[str, ...]
+    longest: int
+
+    def among(self, seen: Sequence[np.ndarray]) -> bool:
+        """Whether it is one of those whose thumbnails were seen, or their mirror image."""
+        return any(_same(self.thumbnail, other) or _same(self.thumbnail[:, ::-1], other) for other in seen)
+
+
+def _keep(source: Path, file: Path) -> _Kept | _KeptObject | None:
     """Scale a picture down into `file`; None of one that is left out. In a worker process."""
     try:
         pixels = read_image(source)
@@ -201,13 +267,24 @@ def _keep(source: Path, file: Path) -> _Kept | None:
         logger.warning("left out: %s", error)
         return None
     if pixels.shape[2] == 4 and pixels[..., 3].mean() < LEAST_OPAQUE * 255:
+        return _keep_object(source, pixels, file)
+    return _keep_photograph(np.ascontiguousarray(pixels[..., :3]), file)
+
+
+def _keep_object(source: Path, pixels: np.ndarray, file: Path) -> _KeptObject | None:
+    found = objects.cropped(pixels)
+    if found is None:
         return None
-    pixels = np.ascontiguousarray(pixels[..., :3])
+    np.save(file, found)
+    return _KeptObject(_thumbnail(objects.on_grey(found)), objects.words_of(source), max(found.shape))
+
+
+def _keep_photograph(pixels: np.ndarray, file: Path) -> _Kept | None:
     share = min(1.0, LONGEST_SIDE / max(pixels.shape[:2]))
     if share < 1:
         size = (round(pixels.shape[1] * share), round(pixels.shape[0] * share))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    thumbnail = cv2.resize(pixels, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
+    thumbnail = _thumbnail(pixels)
     if min(pixels.shape[:2]) < SHORTEST_SIDE or thumbnail.mean(2).std() < LEAST_CONTRAST:
         return None
     np.save(file, pixels)
@@ -216,12 +293,23 @@ def _keep(source: Path, file: Path) -> _Kept | None:
     return _Kept(thumbnail, round(float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean()), 3))
 
 
+def _thumbnail(pixels: np.ndarray) -> np.ndarray:
+    small = cv2.resize(pixels, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return np.asarray(small.astype(np.float32))
+
+
+def _same(thumbnail: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.abs(thumbnail - other).mean() < SAME)
+
+
 def _listed(name: str) -> bool:
     return name.removesuffix("-dark") in HELD_OUT
 
 
-def _tell(folder: Path, found: int, photographs: Sequence[Photograph]) -> None:
-    aside = sum(photograph.held_out for photograph in photographs)
-    left_out = "others are unreadable, small, flat, transparent or there twice"
+def _tell(folder: Path, found: int, pictures: Pictures) -> None:
+    aside, kept = pictures.of(held_out=True), len(pictures.photographs) + len(pictures.objects)
+    left_out = "others are unreadable, small, flat, mostly transparent or there twice"
     message = "%s: %d pictures, %d of them used (%s), %d for testing alone"
-    logger.info(message, folder, found, len(photographs), left_out, aside)
+    logger.info(message, folder, found, kept, left_out, len(aside.photographs) + len(aside.objects))
+    if pictures.objects:
+        logger.info("%d of those are objects, %d of these for testing alone", len(pictures.objects), len(aside.objects))

@@ -20,7 +20,7 @@ from vgen.media.writing import write_video
 from vgen.results import DATASET, check_folder
 from vgen.simulators.pictures.clips import NAMES, make_clip
 from vgen.simulators.pictures.opencv import cv2
-from vgen.simulators.pictures.photographs import Photograph, prepare
+from vgen.simulators.pictures.photographs import Pictures, prepare
 from vgen.simulators.pictures.scenery import Scenery
 from vgen.simulators.pictures.settings import PicturesRecording, check
 
@@ -35,7 +35,7 @@ class _Job:
     """Clips of one split, and where to put them."""
 
     recording: PicturesRecording
-    photographs: Sequence[Photograph]
+    pictures: Pictures
     staging: Path
     numbers: Sequence[int]
 
@@ -65,30 +65,31 @@ def record(recording: PicturesRecording) -> Path:
 
 def _record_all(recording: PicturesRecording, staging: Path) -> None:
     with worker_pool(recording.workers, staging) as pool:
-        photographs = _photographs(recording, pool)
+        pictures = _pictures(recording, pool)
         claim(staging, {name: str(getattr(recording, name)) for name in SETTINGS})
         jobs = []
-        for split, of_split in photographs.items():
+        for split, of_split in pictures.items():
             todo = [n for part, n in recording.numbers() if part == split and not _folder(staging, n).exists()]
             starts = range(0, len(todo), CLIPS_PER_JOB)
             jobs += [_Job(recording, of_split, staging, todo[start : start + CLIPS_PER_JOB]) for start in starts]
         list(tqdm(pool.map(_record_clips, jobs), total=len(jobs), desc=f"up to {CLIPS_PER_JOB} clips each"))
 
 
-def _photographs(recording: PicturesRecording, pool: Executor) -> dict[str, list[Photograph]]:
-    """The photographs of each split that is recorded.
+def _pictures(recording: PicturesRecording, pool: Executor) -> dict[str, Pictures]:
+    """The photographs and objects of each split that is recorded.
 
     Raises:
         InputError: a split has none.
     """
     splits = dict.fromkeys(split for split, _ in recording.numbers())
     if recording.photos is None:
-        return {split: [] for split in splits}
+        return {split: Pictures([], []) for split in splits}
     found = prepare(recording.photos, recording.cache, pool)
-    chosen = {split: [each for each in found if each.held_out == (split == "test")] for split in splits}
+    chosen = {split: found.of(held_out=split == "test") for split in splits}
     for split, of_split in chosen.items():
-        if not of_split:
-            where = f"photos={show(recording.photos)} has {len(found)} pictures that can be used"
+        if not of_split.photographs and not of_split.objects:
+            usable = len(found.photographs) + len(found.objects)
+            where = f"photos={show(recording.photos)} has {usable} pictures that can be used"
             raise InputError(f"{where}, none of them for the split {split}; name a folder with more, or leave it out")
     return chosen
 
@@ -97,7 +98,7 @@ def _record_clips(job: _Job) -> None:
     """Record the clips of one job, in a worker process, each whole or not at all."""
     recording = job.recording
     cv2.setNumThreads(1)  # there is a process per core
-    scenery = Scenery(job.photographs, recording.height_width)
+    scenery = Scenery(job.pictures.photographs, recording.height_width, job.pictures.objects)
     for number in job.numbers:
         clip = make_clip(scenery, recording.seed, number, recording.frames)
         with replaced_folder(_folder(job.staging, number)) as part:

@@ -10,6 +10,7 @@ import numpy as np
 from vgen.simulators.pictures import textures
 from vgen.simulators.pictures.layers import Layer, fine_density
 from vgen.simulators.pictures.motion import Path
+from vgen.simulators.pictures.objects import ENLARGED, ObjectPicture
 from vgen.simulators.pictures.opencv import cv2
 from vgen.simulators.pictures.photographs import Photograph
 
@@ -37,12 +38,15 @@ class Scenery:
     """Where clips take their pictures from.
 
     Args:
-        photographs: may be empty: then all is drawn.
+        photographs: may be empty: then all grounds are drawn.
         size: of the frames, (H, W).
+        objects: may be empty: then things are drawn, or cut out of photographs.
     """
 
-    def __init__(self, photographs: Sequence[Photograph], size: tuple[int, int]) -> None:
-        self._photographs, self.size = photographs, size
+    def __init__(
+        self, photographs: Sequence[Photograph], size: tuple[int, int], objects: Sequence[ObjectPicture] = ()
+    ) -> None:
+        self._photographs, self.size, self._objects = photographs, size, objects
         weights = np.clip([photograph.detail for photograph in photographs], *DETAIL)
         self._chances = weights / weights.sum() if photographs else weights
         self.unit = min(size) / 128
@@ -54,6 +58,17 @@ class Scenery:
     def photograph(self, rng: np.random.Generator) -> Photograph | None:
         """One of the photographs, those with much to see more often; None where there are none."""
         return self._photographs[int(rng.choice(len(self._chances), p=self._chances))] if self._photographs else None
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether there are pictures of objects."""
+        return bool(self._objects)
+
+    def object(self, rng: np.random.Generator, shown: float) -> ObjectPicture | None:
+        """One of the objects that can be shown at so many pixels of a frame, by its longer side; None where none can.
+        Where there are no objects, nothing is drawn from `rng`."""
+        large = [each for each in self._objects if each.longest * ENLARGED >= shown]
+        return large[int(rng.integers(len(large)))] if large else None
 
     def _of_texture(self, rng: np.random.Generator, path: Path) -> Ground:
         left, top, right, bottom = self._bounds(path)

@@ -23,7 +23,7 @@ class PicturesRecording:
     """What to record.
 
     out: the data set's folder to make.
-    photos: a folder with photographs, in subfolders too; without one, all is drawn.
+    photos: a folder with photographs and pictures of objects, in subfolders too; without one, all is drawn.
     clips: how many, in the split `split`.
     test_clips: so many of the split `test` beside those of `train`.
     size: of the frames, HEIGHTxWIDTH in even pixels, 16 or more.
@@ -92,7 +92,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a data set at --out, whole, once the new one is complete"
     )
-    about = "folder of photographs (launch/get_photographs.sh makes one); default: none, all is drawn"
+    about = (
+        "folder of photographs and cut-out objects (launch/get_photographs.sh makes one); default: none, all is drawn"
+    )
     parser.add_argument("--photos", type=Path, metavar="DIR", help=about)
     parser.add_argument("--clips", **count, default=kind.clips, help=f"default: {kind.clips}")
     about = "clips of the split test beside those of train; default: 0"

@@ -1,4 +1,5 @@
-"""Things that move over a ground: drawn shapes and letters, and parts that are cut out of photographs."""
+"""Things that move over a ground: drawn shapes and letters, parts that are cut out of photographs, and pictures of
+objects."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from vgen.simulators.pictures.textures import SUBPIXEL, apart, tint
 LETTERS = "ABCDEFGHJKLMNPRSTUVXYZ2345789"
 TRIES = 4  # places of a photograph that are tried for a cut-out
 FILLED = (0.2, 0.8)  # share of its square that a good cut-out fills
+CLEAR = 1  # pixels around an object in its square
 CUT_AT = 96  # pixels a side of the square that GrabCut divides
 
 
@@ -22,7 +24,7 @@ class Sprite:
 
     pixels: float32 [N, N, 4] in 0..255, its colours multiplied by alpha / 255; its middle is the sprite's.
     words: a noun, in long and in short.
-    picture: the photograph that it is of, "" where it is drawn.
+    picture: the photograph or object that it is of, "" where it is drawn.
     """
 
     pixels: np.ndarray
@@ -65,6 +67,27 @@ def cut_out(rng: np.random.Generator, pixels: np.ndarray, name: str, side: int) 
             return Sprite(_scaled(square, found, side), ("a cut-out", "a thing"), name)
     alpha = _filled(0.93 * blob(rng), square.shape[0])
     return Sprite(_scaled(square, alpha, side), ("a piece of a photo", "a piece"), name)
+
+
+def of_object(rng: np.random.Generator, pixels: np.ndarray, name: str, words: tuple[str, ...], side: int) -> Sprite:
+    """An object in a square as wide as its longer side, half of the time mirrored.
+
+    Args:
+        rng: mirrors.
+        pixels: uint8 [H, W, 4], cut to the object, its colours multiplied by alpha / 255.
+        name: the object's.
+        words: a noun, in long and in short.
+        side: of the square, in pixels.
+    """
+    share = (side - 2 * CLEAR) / max(pixels.shape[:2])
+    height, width = (max(1, round(share * each)) for each in pixels.shape[:2])
+    way = cv2.INTER_AREA if share < 1 else cv2.INTER_CUBIC
+    scaled = np.clip(cv2.resize(pixels.astype(np.float32), (width, height), interpolation=way), 0, 255)
+    scaled[..., :3] = np.minimum(scaled[..., :3], scaled[..., 3:])  # cubic weights overshoot
+    square = np.zeros((side, side, 4), np.float32)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = scaled[:, ::-1] if rng.random() < 0.5 else scaled
+    return Sprite(square, words, name)
 
 
 def article(noun: str) -> str:
