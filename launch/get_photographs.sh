@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches photographs for `vgen record pictures --photos DIR`: Debian's packages of wallpapers, unpacked without being
-# installed, and scikit-image's sample pictures where it is installed.
+# Fetches photographs for `vgen record pictures --photos DIR`: Debian's packages of wallpapers and of cut-out objects,
+# unpacked without being installed, and scikit-image's sample pictures where it is installed.
 #
 #   bash launch/get_photographs.sh DIR
 #
@@ -12,8 +12,18 @@ folder=$1
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-PACKAGES=(plasma-workspace-wallpapers gnome-backgrounds mate-backgrounds lomiri-wallpapers-16.04 lomiri-wallpapers-20.04)
+PACKAGES=(plasma-workspace-wallpapers gnome-backgrounds mate-backgrounds lomiri-wallpapers-16.04 lomiri-wallpapers-20.04
+    ukui-wallpapers tuxpaint-stamps-default)
 SAMPLES=(astronaut brick chelsea coffee coins grass gravel hubble_deep_field moon motorcycle_left retina rocket)
+
+# prune PACKAGE FOLDER: removes what is no photograph from an unpacked package. Of tuxpaint's stamps these are flags,
+# letters, money and drawings, mirror images, and the sounds, which are most of it.
+prune() {
+    [[ $1 == tuxpaint-stamps-default ]] || return 0
+    rm -rf "$2/usr/share/tuxpaint/stamps/symbols"
+    find "$2" -type d -name cartoon -prune -exec rm -rf {} +
+    find "$2" -type f \( -name '*_mirror.*' -o -name '*.ogg' -o -name '*.wav' \) -delete
+}
 
 for tool in apt-get dpkg; do
     command -v "$tool" >/dev/null ||
@@ -30,6 +40,7 @@ for package in "${PACKAGES[@]}"; do
     (cd "$part/deb" && apt-get download -q "$package") ||
         fail "$package cannot be fetched; try apt-get update, or give another folder of photographs"
     dpkg -x "$part/deb/"*.deb "$part/x"
+    prune "$package" "$part/x"
     mv "$part/x" "$folder/$package"
     rm -rf "$part"
 done
