@@ -8,6 +8,9 @@ if any is among them, or else all: their middles in image mode, and in video mod
 to the right. Three pictures of scikit-image stand beside, one by one, where it is installed. In image mode every frame
 is encoded alone, in video mode a clip as a whole. PSNR, SSIM and ST-LPIPS (pip install 'vgen[metrics]') are means over
 clips or pictures.
+
+Below each stands the best linear code of as many numbers a block (Karhunen-Loève), which any codec should pass. It is
+measured on training clips of the data sets, and on pans over the other pictures of the folders.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from bench_common.options import add_out, check_counts, check_free, make_parser
@@ -26,19 +31,23 @@ from canvas_suite.clips import choose_from, load
 from canvas_suite.judges import perceptual
 from canvas_suite.reconstruction import Reconstruction
 from canvas_suite.sheets import contact_sheet
-from canvas_suite.still_pictures import PAN_STEP, Pictures, held_out, read_pictures, samples
+from canvas_suite.still_pictures import PAN_STEP, Pictures, for_training, held_out, read_pictures, samples
 from torch import Tensor
 from tqdm import tqdm
 
 from vgen.backbone.codec import WanCodec, load_vae
 from vgen.data.lerobot.dataset import LeRobotDataset
 from vgen.errors import InputError, exit_on_input_error
-from vgen.metrics import SampleMetric, psnr, ssim
+from vgen.metrics import LinearCode, SampleMetric, psnr, ssim
 from vgen.models import component_folder, resolve
+
+logger = logging.getLogger(__name__)
 
 MODES = ("image", "video")
 TITLES = {"psnr": "PSNR", "ssim": "SSIM", "st_lpips": "ST-LPIPS"}
 SHEET_PICTURES = 8
+LINEAR_CLIPS = 96  # of each data set, of which the linear code is made
+LINEAR = "  linear code"
 HEAD, CELL = 28, 9
 table_row = partial(row, head_width=HEAD, width=CELL)
 
@@ -104,19 +113,57 @@ def read_all(args: argparse.Namespace) -> list[Held]:
     return held
 
 
-def measure(codec: Reconstruction, held: Held, metrics: dict[str, SampleMetric]) -> tuple[dict, dict[str, Tensor]]:
-    """Scores by mode, and what the codec made of it."""
-    made = {
+def read_training(args: argparse.Namespace) -> list[Tensor]:
+    """Videos of training, for the linear code: of each data set, and of each folder's pictures but those held out."""
+    videos = []
+    for data in args.data:
+        dataset = LeRobotDataset(data, "train")
+        places = choose_from(dataset, LINEAR_CLIPS, (args.frames - 1) * args.stride + 1)
+        if places:
+            camera = args.camera or _only_camera(dataset, data)
+            videos.append(load(dataset, camera, places, args.frames, args.stride))
+    folders = filter(None, map(for_training, args.pictures))
+    return videos + [read_pictures(others, (args.size, args.size), args.frames).pans for others in folders]
+
+
+def linear_code(args: argparse.Namespace, config: Mapping[str, Any]) -> LinearCode | None:
+    """The best linear code of as many numbers as a codec's latent has; None, in one line, where nothing of training is
+    there."""
+    videos = read_training(args)
+    if not videos:
+        logger.warning("without a linear code: neither --data nor --pictures has anything that is not measured itself")
+        return None
+    spatial, temporal = config["scale_factor_spatial"], config["scale_factor_temporal"]
+    return LinearCode.fit(videos, min(config["z_dim"], 3 * spatial**2), spatial, temporal)
+
+
+def by_codec(codec: Reconstruction, held: Held) -> dict[str, Tensor]:
+    """What a codec makes of it, by mode."""
+    return {
         "image": codec.reconstruct_images(held.truth["image"]),
         "video": codec.reconstruct_video(held.truth["video"]),
     }
+
+
+def by_linear_code(code: LinearCode, held: Held) -> dict[str, Tensor]:
+    """What a linear code makes of it, by mode."""
+    frames = held.truth["image"].transpose(1, 2)
+    images = code.decode(code.encode(frames.flatten(0, 1).unsqueeze(2)))[:, :, 0]
+    made = {
+        "image": images.unflatten(0, frames.shape[:2]).transpose(1, 2),
+        "video": code.decode(code.encode(held.truth["video"])),
+    }
+    return {mode: video.clamp(-1, 1) for mode, video in made.items()}
+
+
+def measure(made: dict[str, Tensor], held: Held, metrics: dict[str, SampleMetric]) -> dict[str, dict]:
+    """Scores by mode: of each, and their means."""
     each = {
         mode: {name: metric(made[mode], held.truth[mode]).tolist() for name, metric in metrics.items()}
         for mode in MODES
     }
     means = {mode: {name: _mean(values) for name, values in scores.items()} for mode, scores in each.items()}
-    height, width = held.truth["video"].shape[-2:]
-    return {"names": held.names, "size": [height, width], "means": means, "each": each}, made
+    return {"means": means, "each": each}
 
 
 def _mean(values: list[float]) -> float:
@@ -129,16 +176,21 @@ def run(args: argparse.Namespace) -> dict:
     codec = WanCodec(vae.to("cuda" if torch.cuda.is_available() else "cpu"))
     reconstruction = Reconstruction(codec, args.batch, args.bf16)
     metrics: dict[str, SampleMetric] = {"psnr": psnr, "ssim": ssim} | perceptual(frame_step=1)
+    code = linear_code(args, vae.config)
     results = {}
     for held in tqdm(read_all(args), desc="codec"):
-        results[held.name], made = measure(reconstruction, held, metrics)
+        made = by_codec(reconstruction, held)
+        size = list(held.truth["video"].shape[-2:])
+        results[held.name] = {"names": held.names, "size": size, **measure(made, held, metrics)}
+        if code is not None:
+            results[held.name]["linear"] = measure(by_linear_code(code, held), held, metrics)
         if args.contact_sheets:
             _draw(args.contact_sheets, held, made)
     return {
         "title": f"codec of {args.model}, {args.frames} frames in video mode",
         "settings": plain_args(args),
         "versions": versions(),
-        "definitions": {"pan_step": PAN_STEP},
+        "definitions": {"pan_step": PAN_STEP, "linear_numbers": None if code is None else code.numbers},
         "held": results,
     }
 
@@ -155,9 +207,16 @@ def table(results: dict) -> str:
         table_row("", ["n", "size", *([TITLES[name] for name in metrics] * len(MODES))]),
     ]
     for name, entry in entries.items():
-        cells = [number(entry["means"][mode][m], 2 if m == "psnr" else 3) for mode in MODES for m in metrics]
-        lines.append(table_row(name, [str(len(entry["names"])), "{}x{}".format(*entry["size"]), *cells]))
+        lines.append(
+            table_row(name, [str(len(entry["names"])), "{}x{}".format(*entry["size"]), *_cells(entry, metrics)])
+        )
+        if "linear" in entry:
+            lines.append(table_row(LINEAR, ["", "", *_cells(entry["linear"], metrics)]))
     return "\n".join(lines)
+
+
+def _cells(scores: dict, metrics: list[str]) -> list[str]:
+    return [number(scores["means"][mode][m], 2 if m == "psnr" else 3) for mode in MODES for m in metrics]
 
 
 def _draw(folder: Path, held: Held, made: dict[str, Tensor]) -> None:

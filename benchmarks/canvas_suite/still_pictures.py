@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vgen.errors import InputError
 from vgen.media.fitting import fit_image
-from vgen.media.image import on_grey, read_image
+from vgen.media.image import FORMATS, on_grey, read_image, readable
 from vgen.media.pixels import to_unit
 
 SAMPLES = ("astronaut", "chelsea", "coffee")
@@ -47,14 +47,37 @@ def held_out(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: it is no folder, or holds no picture.
     """
+    named, kept = _found(folder)
+    return dict(sorted((kept or named).items()))
+
+
+def for_training(folder: Path) -> dict[str, Path]:
+    """The picture files below a folder that `held_out` leaves, by name, but for those that have an alpha channel.
+
+    Raises:
+        InputError: as of `held_out`.
+    """
+    named, kept = _found(folder)
+    return {name: named[name] for name in sorted(named) if kept and name not in kept and not _has_alpha(named[name])}
+
+
+def _has_alpha(file: Path) -> bool:
+    try:
+        with readable(file), Image.open(file, formats=FORMATS) as image:
+            return image.has_transparency_data
+    except InputError:  # told when it is read
+        return False
+
+
+def _found(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """All picture files below a folder, and those of them that are kept for testing alone."""
     # Recording needs OpenCV, and a benchmark of clips does not.
     from vgen.simulators.pictures.photographs import HELD_OUT, SUFFIXES, find
 
     named = find(folder)
     if not named:
         raise InputError(f"{folder} holds no picture ({' '.join(SUFFIXES)}); name a folder of photographs")
-    kept = {name: file for name, file in named.items() if name.removesuffix("-dark") in HELD_OUT}
-    return dict(sorted((kept or named).items()))
+    return named, {name: file for name, file in named.items() if name.removesuffix("-dark") in HELD_OUT}
 
 
 def samples() -> dict[str, Path]:

@@ -81,10 +81,37 @@ def test_data_and_pictures_are_measured_in_both_modes(monkeypatch, tmp_path, mod
 def test_a_score_is_that_of_the_codec_s_own_pixels(model, pictures):
     codec = codec_bench.Reconstruction(codec_bench.WanCodec(codec_bench.load_vae(model / "vae")), batch=2)
     held = codec_bench.of_pictures("ramp", read_pictures({"ramp": pictures / "ramp.png"}, (32, 32), 5))
-    entry, made = codec_bench.measure(codec, held, {"psnr": psnr})
+    made = codec_bench.by_codec(codec, held)
+    entry = codec_bench.measure(made, held, {"psnr": psnr})
     whole = codec.codec.decode(codec.codec.encode_video(held.truth["video"]))
     assert entry["means"]["video"]["psnr"] == pytest.approx(psnr(whole, held.truth["video"]).item())
     assert made["image"].shape == (1, 3, 1, 32, 32)
+
+
+def test_a_linear_code_of_the_training_clips_stands_beside_the_codec(monkeypatch, tmp_path, model, data, capsys):
+    run_main(monkeypatch, "--model", model, "--data", data, "--frames", 5, "--out", tmp_path / "out.json")
+    results = json.loads((tmp_path / "out.json").read_text())
+    assert results["definitions"]["linear_numbers"] == 4
+    entry = results["held"]["clips (test)"]
+    # frames of one grey are one number's, whatever its value
+    assert entry["linear"]["means"]["video"]["psnr"] > 45 > entry["means"]["video"]["psnr"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[5].split()[:3] == ["linear", "code", f"{entry['linear']['means']['image']['psnr']:.2f}"]
+
+
+def test_pictures_that_are_all_measured_have_no_linear_code(monkeypatch, tmp_path, model, pictures, capsys, caplog):
+    monkeypatch.setattr(codec_bench, "samples", dict)
+    options = ["--model", model, "--pictures", pictures, "--size", 32, "--frames", 5]
+    run_main(monkeypatch, *options, "--out", tmp_path / "out.json")
+    assert "without a linear code" in caplog.text
+    assert "linear code" not in capsys.readouterr().out
+
+
+def test_a_linear_code_is_of_pictures_that_are_not_held_out_nor_objects(tmp_path, pictures):
+    Image.new("RGB", (64, 64)).save(pictures / "Shell.png")
+    Image.new("RGBA", (64, 64)).save(pictures / "kangaroo.png")
+    assert set(still_pictures.for_training(pictures)) == {"ramp", "torn"}
+    assert set(held_out(pictures)) == {"Shell"}
 
 
 def test_a_pan_moves_by_whole_pixels():

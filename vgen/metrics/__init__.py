@@ -7,6 +7,7 @@ from vgen.metrics.boxes import box_iou
 from vgen.metrics.frechet import FVD_NAME, FrechetDistance, frechet_distance
 from vgen.metrics.i3d import I3D
 from vgen.metrics.kernel import KVD_NAME, kernel_distance
+from vgen.metrics.linear_code import LinearCode
 from vgen.metrics.perceptual import PerceptualDistance, StLpips
 from vgen.metrics.pixels import MOVING_THRESHOLD, PSNR_CAP, moving_pixels, moving_psnr, psnr, psnr_curve, ssim
 
@@ -18,6 +19,7 @@ __all__ = [
     "MOVING_THRESHOLD",
     "PSNR_CAP",
     "FrechetDistance",
+    "LinearCode",
     "PerceptualDistance",
     "SampleMean",
     "SampleMetric",
