@@ -6,6 +6,7 @@ import conditions_speed
 import pytest
 import torch
 
+from vgen.backbone.tokens import count_of
 from vgen.backbone.transformer import VideoTransformer
 from vgen.errors import InputError
 from vgen.models import ModelInfo, read_config, resolve
@@ -47,7 +48,7 @@ def test_patches_are_measured_without_the_rest_of_their_images_too(capsys, monke
 
     def seen(self, segments):
         pruned = prune(self, segments)
-        lengths.add((self.config.prune_conditions, *map(self._tokens, pruned)))
+        lengths.add((self.config.prune_conditions, *(count_of(segment, self.patch) for segment in pruned)))
         return pruned
 
     monkeypatch.setattr(VideoTransformer, "_pruned", seen)

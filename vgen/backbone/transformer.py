@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, cast, get_args
@@ -23,10 +22,9 @@ from vgen.backbone.conditioning import CONCATENATION, ParadigmName, channels_rea
 from vgen.backbone.padding import Padding
 from vgen.backbone.parallel import TokenSplit, UlyssesProcessor, join_sequence_group
 from vgen.backbone.pruning import MASKING, joined, pruned, readable_tokens
-from vgen.backbone.rope import Rotation, rotary_embedding
 from vgen.backbone.rounding import let_round, modulate
-from vgen.backbone.segments import KeptTokens, Places, Segment
-from vgen.backbone.shapes import LatentShape
+from vgen.backbone.segments import Places, Segment
+from vgen.backbone.tokens import as_latent, condition_lengths, count_of, places_of, rotation_of
 from vgen.errors import InputError, unknown_key
 from vgen.models import join_own, part_own
 
@@ -38,18 +36,6 @@ TIMESTEPS = 1000  # Wan counts diffusion time in 0..1000
 ConditionAttention = Literal["joint", "independent"]
 # Of a configuration, beside Wan's
 OWN_KEYS = frozenset({"condition_attention", "condition_padding", "paradigm", "prune_conditions"})
-
-
-def _of_all(kept: KeptTokens) -> Tensor:
-    """Where the tokens of all videos stand that are kept, int64 [L].
-
-    Raises:
-        InputError: they are not the same of every video.
-    """
-    if not kept.alike:
-        rule = "different patches of several videos at once cannot go with a trajectory"
-        raise InputError(f"prune_conditions=true: {rule}; give one video at a time")
-    return kept.index[0]
 
 
 def typed(decorator: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -165,6 +151,13 @@ class VideoTransformer(WanTransformer3DModel):
         """How many channels its paradigm reads of a noisy latent, what goes with that included."""
         return channels_read(self.config.paradigm, self.config.out_channels)
 
+    @property
+    def patch(self) -> int:
+        """Latent pixels along a side of a token, which spans one latent frame."""
+        frames, side, _ = self.config.patch_size
+        assert frames == 1, "positions are per latent frame, so a token spans one"
+        return int(side)
+
     def split_sequence(self, size: int) -> None:
         """From now on, every `size` neighbouring ranks share the tokens of a sample, and call `forward` together with
         the same arguments; each returns the whole result. The gradient is the mean over ranks (parallel.py).
@@ -215,7 +208,7 @@ class VideoTransformer(WanTransformer3DModel):
         self._check_memory(cache is not None)
         segments = self._pruned(self._in_order(segments))
         times, modulations, states = self._modulation(segments, text)
-        split = TokenSplit([self._tokens(segment) for segment in segments], self.sequence_group)
+        split = TokenSplit([count_of(segment, self.patch) for segment in segments], self.sequence_group)
 
         tokens = split.take(torch.cat([self._embed(segment) for segment in segments], dim=1))
         step = self._step(segments, split, modulations, states, adapter, cache)
@@ -224,7 +217,7 @@ class VideoTransformer(WanTransformer3DModel):
         tokens = split.join(self._head(tokens, times, split.lengths))
 
         ends = zip(segments, torch.split(tokens, split.whole, dim=1), strict=True)
-        return [self._unpatchify(part, segment) for segment, part in ends if segment.role == "target"]
+        return [as_latent(part, segment, self.patch) for segment, part in ends if segment.role == "target"]
 
     @typed(apply_forward_hook)  # as `forward` does: an offloaded model comes to the device
     @typed(apply_lora_scale("attention_kwargs"))
@@ -249,7 +242,7 @@ class VideoTransformer(WanTransformer3DModel):
         segments = self._pruned(segments)
         assert all(segment.role == "condition" for segment in segments), "a target cannot be remembered"
         _, modulations, states = self._modulation(segments, text)
-        split = TokenSplit([self._tokens(segment) for segment in segments])
+        split = TokenSplit([count_of(segment, self.patch) for segment in segments])
         tokens = torch.cat([self._embed(segment) for segment in segments], dim=1)
         step = self._step(segments, split, modulations, states, adapter)
         kept: list[KeysValues] = []
@@ -258,12 +251,13 @@ class VideoTransformer(WanTransformer3DModel):
             assert heads is not None, "attention is independent"
             kept.append(heads)
         ends = [segment.t[:, -1:] if segment.clip else segment.t for segment in segments]
+        lengths = tuple(condition_lengths(segments, self.patch))
         readable = readable_tokens(segments, split.lengths)
-        return ConditionCache(tuple(kept), torch.cat(ends, dim=1), tuple(self._condition_lengths(segments)), readable)
+        return ConditionCache(tuple(kept), torch.cat(ends, dim=1), lengths, readable)
 
     def count_tokens(self, segments: Sequence[Segment]) -> int:
         """How many tokens segments are, without those that the model prunes."""
-        return sum(self._tokens(segment) for segment in self._pruned(segments))
+        return sum(count_of(segment, self.patch) for segment in self._pruned(segments))
 
     def _check_memory(self, wanted: bool) -> None:
         if wanted and not self.independent:
@@ -279,10 +273,11 @@ class VideoTransformer(WanTransformer3DModel):
         cache: ConditionCache | None = None,
     ) -> Callable[[int, Tensor, KeysValues | None], tuple[Tensor, KeysValues | None]]:
         """One block and what the adapter adds to it; computed again in the backward pass under checkpointing."""
-        change = functools.partial(adapter, places=self._places(segments, split)) if adapter is not None else None
-        rotations = [self._rotation(segment) for segment in segments]
+        patch, width = self.patch, self.config.attention_head_dim
+        change = functools.partial(adapter, places=places_of(segments, split, patch)) if adapter is not None else None
+        rotations = [rotation_of(segment, patch, width) for segment in segments]
         rotation = tuple(torch.cat(parts, dim=1) for parts in zip(*rotations, strict=True))
-        runs = runs_of(self._condition_lengths(segments)) if self.independent else None
+        runs = runs_of(condition_lengths(segments, patch)) if self.independent else None
         lengths = split.lengths
         readable = self._readable(segments, lengths, cache)
 
@@ -300,7 +295,7 @@ class VideoTransformer(WanTransformer3DModel):
 
     def _pruned(self, segments: Sequence[Segment]) -> Sequence[Segment]:
         """Without the tokens of conditions of which nothing is given, where the model is trained for that."""
-        return pruned(segments, self.config.patch_size[1]) if self.config.prune_conditions else segments
+        return pruned(segments, self.patch) if self.config.prune_conditions else segments
 
     def _readable(
         self, segments: Sequence[Segment], lengths: Sequence[int], cache: ConditionCache | None
@@ -321,59 +316,10 @@ class VideoTransformer(WanTransformer3DModel):
             raise InputError(f"attention={name} {rule}; use {MASKING[0]}")
         return readable
 
-    def _condition_lengths(self, segments: Sequence[Segment]) -> list[int]:
-        """Tokens of every condition: of a whole clip, of each frame otherwise."""
-        lengths: list[int] = []
-        for segment in segments:
-            if segment.role == "condition" and segment.kept is not None:
-                lengths += segment.kept.lengths
-            elif segment.role == "condition":
-                count = 1 if segment.clip else segment.t.shape[1]
-                lengths += [self._tokens(segment) // count] * count
-        return lengths
-
-    def _places(self, segments: Sequence[Segment], split: TokenSplit) -> Places:
-        """The positions of this rank's tokens; the empty ones at the end are no target's, so adapters leave them."""
-        device = segments[0].latent.device
-        starts = itertools.accumulate((segment.t.shape[1] for segment in segments), initial=0)
-        frame = torch.cat([first + self._frames(segment) for first, segment in zip(starts, segments, strict=False)])
-        is_target = torch.tensor([segment.role == "target" for segment in segments], device=device)
-        role = is_target.repeat_interleave(torch.tensor(split.whole, device=device))
-        mine = split.take(torch.stack([frame, role.long()], dim=-1).unsqueeze(0))[0]
-        spot = split.take(torch.cat([self._spots(segment) for segment in segments]).unsqueeze(0))[0]
-        times = torch.cat([segment.t for segment in segments], dim=1).to(device)
-        return Places(times, mine[:, 0], mine[:, 1].bool(), spot)
-
-    def _frames(self, segment: Segment) -> Tensor:
-        """The latent frame of each token of a segment, [L], counted from its first."""
-        tokens = self._shape(segment)
-        frames = torch.arange(tokens.frames, device=segment.latent.device).repeat_interleave(tokens.frame_tokens)
-        return frames if segment.kept is None else frames[_of_all(segment.kept)]
-
-    def _spots(self, segment: Segment) -> Tensor:
-        """(y, x) of each token of a segment, [L, 2], as shares of the image."""
-        frames, *sides = self._shape(segment).grid
-        rows, columns = ((torch.arange(side, device=segment.latent.device) + 0.5) / side for side in sides)
-        spots = torch.cartesian_prod(rows, columns).repeat(frames, 1)
-        return spots if segment.kept is None else spots[_of_all(segment.kept)]
-
-    def _tokens(self, segment: Segment) -> int:
-        return self._shape(segment).tokens if segment.kept is None else segment.kept.index.shape[1]
-
-    def _shape(self, segment: Segment) -> LatentShape:
-        *_, frames, height, width = segment.latent.shape
-        return LatentShape(frames, height, width, self.config.patch_size[1])
-
     def _embed(self, segment: Segment) -> Tensor:
         embedded: Tensor = self.patch_embedding(segment.latent.to(self.dtype))
         tokens = rearrange(embedded, "b d f h w -> b (f h w) d").contiguous()
         return tokens if segment.kept is None else segment.kept.take(tokens)
-
-    def _rotation(self, segment: Segment) -> Rotation:
-        assert self.config.patch_size[0] == 1, "positions are per latent frame, so a token spans one"
-        _, rows, columns = self._shape(segment).grid
-        cos, sin = rotary_embedding(segment.t, rows, columns, self.config.attention_head_dim)
-        return (cos, sin) if segment.kept is None else (segment.kept.take(cos), segment.kept.take(sin))
 
     def _modulation(self, segments: Sequence[Segment], text: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """For each segment, the embedded diffusion time [B, D] and its projection [B, 6, D]; and the text states."""
@@ -399,8 +345,3 @@ class VideoTransformer(WanTransformer3DModel):
             modulate(self.norm_out(tokens.float()), scales, shifts, lengths).type_as(tokens)
         )
         return velocity
-
-    def _unpatchify(self, tokens: Tensor, segment: Segment) -> Tensor:
-        shape = self._shape(segment)
-        grid = dict(zip("fhw", shape.grid, strict=True)) | {"p": shape.patch, "q": shape.patch}
-        return rearrange(tokens, "b (f h w) (p q c) -> b c f (h p) (w q)", **grid)
