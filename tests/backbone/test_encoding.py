@@ -58,15 +58,14 @@ def test_images_sit_at_their_frame_over_the_stride_and_are_clean(codec, given):
 
 def test_all_of_a_condition_may_lie_on_another_device_than_the_cpu():
     away = WanCodec(tiny_codec().to("meta"))
-    pixels, masks = torch.zeros(1, 3, 9, 16, 32, device="meta"), torch.zeros(1, 1, 9, 16, 32, device="meta")
-    clip = encode_clip(away, pixels, masks, torch.zeros(1, device="meta"))
-    images = encode_frames(away, pixels.transpose(1, 2), masks.transpose(1, 2), torch.zeros(1, 9, device="meta"))
-    assert {each.device.type for segment in (clip, images) for each in (segment.latent, segment.t)} == {"meta"}
+    given = [torch.zeros(1, 9, *sides, device="meta") for sides in ((3, 16, 32), (1, 16, 32), ())]
+    made = [encode(away, *given) for encode in (encode_clip, encode_frames)]
+    assert {each.device.type for segment in made for each in (segment.latent, segment.t)} == {"meta"}
 
 
 def test_a_clip_takes_a_quarter_of_the_tokens_and_starts_anywhere(codec):
-    pixels = torch.rand(1, 3, 9, 16, 32) * 2 - 1
-    segment = encode_clip(codec, pixels, torch.ones(1, 1, 9, 16, 32), torch.tensor([2.0]))
+    pixels = torch.rand(1, 9, 3, 16, 32) * 2 - 1
+    segment = encode_clip(codec, pixels, torch.ones(1, 9, 1, 16, 32), torch.arange(2, 11)[None])
     assert segment.latent.shape[2] == 3
     assert segment.t.tolist() == [[0.5, 1.5, 2.5]]
-    torch.testing.assert_close(segment.latent[:, :, [0]], codec.encode_image(pixels[:, :, 0]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(segment.latent[:, :, [0]], codec.encode_image(pixels[:, 0]), atol=1e-5, rtol=1e-5)

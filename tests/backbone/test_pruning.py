@@ -159,9 +159,10 @@ def test_pixels_say_what_is_given(codec):
     masks = torch.zeros(1, 5, 1, 16, 16)
     masks[:, :, :, :8, :4] = 1
     pixels = torch.rand(1, 5, 3, 16, 16)
-    frames = encode_frames(codec, pixels, masks, torch.arange(5.0)[None])
+    places = torch.arange(5.0)[None]
+    frames = encode_frames(codec, pixels, masks, places)
     assert frames.given.shape == (1, 5, 2, 2) and frames.given[0, 3].tolist() == [[0.5, 0], [0, 0]]
-    clip = encode_clip(codec, pixels.transpose(1, 2), masks.transpose(1, 2), torch.zeros(1))
+    clip = encode_clip(codec, pixels, masks, places)
     assert clip.given.shape == (1, 2, 2, 2) and clip.given[0, 1].tolist() == [[0.5, 0], [0, 0]]
 
 

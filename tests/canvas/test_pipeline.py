@@ -212,7 +212,7 @@ def given(codec, kinds):
     frames = torch.tensor([[7, 2], [0, 5]])
     made = {
         "frames": lambda: encode_frames(codec, pixels[:, :2], masks[:, :2], frames),
-        "clip": lambda: encode_clip(codec, pixels.transpose(1, 2), masks.transpose(1, 2), torch.tensor([1.0, 4.0])),
+        "clip": lambda: encode_clip(codec, pixels, masks, torch.tensor([[1], [4]]) + torch.arange(5)),
     }
     return [made[kind]() for kind in kinds]
 

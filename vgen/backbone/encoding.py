@@ -47,11 +47,8 @@ class Given:
 
     def encode(self, codec: Codec) -> Segment:
         """The condition segment, at its true times τ/N."""
-        if self.clip:
-            pixels, masks = self.pixels.transpose(1, 2), self.masks.transpose(1, 2)
-            segment = encode_clip(codec, pixels, masks, self.frames[:, 0], self.padding, self.nearest)
-        else:
-            segment = encode_frames(codec, self.pixels, self.masks, self.frames, self.padding, self.nearest)
+        encode = encode_clip if self.clip else encode_frames
+        segment = encode(codec, self.pixels, self.masks, self.frames, self.padding, self.nearest)
         return segment if self.strength == 1 else weakened(segment, self.strength, self.seed)
 
 
@@ -128,25 +125,21 @@ def encode_clip(
     codec: Codec,
     pixels: Tensor,
     masks: Tensor,
-    start: Tensor,
+    frames: Tensor,
     padding: Padding = "zeros",
     nearest: Nearest | None = None,
 ) -> Segment:
     """A condition from a clip encoded as a clip: latent j sits at (t₀ + N·j)/N, a quarter of the tokens.
 
     Args:
-        pixels: [B, 3, T, H, W] in [-1, 1], T = 1 + N·k.
-        masks: [B, 1, T, H, W], as of `encode_frames`.
-        start: [B] pixel frame t₀ of the clip's first frame.
-        padding: of pixels that are not given, each frame's from itself.
-        nearest: of the masks [B, T, 1, H, W], where it is known already.
+        pixels, masks, padding, nearest: as of `encode_frames`, K = 1 + N·k; each frame is padded from itself.
+        frames: [B, K] pixel frames τ, which follow one another from t₀ on.
     """
-    images = padded(pixels.transpose(1, 2), masks.transpose(1, 2), padding, nearest)
+    images = padded(pixels, masks, padding, nearest)
     at_once = max(1, images_at_once(images[0]) // images.shape[1])
     latent = torch.cat([codec.encode_video(part.transpose(1, 2)) for part in torch.split(images, at_once)])
-    ends = torch.arange(latent.shape[2], dtype=torch.float64, device=start.device) * codec.temporal_stride
-    positions = temporal_position(start.double().unsqueeze(1) + ends, codec.temporal_stride)
-    given = latent_mask(masks, codec.spatial_stride, codec.temporal_stride)[:, 0].to(latent.device)
+    positions = temporal_position(frames[:, :: codec.temporal_stride], codec.temporal_stride)
+    given = latent_mask(masks.transpose(1, 2), codec.spatial_stride, codec.temporal_stride)[:, 0].to(latent.device)
     return condition(latent, positions.to(latent.device), clip=True, given=given)
 
 
@@ -154,7 +147,7 @@ def latent_mask(masks: Tensor, side: int, stride: int = 1) -> Tensor:
     """The share of pixels that is given of each latent pixel, [B, 1, F, h, w].
 
     Args:
-        masks: [B, 1, T, H, W], as of `encode_frames`.
+        masks: [B, 1, T, H, W], by how much a pixel is given, 0 to 1 or booleans.
         side: S of the codec, pixels along a side of a latent pixel.
         stride: N of the codec where the frames are a clip, whose first latent is of its first frame and each further
             one of N frames; 1 where each is encoded alone.
