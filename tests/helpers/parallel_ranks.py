@@ -1,4 +1,8 @@
-"""Run by both ranks of test_parallel.py: a model on one rank against the same model over two."""
+"""Run by both ranks of test_parallel.py: a model on one rank against the same model over two, which share the tokens of
+every sample, or the samples of a batch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import deepspeed
 import pytest
@@ -6,12 +10,17 @@ import torch
 import torch.distributed as dist
 
 from vgen.backbone.parallel import TokenSplit
-from vgen.backbone.segments import Places, condition, target
-from vgen.backbone.transformer import VideoTransformer
+from vgen.backbone.segments import Places, Segment, condition, target
+from vgen.backbone.transformer import BlockAdapter, VideoTransformer
+from vgen.ego.actions import TimedActions
+from vgen.ego.adapter import EgoAdapter
+from vgen.ego.injection import INJECTIONS
 from vgen.errors import InputError
 from vgen.train.distributed import end_rank
 
 TINY = {"attention_head_dim": 16, "in_channels": 4, "out_channels": 4, "text_dim": 24, "freq_dim": 32, "ffn_dim": 64}
+STATISTICS = {"pose": {"kind": "quantile", "low": [-0.1] * 7, "high": [0.1] * 7}}
+BOTH = slice(2)  # samples of a batch
 
 
 def model(heads: int) -> VideoTransformer:
@@ -25,8 +34,8 @@ def model(heads: int) -> VideoTransformer:
     return made
 
 
-def draw(frames: tuple[int, ...]) -> tuple:
-    """Conditions of these lengths, then a target of 3 frames; and the text."""
+def draw(frames: tuple[int, ...], rows: slice = BOTH) -> tuple:
+    """Conditions of these lengths, then a target of 3 frames; and the text. Of these samples of the batch."""
     generator = torch.Generator().manual_seed(1)
     height = 6 if sum(frames) % 2 == 0 else 4  # 9 or 6 tokens a frame: some sums are odd
     segments = []
@@ -35,7 +44,9 @@ def draw(frames: tuple[int, ...]) -> tuple:
         segments.append(condition(torch.randn(2, 4, count, height, 6, generator=generator), t))
     noisy = torch.randn(2, 4, 3, height, 6, generator=generator)
     text = torch.randn(2, 7, 24, generator=generator)
-    return [*segments, target(noisy, torch.tensor([0.75, 0.5]))], text
+    segments.append(target(noisy, torch.tensor([0.75, 0.5])))
+    parts = [replace(each, latent=each.latent[rows], t=each.t[rows], time=each.time[rows]) for each in segments]
+    return parts, text[rows]
 
 
 class ByTime(torch.nn.Module):
@@ -48,20 +59,53 @@ class ByTime(torch.nn.Module):
     def forward(self, block: int, tokens: torch.Tensor, places: Places) -> torch.Tensor:
         return tokens + ((places.t + 1) * places.target)[..., None].type_as(tokens) * self.weights[block]
 
+    def bind(self, segments: Sequence[Segment], text: torch.Tensor, rows: slice) -> BlockAdapter:
+        return self
 
-def velocity_and_gradients(net: VideoTransformer, frames: tuple[int, ...]) -> tuple:
+
+class ByActions(torch.nn.Module):
+    """An ego front-end as if trained, and the actions of both samples, of which the first has none that are valid."""
+
+    def __init__(self, injection: str):
+        super().__init__()
+        torch.manual_seed(2)
+        self.ego = EgoAdapter.for_backbone(
+            model(4), 4, {"pose": 7}, STATISTICS, injection=injection, width=16, heads=2
+        ).train()
+        for parameter in self.ego.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        self.values, self.valid = torch.randn(2, 8, 7), torch.tensor([[False] * 8, [True] * 8])
+
+    def bind(self, segments: Sequence[Segment], text: torch.Tensor, rows: slice) -> BlockAdapter:
+        valid = self.valid[rows]
+        actions = TimedActions(self.values[rows], torch.arange(1.0, 9.0).double().expand(len(valid), -1), valid)
+        return self.ego.bind(actions, "pose", segments[:-1], text, drop=~valid.any(1))
+
+
+def velocity_and_gradients(net: VideoTransformer, adapter: ByTime | ByActions, frames: tuple, rows: slice) -> tuple:
+    """Of these samples of the batch. Every weight has a gradient, if only zero: ranks wait for each other's."""
     net.zero_grad()
-    segments, text = draw(frames)
-    adapter = ByTime()
-    (velocity,) = net(segments, text, adapter=adapter)
+    adapter.zero_grad()
+    segments, text = draw(frames, rows)
+    (velocity,) = net(segments, text, adapter=adapter.bind(segments, text, rows))
     velocity.square().mean().backward()
-    return velocity.detach(), {name: p.grad for name, p in [*net.named_parameters(), *adapter.named_parameters()]}
+    gradients = {name: p.grad for name, p in [*net.named_parameters(), *adapter.named_parameters()]}
+    missing = [name for name, gradient in gradients.items() if gradient is None]
+    assert not missing, missing
+    return velocity.detach(), gradients
 
 
-def compare(whole: VideoTransformer, split: VideoTransformer, frames: tuple[int, ...]) -> None:
-    expected, expected_gradients = velocity_and_gradients(whole, frames)
-    got, gradients = velocity_and_gradients(split, frames)
-    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+def compare(
+    whole: VideoTransformer,
+    split: VideoTransformer,
+    frames: tuple,
+    adapter: ByTime | ByActions,
+    mine: slice = BOTH,
+) -> None:
+    """One rank with both samples, against `split` with `mine` of them on each of two ranks."""
+    expected, expected_gradients = velocity_and_gradients(whole, adapter, frames, BOTH)
+    got, gradients = velocity_and_gradients(split, adapter, frames, mine)
+    torch.testing.assert_close(got, expected[mine], atol=1e-5, rtol=1e-5)
     for name, gradient in gradients.items():
         dist.all_reduce(gradient)
         gradient /= dist.get_world_size()
@@ -76,8 +120,11 @@ split.split_sequence(2)
 both = dist.group.WORLD
 assert TokenSplit([5, 1, 3], both).lengths == ([5, 0, 0], [0, 1, 4])[dist.get_rank()]  # one empty token at the end
 for given in ((), (1, 1), (1, 1, 2), (2, 5)):
-    compare(whole, split, given)
+    compare(whole, split, given, ByTime())
+for injection in [name for name in INJECTIONS if name != "none"]:
+    compare(whole, split, (2, 5), ByActions(injection))  # rank 0 holds no target's token
+    compare(whole, whole, (1, 1), ByActions(injection), mine=slice(dist.get_rank(), dist.get_rank() + 1))
 split.enable_gradient_checkpointing()
 split.set_attention_backend("_native_math")
-compare(whole, split, (1, 1, 1))
+compare(whole, split, (1, 1, 1), ByTime())
 end_rank()
