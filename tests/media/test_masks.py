@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vgen.canvas.spec import Canvas, Patch
 from vgen.media.placing import load_patch
@@ -53,20 +53,47 @@ def test_a_mask_of_the_canvas_or_of_neither_lies_over_the_whole_canvas(caplog):
     ) in caplog.text
 
 
-@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_a_mask_is_turned_as_its_photograph_is(tmp_path, orientation, caplog):
-    stored, mask = photograph(64, 48)
+def oriented(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(stored).save(tmp_path / "photograph.png", exif=exif)
-    for name, said in (("turned.png", exif), ("bare.png", Image.Exif())):  # the latter as programs see who ignore EXIF
-        caplog.clear()
-        Image.fromarray(mask).save(tmp_path / name, exif=said)
-        patch = Patch(tmp_path / "photograph.png", mask=tmp_path / name)
-        with caplog.at_level(logging.WARNING):
-            [placed] = load_patch(patch, Canvas(17, 48, 64))
-        assert torch.equal(placed.mask[0], (placed.pixels[0] > 0.9).float()) and placed.mask.sum() == mask.sum() / 255
-        assert ("it is turned too" in caplog.text) == (name == "bare.png")
+    return exif
+
+
+def placed_over(folder, mask, of_photograph: int, of_mask: int | None):
+    """A photograph of 64x48 stored pixels and a mask, both of these EXIF orientations, on a canvas of its shape."""
+    Image.fromarray(photograph(64, 48)[0]).save(folder / "photograph.png", exif=oriented(of_photograph))
+    Image.fromarray(mask).save(folder / "mask.png", exif=oriented(of_mask) if of_mask else Image.Exif())
+    canvas = Canvas(17, 48, 64) if of_photograph > 4 else Canvas(17, 64, 48)
+    [placed] = load_patch(Patch(folder / "photograph.png", mask=folder / "mask.png"), canvas)
+    return placed
+
+
+def lies_on_the_white(placed) -> bool:
+    """Whether what is given is the white thing of the photograph, and nothing else."""
+    return torch.equal(placed.mask[0], (placed.pixels[0] > 0.9).float())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_that_tells_its_orientation_is_turned_as_its_photograph_is(tmp_path, orientation, caplog):
+    mask = photograph(64, 48)[1]
+    placed = placed_over(tmp_path, mask, orientation, orientation)
+    assert lies_on_the_white(placed) and placed.mask.sum() == mask.sum() / 255
+    assert "mask" not in caplog.text
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_drawn_on_the_photograph_as_it_is_shown_stays_as_it_is(tmp_path, orientation, caplog):
+    stored = Image.fromarray(photograph(64, 48)[1])
+    stored.getexif()[0x0112] = orientation
+    placed = placed_over(tmp_path, np.asarray(ImageOps.exif_transpose(stored)), orientation, None)
+    assert lies_on_the_white(placed)
+    assert ("is taken as drawn on" in caplog.text) == (orientation in (2, 3, 4)), "only a size that is turned tells"
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_a_mask_drawn_on_the_pixels_of_a_photograph_that_lies_on_its_side_is_turned_too(tmp_path, orientation, caplog):
+    assert lies_on_the_white(placed_over(tmp_path, photograph(64, 48)[1], orientation, None))
+    assert "it is turned too" in caplog.text
 
 
 def test_a_mask_of_each_frame_is_placed_as_the_clip():

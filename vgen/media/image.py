@@ -20,12 +20,16 @@ logger = logging.getLogger(__name__)
 # What may be opened. Pillow would hand some others to other programs.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 GREY = 128  # what lies under transparent pixels where no alpha is wanted: 0 in a model's range, as outside a mask
-SIDEWAYS = {  # by the EXIF orientations that change the places of width and height
+UPRIGHT = {  # by EXIF orientation, what makes a picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = tuple(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))  # they change the places of width and height
 SRGB = ImageCms.createProfile("sRGB")
 PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # a profile's colour space, and Pillow's mode
 
@@ -70,19 +74,19 @@ def image_pixels(image: Image.Image, name: str | PathLike[str] = "the image") ->
         return np.array(colours)
 
 
-def sideways(source: object) -> Image.Transpose | None:
-    """The turn by which a picture that lies on its side gets upright, as its EXIF data says; None where there is none.
+def turn_upright(source: object) -> Image.Transpose | None:
+    """The turn or mirroring that makes a picture upright, as its EXIF data says; None where there is none.
 
     Args:
         source: a file, or a Pillow image; anything else has no such data.
     """
     if isinstance(source, Image.Image):
-        return SIDEWAYS.get(source.getexif().get(ExifTags.Base.Orientation, 1))
+        return UPRIGHT.get(source.getexif().get(ExifTags.Base.Orientation, 1))
     if not isinstance(source, str | PathLike):
         return None
     try:
         with Image.open(source, formats=FORMATS) as image:
-            return sideways(image)
+            return turn_upright(image)
     except UnidentifiedImageError:  # a video
         return None
 

@@ -3,6 +3,10 @@
 A mask of its picture's own size belongs to the picture: it is turned, cropped and placed as that is. Any other is drawn
 over the whole canvas. Reduced, it is averaged, so that its edges stay where they were to a part of a pixel; enlarged,
 its pixels become squares: black and white stay black and white.
+
+What a mask's own EXIF data say of its orientation is done, as with any picture. Where they say nothing and its
+photograph is turned, its size may tell which way it was drawn; where the size does not, it is taken as drawn on the
+photograph as that is shown, and this is told.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from PIL import Image, ImageChops
 from vgen.checks import show
 from vgen.errors import InputError
 from vgen.media.fitting import SAME_SHAPE, Ground, in_box
-from vgen.media.image import sideways
+from vgen.media.image import SIDEWAYS, turn_upright
 from vgen.media.patch import Patch
 from vgen.media.source import media_length, read_media
 from vgen.notices import warn_once
@@ -63,10 +67,12 @@ def _on_canvas(
 ) -> list[Image.Image]:
     """Masks of one size, of the canvas's size: placed as their picture is, or stretched."""
     own, whole = masks[0].size, (canvas.width, canvas.height)
-    if own not in (size, whole) and own == size[::-1] and (turn := _turn_of(patch)) is not None:
+    turn = _turn_of(patch) if own in (size, size[::-1]) else None
+    size_tells = turn in SIDEWAYS and size != size[::-1]
+    if turn is not None and size_tells and own not in (size, whole):
         warn_once(logger, f"{name} is of the size that {patch.name} has before it is turned upright: it is turned too")
         masks = [mask.transpose(turn) for mask in masks]
-    elif own == size == size[::-1] and _turn_of(patch) is not None:
+    elif turn is not None and not size_tells and own == size:
         warn_once(logger, f"{name} is taken as drawn on {patch.name} as it is shown, turned upright")
     if masks[0].size == size:
         return [in_box(mask, patch, canvas, RESAMPLE) for mask in masks]
@@ -75,9 +81,10 @@ def _on_canvas(
 
 
 def _turn_of(patch: Patch) -> Image.Transpose | None:
-    """How a mask is turned that was drawn on a photograph as its file holds it, lying on its side."""
+    """What makes a mask upright that was drawn on a photograph as its file holds it; None where none is needed, or the
+    mask tells its own, which has been done."""
     assert patch.mask is not None, "it is asked of masks"
-    return sideways(patch.source) if sideways(patch.mask) is None else None
+    return turn_upright(patch.source) if turn_upright(patch.mask) is None else None
 
 
 def _warn_of_shape(name: str, own: tuple[int, int], whole: tuple[int, int], size: tuple[int, int]) -> None:
