@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vgen.errors import InputError, RunStopped, TryAgain, exit_on_input_error, unknown_key
+from vgen.errors import InputError, Parser, RunStopped, TryAgain, exit_on_input_error, unknown_key
 from vgen.results import VIDEO_RUN, results_folder
 
 
@@ -53,6 +53,34 @@ def test_a_name_that_no_file_can_have_is_a_wrong_input(capsys, tmp_path):
 def test_a_name_that_is_too_long_is_cut():
     assert len(str(unknown_key("x" * 5000, ["frames", "size"], "the canvas"))) < 250
     assert "nearest: 'frames'" in str(unknown_key("frame", ["frames", "size"], "the canvas"))
+
+
+OPTIONS = ("--model", "--mode", "--edit", "--frames", "--size", "--seed", "--steps", "--out")
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ("--sed", "--seed"),
+        ("--frame", "--frames"),
+        ("--num-frames=9", "--frames"),
+        ("--modell", "--model"),
+        ("--ot", "--out"),
+        ("--output", "--out"),
+        ("--hlep", "--help"),
+        ("--height", None),
+        ("--heigth", None),
+        ("--zzz", None),
+    ],
+)
+def test_an_option_that_there_is_not_is_answered_with_one_like_it_or_with_all(given, nearest):
+    parser = Parser("vgen infer", allow_abbrev=False)
+    for name in OPTIONS:
+        parser.add_argument(name)
+    with pytest.raises(InputError) as caught:
+        parser.parse_args([given, "3"])
+    hint = f"nearest: '{nearest}'" if nearest else f"known: --help, {', '.join(OPTIONS)}"
+    assert str(caught.value) == f"'{given.split('=')[0]}' is not in the options of vgen infer; {hint}"
 
 
 def test_sigterm_ends_a_command_as_an_exception_does(tmp_path, capsys):

@@ -16,6 +16,8 @@ from typing import NoReturn
 TERMINATED = 128 + signal.SIGTERM  # the exit code of a command that SIGTERM has ended
 UNREAD = 128 + signal.SIGPIPE  # of one whose output nobody reads any more
 LONGEST = 120  # letters of a name that a message repeats
+ALIKE = 0.5  # of difflib: how much of two names is alike where one is offered for the other
+OPTIONS_ALIKE = 0.65  # the same of options, most of which are short words: --edit and --height are alike by 0.6
 
 
 class InputError(ValueError):
@@ -36,22 +38,25 @@ class TryAgain(RunStopped):
     """What stopped a command lies outside of it and passes, such as a full disk: the same command, later, goes on."""
 
 
-def unknown_key(key: str, known: Iterable[str], where: str) -> InputError:
+def unknown_key(key: str, known: Iterable[str], where: str, *, prefix: str = "", alike: float = ALIKE) -> InputError:
     """Build the error for a name that is not one of `known`.
 
     Args:
         key: the name that the user gave.
         known: the legal names.
         where: what the name was looked up in, such as "the config" or "the cameras of DIR".
+        prefix: what all of them begin with, which makes no two names alike.
+        alike: how much of a name must be alike for it to be near, in [0, 1].
 
     Returns:
         An InputError that names the nearest legal name, or all of them where none is near.
     """
     names = [str(name) for name in known]
     key = str(key) if len(str(key)) <= LONGEST else f"{str(key)[:LONGEST]}..."
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    bare = [name.removeprefix(prefix) for name in names]
+    near = difflib.get_close_matches(key.removeprefix(prefix), bare, n=1, cutoff=alike)
     if near:
-        hint = f"nearest: {near[0]!r}"
+        hint = f"nearest: {prefix + near[0]!r}"
     elif names:
         hint = f"known: {', '.join(names)}"
     else:
@@ -66,9 +71,9 @@ class Parser(argparse.ArgumentParser):
         """Called by argparse."""
         _, unknown, options = message.partition("unrecognized arguments: ")
         if unknown and options.startswith("--"):
-            raise unknown_key(
-                options.split()[0].split("=")[0], self._option_string_actions, f"the options of {self.prog}"
-            )
+            known = [name for name in self._option_string_actions if name.startswith("--")]
+            where = f"the options of {self.prog}"
+            raise unknown_key(options.split()[0].split("=")[0], known, where, prefix="--", alike=OPTIONS_ALIKE)
         raise InputError(message)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:  # called by argparse
