@@ -15,8 +15,9 @@ trajectories and texts without a model. What a data set has not is left out, and
 baselines alone.
 
 Cases: up to --clips episodes of the split, and a quarter as many groups of counterfactuals, taking turns by task; every
-rollout starts at frame 16 of a recording (cases.py). The split `unseen`, tasks that were never trained on, is
-Meta-World's alone. The tracker is trained on first use, some minutes for each body, and kept in --cache.
+rollout starts at frame 16 of a recording (cases.py). The split may be any that the data sets have, as `unseen`: tasks
+that were never trained on, Meta-World's alone. The tracker is trained on first use, some minutes for each body, and
+kept in --cache.
 """
 
 from __future__ import annotations

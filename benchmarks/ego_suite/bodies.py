@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +11,11 @@ from PIL import Image
 
 from vgen.data.buckets import clip_frames, frame_step
 from vgen.data.lerobot.dataset import LeRobotDataset
+from vgen.data.lerobot.meta import read_info, splits_of
 from vgen.errors import InputError, unknown_key
 from vgen.media.fitting import fit_image
 from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.trajectory import Trajectory
-
-SPLITS = {"metaworld": ("test", "unseen", "train"), "adroit": ("test", "train")}  # train: to choose settings on
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ class RecordedBody:
 def all_bodies(metaworld: Path, metaworld_cf: Path, adroit: Path, adroit_cf: Path) -> list[RecordedBody]:
     """Both bodies of the benchmark, each with its two folders."""
     groups = "--counterfactuals 4 --train-seeds 0 --test-seeds 1"
-    tools = {name: f"vgen record {name}" for name in SPLITS}
-    commands = {name: (tool, f"{tool} {groups}") for name, tool in tools.items()}
+    commands = {name: (f"vgen record {name}", f"vgen record {name} {groups}") for name in ("metaworld", "adroit")}
     return [
         RecordedBody("metaworld", metaworld, metaworld_cf, "position4", commands["metaworld"]),
         RecordedBody("adroit", adroit, adroit_cf, "adroit_hand", commands["adroit"]),
@@ -77,33 +75,39 @@ def all_bodies(metaworld: Path, metaworld_cf: Path, adroit: Path, adroit_cf: Pat
 
 
 def choose_bodies(bodies: Sequence[RecordedBody], names: str | None, split: str, groups: bool) -> list[RecordedBody]:
-    """The bodies of a run: the named ones (separated by commas), or all that have the split.
+    """The bodies of a run: the named ones (separated by commas), or all whose data set has the split.
 
     Args:
         groups: whether their counterfactuals are needed.
 
     Raises:
-        InputError: an unknown name, a body without that split, or a folder that is not there; the message says how to
-            record it.
+        InputError: an unknown name, a data set without that split, or a folder that is not there; the message says
+            which splits there are, or how to record it.
     """
     known = {body.name: body for body in bodies}
-    chosen = [name for name in known if split in SPLITS[name]] if names is None else names.split(",")
-    if not chosen:
-        raise InputError(f"split={split} is of no body; known: test, unseen, train")
-    for name in chosen:
+    asked = list(known) if names is None else names.split(",")
+    for name in asked:
         if name not in known:
             raise unknown_key(name, known, "the bodies")
-        if split not in SPLITS[name]:
-            raise InputError(f"body {name} has no split {split}; it has: {', '.join(SPLITS[name])}")
-        _check_folders(known[name], groups, [other for other in known if other != name])
+    found = {name: _splits(known[name].data, known[name], 0, known) for name in asked}
+    chosen = [name for name in asked if split in found[name]]
+    if not chosen or (names is not None and chosen != asked):
+        told = "; ".join(f"{known[name].data} has {', '.join(found[name])}" for name in asked if name not in chosen)
+        raise InputError(f"split={split} is of no body that is asked for; {told}")
+    for name in chosen:
+        folder = known[name].counterfactuals
+        if groups and folder is not None and split not in (has := _splits(folder, known[name], 1, known)):
+            rule = f"{folder} has {', '.join(has)}; leave counterfactual out of --sections"
+            raise InputError(f"split={split} has no counterfactuals of {name}: {rule}")
     return [known[name] for name in chosen]
 
 
-def _check_folders(body: RecordedBody, groups: bool, others: Sequence[str]) -> None:
-    needed = ((body.data, body.record[0]), (body.counterfactuals, body.record[1]))
-    for folder, command in needed[: 1 + groups]:
-        if folder is not None and not folder.exists():
-            raise InputError(
-                f"{folder} is not there; record it with: {command} --out {folder}, or leave {body.name} out: "
-                f"--bodies {','.join(others)}"
-            )
+def _splits(folder: Path, body: RecordedBody, which: int, known: Iterable[str]) -> list[str]:
+    """The splits of one of a body's folders, made by the first or second of its commands."""
+    if not folder.exists():
+        others = ",".join(name for name in known if name != body.name)
+        raise InputError(
+            f"{folder} is not there; record it with: {body.record[which]} --out {folder}, or leave {body.name} out: "
+            f"--bodies {others}"
+        )
+    return list(splits_of(read_info(folder), folder))

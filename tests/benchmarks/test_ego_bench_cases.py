@@ -1,5 +1,6 @@
 """Which recordings are played, how far, and from where."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -54,38 +55,56 @@ def test_what_has_no_groups_or_no_long_episode_says_so(body):
         read_cases(body, "test", 1, 100, 0)
 
 
+RECORDED = {"m": ("train", "test", "unseen"), "mc": ("train", "test"), "a": ("train", "test"), "ac": ("train", "test")}
+TWO = all_bodies(*map(Path, RECORDED))
+
+
+@pytest.fixture
+def there(monkeypatch, tmp_path):
+    """Puts data sets of these names, with their splits, into the working folder; they hold nothing else."""
+    monkeypatch.chdir(tmp_path)
+
+    def put(**splits: tuple[str, ...]) -> None:
+        for name, of_it in splits.items():
+            (tmp_path / name / "meta").mkdir(parents=True)
+            info = {"codebase_version": "v3.0", "features": {}, "splits": dict.fromkeys(of_it, "0:1")}
+            (tmp_path / name / "meta/info.json").write_text(json.dumps(info))
+
+    return put
+
+
+def chosen(names, split, groups=False):
+    return [body.name for body in choose_bodies(TWO, names, split, groups)]
+
+
 @pytest.mark.parametrize(
-    ("names", "split", "there", "message"),
+    ("names", "split", "missing", "message"),
     [
-        (None, "test", ("m", "mc"), "a is not there; record it with: vgen record adroit --out a, or leave"),
-        (
-            None,
-            "test",
-            ("m", "a", "ac"),
-            "mc is not there; .*vgen record metaworld --counterfactuals 4 .* --bodies adroit",
-        ),
-        ("metaworld", "seen", ("m", "mc"), "body metaworld has no split seen; it has: test, unseen"),
-        ("adroit", "unseen", ("a", "ac"), "body adroit has no split unseen; it has: test"),
-        ("adriot", "test", (), "nearest: 'adroit'"),
-        (None, "seen", (), "split=seen is of no body"),
+        (None, "test", "a", "a is not there; record it with: vgen record adroit --out a, or leave"),
+        (None, "test", "mc", "mc is not there; .*vgen record metaworld --counterfactuals 4 .* --bodies adroit"),
+        ("metaworld", "seen", "", "split=seen is of no body that is asked for; m has train, test, unseen$"),
+        ("metaworld,adroit", "unseen", "", "split=unseen is of no body that is asked for; a has train, test$"),
+        (None, "seen", "", "split=seen is of no body that is asked for; m has train, test, unseen; a has train, test$"),
+        ("metaworld", "unseen", "", "unseen has no counterfactuals of metaworld: mc has train, test; leave counterf"),
+        ("adriot", "test", "", "nearest: 'adroit'"),
     ],
 )
-def test_a_body_that_cannot_be_looked_at_is_refused_in_one_line(monkeypatch, tmp_path, names, split, there, message):
-    monkeypatch.chdir(tmp_path)
-    for name in there:
-        Path(name).mkdir()
+def test_a_body_that_cannot_be_looked_at_is_refused_in_one_line(there, names, split, missing, message):
+    there(**{name: splits for name, splits in RECORDED.items() if name != missing})
     with pytest.raises(InputError, match=message):
-        choose_bodies(all_bodies(*map(Path, ("m", "mc", "a", "ac"))), names, split, True)
+        chosen(names, split, groups=True)
 
 
-def test_bodies_are_those_that_have_the_split_and_folders_count_where_they_are_needed(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    for name in ("m", "a"):
-        Path(name).mkdir()
-    bodies = all_bodies(*map(Path, ("m", "mc", "a", "ac")))
-    assert [body.name for body in choose_bodies(bodies, None, "test", False)] == ["metaworld", "adroit"]
-    assert [body.name for body in choose_bodies(bodies, None, "unseen", False)] == ["metaworld"]
-    assert [body.name for body in choose_bodies(bodies, "adroit", "test", False)] == ["adroit"]
+def test_bodies_are_those_that_have_the_split_and_folders_count_where_they_are_needed(there):
+    there(m=RECORDED["m"], a=RECORDED["a"])
+    assert chosen(None, "test") == ["metaworld", "adroit"]
+    assert chosen(None, "unseen") == ["metaworld"]
+    assert chosen("adroit", "test") == ["adroit"]
+
+
+def test_a_split_may_have_any_name_that_the_data_set_has(there):
+    there(m=("train", "varied"), a=RECORDED["a"])
+    assert chosen(None, "varied") == chosen("metaworld", "varied") == ["metaworld"]
 
 
 def test_a_group_of_the_tests_parts_where_groups_part():

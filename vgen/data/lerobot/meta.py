@@ -141,6 +141,18 @@ def number(folder: Path, row: Row, key: str) -> float:
     return value
 
 
+def splits_of(info: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What a data set says of each of its splits, by name; where it says nothing, all episodes are `train`.
+
+    Raises:
+        InputError: it is no mapping of names.
+    """
+    splits = info.get("splits") or {"train": "0:"}
+    if not isinstance(splits, dict):
+        raise InputError(f"{folder}/meta/info.json: splits={show(splits)} must be a mapping of names to FIRST:STOP")
+    return splits
+
+
 def choose_split(
     info: Mapping[str, Any], split: str, rows: Sequence[dict[str, Any]], folder: Path
 ) -> list[dict[str, Any]]:
@@ -149,9 +161,7 @@ def choose_split(
     Raises:
         InputError: there is no such split, or it is neither, or reaches further than the data set.
     """
-    splits = info.get("splits") or {"train": f"0:{len(rows)}"}
-    if not isinstance(splits, dict):
-        raise InputError(f"{folder}/meta/info.json: splits={show(splits)} must be a mapping of names to FIRST:STOP")
+    splits = splits_of(info, folder)
     if split not in splits:
         raise unknown_key(split, splits, f"the splits of {folder}")
     told, by_number = splits[split], {row["episode_index"]: row for row in rows}
