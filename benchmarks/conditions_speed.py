@@ -17,7 +17,6 @@ nothing is given (prune_conditions).
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Sequence
@@ -34,6 +33,7 @@ from vgen.backbone.precision import DTYPES
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import Strides
 from vgen.backbone.transformer import VideoTransformer
+from vgen.device import device_name
 from vgen.errors import InputError, exit_on_input_error
 from vgen.models import ModelInfo, read_config, resolve
 
@@ -239,8 +239,12 @@ def main(argv: list[str] | None = None) -> None:
     shape = SHAPES[args.shape]()
     bench = Bench(shape, DTYPES[dtype], device, args.side)
     rows = measure(bench, sorted({0, *args.conditions}), args)
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU"
-    about = {"device": name, "threads": torch.get_num_threads(), "dtype": dtype, "parameters": bench.parameters}
+    about = {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "dtype": dtype,
+        "parameters": bench.parameters,
+    }
     settings = {
         "shape": args.shape,
         "side": args.side,

@@ -48,6 +48,7 @@ from ego_suite.tracking import Tracking
 
 from vgen.backbone.shapes import check_advance
 from vgen.data.lerobot.dataset import LeRobotDataset
+from vgen.device import device_name
 from vgen.ego.pipeline import EgoPipeline
 from vgen.ego.rollout import RolloutSettings
 from vgen.errors import InputError, exit_on_input_error, unknown_key
@@ -214,7 +215,7 @@ def load_roller(args: argparse.Namespace, bodies: Sequence[RecordedBody]) -> Rol
 
 
 def _described(args: argparse.Namespace, roller: Roller | None, results: dict, seconds: float) -> dict:
-    device = latency.device_name(roller.pipe.transformer.device if roller else torch.device("cpu"))
+    device = device_name(roller.pipe.transformer.device if roller else torch.device("cpu"))
     names = ("advance", "window", "steps", "guidance") if roller else ()
     shown = {name: getattr(roller.settings, name) for name in names} if roller else {"advance": args.advance or ADVANCE}
     how = ", ".join(f"{name} {value:g}" for name, value in shown.items())

@@ -12,10 +12,10 @@ import time
 from dataclasses import replace
 
 import torch
-from bench_common.device import device_name, memory_gb
 
 from ego_suite.cases import EgoCase
 from ego_suite.roller import Roller
+from vgen.device import device_name, memory_gb
 from vgen.ego.actions import TimedActions
 
 ADVANCES = (1, 4, 16)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from bench_common.device import device_name
 from bench_common.report import versions
 
 from gpu_suite.task import Task, Tell
 from gpu_suite.timing import seconds_of
+from vgen.device import device_name
 
 PACKAGES = ("torch", "triton", "diffusers", "transformers", "accelerate", "deepspeed", "numpy")
 SIDE, COPIED = {False: 8192, True: 64}, {False: 2**31, True: 2**16}  # of a matrix; bytes

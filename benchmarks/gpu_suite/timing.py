@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 import torch
-from bench_common.device import memory_gb
+
+from vgen.device import memory_gb
 
 
 def now(device: str) -> float:

@@ -52,7 +52,7 @@ def run(tmp_path):
         "samples": 96,
         "train_minutes": 3.0,
         "ranks": 2,
-        "device": "x86_64 cpu",
+        "device": "x86_64 CPU",
         "versions": {"torch": "2.13.0", "deepspeed": None},
     }
     (run / "run.json").write_text(json.dumps(record))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
-import resource
 import threading
 import time
 from collections.abc import Sequence
@@ -221,21 +219,9 @@ class Pace:
         return rates
 
 
-def memory_gb(device: torch.device) -> float:
-    """The largest memory this process has held, in GB: on the GPU where there is one."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-
-
 def exported_at(run: Path, step: int) -> Path:
     """The folder of a model that a run keeps of a step."""
     return run / "exports" / f"step-{step:08d}"
-
-
-def device_name(device: torch.device) -> str:
-    """The name of a device, as it stands in a run's record."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() + " cpu"
 
 
 def versions() -> dict[str, str | None]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vgen.backbone.precision import autocast
+from vgen.device import device_name, memory_gb
 from vgen.errors import InputError, RunStopped, TryAgain
 from vgen.files import replaced_folder, writing
 from vgen.train.average import Average
@@ -34,9 +35,7 @@ from vgen.train.logs import (
     Means,
     Pace,
     TensorBoard,
-    device_name,
     exported_at,
-    memory_gb,
     run_record,
     versions,
     write_record,

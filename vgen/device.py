@@ -1,4 +1,4 @@
-"""The device that computes: its name, and what it holds in memory."""
+"""The device that computes, as records and results speak of it: its name, and what is held of its memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 
 
 def device_name(device: torch.device) -> str:
-    """The name of the device that computes."""
+    """What a device is, such as "NVIDIA H100 80GB HBM3" or "x86_64 CPU"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
 
 
 def memory_gb(device: torch.device) -> float:
-    """The largest memory held so far, in GB."""
+    """The largest memory this process has held so far, in GB of 10^9 bytes: of the GPU where the device is one."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
