@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from vgen.data.cache.claim import FRESH, OWNER, claim
 from vgen.data.cache.shard import LOCK, held_by_us
 
 HOST = socket.gethostname()
+GATE = f"{OWNER}.gate"
 
 
 @pytest.fixture
@@ -74,6 +76,51 @@ def test_a_name_that_is_cut_off_is_of_someone_for_a_while(part):
     (part / OWNER).write_text('["ano')
     assert not is_ours(part)  # it may be written in this moment
     os.utime(part / OWNER, (1, 1))
+    assert is_ours(part)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from vgen.data.cache import claim
+from vgen.data.cache.shard import held_by_us
+owner = claim._owner
+def killed(file):
+    if (file.parent / "owner.gate").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return owner(file)
+claim._owner = killed
+with held_by_us(Path(sys.argv[1])):
+    pass
+"""
+
+
+def killed_in_the_gate(part):
+    """Another process of this host, killed while it takes the shard over from one of this host who is gone."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    named(part, HOST, gone.pid)
+    assert subprocess.run([sys.executable, "-c", KILLED, str(part)], check=False).returncode == -signal.SIGKILL
+    assert (part / GATE).exists()
+
+
+def test_who_is_killed_while_it_takes_a_shard_over_keeps_it_from_nobody_of_its_host(part):
+    killed_in_the_gate(part)
+    with held_by_us(part) as held:
+        assert held and json.loads((part / OWNER).read_text()) == [HOST, os.getpid()]
+        assert not (part / GATE).exists()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_where_nothing_tells_that_it_was_killed_it_is_taken_for_that_after_a_while(part, elsewhere, request):
+    killed_in_the_gate(part)
+    if elsewhere:
+        (part / GATE).write_text(json.dumps(["another", 1]))
+    else:
+        request.getfixturevalue("no_locks")
+    assert not is_ours(part) and (part / GATE).exists()
+    os.utime(part / GATE, (1, 1))
+    assert not is_ours(part) and not (part / GATE).exists()
     assert is_ours(part)
 
 

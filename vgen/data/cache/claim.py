@@ -29,13 +29,13 @@ def claim(part: Path, locked: bool) -> bool:
         OSError: the name cannot be written.
     """
     me = [socket.gethostname(), os.getpid()]
-    owner = _owner(part)
+    owner = _owner(part / OWNER)
     if owner == me:
         return True
     if owner is not None:
         host, pid = owner
         at_work = not locked and _is_alive(pid) if host == me[0] else _is_fresh(part)
-        return not at_work and _taken_over(part, owner, me)
+        return not at_work and _taken_over(part, owner, me, locked)
     try:
         with (part / OWNER).open("x") as file:
             file.write(json.dumps(me))
@@ -46,14 +46,15 @@ def claim(part: Path, locked: bool) -> bool:
 
 def release(part: Path) -> None:
     """Takes this process's name out of a shard, if that is still there."""
-    if _owner(part) == [socket.gethostname(), os.getpid()]:
+    if _owner(part / OWNER) == [socket.gethostname(), os.getpid()]:
         with suppress(OSError):
             (part / OWNER).unlink()
 
 
-def _owner(part: Path) -> list[object] | None:
+def _owner(file: Path) -> list[object] | None:
+    """The host and the process whose name is in a file; None where there is no file."""
     try:
-        host, pid = json.loads((part / OWNER).read_text())
+        host, pid = json.loads(file.read_text())
         return [str(host), int(pid)]
     except FileNotFoundError:
         return None
@@ -61,20 +62,27 @@ def _owner(part: Path) -> list[object] | None:
         return ["", 0]
 
 
-def _taken_over(part: Path, gone: list[object], me: list[object]) -> bool:
+def _taken_over(part: Path, gone: list[object], me: list[object], locked: bool) -> bool:
     """Puts this process's name in place of one who is gone; of several that try, one does. A gate lets one at a time
-    look whether that name is still there: another may have put its own there meanwhile."""
+    look whether that name is still there: another may have put its own there meanwhile.
+
+    A gate may be of one who was killed there. With the lock, a gate of this host is: only who has the lock gets so far.
+    Any other is taken for that after a while.
+    """
     gate = part / f"{OWNER}.gate"
+    if locked and (held := _owner(gate)) is not None and held[0] == me[0]:
+        gate.unlink(missing_ok=True)
     try:
-        gate.open("x").close()
+        with gate.open("x") as file:
+            file.write(json.dumps(me))
     except FileNotFoundError:  # the shard was finished in this moment
         return False
     except FileExistsError:
-        if _age(part, gate) > FRESH:  # who held it was killed there
+        if _age(part, gate) > FRESH:
             gate.unlink(missing_ok=True)
         return False
     try:
-        if _owner(part) != gone:
+        if _owner(part / OWNER) != gone:
             return False
         own = part / f"{OWNER}.{me[0]}.{me[1]}"
         own.write_text(json.dumps(me))
