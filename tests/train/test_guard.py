@@ -58,6 +58,32 @@ def test_a_run_of_skipped_steps_stops_and_leaves_its_batch(run, tmp_path):
     assert record["skipped_steps"] == 2
 
 
+@pytest.mark.parametrize("error", [ValueError("a damaged\nclip"), OSError(5, "no such disk"), KeyError("camera")])
+def test_a_batch_that_cannot_be_made_again_hides_nothing(run, monkeypatch, tmp_path, error):
+    plain, made = ToyObjective.batch, []
+
+    def once(self, step, part, parts, progress):
+        if (step, part) in made:
+            raise error
+        made.append((step, part))
+        return plain(self, step, part, parts, progress)
+
+    monkeypatch.setattr(ToyObjective, "batch", once)
+    with pytest.raises(RunStopped, match=r"2 steps in a row .*batch is not kept \(it cannot be made again: .*goes on"):
+        run(max_skipped=1, objective={"poison_at": 0, "poison_steps": 9})
+    assert not list((tmp_path / "run" / "bad_batch").iterdir())
+
+
+def test_a_disk_that_refuses_a_bad_batch_hides_nothing(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "bad_batch").touch()
+    with pytest.raises(
+        RunStopped, match=r"2 steps in a row .*not kept \(.*a file stands where a folder .*goes on"
+    ) as end:
+        run(max_skipped=1, objective={"poison_at": 0, "poison_steps": 9})
+    assert type(end.value) is RunStopped, "not TryAgain: started again, it would stop again"
+
+
 def test_a_loss_that_is_not_finite_names_its_clips(run, monkeypatch, caplog):
     @dataclass(frozen=True)
     class Named(ToyBatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -27,6 +27,35 @@ ENOUGH = 20  # norms before which nothing is called a spike: a run begins with l
 def is_spike(norm: float, norms: Sequence[float], factor: float) -> bool:
     """True where a gradient's norm is more than `factor` times the median of the `norms` before it; never at 0."""
     return factor > 0 and len(norms) >= ENOUGH and norm > factor * statistics.median(norms)
+
+
+def keep_bad_batch(run: Path, parts: Mapping[int, Callable[[], Batch]], about: Mapping[str, Any], ranks: Ranks) -> str:
+    """Makes what a step was made of once more, and saves it in `<run>/bad_batch`; called on all ranks together. It may
+    fail in all ways that data and disks have, and must not hide why the run ends.
+
+    Args:
+        run: its folder.
+        parts: makes each part of the step that is this rank's, by its number.
+        about: the step.
+
+    Returns:
+        Where it is, or why it is not kept.
+    """
+    folder = run / "bad_batch"
+    try:
+        with all_or_none(ranks, f"the batch {folder}", run):
+            save_bad_batch(folder, ((part, _made_again(make)) for part, make in parts.items()), about)
+    except (InputError, RunStopped) as error:
+        return f"its batch is not kept ({error})"
+    return f"{folder} holds its batch"
+
+
+def _made_again(make: Callable[[], Batch]) -> Batch:
+    try:
+        return make()
+    except Exception as error:  # of any type: reading data fails in many ways
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"it cannot be made again: {reason}") from error
 
 
 def save_bad_batch(folder: Path, batches: Iterable[tuple[int, Batch]], about: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from vgen.train.checkpoint.resume import find_resume, needs_conversion, resume, 
 from vgen.train.config import TrainConfig, config_dict, fingerprint
 from vgen.train.distributed import Ranks, Updater, engine_for, start, whole_weights
 from vgen.train.gradients import GradientWatch
-from vgen.train.guard import KEPT, WINDOW, all_or_none, is_spike, not_finite, save_bad_batch
+from vgen.train.guard import KEPT, WINDOW, all_or_none, is_spike, keep_bad_batch, not_finite
 from vgen.train.logs import (
     Live,
     Log,
@@ -289,14 +290,13 @@ class Trainer:
             logger.warning("step %d skipped: its gradient's norm is %.4g%s", progress.step, norm, told)
         if progress.skipped_in_row <= self.config.max_skipped:
             return
-        folder = self.folder / "bad_batch"
-        with all_or_none(self.ranks, f"the batch {folder}", self.folder):
-            own = learned if self.ranks.rank % self.ranks.sequence == 0 else []  # ranks of one sample have one batch
-            batches = ((each.place[1], self.objective.batch(*each.place)) for each in own)
-            save_bad_batch(folder, batches, {"step": progress.step, "gradient_norm": norm, "not_finite": names})
+        own = learned if self.ranks.rank % self.ranks.sequence == 0 else []  # ranks of one sample have one batch
+        parts = {each.place[1]: partial(self.objective.batch, *each.place) for each in own}
+        about = {"step": progress.step, "gradient_norm": norm, "not_finite": names}
+        kept = keep_bad_batch(self.folder, parts, about, self.ranks)
         raise RunStopped(
             f"{progress.skipped_in_row} steps in a row were skipped (the last at step {progress.step}, gradient norm "
-            f"{norm:.4g}; max_skipped={self.config.max_skipped}{told}); {folder} holds its batch, and the same "
+            f"{norm:.4g}; max_skipped={self.config.max_skipped}{told}); {kept}, and the same "
             "command goes on from the newest checkpoint, with another optimizer.lr or spike_factor if you give one"
         )
 
