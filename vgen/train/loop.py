@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vgen.backbone.precision import autocast
 from vgen.device import device_name, memory_gb
-from vgen.errors import InputError, RunStopped, TryAgain
+from vgen.errors import RunStopped
 from vgen.files import replaced_folder, writing
 from vgen.train.average import Average
 from vgen.train.batch import Batch
@@ -45,9 +45,9 @@ from vgen.train.objectives import Objective, objective_class
 from vgen.train.objectives.base import training_mode
 from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_learning_rates
 from vgen.train.prefetch import ahead
-from vgen.train.preparation import prepare
+from vgen.train.preparation import prepare_unless_stopped
 from vgen.train.samples import Samples
-from vgen.train.stop import Stop, StopAsked
+from vgen.train.stop import Stop
 from vgen.train.trackers import WebTracker
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def train(
                 objective.split_sequence(config.sequence_parallel_size)
             samples = Samples(config.samples, objective, Path(config.run))
             objective.bad_data = Path(config.run) / "bad_data.jsonl"
-            if not _prepare(objective, ranks, stop) or only_prepare:
+            if not prepare_unless_stopped(objective, ranks, stop) or only_prepare:
                 return Path(config.run)
             if config.zero_stage < 3:  # which takes them to the device in parts
                 objective.to(ranks.device)
@@ -97,24 +97,6 @@ def train(
             trainer.end_after(began)
             trainer.run()
             return trainer.folder
-
-
-def _prepare(objective: Objective[Any], ranks: Ranks, stop: Stop) -> bool:
-    """Builds what an objective needs; False where this process was told to stop meanwhile."""
-    try:
-        with stop.at_once():
-            prepare(objective, ranks)
-    except StopAsked:
-        pass
-    except (InputError, TryAgain):
-        raise
-    except Exception:  # of any type: what fails may do so since its workers, or another rank, were told to stop
-        if not stop.soon():
-            raise
-    else:
-        return True
-    stop.report = "stopped while preparing; what is prepared is kept, and the same command goes on"
-    return False
 
 
 @dataclass(frozen=True)

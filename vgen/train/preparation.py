@@ -17,7 +17,7 @@ import torch.distributed as dist
 from vgen.errors import InputError, RunStopped, TryAgain
 from vgen.train.distributed import Ranks
 from vgen.train.objectives import Objective
-from vgen.train.stop import StopAsked
+from vgen.train.stop import Stop, StopAsked
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
@@ -30,6 +30,24 @@ DONE, AGREED = "done", "agreed"
 KEPT = "while data were prepared; what is prepared is kept: start the same command again"
 
 _meetings = itertools.count()  # of this process; all ranks hold the same ones
+
+
+def prepare_unless_stopped(objective: Objective[Any], ranks: Ranks, stop: Stop) -> bool:
+    """`prepare`; False where this process was told to stop meanwhile, which `stop` then reports."""
+    try:
+        with stop.at_once():
+            prepare(objective, ranks)
+    except StopAsked:
+        pass
+    except (InputError, TryAgain):
+        raise
+    except Exception:  # of any type: what fails may do so since its workers, or another rank, were told to stop
+        if not stop.soon():
+            raise
+    else:
+        return True
+    stop.report = "stopped while preparing; what is prepared is kept, and the same command goes on"
+    return False
 
 
 def prepare(objective: Objective[Any], ranks: Ranks) -> None:
