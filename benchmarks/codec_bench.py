@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,10 +44,12 @@ from vgen.models import component_folder, resolve
 logger = logging.getLogger(__name__)
 
 MODES = ("image", "video")
+LATENTS = {"image": 1, "video": None}  # whose variance is measured: of first frames alone, and of whole clips
 TITLES = {"psnr": "PSNR", "ssim": "SSIM", "st_lpips": "ST-LPIPS"}
 SHEET_PICTURES = 8
 LINEAR_CLIPS = 96  # of each data set, of which the linear code is made
 LINEAR = "  linear code"
+SHARE = 0.998  # of the latents' variance: directions that hold the rest say next to nothing
 HEAD, CELL = 28, 9
 table_row = partial(row, head_width=HEAD, width=CELL)
 
@@ -177,8 +179,9 @@ def run(args: argparse.Namespace) -> dict:
     reconstruction = Reconstruction(codec, args.batch, args.bf16)
     metrics: dict[str, SampleMetric] = {"psnr": psnr, "ssim": ssim} | perceptual(frame_step=1)
     code = linear_code(args, vae.config)
-    results = {}
+    results, latents = {}, []
     for held in tqdm(read_all(args), desc="codec"):
+        latents += [reconstruction.encode(held.truth[mode][:, :, :frames]) for mode, frames in LATENTS.items()]
         made = by_codec(reconstruction, held)
         size = list(held.truth["video"].shape[-2:])
         results[held.name] = {"names": held.names, "size": size, **measure(made, held, metrics)}
@@ -191,8 +194,18 @@ def run(args: argparse.Namespace) -> dict:
         "settings": plain_args(args),
         "versions": versions(),
         "definitions": {"pan_step": PAN_STEP, "linear_numbers": None if code is None else code.numbers},
+        "latents": {"numbers": codec.channels, "directions": directions(latents)},
         "held": results,
     }
+
+
+def directions(latents: Sequence[Tensor], share: float = SHARE) -> int:
+    """How many directions hold a share of the variance of latents [B, C, F, h, w], each of which counts as much."""
+    points = [latent.double().transpose(0, 1).flatten(1) for latent in latents]
+    mean = torch.stack([each.mean(1) for each in points]).mean(0)
+    spread = torch.stack([(each - mean[:, None]) @ (each - mean[:, None]).T / each.shape[1] for each in points]).mean(0)
+    held = torch.linalg.eigvalsh(spread).flip(0).clamp(min=0).cumsum(0)
+    return int((held < share * held[-1]).sum()) + 1
 
 
 def table(results: dict) -> str:
@@ -212,6 +225,8 @@ def table(results: dict) -> str:
         )
         if "linear" in entry:
             lines.append(table_row(LINEAR, ["", "", *_cells(entry["linear"], metrics)]))
+    used = "{directions} of {numbers} directions of the latents".format(**results["latents"])
+    lines += ["", f"{used} hold {SHARE:.1%} of their variance"]
     return "\n".join(lines)
 
 

@@ -24,6 +24,11 @@ class Reconstruction:
         self.codec, self.batch = codec, batch
         self.precision = partial(autocast, codec.device.type, bf16)
 
+    def encode(self, video: Tensor) -> Tensor:
+        """Latents `[B, C, F, h, w]` of videos `[B, 3, T, H, W]`."""
+        with self.precision():
+            return torch.cat([self.codec.encode_video(part).cpu() for part in video.split(self.batch)])
+
     def reconstruct_video(self, video: Tensor) -> Tensor:
         """What the codec makes of videos `[B, 3, T, H, W]` that it encodes as videos."""
         parts = video.split(self.batch)

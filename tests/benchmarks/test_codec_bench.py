@@ -99,6 +99,16 @@ def test_a_linear_code_of_the_training_clips_stands_beside_the_codec(monkeypatch
     assert lines[5].split()[:3] == ["linear", "code", f"{entry['linear']['means']['image']['psnr']:.2f}"]
 
 
+def test_directions_that_say_nothing_do_not_count():
+    g = torch.Generator().manual_seed(0)
+    mixed = torch.linalg.qr(torch.randn(6, 6, generator=g)).Q
+    spread = torch.tensor([3.0, 2.0, 1.0, 0.5, 0.01, 0.001])
+    points = torch.randn(2, 6, 3, 20, 20, generator=g) * spread.view(1, 6, 1, 1, 1)
+    latents = torch.einsum("ij,bjthw->bithw", mixed, points) + 5
+    assert codec_bench.directions([latents]) == 4
+    assert codec_bench.directions([latents], share=0.9) == 2
+
+
 def test_pictures_that_are_all_measured_have_no_linear_code(monkeypatch, tmp_path, model, pictures, capsys, caplog):
     monkeypatch.setattr(codec_bench, "samples", dict)
     options = ["--model", model, "--pictures", pictures, "--size", 32, "--frames", 5]

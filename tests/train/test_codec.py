@@ -6,6 +6,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from tiny_parts import CODEC
 
+from vgen.backbone.codec_at_once import decode_at_once, encode_at_once
 from vgen.data.cache.frames import EpisodeFrames, FrameCache
 from vgen.data.opening import DataConfig, split_episodes
 from vgen.errors import InputError
@@ -219,6 +220,42 @@ def test_a_decoder_alone_leaves_the_latents_as_they_were(objective, config, tmp_
     assert after.config.latents_std == before.config.latents_std
 
 
+def test_latents_are_led_towards_the_linear_code_for_a_share_of_the_run(config):
+    config.linear_start = 0.4
+    objective = CodecObjective(config, seed=3)
+    objective.prepare()
+    assert [objective.batch(0, 0, 1, progress).linear for progress in (0.0, 0.1, 0.4, 1.0)] == [1.0, 0.75, 0.0, 0.0]
+    clip = torch.randint(0, 255, (1, 3, 5, 16, 16), dtype=torch.uint8)
+    (start,) = objective._linear
+    optimizer = torch.optim.Adam(objective.vae.encoder.parameters(), 3e-3)
+
+    def distance():
+        latent = encode_at_once(objective.vae, clip.float() / 127.5 - 1).mode()
+        return (latent - start.latent(clip.float() / 127.5 - 1)).square().mean().item()
+
+    before = distance()
+    for _ in range(30):
+        loss, metrics = objective(CodecBatch(["a"], clip, linear=1.0))
+        optimizer.zero_grad()
+        loss.mean().backward()
+        optimizer.step()
+    assert distance() < 0.3 * before
+    assert metrics["linear"].item() == pytest.approx(distance(), rel=0.3)
+
+
+def test_a_decoder_reads_the_linear_code_before_the_encoder_has_learned_it(config):
+    config.linear_start = 1.0
+    objective = CodecObjective(config, seed=3)
+    objective.prepare()
+    clip = torch.randint(0, 255, (1, 3, 5, 16, 16), dtype=torch.uint8)
+    torch.nn.init.constant_(objective.vae.quant_conv.bias[objective.vae.config.z_dim :], -60)  # hardly any noise
+    _, metrics = objective(CodecBatch(["a"], clip, linear=1.0))
+    video = clip.float() / 127.5 - 1
+    error = decode_at_once(objective.vae, objective._linear[0].latent(video)) - video
+    expected = 10 * torch.log10(4 / error.square().mean())
+    assert metrics["psnr/video"].item() == pytest.approx(expected.item(), abs=1e-2)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -227,6 +264,8 @@ def test_a_decoder_alone_leaves_the_latents_as_they_were(objective, config, tmp_
         ({"model": {}}, "pretrained"),
         ({"model": {"base_dimm": 8}}, "'base_dimm'.*'base_dim'"),
         ({"model": {**CODEC, "dim_mult": [1, 2, 4]}}, "fit together"),
+        ({"linear_start": 1.5}, "linear_start=1.5 is a share of the run; nearest: 1"),
+        ({"linear_start": 0.2, "pretrained": "vae"}, "linear_start=0.2: objective.pretrained has its own code"),
         ({"frames": 13}, "4 too short for 13 frames; the longest has 9 frames at 10 fps"),
     ],
 )

@@ -49,6 +49,10 @@ class LinearCode:
         code.change = _largest(left_over, numbers - numbers // 2)
         return code
 
+    def to(self, device: torch.device) -> LinearCode:
+        """The same on a device."""
+        return LinearCode(self.frame.to(device), self.change.to(device), self.spatial, self.temporal)
+
     @property
     def numbers(self) -> int:
         """K, the numbers of a block."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from vgen.metrics import PerceptualDistance
 from vgen.train.batch import Batch
 from vgen.train.objectives.base import Objective
 from vgen.train.objectives.building import blank, check_keywords
+from vgen.train.objectives.codec_linear import LinearStart, check_linear_start
 from vgen.train.objectives.codec_reshape import START_LOG_VARIANCE, widened
 from vgen.train.objectives.crops import cropped
 from vgen.train.objectives.outline import Outline
@@ -40,6 +42,7 @@ from vgen.train.objectives.trained_on import codec_range
 
 logger = logging.getLogger(__name__)
 
+LINEAR_CLIPS = 192  # that the linear code is measured on
 COMPARED = 4  # images of a batch whose perceptual distance is measured, which costs more than all else
 
 
@@ -68,6 +71,7 @@ class CodecConfig:
     images_per_batch: int = 16  # per rank
     image_share: float = 0.3  # of the run that sees single frames only
     image_probability: float = 0.25  # of a batch of single frames after that
+    linear_start: float = 0.0  # of a run from nothing; until then the latents are led towards the best linear code
     crop: int | None = None  # pixels of a side of the random square of a clip that is trained on; None is all of it
     l1: float = 1.0  # weights of the loss
     l2: float = 1.0
@@ -88,11 +92,13 @@ class CodecBatch(Batch):
         clips: B names.
         video: uint8 [B, 3, T, H, W]; T is 1 in image mode.
         keep_latents: the weight in the loss of the change of their latents.
+        linear: from 1 to 0, how far the latents are the linear code's.
     """
 
     clips: list[str]
     video: Tensor
     keep_latents: float = 0.0
+    linear: float = 0.0
 
 
 class CodecObjective(Objective[CodecBatch]):
@@ -111,6 +117,9 @@ class CodecObjective(Objective[CodecBatch]):
             raise InputError(f"objective.model changes what latents are, and {rule}; leave objective.model out")
         if config.decoder_only and not config.pretrained:
             raise InputError("objective.decoder_only=true needs objective.pretrained; or train the whole codec")
+        if config.linear_start and config.pretrained:
+            rule = "has its own code, and begins as no other"
+            raise InputError(f"objective.linear_start={config.linear_start:g}: objective.pretrained {rule}; use 0")
         check_batch("objective.clips_per_batch", config.clips_per_batch)
         check_batch("objective.images_per_batch", config.images_per_batch)
         self.config, self.seed = config, seed
@@ -119,6 +128,8 @@ class CodecObjective(Objective[CodecBatch]):
         if config.decoder_only:
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)
+        check_linear_start(config.linear_start, self.vae)
+        self._linear: tuple[LinearStart, ...] = ()
         quicken(self.vae)
         self.lengths = self.lengths_of(config.frames)
         self._check_crop()
@@ -149,6 +160,9 @@ class CodecObjective(Objective[CodecBatch]):
         """Opens the data, trained and held-out episodes apart."""
         first = CodecShare(**vars(self.config.data))
         self.sets = [self._opened(share) for share in (first, *self.config.more_data)]
+        if self.config.linear_start:
+            logger.info("measuring the linear code that the latents begin as")
+            self._linear = (LinearStart.of(list(self._measured(LINEAR_CLIPS)), self.vae),)
 
     def _opened(self, share: CodecShare) -> CodecData:
         config, multiple = self.config, self.vae.config.scale_factor_spatial
@@ -171,14 +185,19 @@ class CodecObjective(Objective[CodecBatch]):
         chosen = self.sets[int(rng.choice(len(self.sets), p=self._shares))]
         pixels, names = (chosen.stills if images else chosen.clips).batch(step, part, parts)
         pixels = cropped(pixels, config.crop, np.random.default_rng((self.seed, step, part + 1)))
-        return CodecBatch(names, _video(pixels), chosen.keep_latents)
+        linear = max(0.0, 1 - progress / config.linear_start) if config.linear_start else 0.0
+        return CodecBatch(names, _video(pixels), chosen.keep_latents, linear)
 
     def forward(self, batch: CodecBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] of the reconstruction, and its PSNR in dB."""
         config = self.config
         video = to_unit(batch.video)
         posterior = encode_at_once(self.vae, video)
-        error = decode_at_once(self.vae, posterior.sample()).float() - video
+        latent, apart = posterior.sample(), posterior.mean.new_zeros(())
+        for start in self._linear if batch.linear else ():
+            apart = start.to(video.device).latent(video) - posterior.mean
+            latent = latent + batch.linear * apart  # at 1, the code itself with the noise of latents
+        error = decode_at_once(self.vae, latent).float() - video
         weight = 1 + config.moving * changing_pixels(video, config.moving_threshold)
         pixel = weight / weight.mean() * (config.l1 * error.abs() + config.l2 * error.square())
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
@@ -186,6 +205,9 @@ class CodecObjective(Objective[CodecBatch]):
         loss = pixel.flatten(1).mean(1) + config.kl * kl.flatten(1).mean(1)
         mode = "image" if video.shape[2] == 1 else "video"
         metrics = {f"psnr/{mode}": _psnr(error), f"kl/{mode}": kl.detach()}
+        if batch.linear:
+            distance = apart.float().square().flatten(1).mean(1)
+            loss, metrics["linear"] = loss + batch.linear * distance, distance.detach()
         for distance in self._distance:
             loss = loss + config.perceptual * _frame_distance(distance.to(video.device), video + error, video)
         if batch.keep_latents:
@@ -236,14 +258,18 @@ class CodecObjective(Objective[CodecBatch]):
         device = next(self.parameters()).device
         total, squares = torch.zeros(2, self.vae.config.z_dim, dtype=torch.float64, device=device)
         count = 0
-        for each, share in zip(self.sets, self._shares, strict=True):
-            for number in each.data.train.spread(max(1, round(self.config.statistics_clips * share))):
-                video = to_unit(each.clip(each.data.train, number).to(device))
-                latent = encode_at_once(self.vae, video).mode().double().transpose(0, 1).flatten(1)
-                total, squares = total + latent.sum(1), squares + latent.square().sum(1)
-                count += latent.shape[1]
+        for video in self._measured(self.config.statistics_clips):
+            latent = encode_at_once(self.vae, video.to(device)).mode().double().transpose(0, 1).flatten(1)
+            total, squares = total + latent.sum(1), squares + latent.square().sum(1)
+            count += latent.shape[1]
         mean = total / count
         return mean, (squares / count - mean.square()).clamp(min=1e-12).sqrt()
+
+    def _measured(self, count: int) -> Iterator[Tensor]:
+        """Training clips [1, 3, T, H, W] in [-1, 1] of all data sets, of each as many of `count` as its share."""
+        for each, share in zip(self.sets, self._shares, strict=True):
+            for number in each.data.train.spread(max(1, round(count * share))):
+                yield to_unit(each.clip(each.data.train, number))
 
 
 class CodecData:
