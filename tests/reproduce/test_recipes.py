@@ -35,6 +35,13 @@ def test_on_paper_stage_one_has_the_shape_of_that_of_the_start(tmp_path):
     assert {name: weight.shape for name, weight in planned.items()} == {name: w.shape for name, w in real.items()}
 
 
+def test_a_codec_begins_as_the_linear_code_from_nothing_alone(tmp_path):
+    from_nothing = read_stage(load_profile("gpu", []), tmp_path, "codec").objective
+    assert from_nothing.pretrained is None and from_nothing.linear_start > 0
+    goes_on = read_stage(load_profile("cpu", ["codec.share=0.2"]), tmp_path, "codec").objective
+    assert goes_on.pretrained and goes_on.linear_start == 0
+
+
 def test_a_gpu_goes_on_with_both_front_ends_alone(tmp_path):
     profile = load_profile("configs/train/nano/gpu_on.yaml")
     assert profile.stages == ["data", "hand", "export"] and profile.machine == "gpu"
