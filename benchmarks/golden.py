@@ -101,6 +101,7 @@ def recipes(work: Path, weights: Path) -> dict[str, list[str]]:
         "ego": [
             *("nano_ego.yaml", *own, *kept, *small, f"objective.pretrained={weights}", "objective.batch=2"),
             *("objective.ego_batch=4", f"objective.bodies=[{body}]", "objective.anchor_reach=12"),
+            "objective.transformer.patch_size=[1,1,1]",
         ],
         "state": [
             *("nano_state.yaml", *kept, f"objective.codec={weights / 'vae'}", f"objective.bodies=[{body}]"),
