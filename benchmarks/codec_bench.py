@@ -19,6 +19,7 @@ import argparse
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vgen.backbone.codec import WanCodec, load_vae
+from vgen.backbone.shapes import check_frames, check_size
 from vgen.data.lerobot.dataset import LeRobotDataset
+from vgen.data.lerobot.meta import read_info, splits_of
 from vgen.errors import InputError, exit_on_input_error
 from vgen.metrics import LinearCode, SampleMetric, psnr, ssim
 from vgen.models import component_folder, resolve
@@ -49,6 +52,7 @@ TITLES = {"psnr": "PSNR", "ssim": "SSIM", "st_lpips": "ST-LPIPS"}
 SHEET_PICTURES = 8
 LINEAR_CLIPS = 96  # of each data set, of which the linear code is made
 LINEAR = "  linear code"
+TRAIN = "train"
 SHARE = 0.998  # of the latents' variance: directions that hold the rest say next to nothing
 HEAD, CELL = 28, 9
 table_row = partial(row, head_width=HEAD, width=CELL)
@@ -116,16 +120,21 @@ def read_all(args: argparse.Namespace) -> list[Held]:
 
 
 def read_training(args: argparse.Namespace) -> list[Tensor]:
-    """Videos of training, for the linear code: of each data set, and of each folder's pictures but those held out."""
+    """Videos of training, for the linear code: of each data set, and of each folder's pictures but those held out.
+    Nothing that is measured is among them, and what cannot be used is left out."""
     videos = []
-    for data in args.data:
-        dataset = LeRobotDataset(data, "train")
+    for data in args.data if args.split != TRAIN else []:
+        if TRAIN not in splits_of(read_info(data), data):
+            continue
+        dataset = LeRobotDataset(data, TRAIN)
         places = choose_from(dataset, LINEAR_CLIPS, (args.frames - 1) * args.stride + 1)
         if places:
             camera = args.camera or _only_camera(dataset, data)
             videos.append(load(dataset, camera, places, args.frames, args.stride))
-    folders = filter(None, map(for_training, args.pictures))
-    return videos + [read_pictures(others, (args.size, args.size), args.frames).pans for others in folders]
+    for others in filter(None, map(for_training, args.pictures)):
+        with suppress(InputError):  # none of them can be read, which is told file by file
+            videos.append(read_pictures(others, (args.size, args.size), args.frames).pans)
+    return videos
 
 
 def linear_code(args: argparse.Namespace, config: Mapping[str, Any]) -> LinearCode | None:
@@ -178,9 +187,14 @@ def run(args: argparse.Namespace) -> dict:
     codec = WanCodec(vae.to("cuda" if torch.cuda.is_available() else "cpu"))
     reconstruction = Reconstruction(codec, args.batch, args.bf16)
     metrics: dict[str, SampleMetric] = {"psnr": psnr, "ssim": ssim} | perceptual(frame_step=1)
+    measured = read_all(args)
+    for held in measured:
+        *_, frames, height, width = held.truth["video"].shape
+        check_frames(frames, codec.temporal_stride)
+        check_size(height, width, codec.spatial_stride)
     code = linear_code(args, vae.config)
     results, latents = {}, []
-    for held in tqdm(read_all(args), desc="codec"):
+    for held in tqdm(measured, desc="codec"):
         latents += [reconstruction.encode(held.truth[mode][:, :, :frames]) for mode, frames in LATENTS.items()]
         made = by_codec(reconstruction, held)
         size = list(held.truth["video"].shape[-2:])

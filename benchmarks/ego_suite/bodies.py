@@ -17,6 +17,8 @@ from vgen.media.fitting import fit_image
 from vgen.trajectory.recorded import recorded_trajectory
 from vgen.trajectory.trajectory import Trajectory
 
+USUAL = ("train", "test")  # splits that every recorded body has
+
 
 @dataclass(frozen=True)
 class RecordedBody:
@@ -89,11 +91,15 @@ def choose_bodies(bodies: Sequence[RecordedBody], names: str | None, split: str,
     for name in asked:
         if name not in known:
             raise unknown_key(name, known, "the bodies")
-    found = {name: _splits(known[name].data, known[name], 0, known) for name in asked}
-    chosen = [name for name in asked if split in found[name]]
+    there = [name for name in asked if known[name].data.exists()]
+    found = {name: _splits(known[name].data, known[name], 0, known) for name in there}
+    chosen = [name for name in there if split in found[name]]
+    missing = [name for name in asked if name not in there]
+    if missing and (names is not None or split in USUAL or not chosen):
+        _splits(known[missing[0]].data, known[missing[0]], 0, known)
     if not chosen or (names is not None and chosen != asked):
-        told = "; ".join(f"{known[name].data} has {', '.join(found[name])}" for name in asked if name not in chosen)
-        raise InputError(f"split={split} is of no body that is asked for; {told}")
+        told = "; ".join(f"{known[name].data} has {', '.join(found[name])}" for name in there if name not in chosen)
+        raise InputError(f"not all bodies that are asked for have split={split}: {told}")
     for name in chosen:
         folder = known[name].counterfactuals
         if groups and folder is not None and split not in (has := _splits(folder, known[name], 1, known)):

@@ -99,6 +99,31 @@ def test_a_linear_code_of_the_training_clips_stands_beside_the_codec(monkeypatch
     assert lines[5].split()[:3] == ["linear", "code", f"{entry['linear']['means']['image']['psnr']:.2f}"]
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [(("--size", 33), "size=33x33 is not a multiple of 2 .*nearest: 32x32"), (("--frames", 4), "nearest: 3, 5")],
+)
+def test_what_the_codec_cannot_take_is_told_in_one_line(monkeypatch, tmp_path, model, pictures, option, message):
+    Image.new("RGB", (64, 64)).save(pictures / "Shell.png")
+    monkeypatch.setattr(codec_bench, "samples", dict)
+    given = {"--size": 32, "--frames": 5} | dict([option])
+    options = [each for pair in given.items() for each in pair]
+    with pytest.raises(InputError, match=message):
+        run_main(monkeypatch, "--model", model, "--pictures", pictures, *options, "--out", tmp_path / "out.json")
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_without_clips_of_training_beside_those_measured_the_codec_stands_alone(
+    monkeypatch, tmp_path, model, data, capsys, split
+):
+    info = data / "meta/info.json"
+    splits = {"test": "0:2"} if split == "test" else {"train": "0:2"}
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"splits": splits}))
+    options = ["--model", model, "--data", data, "--split", split, "--frames", 5]
+    run_main(monkeypatch, *options, "--out", tmp_path / "out.json")
+    assert "linear code" not in capsys.readouterr().out
+
+
 def test_directions_that_say_nothing_do_not_count():
     g = torch.Generator().manual_seed(0)
     mixed = torch.linalg.qr(torch.randn(6, 6, generator=g)).Q

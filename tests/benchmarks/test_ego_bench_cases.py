@@ -82,9 +82,9 @@ def chosen(names, split, groups=False):
     [
         (None, "test", "a", "a is not there; record it with: vgen record adroit --out a, or leave"),
         (None, "test", "mc", "mc is not there; .*vgen record metaworld --counterfactuals 4 .* --bodies adroit"),
-        ("metaworld", "seen", "", "split=seen is of no body that is asked for; m has train, test, unseen$"),
-        ("metaworld,adroit", "unseen", "", "split=unseen is of no body that is asked for; a has train, test$"),
-        (None, "seen", "", "split=seen is of no body that is asked for; m has train, test, unseen; a has train, test$"),
+        ("metaworld", "seen", "", "have split=seen: m has train, test, unseen$"),
+        ("metaworld,adroit", "unseen", "", "have split=unseen: a has train, test$"),
+        (None, "seen", "", "have split=seen: m has train, test, unseen; a has train, test$"),
         ("metaworld", "unseen", "", "unseen has no counterfactuals of metaworld: mc has train, test; leave counterf"),
         ("adriot", "test", "", "nearest: 'adroit'"),
     ],
@@ -100,6 +100,13 @@ def test_bodies_are_those_that_have_the_split_and_folders_count_where_they_are_n
     assert chosen(None, "test") == ["metaworld", "adroit"]
     assert chosen(None, "unseen") == ["metaworld"]
     assert chosen("adroit", "test") == ["adroit"]
+
+
+def test_a_body_that_has_no_other_splits_need_not_be_there_for_one(there):
+    there(m=RECORDED["m"])
+    assert chosen(None, "unseen") == ["metaworld"]
+    with pytest.raises(InputError, match="a is not there"):
+        chosen("metaworld,adroit", "unseen")
 
 
 def test_a_split_may_have_any_name_that_the_data_set_has(there):

@@ -40,6 +40,8 @@ def test_a_codec_begins_as_the_linear_code_from_nothing_alone(tmp_path):
     assert from_nothing.pretrained is None and from_nothing.linear_start > 0
     goes_on = read_stage(load_profile("cpu", ["codec.share=0.2"]), tmp_path, "codec").objective
     assert goes_on.pretrained and goes_on.linear_start == 0
+    widened = read_stage(load_profile("gpu", ["codec.set.objective.pretrained=a/vae"]), tmp_path, "codec").objective
+    assert widened.pretrained == "a/vae" and widened.linear_start == 0
 
 
 def test_a_gpu_goes_on_with_both_front_ends_alone(tmp_path):

@@ -69,7 +69,9 @@ def test_a_batch_that_cannot_be_made_again_hides_nothing(run, monkeypatch, tmp_p
         return plain(self, step, part, parts, progress)
 
     monkeypatch.setattr(ToyObjective, "batch", once)
-    with pytest.raises(RunStopped, match=r"2 steps in a row .*batch is not kept \(it cannot be made again: .*goes on"):
+    with pytest.raises(
+        RunStopped, match=r"2 steps in a row .*not all of its batch is kept \(it cannot be made again: .*goes on"
+    ):
         run(max_skipped=1, objective={"poison_at": 0, "poison_steps": 9})
     assert not list((tmp_path / "run" / "bad_batch").iterdir())
 
@@ -78,7 +80,7 @@ def test_a_disk_that_refuses_a_bad_batch_hides_nothing(run, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "bad_batch").touch()
     with pytest.raises(
-        RunStopped, match=r"2 steps in a row .*not kept \(.*a file stands where a folder .*goes on"
+        RunStopped, match=r"2 steps in a row .*not all of its batch is kept \(.*a file stands where a folder .*goes on"
     ) as end:
         run(max_skipped=1, objective={"poison_at": 0, "poison_steps": 9})
     assert type(end.value) is RunStopped, "not TryAgain: started again, it would stop again"

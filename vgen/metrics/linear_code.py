@@ -59,7 +59,7 @@ class LinearCode:
         return self.frame.shape[1]
 
     def encode(self, video: Tensor) -> Tensor:
-        """Video [B, 3, 1 + n·k, H, W] to numbers [B, K, 1 + k, H/s, W/s]."""
+        """Video [B, 3, 1 + n·k, H, W] to numbers [B, K, 1 + k, H/s, W/s]; k is 0 where the code is of single frames."""
         first = self._split(video[:, :, :1], 1).flatten(4) @ self.frame
         codes = [first]
         if video.shape[2] > 1:

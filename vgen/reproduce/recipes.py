@@ -73,7 +73,9 @@ def _chained(profile: Profile, out: Path, stage: str) -> dict[str, Any]:
     objective: dict[str, Any] = {}
     if stage == "codec":
         if goes_on(profile, out, stage):
-            objective = {"pretrained": str(start_of(out, stage) / "vae"), "linear_start": 0.0}
+            objective = {"pretrained": str(start_of(out, stage) / "vae")}
+        if objective or profile.codec.set.get("objective", {}).get("pretrained"):
+            objective["linear_start"] = 0.0  # which is of codecs from nothing
     elif stage == "state":
         objective = {"codec": str(codec_of(profile, out, stage))}
         if goes_on(profile, out, stage):

@@ -39,14 +39,14 @@ def keep_bad_batch(run: Path, parts: Mapping[int, Callable[[], Batch]], about: M
         about: the step.
 
     Returns:
-        Where it is, or why it is not kept.
+        Where it is, or why not all of it is kept.
     """
     folder = run / "bad_batch"
     try:
         with all_or_none(ranks, f"the batch {folder}", run):
             save_bad_batch(folder, ((part, _made_again(make)) for part, make in parts.items()), about)
     except (InputError, RunStopped) as error:
-        return f"its batch is not kept ({error})"
+        return f"not all of its batch is kept ({error})"
     return f"{folder} holds its batch"
 
 

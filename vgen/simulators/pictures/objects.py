@@ -23,8 +23,8 @@ RULES = (LONGEST, SHORTEST, SEEN, SOLID, LEAST_SOLID, LEAST_FILLED)  # what is k
 ASIDE = 8  # one object in so many is for testing, by its name
 ENLARGED = 1.5  # an object's pixels are shown so many times as large, at most
 
-WORDS, BYTES = 5, 28  # of a noun, at most: what captions have room for
-OPENINGS = ("a", "an", "the", "some", "two")  # words that a noun begins with
+WORDS, BYTES = 5, 27  # of a noun, at most: what captions have room for
+OPENINGS = ("a", "an", "the")  # words that a noun begins with
 NO_NOUN = re.compile(r"\b(is|are|was|were|has|have|can|will|means?|lets?|you|your|its?)\b")  # they make a sentence
 JOINTS = ("in", "on", "at", "with", "from", "for", "inside")  # they, and what follows them, may be left out
 LOOKS = (*COLOURS, "golden", "silver", "small", "little", "large", "big", "great", "old", "young", "very")
@@ -97,7 +97,7 @@ def description(file: Path) -> Path:
 def words_of(file: Path) -> tuple[str, ...]:
     """What a picture's object is called, in long and in short: by the text beside it, or by the file's name."""
     try:
-        with description(file).open(encoding="utf-8", errors="replace") as text:
+        with description(file).open(encoding="utf-8-sig", errors="replace") as text:
             said = noun(text.readline(500))
     except OSError:
         said = None
@@ -109,7 +109,12 @@ def noun(line: str) -> tuple[str, ...] | None:
     """The noun that a description begins with ("A red kangaroo."), in long and in short; None of any other."""
     first = re.split(r"[.!?]", re.sub(r"\([^)]*\)", "", line), maxsplit=1)[0]
     words = first.translate(QUOTES).replace(" '", " ").rstrip("' \n").split()
-    if not 1 < len(words) <= WORDS or words[0].lower() not in OPENINGS or NO_NOUN.search(" ".join(words).lower()):
+    if (
+        "\ufffd" in line
+        or not 1 < len(words) <= WORDS
+        or words[0].lower() not in OPENINGS
+        or NO_NOUN.search(" ".join(words).lower())
+    ):
         return None
     words[0] = words[0].lower()
     long = " ".join(words)

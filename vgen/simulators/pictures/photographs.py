@@ -158,7 +158,7 @@ def _chosen(
             held_out = objects.held_out(name)
             pictures.objects.append(ObjectPicture(name, file, held_out, each.words, each.longest))
         else:
-            held_out = _listed(name) if listed else zlib.crc32(name.encode()) % ASIDE == 0
+            held_out = _listed(name) if listed else zlib.crc32(name.encode(errors="surrogateescape")) % ASIDE == 0
             pictures.photographs.append(Photograph(name, file, held_out, each.detail))
     for of_kind in (pictures.photographs, pictures.objects):
         of_kind.sort(key=lambda picture: picture.name)

@@ -87,7 +87,7 @@ def _pictures(recording: PicturesRecording, pool: Executor) -> dict[str, Picture
     found = prepare(recording.photos, recording.cache, pool)
     chosen = {split: found.of(held_out=split == "test") for split in splits}
     for split, of_split in chosen.items():
-        if not of_split.photographs and not of_split.objects:
+        if not of_split.photographs and (found.photographs or not of_split.objects):
             usable = len(found.photographs) + len(found.objects)
             where = f"photos={show(recording.photos)} has {usable} pictures that can be used"
             raise InputError(f"{where}, none of them for the split {split}; name a folder with more, or leave it out")

@@ -92,7 +92,8 @@ def of_object(rng: np.random.Generator, pixels: np.ndarray, name: str, words: tu
 
 def article(noun: str) -> str:
     """The noun with its article."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    vowel = noun[0].lower() in "aeiou" and not noun.lower().startswith(("uni", "use", "eu"))
+    return f"{'an' if vowel or noun.lower().startswith(('hour', 'honest')) else 'a'} {noun}"
 
 
 def _filled(points: np.ndarray, side: int) -> np.ndarray:

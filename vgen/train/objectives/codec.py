@@ -42,7 +42,7 @@ from vgen.train.objectives.trained_on import codec_range
 
 logger = logging.getLogger(__name__)
 
-LINEAR_CLIPS = 192  # that the linear code is measured on
+LINEAR_CLIPS, LINEAR_BYTES = 192, 2**30  # that the linear code is measured on, at most
 COMPARED = 4  # images of a batch whose perceptual distance is measured, which costs more than all else
 
 
@@ -162,7 +162,7 @@ class CodecObjective(Objective[CodecBatch]):
         self.sets = [self._opened(share) for share in (first, *self.config.more_data)]
         if self.config.linear_start:
             logger.info("measuring the linear code that the latents begin as")
-            self._linear = (LinearStart.of(list(self._measured(LINEAR_CLIPS)), self.vae),)
+            self._linear = (LinearStart.of(list(self._measured(self._linear_clips())), self.vae),)
 
     def _opened(self, share: CodecShare) -> CodecData:
         config, multiple = self.config, self.vae.config.scale_factor_spatial
@@ -252,6 +252,11 @@ class CodecObjective(Objective[CodecBatch]):
             self.vae.register_to_config(latents_mean=mean.tolist(), latents_std=deviation.tolist())
         self.vae.save_pretrained(folder / "vae")
         codec_range(WanCodec(self.vae), [each.data for each in self.sets]).write(folder)
+
+    def _linear_clips(self) -> int:
+        """How many clips the linear code is measured on: all are in memory at once."""
+        first = self.sets[0]
+        return max(1, min(LINEAR_CLIPS, LINEAR_BYTES // (4 * first.clip(first.data.train, 0).numel())))
 
     def _latent_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation [C] of the latents of clips of all data sets, of each as many as its share."""

@@ -1,4 +1,4 @@
-"""A codec from nothing that begins as the best linear code: its encoder learns that code, and its decoder reads it.
+"""A codec from nothing that starts as the best linear code: its encoder learns that code, and its decoder reads it.
 
 The two learn apart then, each from what it is to see in the end, rather than from what the other makes meanwhile. All
 channels are in use from the first step on; a codec that begins otherwise leaves some unused for good.
@@ -19,7 +19,7 @@ from vgen.metrics import LinearCode
 
 @dataclass
 class LinearStart:
-    """What latents are to be at the begin.
+    """What latents are to be at the start.
 
     Attributes:
         code: the best linear code of training clips.
