@@ -91,29 +91,33 @@ def choose_bodies(bodies: Sequence[RecordedBody], names: str | None, split: str,
     for name in asked:
         if name not in known:
             raise unknown_key(name, known, "the bodies")
-    there = [name for name in asked if known[name].data.exists()]
-    found = {name: _splits(known[name].data, known[name], 0, known) for name in there}
-    chosen = [name for name in there if split in found[name]]
-    missing = [name for name in asked if name not in there]
-    if missing and (names is not None or split in USUAL or not chosen):
-        _splits(known[missing[0]].data, known[missing[0]], 0, known)
+    found = {name: _splits(known[name].data) for name in asked if known[name].data.exists()}
+    chosen = [name for name in found if split in found[name]]
+    missing = [name for name in asked if name not in found]
+    passed_over = names is None and split not in USUAL and chosen  # as Adroit is where the split is unseen
+    if missing and not passed_over:
+        raise _not_there(known[missing[0]].data, known[missing[0]], 0, known)
     if not chosen or (names is not None and chosen != asked):
-        told = "; ".join(f"{known[name].data} has {', '.join(found[name])}" for name in there if name not in chosen)
+        told = "; ".join(f"{known[name].data} has {', '.join(found[name])}" for name in found if name not in chosen)
         raise InputError(f"not all bodies that are asked for have split={split}: {told}")
     for name in chosen:
         folder = known[name].counterfactuals
-        if groups and folder is not None and split not in (has := _splits(folder, known[name], 1, known)):
+        if not groups or folder is None:
+            continue
+        if not folder.exists():
+            raise _not_there(folder, known[name], 1, known)
+        if split not in (has := _splits(folder)):
             rule = f"{folder} has {', '.join(has)}; leave counterfactual out of --sections"
             raise InputError(f"split={split} has no counterfactuals of {name}: {rule}")
     return [known[name] for name in chosen]
 
 
-def _splits(folder: Path, body: RecordedBody, which: int, known: Iterable[str]) -> list[str]:
-    """The splits of one of a body's folders, made by the first or second of its commands."""
-    if not folder.exists():
-        others = ",".join(name for name in known if name != body.name)
-        raise InputError(
-            f"{folder} is not there; record it with: {body.record[which]} --out {folder}, or leave {body.name} out: "
-            f"--bodies {others}"
-        )
+def _splits(folder: Path) -> list[str]:
     return list(splits_of(read_info(folder), folder))
+
+
+def _not_there(folder: Path, body: RecordedBody, which: int, known: Iterable[str]) -> InputError:
+    """Of one of a body's folders that is not there, made by the first or second of its commands."""
+    others = ",".join(name for name in known if name != body.name)
+    way = f"record it with: {body.record[which]} --out {folder}, or leave {body.name} out: --bodies {others}"
+    return InputError(f"{folder} is not there; {way}")
