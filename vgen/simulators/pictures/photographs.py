@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
@@ -45,7 +44,6 @@ RULES = (
     objects.RULES,
 )  # what is kept depends on these
 PLACES = ("contents", "images", "images_dark")  # folders between such files and the one that has the picture's name
-ASIDE = 8  # one picture in so many is for testing, where none is named below
 
 # For testing alone: pictures of the packages and of scikit-image (chelsea is a cat).
 HELD_OUT = (
@@ -145,7 +143,7 @@ def _chosen(
 ) -> Pictures:
     """Each of the pictures once, by name; the files of others are removed."""
     found = list(zip(names, files, kept, strict=True))
-    # where no photograph is listed, one in ASIDE is for testing, by its name
+    # where no photograph is listed, one in `objects.ASIDE` is for testing, by its name
     listed = any(_listed(name) for name, _, each in found if not isinstance(each, _KeptObject))
     pictures = Pictures([], [])
     seen: dict[type, list[np.ndarray]] = {_Kept: [], _KeptObject: []}
@@ -158,7 +156,7 @@ def _chosen(
             held_out = objects.held_out(name)
             pictures.objects.append(ObjectPicture(name, file, held_out, each.words, each.longest))
         else:
-            held_out = _listed(name) if listed else zlib.crc32(name.encode(errors="surrogateescape")) % ASIDE == 0
+            held_out = _listed(name) if listed else objects.held_out(name)
             pictures.photographs.append(Photograph(name, file, held_out, each.detail))
     for of_kind in (pictures.photographs, pictures.objects):
         of_kind.sort(key=lambda picture: picture.name)
