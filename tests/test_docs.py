@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import inspect
 import json
 import re
 from functools import cache
@@ -63,6 +64,18 @@ def texts_of(script):
     return {option for file in files for option in re.findall(r"--[\w-]+", file.read_text(encoding="utf-8"))}
 
 
+def calls(code):
+    """The calls of what a block of Python imports from vgen by name, each with what is called; none with * or **."""
+    tree = ast.parse(code)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module.startswith("vgen")]
+    names = {name.name: getattr(import_module(node.module), name.name) for node in imports for name in node.names}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in names:
+            continue
+        if all(word.arg for word in node.keywords) and not any(isinstance(each, ast.Starred) for each in node.args):
+            yield node, names[node.func.id]
+
+
 def ids(page):
     return str(page.relative_to(ROOT))
 
@@ -119,6 +132,9 @@ def test_blocks_are_marked_and_well_formed(page):
                     module = import_module(node.module)
                     missing = [name.name for name in node.names if not hasattr(module, name.name)]
                     assert not missing, f"{block.place}: {node.module} has no {missing}"
+            for call, function in calls(block.code):
+                given = {word.arg: None for word in call.keywords if word.arg}
+                inspect.signature(function).bind(*[None] * len(call.args), **given)  # TypeError: it takes others
 
 
 def test_what_contributors_are_shown_works(tmp_path, monkeypatch):
