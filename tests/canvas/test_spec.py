@@ -65,6 +65,14 @@ def test_yaml(tmp_path):
     assert Canvas.from_yaml(spec) == expected
 
 
+def test_options_in_yaml_may_be_text_as_on_the_command_line(tmp_path):
+    patches = "patches: [{source: a.mp4, frame: 0, box: '0.1, 0.2, 0.6, 0.8', range: 0-4, strength: '0.7'}]"
+    [patch] = Canvas.from_yaml(write(tmp_path, f"frames: 9\nsize: 32x32\n{patches}")).patches
+    assert patch == Patch(f"{tmp_path}/a.mp4", 0, (0.1, 0.2, 0.6, 0.8), range=(0, 4), strength=0.7)
+    with pytest.raises(InputError, match=r"patches\[0\]: box=left must be four numbers, such as 0.1,0.2,0.6,0.8"):
+        Canvas.from_yaml(write(tmp_path, "frames: 9\nsize: 32x32\npatches: [{source: a.mp4, frame: 0, box: left}]"))
+
+
 def test_round_trip():
     dog = Patch("dog.mp4", -10, (0, 0.25, 0.5, 1), "m.png", "clip", (0, 4), "stretch")
     cat = Patch("cat.png", 0.5, keep="model")

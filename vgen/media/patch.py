@@ -102,6 +102,7 @@ class Patch:
         cls, data: Mapping[str, Any], base: str | PathLike[str] = "", size: tuple[int, int] | None = None
     ) -> Patch:
         """A patch from the fields of YAML, in which `mode` is called `as`; relative paths start at `base`.
+        Options may be written as on the command line, too (`box: 0.1,0.2,0.6,0.8`).
 
         Args:
             data: the fields.
@@ -120,8 +121,9 @@ class Patch:
         for key in ("source", "mask"):
             if key in given:
                 given[key] = _joined(given[key], base)
-        if isinstance(given.get("range"), str):
-            given["range"] = _parse_range(given["range"])
+        for key, parse in PARSERS.items():
+            if isinstance(given.get(key), str):
+                given[key] = parse(given[key])
         if "as" in given:
             given["mode"] = given.pop("as")
         if size is not None and "box" in given:
@@ -237,7 +239,7 @@ def parse_patch(text: str, base: str | PathLike[str] = "", size: tuple[int, int]
             raise InputError(f"{checks.show(key)} of patch {checks.show(text)} is no option; known: {known}")
         if key in given:
             raise InputError(f"patch {checks.show(text)} gives {key} twice; keep one")
-        given[key] = PARSERS[key](value) if key in PARSERS else value
+        given[key] = value
     return Patch.from_dict(given, base, size)
 
 
@@ -272,14 +274,15 @@ def _parse_strength(text: str) -> float:
         raise InputError(f"strength={checks.show(text)} must be a number above 0 and up to 1, such as 0.7") from None
 
 
-PARSERS: dict[str, Callable[[str], Any]] = {"box": _parse_box, "strength": _parse_strength}
-
-
 def _parse_range(text: str) -> tuple[int, int]:
     ends = RANGE.fullmatch(text)
     if ends is None:
         raise InputError(f"range={checks.show(text)} must be FIRST-LAST, two frames of the clip, such as 10-40")
     return int(ends[1]), int(ends[2])
+
+
+# Of options whose value is no text, how it is read where it is written as one, on the command line or in YAML
+PARSERS: dict[str, Callable[[str], Any]] = {"box": _parse_box, "range": _parse_range, "strength": _parse_strength}
 
 
 def _joined(value: object, base: str | PathLike[str]) -> object:
