@@ -9,7 +9,7 @@ import torch
 from vgen.errors import InputError, TryAgain
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.media.video import VideoInfo, read_video, video_info
-from vgen.media.writing import join_videos, write_video
+from vgen.media.writing import VideoWriter, join_videos, write_video
 
 
 def grey_levels(*levels: int, size: tuple[int, int] = (32, 48)) -> np.ndarray:
@@ -94,8 +94,23 @@ def test_what_h264_cannot_hold_is_an_input_error(tmp_path):
         write_video(tmp_path / "a.mp4", grey_levels(0, size=(31, 48)), fps=5)
     with pytest.raises(InputError, match="float32"):
         write_video(tmp_path / "a.mp4", np.zeros((2, 32, 32, 3), np.float32), fps=5)
-    with pytest.raises(InputError, match="fps=0"):
-        write_video(tmp_path / "a.mp4", grey_levels(0), fps=0)
+    for fps, words in (
+        (0, "fps=0 must lie in 0.001 to 100000"),
+        (float("inf"), "fps=inf must be a finite"),
+        ("5", "fps='5'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            write_video(tmp_path / "a.mp4", grey_levels(0), fps=fps)
+    with pytest.raises(InputError, match="16x48 follows one of 32x48"), VideoWriter(tmp_path / "a.mp4", 5) as writer:
+        writer.add(grey_levels(0))
+        writer.add(grey_levels(0, size=(16, 48)))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fps", [1e-3, np.float32(7.5), Fraction(30000, 1001), 1e5])
+def test_a_rate_of_any_kind_and_size_comes_back(tmp_path, fps):
+    write_video(tmp_path / "a.mp4", grey_levels(0, 10, 20), fps=fps)
+    assert video_info(tmp_path / "a.mp4").fps == pytest.approx(float(fps), rel=1e-4)
 
 
 def test_a_suffix_of_no_container_is_told_the_nearest(tmp_path):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vgen import checks
 from vgen.errors import InputError, TryAgain
 from vgen.files import refusal
 from vgen.media import pyav
@@ -25,6 +26,7 @@ CRF = 18  # visually lossless for h264
 BT709 = 1  # AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic
 LIMITED = 1  # AVColorRange
 TAGS = {"colorspace": BT709, "color_range": LIMITED, "color_primaries": BT709, "color_trc": BT709}
+SLOWEST, FASTEST = 1e-3, 1e5  # frames per second that a file can tell
 GOP = 8  # frames between key frames: short, because training reads clips at random places
 
 
@@ -34,7 +36,7 @@ class VideoWriter:
 
     Args:
         path: where to write; the container follows the suffix, and the folder must exist.
-        fps: frames per second, above 0.
+        fps: frames per second, 0.001 to 100000.
         crf: x264 quality, 0 (lossless) to 51; smaller is better.
         gop: key-frame distance in frames; smaller is faster to seek in, and larger on disk.
 
@@ -46,7 +48,7 @@ class VideoWriter:
 
     def __init__(self, path: str | Path, fps: float, crf: int = CRF, gop: int = GOP) -> None:
         pyav.need(f"writing {path}")
-        self._path, self._fps = path, fps
+        self._path, self._fps = path, checks.real("fps", fps, SLOWEST, FASTEST)
         self._options: dict[str, object] = {"crf": str(crf), "g": str(gop), "bf": "0", "preset": "veryfast"}
         from av.video.reformatter import VideoReformatter
 
@@ -57,9 +59,13 @@ class VideoWriter:
     def add(self, frames: np.ndarray) -> None:
         """The next frames, uint8 [T, H, W, 3], RGB; H and W even, and the same of all."""
         frames = np.asarray(frames)
-        _check_video(frames, self._fps)
+        _check_video(frames)
+        height, width = frames.shape[1:3]
+        if self._stream is not None and (height, width) != (self._stream.height, self._stream.width):
+            first = f"{self._stream.height}x{self._stream.width}"
+            raise InputError(f"video of {height}x{width} follows one of {first} in {self._path}; all is of one size")
         with self._refusals():
-            stream = self._stream or self._open(frames.shape[1], frames.shape[2])
+            stream = self._stream or self._open(height, width)
             assert self._container is not None, "it is open"
             for image in frames:
                 self._container.mux(stream.encode(_coded(image, self._reformatter)))
@@ -211,15 +217,13 @@ def _coded(image: np.ndarray, reformatter: VideoReformatter) -> VideoFrame:
     return frame
 
 
-def _check_video(video: np.ndarray, fps: float) -> None:
+def _check_video(video: np.ndarray) -> None:
     if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or not len(video):
         raise InputError(f"video of {video.dtype} {list(video.shape)} is not uint8 [T, H, W, 3] with T of 1 or more")
     height, width = video.shape[1:3]
     if height % 2 or width % 2:
         even = f"{height + height % 2}x{width + width % 2}"
         raise InputError(f"video of {height}x{width} is not of even height and width, as h264 needs; nearest: {even}")
-    if not fps > 0:
-        raise InputError(f"fps={fps} is not above 0")
 
 
 def _copy_packets(part: InputContainer, out: OutputContainer, stream: VideoStream, start: int) -> int:
