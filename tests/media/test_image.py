@@ -104,6 +104,19 @@ def test_a_profile_is_turned_into_srgb_and_srgb_itself_is_left_alone(tmp_path):
         assert (read == (200, 30, 40)).all()
 
 
+def linear_light() -> bytes:
+    """sRGB's colours in linear light, which has "sRGB" in its name, as programs that work in it write it."""
+    data = bytearray(profile("sRGB"))
+    curve = data.index(b"para") + 12  # of (a·x + b)^g: g first, then a, b, c, d
+    data[curve : curve + 20] = b"".join((value << 16).to_bytes(4) for value in (1, 1, 0, 1, 0))
+    return bytes(data)
+
+
+def test_linear_light_is_no_srgb_whatever_its_name(tmp_path):
+    for read in three_ways(Image.new("RGB", (4, 4), (55, 128, 255)), tmp_path / "a.png", icc_profile=linear_light()):
+        assert np.abs(read[0, 0].astype(int) - (128, 188, 255)).max() <= 2
+
+
 def test_a_profile_leaves_alpha_alone(tmp_path):
     image = Image.new("RGBA", (4, 4), (200, 30, 40, 77))
     for read in three_ways(image, tmp_path / "alpha.png", icc_profile=shrunk_gamut()):

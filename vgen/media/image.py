@@ -31,6 +31,7 @@ UPRIGHT = {  # by EXIF orientation, what makes a picture upright
 }
 SIDEWAYS = tuple(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))  # they change the places of width and height
 SRGB = ImageCms.createProfile("sRGB")
+SAME_TONE = 16  # of 255: by how much sRGB of other makers may differ in mid-grey; linear light differs by 60
 PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # a profile's colour space, and Pillow's mode
 
 
@@ -153,7 +154,7 @@ def _in_srgb(image: Image.Image, name: str | PathLike[str]) -> Image.Image:
         mode = PROFILED.get(profile.profile.xcolor_space.strip())
         if mode is None:
             raise ValueError(f"is of {profile.profile.xcolor_space.strip()}")
-        if mode == "RGB" and "srgb" in (profile.profile.profile_description or "").lower():
+        if mode == "RGB" and _is_srgb(profile):
             return image.convert("RGB").copy()
         converted = ImageCms.profileToProfile(image.convert(mode), profile, SRGB, outputMode="RGB")
         assert converted is not None  # as it is not done in place
@@ -161,3 +162,12 @@ def _in_srgb(image: Image.Image, name: str | PathLike[str]) -> Image.Image:
     except (OSError, ValueError, ImageCms.PyCMSError) as error:
         warn_once(logger, f"{name}: its colour profile cannot be used ({error}); its pixels are taken as sRGB")
         return image.convert("RGB").copy()
+
+
+def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+    """Whether a profile of RGB is sRGB, by its name and its tones: those of linear light have "sRGB" in theirs too."""
+    if "srgb" not in (profile.profile.profile_description or "").lower():
+        return False
+    grey = ImageCms.profileToProfile(Image.new("RGB", (1, 1), (GREY,) * 3), profile, SRGB, outputMode="RGB")
+    assert grey is not None  # as it is not done in place
+    return bool(np.abs(np.asarray(grey).astype(int) - GREY).max() <= SAME_TONE)
