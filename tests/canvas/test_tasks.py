@@ -57,6 +57,8 @@ def test_inpainting_gives_what_is_around_the_hole(media):
     for given in ({}, {"hole": (0, 0, 1, 1), "mask": white}):
         with pytest.raises(InputError, match=r"a hole .* or a mask .*; give one of them"):
             tasks.inpainting(CANVAS, video, **given)
+    with pytest.raises(InputError, match=r"box=0.5,0.5,0.501,0.6 is under one pixel"):
+        tasks.inpainting(CANVAS, video, hole=(0.5, 0.5, 0.501, 0.6))
 
 
 def test_an_image_of_a_hole_still_means_that_white_is_filled(media):
@@ -120,6 +122,11 @@ def test_zoom_in_sees_less_and_less_of_the_image():
     assert last.mask.all() and last.frame == 16
     red, green = ((last.pixels[channel] + 1) * 127.5 for channel in (0, 1))
     assert red.min() > 60 and red.max() < 195 and green.min() > 60 and green.max() < 195
+
+
+def test_camera_move_refuses_a_clip():
+    with pytest.raises(InputError, match="over one picture, and this clip has 3"):
+        tasks.camera_move(CANVAS, np.zeros((3, 4, 4, 3), np.uint8), (0, 0, 1, 1), (0, 0, 0.5, 0.5))
 
 
 def test_camera_move_refuses_boxes_off_the_canvas():

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from vgen import checks
 from vgen.canvas.spec import Canvas, Patch
 from vgen.errors import InputError
+from vgen.media.fitting import box_pixels
 from vgen.media.masks import grey_plane
 from vgen.media.patch import Media, Mode
 from vgen.media.source import media_length, read_media
@@ -76,9 +77,8 @@ def inpainting(
         given = mask
     elif isinstance(hole, tuple | list):
         given = np.full((canvas.height, canvas.width), 255, np.uint8)
-        x0, y0, x1, y1 = checks.box(hole)
-        rows = slice(round(y0 * canvas.height), round(y1 * canvas.height))
-        given[rows, round(x0 * canvas.width) : round(x1 * canvas.width)] = 0
+        left, top, right, bottom = box_pixels(checks.box(hole), canvas)
+        given[top:bottom, left:right] = 0
     else:
         rule = "an image as hole=, white being filled, goes with the next release; give mask=, in which white is given"
         warnings.warn(rule, DeprecationWarning, stacklevel=2)
@@ -142,10 +142,12 @@ def camera_move(canvas: Canvas, image: Media, start: Box, end: Box, step: int = 
         step: Every step-th frame is given, and the last one; fewer are faster.
 
     Raises:
-        InputError: a box is no box, or leaves the canvas altogether on the way.
+        InputError: the image is a clip, or a box is no box, or leaves the canvas altogether on the way.
     """
     ends = np.array([checks.box(box, reach=REACH) for box in (start, end)])
     x0, y0, x1, y1 = ends[0] * ((canvas.width, canvas.height) * 2)
+    if (length := media_length(image)) > 1:
+        raise InputError(f"a camera moves over one picture, and this clip has {length}; give one of its frames")
     still = Image.fromarray(read_media(image)[0])
     still = ImageOps.fit(still, _largest(still.size, (x1 - x0) / (y1 - y0)))
     frames = {*range(0, canvas.frames, checks.whole("step", step, 1, canvas.frames)), canvas.frames - 1}

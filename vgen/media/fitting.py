@@ -53,32 +53,32 @@ def in_box(
     image: Image.Image, patch: Patch, canvas: Ground, resample: Image.Resampling = Image.Resampling.BICUBIC
 ) -> Image.Image:
     """A picture in the box of its patch on an empty canvas, transparent (or of a grey picture, black) around it."""
-    left, top, right, bottom = box_pixels(patch, canvas)
+    left, top, right, bottom = box_pixels(patch.box, canvas)
     image = fit_image(image, (right - left, bottom - top), patch.fit, resample)
     sheet = Image.new("L" if image.mode == "L" else "RGBA", (canvas.width, canvas.height))
     sheet.paste(image, (left + (right - left - image.width) // 2, top + (bottom - top - image.height) // 2))
     return sheet
 
 
-def box_pixels(patch: Patch, canvas: Ground) -> tuple[int, int, int, int]:
-    """The box of a patch, (left, top, right, bottom) in pixels.
+def box_pixels(box: tuple[float, float, float, float] | None, canvas: Ground) -> tuple[int, int, int, int]:
+    """A box in shares of the canvas, all of it when None, as (left, top, right, bottom) in pixels.
 
     Raises:
         InputError: it is under one pixel.
     """
-    x0, y0, x1, y1 = patch.box or (0, 0, 1, 1)
+    x0, y0, x1, y1 = box or (0, 0, 1, 1)
     left, right = round(x0 * canvas.width), round(x1 * canvas.width)
     top, bottom = round(y0 * canvas.height), round(y1 * canvas.height)
     if left == right or top == bottom:
-        box = ",".join(f"{end:g}" for end in (x0, y0, x1, y1))
-        raise InputError(f"box={box} is under one pixel of a canvas of {canvas.height}x{canvas.width}; make it larger")
+        given, size = ",".join(f"{end:g}" for end in (x0, y0, x1, y1)), f"{canvas.height}x{canvas.width}"
+        raise InputError(f"box={given} is under one pixel of a canvas of {size}; make it larger")
     return left, top, right, bottom
 
 
 def warn_of_fit(patch: Patch, size: tuple[int, int], canvas: Ground) -> None:
     """Tells what a picture of (width, height) loses where it is cropped or stretched to its box, and whether it is
     much enlarged: neither may be meant."""
-    left, top, right, bottom = box_pixels(patch, canvas)
+    left, top, right, bottom = box_pixels(patch.box, canvas)
     box = right - left, bottom - top
     _warn_of_shape(patch, size, box)
     width, height = _contained(size, box) if patch.fit == "contain" else box
