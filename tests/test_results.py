@@ -11,6 +11,7 @@ import pytest
 
 from vgen import results
 from vgen.errors import InputError, TryAgain
+from vgen.files import aside
 from vgen.media.writing import write_video
 from vgen.results import DATASET, MODEL, VIDEO_RUN, check_file, check_folder, results_folder
 
@@ -25,6 +26,14 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
         assert not (tmp_path / "runs/first").exists()
     assert (tmp_path / "runs/first/whole.txt").read_text() == "whole"
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["first"]
+
+
+def test_the_folder_where_one_stands_is_a_folder_like_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with results_folder(".", VIDEO_RUN) as folder:
+        (folder / "run.json").write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    assert aside(".").parent == tmp_path.parent and aside(".").name.startswith(f".{tmp_path.name}.")
 
 
 def test_a_process_that_is_told_to_stop_leaves_nothing_behind(tmp_path):

@@ -135,9 +135,15 @@ def preallocate(file: str | PathLike[str], size: int) -> None:
         os.close(descriptor)
 
 
+def named(path: str | PathLike[str]) -> Path:
+    """The same place by a name that others can be made of: `.` has none."""
+    path = Path(path)
+    return path if path.name else path.absolute()
+
+
 def aside(path: str | PathLike[str]) -> Path:
     """A name beside `path` that nobody else uses: hidden, and ending in `.part`."""
-    path = Path(path)
+    path = named(path)
     return path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:8]}{PART}")
 
 

@@ -113,7 +113,7 @@ def results_folder(folder: str | PathLike[str], kind: Kind, overwrite: bool = Fa
     what = f"out={show(folder)}"
     with writing(what, kept=""):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = aside(folder / folder.name if folder.is_dir() else folder)
+        part = aside(folder / "new" if folder.is_dir() else folder)
         part.mkdir()
     try:
         with ended_in_order():

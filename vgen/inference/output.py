@@ -14,6 +14,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vgen.errors import InputError, RunStopped
+from vgen.files import named
 from vgen.media.writing import join_videos, write_video
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def write_frames(
                 bar.update(len(chunk))
     except BaseException:
         if stopped is not None and parts:
-            _keep_so_far(parts, Path(stopped), made, total)
+            _keep_so_far(parts, named(stopped), made, total)
         raise
     join_videos(parts, file)
     for part in parts:

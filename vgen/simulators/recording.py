@@ -11,7 +11,7 @@ from tqdm import tqdm
 from vgen.data.lerobot.meta import CAMERA_PREFIX
 from vgen.data.lerobot.staging import add_episode, alone, claim, count_in, worker_pool, write_episode
 from vgen.data.lerobot.writer import LeRobotWriter, disk_errors
-from vgen.files import replaced_folder
+from vgen.files import named, replaced_folder
 from vgen.media.writing import CRF, write_video
 from vgen.results import DATASET, check_folder
 from vgen.simulators.recorder import TaskRecorder
@@ -50,7 +50,8 @@ def record(recording: Recording, recorder: type[TaskRecorder[Any]]) -> Path:
     """
     check(recording)
     check_folder(recording.out, DATASET, recording.overwrite)
-    staging = recording.out.with_name(recording.out.name + ".recording")
+    out = named(recording.out)
+    staging = out.with_name(out.name + ".recording")
     with disk_errors(staging), alone(staging):
         settings = {name: getattr(recording, name) for name in SETTINGS}
         claim(staging, settings | {"columns": list(recorder.names)})

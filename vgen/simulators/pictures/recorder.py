@@ -15,7 +15,7 @@ from vgen.data.lerobot.meta import CAMERA_PREFIX
 from vgen.data.lerobot.staging import add_episode, alone, claim, count_in, worker_pool, write_episode
 from vgen.data.lerobot.writer import LeRobotWriter, disk_errors
 from vgen.errors import InputError
-from vgen.files import replaced_folder
+from vgen.files import named, replaced_folder
 from vgen.media.writing import write_video
 from vgen.results import DATASET, check_folder
 from vgen.simulators.pictures.clips import NAMES, make_clip
@@ -55,7 +55,8 @@ def record(recording: PicturesRecording) -> Path:
     """
     check(recording)
     check_folder(recording.out, DATASET, recording.overwrite)
-    staging = recording.out.with_name(recording.out.name + ".recording")
+    out = named(recording.out)
+    staging = out.with_name(out.name + ".recording")
     with disk_errors(staging), alone(staging):
         _record_all(recording, staging)
         _assemble(recording, staging)
