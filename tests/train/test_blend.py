@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny_wan import save_tiny_wan
 
 from vgen.canvas.pipeline import CanvasPipeline
+from vgen.commands.blend import main
 from vgen.errors import InputError
 from vgen.train.blend import blend
 
@@ -83,10 +85,20 @@ def test_what_is_refused_leaves_nothing(models, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
+def test_a_model_inside_the_one_that_is_copied_is_whole(models, tmp_path, monkeypatch):
+    before, after = models
+    monkeypatch.chdir(after)
+    blend(before, Path("."), {"vae": 0.5}, Path("inner"))
+    assert not list(after.rglob(".*"))
+    assert "from before to after" in (after / "inner/README.md").read_text()
+
+
 def test_the_command(models, tmp_path, request):
     call = [sys.executable, request.config.rootpath / "tools/blend.py", *models, "--out", tmp_path / "out"]
     wrong = subprocess.run([*call, "--share", "vae=half"], capture_output=True, text=True)
     assert wrong.returncode == 2 and "COMPONENT=SHARE" in wrong.stderr and "Traceback" not in wrong.stderr
+    with pytest.raises(InputError, match=r"--share vae=1: vae has a share already, 0.5; keep one"):
+        main([*map(str, models), "--out", str(tmp_path / "out"), "--share", "vae=0.5", "--share", "vae=1"])
     made = subprocess.run([*call, "--share", "vae=0.5", "--share", "transformer=0"], capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     assert not difference(tmp_path / "out", models[0], "transformer").any()

@@ -45,7 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for folder in (options.before, options.after):
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder; name the folder of a model")
-    shares = dict(map(read_share, options.share))
+    shares: dict[str, float] = {}
+    for text in options.share:
+        name, share = read_share(text)
+        if name in shares:
+            raise InputError(f"--share {text}: {name} has a share already, {shares[name]:g}; keep one")
+        shares[name] = share
 
     from vgen.train.blend import blend
 

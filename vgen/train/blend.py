@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vgen import checks
 from vgen.errors import InputError, unknown_key
+from vgen.files import PART
 from vgen.models import read_config
 from vgen.results import MODEL, check_folder, results_folder
 
@@ -45,7 +46,7 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path, 
         checks.real(f"share of {name}", share, 0, 1)
     blended = {name: _between(before / name, after / name, share) for name, share in shares.items()}
     with results_folder(folder, MODEL, overwrite) as aside:
-        shutil.copytree(after, aside, dirs_exist_ok=True)
+        shutil.copytree(after, aside, dirs_exist_ok=True, ignore=shutil.ignore_patterns(f".*{PART}"))  # `aside` itself
         for name, files in blended.items():
             for file, weights in files.items():
                 save_file(weights, aside / name / file, metadata={"format": "pt"})
@@ -55,7 +56,8 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path, 
 
 def _told(before: Path, after: Path, shares: Mapping[str, float]) -> str:
     """What the card says of a blend; folders of runs are named by the run."""
-    one, other = (path.parent.name if path.name == "model" else path.name for path in (before, after))
+    folders = before.absolute(), after.absolute()
+    one, other = (path.parent.name if path.name == "model" else path.name for path in folders)
     parts = ", ".join(f"{name} {share:g}" for name, share in shares.items())
     return f"Of the way from {one} to {other} (WiSE-FT): {parts}. All else is {other}'s."
 
