@@ -14,6 +14,7 @@ from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
 from vgen.backbone.codec import WanCodec
 from vgen.backbone.transformer import VideoTransformer
 from vgen.canvas.pipeline import CanvasPipeline
+from vgen.commands.export import main
 from vgen.data.opening import DataConfig
 from vgen.ego.adapter import EgoAdapter
 from vgen.ego.pipeline import EgoPipeline
@@ -198,6 +199,14 @@ def test_what_fails_on_its_way_leaves_nothing(run, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no card"):
         export(run, tmp_path / "model", torch.bfloat16)
     assert not list(tmp_path.glob("model*"))
+
+
+def test_what_a_file_of_a_lora_does_not_take_is_refused(tmp_path):
+    command = ["run", "--lora", "comfyui", "--out", str(tmp_path / "a.safetensors")]
+    with pytest.raises(InputError, match=r"leave out --with, --report"):
+        main([*command, "--report", "report.txt", "--with", "state"])
+    with pytest.raises(InputError, match=r"leave out --after"):
+        main([*command, "--after", "codec"])
 
 
 def test_a_report_must_be_a_text(run, tmp_path):

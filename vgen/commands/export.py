@@ -20,6 +20,8 @@ from pathlib import Path
 from vgen.commands.options import add_overwrite, make_parser
 from vgen.errors import InputError, Parser
 
+MODEL_ONLY = {"--with": "parts", "--after": "after", "--report": "report"}  # options, and where argparse keeps them
+
 
 def parser() -> Parser:
     """The options."""
@@ -63,6 +65,8 @@ def read_report(path: Path | None) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Exports, as the options say."""
     options = parser().parse_args(arguments)
+    if options.lora and (others := [flag for flag, dest in MODEL_ONLY.items() if getattr(options, dest)]):
+        raise InputError(f"--lora writes a file with no card and no other parts; leave out {', '.join(others)}")
     report = read_report(options.report)
 
     from vgen.backbone.precision import DTYPES

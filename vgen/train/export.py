@@ -16,6 +16,7 @@ from vgen.canvas.pipeline import CanvasPipeline
 from vgen.data.jsonl import read_records
 from vgen.ego.adapter import EgoAdapter
 from vgen.errors import InputError
+from vgen.files import named
 from vgen.models import EGO, STATE, TrainingRange, forget_places, join_own, loading, read_config
 from vgen.models.training_range import FILE as RANGE
 from vgen.results import MODEL, check_file, check_folder, results_folder
@@ -86,7 +87,7 @@ def _write(
         counts = sizes(pipe) | _save_beside(pipe, model.folder / EGO, states, aside, dtype)
         forget_places(aside)
         _save_range(model.folder, parts, aside)
-        (aside / "README.md").write_text(card(folder.name, counts, records, report), encoding="utf-8")
+        (aside / "README.md").write_text(card(named(folder).name, counts, records, report), encoding="utf-8")
 
 
 def export_lora(
