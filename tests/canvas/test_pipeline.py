@@ -272,6 +272,13 @@ def test_what_is_remembered_is_weighed_and_offloaded_like_the_rest(independent, 
     assert torch.equal(offloaded, remembered)
 
 
+def test_a_negative_prompt_without_guidance_is_told(pipe, canvas, caplog):
+    for negative, guidance, told in (("a dog", 1.0, 1), ("a dog", 2.0, 0), ("", 1.0, 0)):
+        caplog.clear()
+        pipe(replace(canvas, negative_prompt=negative), num_inference_steps=1, guidance_scale=guidance)
+        assert caplog.text.count("guidance=1, which is none, the negative prompt has no effect") == told
+
+
 def test_what_is_cut_off_the_prompts_is_told_once(pipe, canvas, caplog):
     pipe.tokenizer.model_max_length = 16
     canvas = replace(canvas, prompt="a cat sleeps on a mat", negative_prompt="too dark, noisé and blurred")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,9 @@ from vgen.backbone.transformer import TIMESTEPS, VideoTransformer
 from vgen.errors import InputError
 from vgen.files import writing
 from vgen.models import EGO, STATE, TrainingRange, forget_places, join_own, loading, part_own, resolve
+from vgen.notices import warn_once
+
+logger = logging.getLogger(__name__)
 
 # What the loading of each component takes, as of diffusers and the hub
 HUB = (
@@ -275,6 +279,9 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             guidance = checks.real("guidance_scale", guidance_scale)
         if not isinstance(conditions, Conditioning):
             conditions = Conditioning([conditions] if isinstance(conditions, Segment) else list(conditions or []))
+        if guidance <= 1 and any(negative_prompts or ()):
+            told = "the negative prompt has no effect; use a guidance above 1"
+            warn_once(logger, f"with guidance={guidance:g}, which is none, {told}")
         with timed(timings, "text"):
             texts = [self.embed(prompts)]
             if guidance > 1:
