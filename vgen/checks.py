@@ -5,17 +5,20 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field, fields, is_dataclass
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from reprlib import Repr
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from vgen.errors import InputError, unknown_key
 
+Value = TypeVar("Value")
+MOST = 10**9  # of a number that has no other upper end
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 120
 _SHORT.maxlist = _SHORT.maxtuple = 6
@@ -46,6 +49,32 @@ def real(name: str, value: object, low: float = -math.inf, high: float = math.in
     if not low <= value <= high:
         raise InputError(f"{name}={value:g} must lie in {low:g} to {high:g}; nearest: {_clip(value, low, high):g}")
     return float(value)
+
+
+def within(default: Value, low: float, high: float = MOST) -> Value:
+    """A field of a dataclass whose number, or each of whose numbers, lies in [low, high], as `ranges` checks."""
+    made: Value = field(default=default, metadata={"range": (low, high)})  # as a dataclass takes it
+    return made
+
+
+def ranges(config: Any, where: str = "") -> None:
+    """Holds the fields of a dataclass, and of those in it, against what `within` says of them; None is no number.
+
+    Args:
+        where: the dotted key of the dataclass, "" for none.
+
+    Raises:
+        InputError: a number lies outside; it names the key and the nearest number.
+    """
+    for each in fields(config):
+        name, value = f"{where}.{each.name}".lstrip("."), getattr(config, each.name)
+        listed = isinstance(value, list | tuple)
+        for key, part in [(f"{name}.{i}", part) for i, part in enumerate(value)] if listed else [(name, value)]:
+            if is_dataclass(part):
+                ranges(part, key)
+            elif part is not None and "range" in each.metadata:
+                low, high = each.metadata["range"]
+                whole(key, part, low, high) if isinstance(part, int) else real(key, part, low, high)
 
 
 def numbers(name: str, value: object, count: int) -> list[float]:

@@ -201,6 +201,12 @@ def test_latents_are_kept_where_the_recipe_says_so(objective, config, tmp_path):
     kept = AutoencoderKLWan.from_pretrained(tmp_path / "kept" / "vae")
     assert kept.config.latents_mean == objective.vae.config.latents_mean
 
+    config.keep_latents, config.more_data[0].keep_latents = 0.0, 10.0  # of a further data set alone
+    keeping = CodecObjective(config, seed=3)
+    with torch.no_grad():
+        keeping.vae.quant_conv.bias[0] += 0.5 * keeping.vae.config.latents_std[0]
+    assert loss(10) - loss(0) == pytest.approx(10 * 0.25 / keeping.vae.config.z_dim, rel=1e-3)
+
 
 def test_a_decoder_alone_leaves_the_latents_as_they_were(objective, config, tmp_path):
     objective.export(tmp_path / "model")

@@ -96,6 +96,7 @@ def test_each_layer_comes_back_exactly(base, tmp_path, naming, targets):
     [
         ({"targets": ["to_qq"]}, "'to_qq' is not in objective.lora.targets"),
         ({"targets": ["proj_out"]}, "'proj_out' is not in objective.lora.targets"),
+        ({"targets": []}, r"objective.lora.targets=\[\] names no layer"),
         ({"rank": -1}, "rank=-1 is not positive"),
         ({"dropout": 1.0}, "dropout=1.0"),
     ],

@@ -84,6 +84,6 @@ def test_an_export_that_was_due_when_the_run_was_stopped_is_made_when_it_goes_on
 
 def test_keep_exports_may_change_and_is_not_negative(run):
     run(objective={"stop_at": 3})
-    with pytest.raises(InputError, match="keep_exports=-1 is negative; the smallest is 0"):
+    with pytest.raises(InputError, match="keep_exports=-1 must lie in 0 to "):
         run(keep_exports=-1)
     run(keep_exports=5)

@@ -41,9 +41,9 @@ class DataConfig:
     uncaptioned: bool = False  # whether videos without a caption are trained on too, with an empty one
     cache: str = "data/cache"  # folder for what is made of the data; with no data named, a frame cache itself
     sizes: list[str] = field(default_factory=list)  # HEIGHTxWIDTH of the clips; none: the videos' own, if it is one
-    fps: float | None = None  # of the clips; none: as recorded
-    held_out: float = 0.02  # share of the episodes kept from training, for validation; 0 for none
-    max_bad_share: float = 0.05  # of the episodes that may be unreadable or lack a caption before a run stops
+    fps: float | None = checks.within(None, 0.001)  # of the clips; none: as recorded
+    held_out: float = checks.within(0.02, 0, 1)  # share of the episodes kept from training, for validation; 0 for none
+    max_bad_share: float = checks.within(0.05, 0, 1)  # of the episodes that may be unreadable or uncaptioned
 
 
 @dataclass

@@ -14,6 +14,7 @@ import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigIndexError, OmegaConfBaseException
 
+from vgen.checks import ranges, within
 from vgen.errors import InputError, unknown_key
 from vgen.shipped import find
 from vgen.train.objectives import objective_class
@@ -38,19 +39,19 @@ class OptimizerConfig:
     """AdamW for everything, or Muon for the hidden matrices and AdamW for the rest."""
 
     name: str = "adamw"  # adamw | muon
-    lr: float = 1e-4
+    lr: float = within(1e-4, 0)
     factors: dict[str, float] = field(default_factory=dict)  # of lr, for parts of the objective, such as {ego: 5}
-    weight_decay: float = 0.01  # on parameters of two and more dimensions
-    betas: tuple[float, float] = (0.9, 0.99)
-    momentum: float = 0.95  # of Muon
+    weight_decay: float = within(0.01, 0)  # on parameters of two and more dimensions
+    betas: tuple[float, float] = within((0.9, 0.99), 0, 0.99999)
+    momentum: float = within(0.95, 0, 0.99999)  # of Muon
 
 
 @dataclass
 class ScheduleConfig:
     """Linear warm-up, then a cosine from the full learning rate to `floor` of it."""
 
-    warmup_steps: int = 100
-    floor: float = 0.02
+    warmup_steps: int = within(100, 0)
+    floor: float = within(0.02, 0, 1)
 
 
 @dataclass
@@ -59,28 +60,28 @@ class TrainConfig:
 
     run: str = MISSING  # the folder that the run writes
     objective: Any = MISSING  # {name: ..., and the keys of that objective's Config}
-    seed: int = 0
-    steps: int = MISSING
+    seed: int = within(0, 0, 2**63 - 1)
+    steps: int = within(MISSING, 1)
     max_minutes: float | None = None  # of training, over all resumes
     wall_minutes: float | None = None  # of this start alone, with all that is prepared before the first step
-    accumulation: int = 1  # batches per optimiser step
+    accumulation: int = within(1, 1)  # batches per optimiser step
     precision: str = "bf16"  # bf16: autocast over fp32 weights, where the device computes in it | fp32
-    gradient_clip: float = 1.0
-    spike_factor: float = 10.0  # a step is skipped whose gradient is longer than this many medians; 0 skips none
-    max_skipped: int = 10  # steps in a row that may be skipped; one more stops the run
+    gradient_clip: float = within(1.0, 0)  # 0 does not clip
+    spike_factor: float = within(10.0, 0)  # a step whose gradient is longer than so many medians is skipped; 0: none
+    max_skipped: int = within(10, 0)  # steps in a row that may be skipped; one more stops the run
     ema_decay: float = 0.999  # 0 keeps none
     zero_stage: int = 0  # DeepSpeed ZeRO: 0, 1, 2, 3
-    sequence_parallel_size: int = 1  # neighbouring ranks that share the tokens of a sample (Ulysses), for long videos
+    sequence_parallel_size: int = within(1, 1)  # neighbouring ranks that share the tokens of a sample (Ulysses)
     deepspeed: str | None = (
         None  # a DeepSpeed JSON whose keys are added to ours (offload, activation checkpointing ...)
     )
-    threads: int = 1  # CPU threads per rank
-    prefetch: int = 2  # batches prepared ahead, by as many threads
-    log_every: int = 10  # steps
-    validate_minutes: float = 10.0
-    checkpoint_minutes: float = 15.0
-    keep: int = 2  # checkpoints
-    keep_exports: int = 0  # every so many steps the averaged model is kept in <run>/exports/step-NNNNNNNN; 0 keeps none
+    threads: int = within(1, 1)  # CPU threads per rank
+    prefetch: int = within(2, 1)  # batches prepared ahead, by as many threads
+    log_every: int = within(10, 1)  # steps
+    validate_minutes: float = within(10.0, 0)
+    checkpoint_minutes: float = within(15.0, 0)
+    keep: int = within(2, 1)  # checkpoints
+    keep_exports: int = within(0, 0)  # every so many steps the averaged model is kept in <run>/exports; 0: none
     trackers: list[str] = field(default_factory=list)  # beside TensorBoard: wandb, trackio
     project: str = "vgen"  # that trackers show the run under
     force_config_change: bool = False  # go on from a checkpoint of another recipe, as for longer clips half-way
@@ -253,24 +254,12 @@ def _check(config: TrainConfig) -> None:
         if value not in known:
             raise InputError(f"{key}={value} is not known; choose one of: {', '.join(map(str, known))}")
     check_trackers(config.trackers)
-    for key in ("steps", "accumulation", "sequence_parallel_size", "threads", "prefetch", "log_every", "keep"):
-        if getattr(config, key) < 1:
-            raise InputError(f"{key}={getattr(config, key)} is not positive; the smallest is 1")
-    for key in ("seed", "spike_factor", "max_skipped", "keep_exports"):
-        if getattr(config, key) < 0:
-            raise InputError(f"{key}={getattr(config, key)} is negative; the smallest is 0")
-    _check_rates(config)
-
-
-def _check_rates(config: TrainConfig) -> None:
+    ranges(config)
     for key in ("max_minutes", "wall_minutes"):
         if (minutes := getattr(config, key)) is not None and not minutes > 0:
             raise InputError(f"{key}={minutes:g} is not positive; leave it out for a run without such an end")
     if not 0 <= config.ema_decay < 1:
         raise InputError(f"ema_decay={config.ema_decay:g} must be from 0, which is no average, to below 1, as 0.999")
-    for name, rate in (("optimizer.lr", config.optimizer.lr), ("gradient_clip", config.gradient_clip)):
-        if not rate >= 0:
-            raise InputError(f"{name}={rate:g} must be a number of 0 or more")
 
 
 def _one_line(error: Exception) -> str:

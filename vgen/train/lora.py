@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vgen.backbone.lora_names import LAYERS
 from vgen.canvas.pipeline import CanvasPipeline
-from vgen.checks import show
+from vgen.checks import show, within
 from vgen.errors import InputError, unknown_key
 from vgen.files import whole_file, writing
 from vgen.models import loading
@@ -35,7 +35,7 @@ class LoraConfig:
     """A LoRA of the transformer's blocks: W + (alpha / rank) B A. Rank 0 is none: then all weights are trained."""
 
     rank: int = 0
-    alpha: float | None = None  # None: as rank
+    alpha: float | None = within(None, 0.001)  # None: as rank
     targets: list[str] = field(default_factory=lambda: list(LAYERS))  # layers of each block, or their last parts: to_q
     dropout: float = 0.0  # of what goes into A
 
@@ -51,6 +51,8 @@ def add_lora(transformer: WanTransformer3DModel, config: LoraConfig) -> None:
     if not 0 <= config.dropout < 1:
         raise InputError(f"objective.lora.dropout={config.dropout} is not in [0, 1)")
     layers = [layer for target in config.targets for layer in _layers(target)]
+    if not layers:
+        raise InputError(f"objective.lora.targets=[] names no layer to adapt; known: {', '.join(LAYERS)}")
     transformer.requires_grad_(False)
     alpha = config.rank if config.alpha is None else config.alpha
     transformer.add_adapter(

@@ -18,6 +18,7 @@ from vgen.backbone.pruning import kept_lengths, kept_tokens
 from vgen.backbone.shapes import LatentShape, check_frames, latent_frames
 from vgen.canvas.paradigms import choose_paradigm
 from vgen.canvas.paradigms.positions import Positions
+from vgen.checks import MOST, within
 from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
@@ -52,7 +53,7 @@ DRAWS = 500  # from which the number of conditions is told beforehand
 class CanvasData(DataShare):
     """One of several data sets that canvases are cut from."""
 
-    clips: int | None = None  # as in the run, whose own number counts for its first data set alone
+    clips: int | None = within(None, 1)  # as in the run, whose own number counts for its first data set alone
 
 
 @dataclass
@@ -63,12 +64,12 @@ class CanvasConfig(DenoiserConfig):
     data: DataConfig = field(default_factory=DataConfig)
     more_data: list[CanvasData] = field(default_factory=list)  # further sets; a batch is of one of all
     frames: Any = 17  # T of a clip, 1 + N·k; or several, such as [17, 49, 77]: each video gets the longest that fits
-    clips: int | None = None  # spread evenly over all places where one may start; none: one after another in each video
+    clips: int | None = within(None, 1)  # spread evenly over all places for one; none: one after another
     batch: int = 32  # clips per rank
-    text_dropout: float = 0.1  # share of sentences replaced by the empty one, for classifier-free guidance
-    time_mean: float = 0.0  # diffusion time is the sigmoid of a normal variable: the log of the schedule's shift ...
-    time_scale: float = 1.0  # ... and its deviation
-    validation_clips: int = 64
+    text_dropout: float = within(0.1, 0, 1)  # share of sentences replaced by the empty one, for guidance
+    time_mean: float = within(0.0, -MOST)  # diffusion time is the sigmoid of a normal variable: log of the shift ...
+    time_scale: float = within(1.0, 0)  # ... and its deviation
+    validation_clips: int = within(64, 0)
     conditions: ConditionsConfig = field(default_factory=ConditionsConfig)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from vgen.backbone.codec import WanCodec, load_vae
 from vgen.backbone.codec_at_once import decode_at_once, encode_at_once, quicken
 from vgen.backbone.on_paper import on_paper
+from vgen.checks import within
 from vgen.data.clips import Clips, read_or_next
 from vgen.data.opening import (
     ClipBatches,
@@ -51,7 +52,7 @@ class CodecShare(DataShare):
     """One of several data sets of a codec run."""
 
     images: float = 1.0  # single frames per rank, as a share of the run's `images_per_batch`
-    keep_latents: float | None = None  # as the run's own; 0 where latents may become others
+    keep_latents: float | None = within(None, 0)  # as the run's own; 0 where latents may become others
 
 
 @dataclass
@@ -69,19 +70,24 @@ class CodecConfig:
     frames: int = 17  # of a clip, 1 + 4k
     clips_per_batch: int = 2  # per rank
     images_per_batch: int = 16  # per rank
-    image_share: float = 0.3  # of the run that sees single frames only
-    image_probability: float = 0.25  # of a batch of single frames after that
+    image_share: float = within(0.3, 0, 1)  # of the run that sees single frames only
+    image_probability: float = within(0.25, 0, 1)  # of a batch of single frames after that
     linear_start: float = 0.0  # of a run from nothing; until then the latents are led towards the best linear code
     crop: int | None = None  # pixels of a side of the random square of a clip that is trained on; None is all of it
-    l1: float = 1.0  # weights of the loss
-    l2: float = 1.0
-    kl: float = 1e-6
-    perceptual: float = 0.0  # of the perceptual distance of one frame of each clip; needs the extra `metrics`
-    keep_latents: float = 0.0  # of the squared change of latents against those of `pretrained`, in deviations
-    moving: float = 0.0  # extra weight of moving pixels
-    moving_threshold: float = 0.1  # of the change to a neighbouring frame, in [-1, 1] units
-    validation_clips: int = 32
-    statistics_clips: int = 128  # from which the latents' mean and deviation are measured
+    l1: float = within(1.0, 0)  # weights of the loss
+    l2: float = within(1.0, 0)
+    kl: float = within(1e-6, 0)
+    perceptual: float = within(0.0, 0)  # of the perceptual distance of a frame of each clip; needs the extra `metrics`
+    keep_latents: float = within(0.0, 0)  # of the squared change of latents against `pretrained`'s, in deviations
+    moving: float = within(0.0, 0)  # extra weight of moving pixels
+    moving_threshold: float = within(0.1, 0, 2)  # of the change to a neighbouring frame, in [-1, 1] units
+    validation_clips: int = within(32, 0)
+    statistics_clips: int = within(128, 1)  # from which the latents' mean and deviation are measured
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the latents of some data set are to be kept."""
+        return bool(self.keep_latents or any(share.keep_latents for share in self.more_data))
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class CodecObjective(Objective[CodecBatch]):
         super().__init__()
         if not (config.model or config.pretrained):
             raise InputError("objective.model and objective.pretrained: give one of the two, or both")
-        if config.model and config.pretrained and (config.decoder_only or config.keep_latents):
+        if config.model and config.pretrained and (config.decoder_only or config.keeps):
             rule = "latents can be kept of objective.pretrained alone"
             raise InputError(f"objective.model changes what latents are, and {rule}; leave objective.model out")
         if config.decoder_only and not config.pretrained:
@@ -134,11 +140,11 @@ class CodecObjective(Objective[CodecBatch]):
         self.lengths = self.lengths_of(config.frames)
         self._check_crop()
         self._shares = shares_of(config.more_data)
-        if config.keep_latents and not config.pretrained:
+        if config.keeps and not config.pretrained:
             raise InputError("objective.keep_latents needs objective.pretrained, whose latents are kept; or use 0")
         # Helpers of the loss, in a tuple: they are no part of what is trained, kept and exported.
         self._distance = (PerceptualDistance.load(),) if config.perceptual and not on_paper() else ()
-        self._teacher = (_frozen(config.pretrained),) if config.keep_latents and not on_paper() else ()
+        self._teacher = (_frozen(config.pretrained),) if config.keeps and not on_paper() else ()
 
     def _check_crop(self) -> None:
         stride, crop = self.vae.config.scale_factor_spatial, self.config.crop
@@ -247,7 +253,7 @@ class CodecObjective(Objective[CodecBatch]):
     def export(self, folder: Path) -> None:
         """Writes `folder`/vae with the mean and deviation of each latent channel, measured on clips of all data sets;
         where the latents are kept, they are those that it had. Beside it, how well it holds single frames."""
-        if not (self.config.decoder_only or self.config.keep_latents):
+        if not (self.config.decoder_only or self.config.keeps):
             mean, deviation = self._latent_statistics()
             self.vae.register_to_config(latents_mean=mean.tolist(), latents_std=deviation.tolist())
         self.vae.save_pretrained(folder / "vae")

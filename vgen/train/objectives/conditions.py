@@ -30,7 +30,7 @@ class ConditionsConfig:
     text: float = 0.05
     # Chances of 1, 2, 3 ... frames or patches.
     counts: list[float] = field(default_factory=lambda: [0.3, 0.4, 0.2, 0.1])
-    ends: float = 0.4  # of whole frames to stand at the ends, spread evenly, rather than anywhere
+    ends: float = checks.within(0.4, 0, 1)  # of whole frames to stand at the ends, spread evenly, rather than anywhere
     crop: tuple[float, float] = (0.2, 1.0)  # sides of a patch, as shares of the frame's
     hole: tuple[float, float] = (0.2, 0.5)  # sides of the hole of a region: inpainting
     window: tuple[float, float] = (0.1, 0.4)  # area of the window of a region: outpainting

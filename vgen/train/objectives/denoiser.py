@@ -41,7 +41,7 @@ class DenoiserConfig:
 
     latents: str = "data/cache"  # folder below which encoded clips are kept
     in_memory: bool = False  # frames that are decoded once, and latents, are all read into memory before the first step
-    latent_workers: int = 2  # processes that encode them on a CPU; with GPUs it is one for each
+    latent_workers: int = checks.within(2, 1)  # processes that encode them on a CPU; with GPUs it is one for each
     pretrained: str | None = None
     codec: str | None = None  # folder of an AutoencoderKLWan
     transformer: dict[str, Any] = field(default_factory=dict)  # keywords of WanTransformer3DModel; with `pretrained`,
@@ -49,15 +49,15 @@ class DenoiserConfig:
     text_encoder: dict[str, Any] = field(default_factory=dict)  # keywords of UMT5Config, with byte-level ByT5 tokens
     lora: LoraConfig = field(default_factory=LoraConfig)  # on a pretrained transformer
     activation_checkpointing: bool = False  # of the blocks: computed again in the backward pass rather than kept
-    text_length: int = 64  # tokens (bytes) of a sentence
+    text_length: int = checks.within(64, 1)  # tokens (bytes) of a sentence
     condition_attention: str | None = None  # joint or independent; none: the pretrained model's own, or joint
     paradigm: str | None = (
         None  # how conditions reach the model, see vgen/canvas/paradigms; none: its own, or in_context
     )
     attention: str = "native"  # kernel, by diffusers' name: native, xformers, flash, _native_math ...
     compile: bool = False  # torch.compile of the transformer's blocks: a minute at the start, then faster steps
-    default_steps: int = 20  # what the exported pipeline uses when a call does not say
-    default_guidance: float = 1.0
+    default_steps: int = checks.within(20, 1, 1000)  # what the exported pipeline uses when a call does not say
+    default_guidance: float = checks.within(1.0, 0, 100)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vgen.backbone.codec import WanCodec
+from vgen.checks import within
 from vgen.data.bad_data import BadData
 from vgen.data.clips import Clips
 from vgen.data.encoded import EncodedClips
@@ -36,7 +37,7 @@ class EgoBodyConfig(BodyConfig):
     """One body's episodes, and how its trajectory drives a video."""
 
     form: str = "absolute"  # in which it enters the model: absolute, relative or delta
-    clips: int | None = None  # as in the canvas objective
+    clips: int | None = within(None, 1)  # as in the canvas objective
 
 
 @dataclass(frozen=True)
