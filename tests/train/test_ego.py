@@ -1,6 +1,7 @@
 """Training both front-ends together: what a batch of a body holds, and that the canvas is as it was."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -235,6 +236,17 @@ def test_the_noisier_half_is_told_apart(objective, monkeypatch):
     noisy = [time for count in batches for time in even_times(count).tolist() if time >= 0.5]
     results = objective.validate(0, 1)
     assert results["loss_ego_noisy"] == pytest.approx(np.mean(noisy)) and results["loss_ego"] == pytest.approx(0.5)
+
+
+def test_statistics_that_a_run_began_with_are_kept(config, objective):
+    """Also where those of the data are other ones by now."""
+    began = objective.measured()
+    began["position4"]["centre"] = [value + 0.5 for value in began["position4"]["centre"]]
+    again = EgoObjective(config, seed=3)
+    again.keep_measured(json.loads(json.dumps(began)))
+    again.prepare()
+    assert again.measured() == began == again.ego.config.statistics
+    assert again.trained_on == objective.trained_on
 
 
 def test_a_run_exports_a_folder_that_goes_on_with_one_more_layout(config, root, tmp_path):

@@ -1,5 +1,7 @@
 import errno
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from vgen.train import loop
 from vgen.train.config import load_config
 from vgen.train.objectives.canvas import CanvasObjective
 from vgen.train.samples import Samples, SamplesConfig
+from vgen.train.stop import Stop
 
 
 @pytest.fixture
@@ -101,6 +104,25 @@ def test_what_cannot_be_drawn_is_refused_at_once(canvas_recipe, spec, recipe, tm
         Samples(SamplesConfig([str(spec)], every_steps=0), objective, tmp_path)
     with pytest.raises(InputError, match="toy draws no samples"):
         loop.train(load_config(recipe(samples={"specs": ["any.yaml"]})))
+
+
+def test_a_run_that_is_told_to_stop_while_it_draws_does_not_draw_on(canvas_recipe, spec, tmp_path, monkeypatch):
+    """Of a large model, a sample may take longer than a scheduler waits for the checkpoint."""
+    denoised, heed = [], loop.Trainer._heed_stop
+
+    def told(trainer):
+        denoised.append(trainer.progress.step)
+        if len(denoised) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        heed(trainer)
+
+    monkeypatch.setattr(loop.Trainer, "_heed_stop", told)
+    asked = [f"samples.specs=[{spec}]", "samples.every_steps=2", "samples.steps=9", "samples.size=16x16"]
+    stop = Stop()
+    run = loop.train(load_config(canvas_recipe, [*asked, f"run={tmp_path / 'run'}"]), stop)
+    assert denoised == [2, 2] and stop.report.startswith("stopped at step 2 of 3")
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000002"]
+    assert not (run / "samples").exists()
 
 
 def test_activation_checkpointing_gives_the_same_losses(canvas_recipe, tmp_path):

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from vgen.media.pixels import to_unit
 from vgen.state.model import StateModel
 from vgen.train.config import load_config
 from vgen.train.loop import train
+from vgen.train.model_at import model_at
 from vgen.train.objectives.bodies import BodyConfig
 from vgen.train.objectives.state import StateObjective, StateObjectiveConfig, _rates
 from vgen.train.objectives.state_scores import Future, Scores
@@ -51,15 +53,7 @@ def root(tmp_path_factory):
         video = np.full((LONG, 16, 16, 3), 40 * episode, np.uint8)
         poses.add_episode({"observation.state": rows}, {CAMERA: video}, "turn")
     poses.finish()
-    writer = LeRobotWriter(folder / "hands", 10, {"observation.state": ["x", "y", "z", "gripper"]}, [CAMERA])
-    for episode in range(6):
-        way = 1 if episode % 2 else -1
-        time = np.arange(T, dtype=np.float32)
-        state = np.stack([0.1 * way * time, 0.01 * time**2, np.full(T, 0.2 * episode), time > 5], 1).astype(np.float32)
-        brightness = (120 + 10 * way * time).astype(np.uint8)
-        video = np.broadcast_to(brightness[:, None, None, None], (T, 16, 16, 3)).copy()
-        writer.add_episode({"observation.state": state}, {CAMERA: video}, "go right" if way > 0 else "go left")
-    writer.finish()
+    write_hands(folder / "hands", 0.1)
     tiny_codec().save_pretrained(folder / "vae")
     CLIPVisionModel(
         CLIPVisionConfig(
@@ -72,6 +66,19 @@ def root(tmp_path_factory):
         )
     ).save_pretrained(folder / "clip")
     return folder
+
+
+def write_hands(folder, speed):
+    writer = LeRobotWriter(folder, 10, {"observation.state": ["x", "y", "z", "gripper"]}, [CAMERA])
+    for episode in range(6):
+        way = 1 if episode % 2 else -1
+        time = np.arange(T, dtype=np.float32)
+        state = np.stack([speed * way * time, 0.01 * time**2, np.full(T, 0.2 * episode), time > 5], 1)
+        brightness = (120 + 10 * way * time).astype(np.uint8)
+        video = np.broadcast_to(brightness[:, None, None, None], (T, 16, 16, 3)).copy()
+        told = "go right" if way > 0 else "go left"
+        writer.add_episode({"observation.state": state.astype(np.float32)}, {CAMERA: video}, told)
+    writer.finish()
 
 
 @pytest.fixture
@@ -362,6 +369,26 @@ def new_layout(monkeypatch):
     """A layout that no model has seen."""
     name = "other4"
     monkeypatch.setitem(LAYOUTS, name, dataclasses.replace(LAYOUTS["position4"], name=name))
+
+
+def test_a_run_whose_data_change_goes_on_with_the_statistics_that_it_has_learned_with(config, tmp_path):
+    """Otherwise the same numbers would mean other motions to weights that have learned what they mean."""
+    data = config.bodies[0].data
+    data.dataset, data.cache = str(tmp_path / "hands"), str(tmp_path / "cache")
+    kept = []
+    for steps, speed in ((1, 0.1), (2, 0.15)):
+        shutil.rmtree(data.dataset, ignore_errors=True)
+        write_hands(tmp_path / "hands", speed)
+        keys = {"run": str(tmp_path / "run"), "steps": steps, "objective": OmegaConf.structured(config)}
+        OmegaConf.save(OmegaConf.create(keys), tmp_path / "recipe.yaml")
+        run = train(load_config(tmp_path / "recipe.yaml"))
+        kept.append(json.loads((run / "model" / "state" / "config.json").read_text())["statistics"])
+    assert kept[0] == kept[1]
+
+    shutil.rmtree(run / "model")  # so that the model of the last step is made of its checkpoint
+    with model_at(run, None, tmp_path / "made") as model:
+        made = json.loads((model.folder / "state" / "config.json").read_text())["statistics"]
+    assert made == kept[0]
 
 
 def test_the_recipe_trains_and_its_model_goes_on(config, root, tmp_path, new_layout):

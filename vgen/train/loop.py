@@ -47,7 +47,7 @@ from vgen.train.optimizer import build_optimizer, learning_rate_factor, scale_le
 from vgen.train.prefetch import ahead
 from vgen.train.preparation import prepare_unless_stopped
 from vgen.train.samples import Samples
-from vgen.train.stop import Stop
+from vgen.train.stop import Stop, StopAsked
 from vgen.train.trackers import WebTracker
 
 logger = logging.getLogger(__name__)
@@ -88,6 +88,8 @@ def train(
                 objective.split_sequence(config.sequence_parallel_size)
             samples = Samples(config.samples, objective, Path(config.run))
             objective.bad_data = Path(config.run) / "bad_data.jsonl"
+            if checkpoint:
+                objective.keep_measured(checkpoint.state.measured)
             if not prepare_unless_stopped(objective, ranks, stop) or only_prepare:
                 return Path(config.run)
             if config.zero_stage < 3:  # which takes them to the device in parts
@@ -174,8 +176,8 @@ class Trainer:
                     self._write_log()
                 if stop:
                     break
-                if self.samples and self.samples.due(self.progress.step, self._over()):
-                    self._draw()
+                if self.samples and self.samples.due(self.progress.step, self._over()) and not self._draw():
+                    break
                 self._keep_export()
                 if not self._over() and elapsed - validated > 60 * self.config.validate_minutes:
                     self._validate()
@@ -312,15 +314,26 @@ class Trainer:
             means.add(**self.objective.validate(self.ranks.data_rank, self.ranks.data_world))
         self._enter(means.take(self.ranks), "validation")
 
-    def _draw(self) -> None:
-        """Samples of the averaged model."""
+    def _draw(self) -> bool:
+        """Samples of the averaged model; False where the run was told to stop meanwhile, which may be for longer than
+        a scheduler waits, and none is kept."""
         assert self.samples is not None, "only a run with samples draws"
-        with self._averaged():
-            videos = self.samples.draw()
+        try:
+            with self._averaged():
+                videos = self.samples.draw(self._heed_stop)
+        except StopAsked:
+            return False
         with all_or_none(self.ranks, f"the samples of {self.folder}", self.folder):
             if self.log:
                 for name, folder in self.samples.write(self.progress.step, videos):
                     self.log.show(self.progress.step, name, folder)
+        return True
+
+    def _heed_stop(self) -> None:
+        """Raises StopAsked, on all ranks, where one was told to stop."""
+        (asked,) = self.ranks.agree(self.stop.asked)
+        if asked:
+            raise StopAsked
 
     def _checkpoint(self) -> None:
         if self.lock:
@@ -335,6 +348,7 @@ class Trainer:
             weight_shapes(self.engine.module),
             device_name(self.ranks.device),
             versions(),
+            self.objective.measured(),
         )
         save_checkpoint(self.folder, self.engine, self.average, state, self.ranks, self.config.keep)
 

@@ -116,6 +116,7 @@ def write_model(checkpoint: Checkpoint, folder: Path) -> None:
     config = recorded_config(checkpoint.state.config)
     objective = objective_class(config.objective.name)(config.objective, config.seed)
     check_shapes(checkpoint, objective)
+    objective.keep_measured(checkpoint.state.measured)
     objective.prepare()
     trained = {name: weight for name, weight in objective.named_parameters() if weight.requires_grad}
     with torch.no_grad():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vgen.checks import within
 from vgen.errors import InputError
 from vgen.files import replaced_folder, writing
 from vgen.train.objectives.base import Objective
@@ -20,7 +21,7 @@ class SamplesConfig:
 
     specs: list[str] = field(default_factory=list)  # of the objective; for the canvas, as in configs/canvas
     every_steps: int = 1000  # and at the end of the run
-    steps: int | None = None  # of denoising; None: the objective's own choice
+    steps: int | None = within(None, 1, 1000)  # of denoising; None: the objective's own choice
     frames: int | None = None  # in place of those that the specs say, so that they suit other models
     size: str | None = None  # HEIGHTxWIDTH, likewise
 
@@ -53,10 +54,11 @@ class Samples:
         """Whether to draw after this step, which ends the run where it is `over`."""
         return bool(self._samples) and (over or step % self._config.every_steps == 0)
 
-    def draw(self) -> dict[str, np.ndarray]:
+    def draw(self, after_step: Callable[[], None]) -> dict[str, np.ndarray]:
         """The video of every sample by its name, uint8 [T, H, W, 3]. All ranks draw the same, together, since ZeRO 3
-        and a split sequence need every rank in every forward."""
-        return {name: self._objective.draw(sample, self._config.steps) for name, sample in self._samples.items()}
+        and a split sequence need every rank in every forward. `after_step` is called after each step of denoising."""
+        steps = self._config.steps
+        return {name: self._objective.draw(sample, steps, after_step) for name, sample in self._samples.items()}
 
     def write(self, step: int, videos: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Path]]:
         """Writes what `draw` drew, on one rank, and yields the name and folder of each."""

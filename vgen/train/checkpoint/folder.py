@@ -62,6 +62,7 @@ class State:
     shapes: dict[str, list[int]] = field(default_factory=dict)  # of the trained weights; empty of an older vgen
     device: str = ""  # that it was trained on
     versions: dict[str, str | None] = field(default_factory=dict)  # of the packages that it was trained with
+    measured: dict[str, Any] = field(default_factory=dict)  # by the objective, of its data; empty of an older vgen
 
 
 @dataclass

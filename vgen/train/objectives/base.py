@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -57,6 +57,15 @@ class Objective(nn.Module, ABC, Generic[AnyBatch]):
     def prepare(self) -> None:
         """Builds what is built once and shared by all ranks (caches). Rank 0 runs it first, alone."""
 
+    def measured(self) -> dict[str, Any]:
+        """What `prepare` has measured of the data and the weights learn with, as plain values of JSON: a checkpoint
+        keeps it beside them."""
+        return {}
+
+    def keep_measured(self, measured: Mapping[str, Any]) -> None:
+        """What a checkpoint kept of `measured`, before `prepare`: data that have changed since do not change what the
+        weights have learned with."""
+
     def data_summary(self) -> str:
         """A line for the end of a run: what of the data could not be used; "" where that cannot be."""
         return ""
@@ -98,9 +107,10 @@ class Objective(nn.Module, ABC, Generic[AnyBatch]):
             f"samples.specs={spec}: objective.name={self.Config.name} draws no samples; use samples.specs=[]"
         )
 
-    def draw(self, sample: Any, steps: int | None) -> np.ndarray:
+    def draw(self, sample: Any, steps: int | None, after_step: Callable[[], None]) -> np.ndarray:
         """The video uint8 [T, H, W, 3] of a sample, drawn with the weights held now in `steps` denoising steps, on all
-        ranks together. Takes no number from torch's global generator."""
+        ranks together. Calls `after_step` after each of them, and ends by what that raises. Takes no number from
+        torch's global generator."""
         raise NotImplementedError
 
     def write_sample(self, sample: Any, video: np.ndarray, folder: Path) -> None:

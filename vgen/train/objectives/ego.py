@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vgen.backbone.encoding import encode_frames
 from vgen.backbone.on_paper import on_paper
 from vgen.backbone.segments import Segment, condition
 from vgen.backbone.shapes import LatentShape, latent_frames, temporal_position
+from vgen.checks import MOST, within
 from vgen.data.buckets import Bucket
 from vgen.data.cache.shares import worker_count
 from vgen.data.clips import Clips
@@ -50,17 +52,17 @@ class EgoConfig(CanvasConfig):
     adapter: dict[str, Any] = field(default_factory=dict)  # of a new front-end: injection, fusion, width, heads
     body_frames: int | None = None  # T of a body's clip; none: that of the canvases, who then have one length
     ego_batch: int = 16  # clips of a body per rank, beside the canvas's `batch`
-    ego_time_mean: float = 0.0  # as time_mean; what the actions decide is decided at the noisy times
-    history: int = 4  # known frames at most, the present one among them
-    history_noise: float = 0.0  # at most this share of the history is noise, and the model is told how much
-    single: float = 0.25  # chance of a batch that asks for the next frame alone, rather than for chunks
-    whole: float = 0.0  # chance of a batch that asks for all chunks of a clip, rather than for some
-    moving: float = 0.0  # extra weight in the loss of what differs from the present frame
-    goal: float = 0.15  # chance of a batch that is given a frame ahead
-    anchor: float = 0.0  # chance of a batch that is given a frame further back; with any, a rollout keeps its first one
+    ego_time_mean: float = within(0.0, -MOST)  # as time_mean; what the actions decide is decided at the noisy times
+    history: int = within(4, 1)  # known frames at most, the present one among them
+    history_noise: float = within(0.0, 0, 1)  # at most this share of the history is noise; the model is told how much
+    single: float = within(0.25, 0, 1)  # chance of a batch that asks for the next frame alone, rather than for chunks
+    whole: float = within(0.0, 0, 1)  # chance of a batch that asks for all chunks of a clip, rather than for some
+    moving: float = within(0.0, 0)  # extra weight in the loss of what differs from the present frame
+    goal: float = within(0.15, 0, 1)  # chance of a batch that is given a frame ahead
+    anchor: float = within(0.0, 0, 1)  # chance of a batch that is given a frame further back; a rollout keeps one
     anchor_reach: int = 64  # how many pixel frames back that is at most
-    action_dropout: float = 0.1  # share of samples without actions, for classifier-free guidance over them
-    default_action_guidance: float = 1.0  # of a rollout that does not say
+    action_dropout: float = within(0.1, 0, 1)  # share of samples without actions, for guidance over them
+    default_action_guidance: float = within(1.0, 0, 100)  # of a rollout that does not say
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class EgoObjective(VideoObjective[JointBatch]):
         self._shares = body_shares(config.bodies)
         self._check_choices()
         self.ego = self._front_end(config.pretrained)
+        self._kept: dict[str, dict[str, Any]] = {}  # statistics that the run began with
 
     def _check_choices(self) -> None:
         config = self.config
@@ -177,6 +180,14 @@ class EgoObjective(VideoObjective[JointBatch]):
             for sample in each.train.spread(-(-PICTURES // len(sets)))
         ]
 
+    def measured(self) -> dict[str, Any]:
+        """The statistics of all layouts."""
+        return {name: kept.to_json() for name, kept in self.statistics.items()}
+
+    def keep_measured(self, measured: Mapping[str, Any]) -> None:
+        """The statistics with which the run began."""
+        self._kept = dict(measured)
+
     def _body(self, config: EgoBodyConfig, data: TrainingData, clips: Clips, count: int | None) -> BodyClips:
         own = self.config
         body = BodyClips(config, data, clips, own.history * self.denoiser.strides.temporal)
@@ -187,7 +198,7 @@ class EgoObjective(VideoObjective[JointBatch]):
 
     def _measure(self) -> None:
         """Statistics of layouts that have none yet; they travel in the front-end's configuration."""
-        known = {name: kept for name, kept in self.ego.config.statistics.items() if kept}
+        known = {name: kept for name, kept in self.ego.config.statistics.items() if kept} | self._kept
         for body in self.bodies:
             if body.config.layout in known:
                 body.check(Statistics.from_json(known[body.config.layout]))

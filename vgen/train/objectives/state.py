@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vgen.checks import within
 from vgen.data.cache.shares import worker_count
 from vgen.data.opening import check_batch
 from vgen.data.schedule import spread
@@ -26,6 +27,7 @@ from vgen.train.objectives.bodies import BodyConfig, body_shares
 from vgen.train.objectives.building import frozen_codec
 from vgen.train.objectives.state_data import BodyEpisodes, StateBatch, WindowChoice
 from vgen.train.objectives.state_scores import Future, Scores
+from vgen.trajectory.statistics import Statistics
 from vgen.trajectory.trajectory import find_layout
 
 POLICY, INVERSE = "policy", "inverse_dynamics"
@@ -43,16 +45,16 @@ class StateObjectiveConfig:
     bodies: list[BodyConfig] = field(default_factory=list)
     pretrained: str | None = None  # a state folder to go on from; a layout that is new to it is added
     codec: str | None = None  # folder of an AutoencoderKLWan, whose latents are seen
-    latent_patch: int = 2  # side of a token in latent pixels
+    latent_patch: int = within(2, 1)  # side of a token in latent pixels
     latents: str = "data/cache"  # folder below which encoded frames are kept
     in_memory: bool = False  # frames that are decoded once, and latents, are all read into memory before the first step
-    latent_workers: int = 2  # processes that encode them on a CPU; with GPUs it is one for each
+    latent_workers: int = within(2, 1)  # processes that encode them on a CPU; with GPUs it is one for each
     clip: str | None = None  # CLIP folder of transformers
-    clip_side: int = 8  # tokens of a frame: the square of this
+    clip_side: int = within(8, 1)  # tokens of a frame: the square of this
     trunk: str | None = None  # folder of a causal language model or a vision-language model of transformers
     llama: dict[str, Any] = field(default_factory=dict)  # keywords of LlamaConfig, with byte-level ByT5 tokens
     trained: str = "all"  # of the trunk: all | lora | none
-    lora_rank: int = 16
+    lora_rank: int = within(16, 1)
     activation_checkpointing: bool = False  # of the trunk
     states: int = 2  # consecutive frames that a policy sees
     history: int = 8  # past actions that it is told of, `states` or more
@@ -64,11 +66,11 @@ class StateObjectiveConfig:
     head_width: int = 128
     text_tokens: int = 64  # of the longest prompt and the longest text of an action
     batch: int = 32  # windows per rank
-    inverse: float = 0.25  # chance of a batch that asks for the actions between given frames
-    prompt_dropout: float = 0.5  # share of prompts that say nothing, so that the text must be told from what is seen
-    action_weight: float = 1.0  # of the losses
-    text_weight: float = 0.2
-    validation_windows: int = 128
+    inverse: float = within(0.25, 0, 1)  # chance of a batch that asks for the actions between given frames
+    prompt_dropout: float = within(0.5, 0, 1)  # share of prompts that say nothing: the text is told from what is seen
+    action_weight: float = within(1.0, 0)  # of the losses
+    text_weight: float = within(0.2, 0)
+    validation_windows: int = within(128, 0)
 
 
 class StateObjective(Objective[StateBatch]):
@@ -139,6 +141,14 @@ class StateObjective(Objective[StateBatch]):
         parts = (part for body in self.bodies for part in (body.trained, body.held_out))
         text_limit(model).warn_of_captions(episode.caption for part in parts for episode in part.episodes)
         model.config = replace(model.config, rates=rates)
+
+    def measured(self) -> dict[str, Any]:
+        """The statistics of all layouts."""
+        return {name: kept.to_json() for name, kept in self.model.statistics.items()}
+
+    def keep_measured(self, measured: Mapping[str, Any]) -> None:
+        """The statistics with which the run began."""
+        self.model.statistics |= {name: Statistics.from_json(kept) for name, kept in measured.items()}
 
     def _multiple(self) -> int:
         """Both sides of a frame must be multiples of it."""

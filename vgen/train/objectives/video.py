@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +114,16 @@ class VideoObjective(Objective[AnyBatch]):
         self.prompts |= {canvas.prompt, canvas.negative_prompt}
         return place(canvas, strides.temporal, strides.multiple)
 
-    def draw(self, sample: PlacedCanvas, steps: int | None) -> np.ndarray:
+    def draw(self, sample: PlacedCanvas, steps: int | None, after_step: Callable[[], None]) -> np.ndarray:
         """The video uint8 [T, H, W, 3] that completes a canvas, with the weights held now."""
+
+        def ended(*_: object) -> dict[str, Any]:
+            after_step()
+            return {}
+
         pipe = self.pipeline()
         pipe.set_progress_bar_config(disable=True)
-        return pipe(sample, num_inference_steps=steps).video
+        return pipe(sample, num_inference_steps=steps, callback_on_step_end=ended).video
 
     def write_sample(self, sample: PlacedCanvas, video: np.ndarray, folder: Path) -> None:
         """Writes video.mp4 and contact_sheet.png of what `draw` drew; without PyAV, the sheet alone."""
