@@ -23,6 +23,8 @@ from vgen.models import TrainingRange
 from vgen.state.frame_encoder import LatentVision
 from vgen.state.language_model import new_llama
 from vgen.state.model import StateConfig, StateModel
+from vgen.train import model_at
+from vgen.train.checkpoint.folder import Checkpoint, Progress, State
 from vgen.train.export import export, export_lora, read_curve
 from vgen.train.lora import LoraConfig
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
@@ -132,6 +134,27 @@ def test_the_front_end_goes_along_and_other_runs_give_parts(run, tmp_path):
     with pytest.raises(InputError, match="is no part of a model"):
         export(run, tmp_path / "other", torch.bfloat16, parts=[run])
     assert not (tmp_path / "other").exists()
+
+
+def test_a_part_is_taken_from_a_newer_checkpoint_too(run, tmp_path, monkeypatch):
+    """As of a run that was stopped, which has no model as new as its checkpoint, or none at all."""
+    part, record = as_run(tmp_path / "codec", run), json.loads((run / "run.json").read_text())
+    (part / "run.json").unlink()
+    progress = Progress(step=record["steps"] + 5)
+    state = State(progress, record["config"], "", 1, 1, {}, record["device"], record["versions"])
+    stopped = Checkpoint(part / "checkpoints" / "step-5", state)
+    newest = model_at._newest
+    monkeypatch.setattr(model_at, "_newest", lambda of, exported: stopped if of == part else newest(of, exported))
+
+    def write(checkpoint, folder):
+        vae = CanvasPipeline.from_pretrained(run / "model").vae
+        torch.nn.init.constant_(vae.decoder.conv_in.bias, 0.25)
+        vae.save_pretrained(folder / "vae")
+
+    monkeypatch.setattr(model_at, "write_model", write)
+    export(run, tmp_path / "model", torch.float32, parts=[part])
+    assert CanvasPipeline.from_pretrained(tmp_path / "model").vae.decoder.conv_in.bias.unique().item() == 0.25
+    assert f"{progress.step} steps" in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_nothing_is_overwritten_and_a_run_without_a_record_is_refused(run, tmp_path):

@@ -41,7 +41,7 @@ def parser() -> Parser:
         nargs="*",
         default=[],
         metavar="RUN",
-        help="runs whose models become parts of it: a codec with the same latents, Stage I",
+        help="runs whose newest models become parts of it: a codec with the same latents, Stage I",
     )
     add_overwrite(parser, "model or LoRA")
     parser.add_argument("--report", type=Path, help="text file with measured results, for the card")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def export(
         dtype: of the weights.
         others: runs that came before, such as the codec's, for the card.
         report: text of measured results, for the card.
-        parts: runs whose models become parts of this one: of a codec (it takes the place of the run's own) or Stage I.
+        parts: runs whose newest models become parts of this one: of a codec (it takes the place of the run's own) or
+            Stage I.
         step: of the run; None: its newest.
         overwrite: replaces a model that lies at `folder`.
 
@@ -58,10 +60,17 @@ def export(
             neither, or the folder holds something.
     """
     check_folder(folder, MODEL, overwrite)
-    before, after = ([(part.name, read_record(part), read_curve(part)) for part in some] for some in (others, parts))
-    with model_at(run, step, folder) as model:
-        curve = [point for point in read_curve(run) if point.get("step", 0) <= model.record["steps"]]
-        _write(model, folder, dtype, [*before, (run.name, model.record, curve), *after], report, parts, overwrite)
+    before = [(other.name, read_record(other), read_curve(other)) for other in others]
+    with ExitStack() as made:
+        model = made.enter_context(model_at(run, step, folder))
+        newest = [made.enter_context(model_at(part, None, folder)) for part in parts]
+        own = [(each.name, *_told(each, of)) for each, of in zip([run, *parts], [model, *newest], strict=True)]
+        _write(model, folder, dtype, [*before, *own], report, dict(zip(parts, newest, strict=True)), overwrite)
+
+
+def _told(run: Path, model: RunModel) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """What a card tells of a model: its record, and the run's validations up to it."""
+    return model.record, [point for point in read_curve(run) if point.get("step", 0) <= model.record["steps"]]
 
 
 def _write(
@@ -70,10 +79,10 @@ def _write(
     dtype: torch.dtype,
     records: Sequence[tuple[Any, ...]],
     report: str,
-    parts: Sequence[Path],
+    parts: Mapping[Path, RunModel],
     overwrite: bool,
 ) -> None:
-    """See `export`."""
+    """See `export`; `parts` are the models of runs."""
     if has_lora(model.folder):
         base = model.record["config"]["objective"].get("pretrained")
         if base is None:
@@ -86,7 +95,7 @@ def _write(
         pipe.save_pretrained(aside, parts=())
         counts = sizes(pipe) | _save_beside(pipe, model.folder / EGO, states, aside, dtype)
         forget_places(aside)
-        _save_range(model.folder, parts, aside)
+        _save_range(model.folder, [part.folder for part in parts.values()], aside)
         (aside / "README.md").write_text(card(named(folder).name, counts, records, report), encoding="utf-8")
 
 
@@ -115,16 +124,16 @@ def export_lora(
         rename_lora(model.folder, file, naming, dtype)
 
 
-def _take_parts(pipe: CanvasPipeline, parts: Sequence[Path], dtype: torch.dtype) -> list[Path]:
+def _take_parts(pipe: CanvasPipeline, parts: Mapping[Path, RunModel], dtype: torch.dtype) -> list[Path]:
     """Gives the pipeline the codec among the parts, and returns the folders of Stage I."""
     states = []
-    for part in parts:
-        if (part / "model" / STATE).is_dir():
-            states.append(part / "model" / STATE)
-        elif (part / "model" / "vae").is_dir() and not (part / "model" / "transformer").is_dir():
-            pipe.register_modules(vae=load_vae(part / "model" / "vae", dtype))
+    for run, part in parts.items():
+        if (part.folder / STATE).is_dir():
+            states.append(part.folder / STATE)
+        elif (part.folder / "vae").is_dir() and not (part.folder / "transformer").is_dir():
+            pipe.register_modules(vae=load_vae(part.folder / "vae", dtype))
         else:
-            raise InputError(f"{part} is no part of a model; name runs of a codec or of Stage I (objective state)")
+            raise InputError(f"{run} is no part of a model; name runs of a codec or of Stage I (objective state)")
     return states
 
 
@@ -144,12 +153,12 @@ def _save_beside(
 
 
 def _save_range(run: Path, parts: Sequence[Path], folder: Path) -> None:
-    """Writes what the model of a run was trained on, where that says; what the codec holds is said by its own run."""
+    """Writes what the model of a run was trained on, where that says; what the codec holds is said by its own model."""
     known = TrainingRange.read(run)
     (folder / RANGE).unlink(missing_ok=True)  # of what a LoRA was trained on top of
     for part in parts:
-        if known and (part / "model" / "vae").is_dir():
-            codec = TrainingRange.read(part / "model")
+        if known and (part / "vae").is_dir():
+            codec = TrainingRange.read(part)
             known = replace(known, codec_psnr=None if codec is None else codec.codec_psnr)
     if known:
         known.write(folder)
