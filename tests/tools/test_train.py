@@ -27,6 +27,13 @@ def test_wrong_key_is_one_line_and_status_two(recipe, monkeypatch, capsys):
     assert capsys.readouterr().err == "error: 'stepz' is not in the recipe; nearest: 'steps'\n"
 
 
+def test_a_number_of_gpus_is_of_a_plan_alone(recipe, monkeypatch, capsys, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        call(monkeypatch, recipe(), "--gpus", 8)
+    assert ended.value.code == 2 and not (tmp_path / "run").exists()
+    assert capsys.readouterr().err.startswith("error: --gpus 8 is what --dry-run plans for")
+
+
 def test_every_recipe_can_be_read():
     recipes = list((COMMAND.parents[1] / "configs" / "train").glob("*codec*.yaml"))
     assert recipes

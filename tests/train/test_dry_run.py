@@ -215,6 +215,7 @@ REFUSED = {
     "no such folder": (["objective.data.videos=absent"], "is no folder"),
     "a missing spec": (["samples.specs=[absent.yaml]"], "absent.yaml"),
     "a LoRA of nothing": (["objective.pretrained=null", "objective.lora.rank=2"], "give one of the two"),
+    "a factor of a frozen part": (["optimizer.factors.vae=2"], "'vae' is not in the trained parts of the objective"),
     "a clip to give": (["objective.conditions.clip_frames=[4]"], "objective.conditions.clip_frames: "),
 }
 REFUSED_LATER = {

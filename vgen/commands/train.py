@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vgen.commands.options import make_parser
-from vgen.errors import Parser
+from vgen.errors import InputError, Parser
 
 if TYPE_CHECKING:
     from vgen.train.config import TrainConfig
@@ -42,6 +42,9 @@ def parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains, as the options say."""
     options = parser().parse_intermixed_args(arguments)
+    if options.gpus is not None and not options.dry_run:
+        rule = "is what --dry-run plans for; a run has as many ranks as its launcher starts: leave it out"
+        raise InputError(f"--gpus {options.gpus} {rule}")
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(
         level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"

@@ -20,6 +20,7 @@ from vgen.train.config import TrainConfig
 from vgen.train.objectives import Objective, objective_class
 from vgen.train.objectives.base import check_stage
 from vgen.train.objectives.outline import BodyOutline, Outline, Tokens
+from vgen.train.optimizer import check_optimizer
 from vgen.train.samples import Samples
 
 GB = 1e9
@@ -135,6 +136,7 @@ def dry_run(config: TrainConfig, gpus: int) -> DryRun:
     with torch.device("meta"):
         objective = kind(config.objective, config.seed)
     outline = objective.outline()
+    check_optimizer(objective, config.optimizer)
     Samples(config.samples, objective, Path(config.run))
     step = outline.batch * config.accumulation * gpus // config.sequence_parallel_size
     bodies = [_count_body(outline, body) for body in outline.bodies]

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from deepspeed.accelerator import get_accelerator
 from torch import nn
 
 from vgen.backbone.precision import computes_bf16
@@ -21,10 +20,10 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.O
     takes the hidden matrices instead.
 
     Raises:
-        InputError: `muon` and no hidden matrix to train.
+        InputError: see `check_optimizer`.
     """
     rates = _rates(module, config)
-    hidden = hidden_matrices(module) if config.name == "muon" else []
+    hidden = _hidden(module, config)
     taken = {id(p) for p in hidden}
     rest = [p for p in module.parameters() if p.requires_grad and id(p) not in taken]
     groups = [
@@ -35,16 +34,34 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.O
     return _muon(hidden, groups, config, rates) if config.name == "muon" else torch.optim.AdamW(groups, fused=True)
 
 
+def check_optimizer(module: nn.Module, config: OptimizerConfig) -> None:
+    """Refuses what no optimiser can be built of, also for a module on paper.
+
+    Raises:
+        InputError: `muon` and no hidden matrix to train; or a factor of what is no trained part.
+    """
+    _rates(module, config)
+    _hidden(module, config)
+
+
+def _hidden(module: nn.Module, config: OptimizerConfig) -> list[nn.Parameter]:
+    """The matrices that Muon takes."""
+    hidden = hidden_matrices(module) if config.name == "muon" else []
+    if config.name == "muon" and not hidden:
+        raise InputError("optimizer.name=muon found no matrix in repeated blocks to train; use optimizer.name=adamw")
+    return hidden
+
+
 def _rates(module: nn.Module, config: OptimizerConfig) -> dict[int, float]:
     """The learning rate of each parameter, by its id.
 
     Raises:
-        InputError: a factor of a part that the objective does not have.
+        InputError: a factor of a part that the objective does not have, or does not train.
     """
-    parts = [name for name, _ in module.named_children()]
+    parts = [name for name, part in module.named_children() if any(p.requires_grad for p in part.parameters())]
     for name, factor in config.factors.items():
         if name not in parts:
-            raise unknown_key(name, parts, "the parts of the objective, in optimizer.factors")
+            raise unknown_key(name, parts, "the trained parts of the objective, in optimizer.factors")
         if not factor > 0:
             raise InputError(f"optimizer.factors.{name}={factor} must be positive; 1 leaves the rate as it is")
     return {
@@ -76,8 +93,8 @@ def _muon(
     """DeepSpeed's Muon, because it also runs under ZeRO. Its step is orthogonal, times sqrt(max(1, rows / columns));
     with 0.2 * sqrt(columns) on top, an entry moves by 0.2 * lr (root mean square), as it does in a usual step of
     AdamW, so that learning rates carry over (arXiv 2502.16982, eq. 4)."""
-    if not hidden:
-        raise InputError("optimizer.name=muon found no matrix in repeated blocks to train; use optimizer.name=adamw")
+    from deepspeed.accelerator import get_accelerator  # late: a plan, which needs no optimiser, does without
+
     if get_accelerator().device_name() == "cpu":  # under ZeRO 3 weights wait on the CPU for a GPU
         _fit_muon_to_cpu()
     from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
