@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted([*ROOT.glob("launch/*.sh"), *ROOT.glob("launch/*.sbatch")])
 
 SRUN = """#!/usr/bin/env bash
-shift # --kill-on-bad-exit
+echo "$2" >"$FAKE/cpus"
+shift 2 # --kill-on-bad-exit, --cpus-per-task
 export SLURM_NTASKS=2
 for task in 0 1; do
     SLURM_PROCID=$task SLURM_LOCALID=$task "$@" &
@@ -62,6 +63,7 @@ def job(tmp_path):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     slurm = {"SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "node-[a-b]"}
+    slurm["SLURM_CPUS_PER_TASK"] = "8"
     own = {"FAKE": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON": str(tmp_path / "python")}
 
     def start(ticks, *arguments):
@@ -76,6 +78,7 @@ def test_slurm_tasks_are_ranks_and_a_finished_job_is_not_queued_again(job, tmp_p
     place = "2 node-a 23456 tools/train.py recipe.yaml steps=3 objective.data.videos=my clips\n"
     assert [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)] == [f"0 0 {place}", f"1 1 {place}"]
     assert "requeue" not in (tmp_path / "calls").read_text()
+    assert (tmp_path / "cpus").read_text() == "--cpus-per-task=8\n"  # which srun does not take over from sbatch
 
 
 @pytest.mark.parametrize(("sent", "queued"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
