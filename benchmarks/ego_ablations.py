@@ -4,9 +4,9 @@
     python benchmarks/ego_ablations.py runs/flow runs/regression --metrics text_accuracy,displacement/position4/policy
 
 Of each run: steps, minutes of training, and the losses and scores of its last validation (log.jsonl, run.json), all of
-them or those of --metrics; the JSON file has all. A run that is not over has no run.json: it is shown as far as it got,
-and its configuration is not compared. Runs that made different numbers of steps are no ablation; a line below the table
-says so.
+them or those of --metrics; the JSON file has all. A run that is not over, whose run.json is not of its last validation,
+is shown as far as that, and its configuration is not compared. Runs that made different numbers of steps are no
+ablation; a line below the table says so.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench_common.options import add_out, check_free, make_parser
 from bench_common.report import number, publish
 
+from vgen.data.jsonl import read_records
 from vgen.errors import InputError, exit_on_input_error, unknown_key
 
 METRICS = ("loss", "displacement", "text_accuracy")  # parts of the names of what is shown
@@ -40,28 +42,38 @@ def read_run(text: str) -> TrainingRun:
     """A run from NAME=FOLDER, or from FOLDER, whose last part is then the name.
 
     Raises:
-        InputError: there is no log, or nothing was validated yet.
+        InputError: there is no log, or nothing was validated yet, or run.json is damaged.
     """
     name, _, folder = text.rpartition("=")
     path = Path(folder)
-    try:
-        lines = (path / "log.jsonl").read_text().splitlines(keepends=True)
-    except OSError as error:
-        raise InputError(f"{path} is no run folder: it has no log.jsonl") from error
-    records = [json.loads(line) for line in lines if line.endswith("\n")]  # a run that is killed breaks off its last
-    validations = [record for record in records if record["kind"] == "validation"]
+    if not (path / "log.jsonl").is_file():
+        raise InputError(f"{path} is no run folder: it has no log.jsonl")
+    records = [record for record in read_records(path / "log.jsonl") if isinstance(record, dict) and "step" in record]
+    validations = [record for record in records if record.get("kind") == "validation"]
     if not validations:
         raise InputError(f"{path} has no validation in its log.jsonl yet; wait for one (validate_minutes)")
-    about = json.loads((path / "run.json").read_text()) if (path / "run.json").exists() else {}
-    trained = [record for record in records if record["kind"] == "train"]
-    last = trained[-1] if trained else {}
+    last = validations[-1]
+    trained = [record for record in records if record.get("kind") == "train" and record["step"] <= last["step"]]
+    about = _record(path, last["step"])
     return TrainingRun(
         name or path.name,
-        about.get("steps", validations[-1]["step"]),
-        about.get("train_minutes", last.get("minutes", 0.0)),
-        {key: value for key, value in validations[-1].items() if any(part in key for part in METRICS)},
+        last["step"],
+        about["train_minutes"] if about else (trained[-1].get("minutes", 0.0) if trained else 0.0),
+        {key: value for key, value in last.items() if any(part in key for part in METRICS)},
         flat(about["config"]) if about else None,
     )
+
+
+def _record(run: Path, step: int) -> dict[str, Any] | None:
+    """The run.json of a run, which every export writes; None where it is not of that step."""
+    if not (run / "run.json").exists():
+        return None
+    try:
+        about = json.loads((run / "run.json").read_text())
+        of_step = about["steps"] == step and isinstance(about["config"], dict) and about["train_minutes"] >= 0
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{run / 'run.json'} is damaged; the run writes it anew when it goes on") from error
+    return about if of_step else None
 
 
 def flat(config: object, prefix: str = "") -> dict[str, object]:

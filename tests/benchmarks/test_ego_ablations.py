@@ -44,6 +44,18 @@ def test_runs_of_other_lengths_and_runs_that_are_not_over_are_named(tmp_path):
     assert lines[-1].startswith("Not at equal steps (40 to 50)")
 
 
+def test_a_run_that_goes_on_is_told_by_its_last_validation_and_not_by_an_earlier_export(tmp_path):
+    """Every export writes run.json, so that it may be of an earlier step than the figures are."""
+    folder = make_run(tmp_path / "a", "film", steps=40)
+    with (folder / "log.jsonl").open("a") as log:
+        log.write('\nnull\n{"kind": "train"}\n{"kind": "validation", "step": 70, "loss": 0.25}\n')
+    run = read_run(str(folder))
+    assert (run.steps, run.metrics["loss"], run.minutes, run.config) == (70, 0.25, 3.25, None)
+    (folder / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json is damaged"):
+        read_run(str(folder))
+
+
 def test_only_the_metrics_that_are_asked_for_are_shown(tmp_path):
     runs = [read_run(str(make_run(tmp_path / "a", "film")))]
     wanted = choose_metrics(runs, "loss_ego_without_actions,loss")
