@@ -25,6 +25,23 @@ def straight(rows=21, rate=10.0):
     return Trajectory(np.concatenate([t * [1, 2, 3], np.full_like(t, 0.5)], axis=1), t[:, 0], layout="position4")
 
 
+def all_seen(trajectory):
+    """The same, with every hand in every row."""
+    values = trajectory.values.copy()
+    for part, where in trajectory.spec.slices():
+        if part.type == "flag":
+            values[:, where] = 1
+    return replace(trajectory, values=values)
+
+
+def passing_hand():
+    """`hand_boxes` of a right hand that comes at row 5 and is gone from row 15 on, zeros before and after."""
+    values = np.zeros((20, 10))
+    values[5:15, 4:8] = np.linspace([0.4, 0.5, 0.6, 0.8], [0.5, 0.5, 0.7, 0.8], 10)
+    values[5:15, 9] = 1
+    return Trajectory(values, np.arange(20) / 10, layout="hand_boxes")
+
+
 def zeros(trajectory):
     return [0.0] * len(trajectory.spec.place(trajectory.spec.bodies[0])[0])
 
@@ -113,7 +130,7 @@ def test_stop_holds_orientation_and_one_of_two_hands_and_never_the_camera():
 
 @pytest.mark.parametrize("name", LAYOUT_NAMES)
 def test_redirect_ends_at_the_point_and_is_smooth(name):
-    given = sample(name)
+    given = all_seen(sample(name))
     body, goal = given.spec.bodies[-1], np.array([0.4, -0.2, 0.7][: len(zeros(given))])
     made = redirect(given, goal, start=given.times[10], body=body)
     np.testing.assert_allclose(places(made, body)[-1], goal, **CLOSE)
@@ -177,7 +194,7 @@ BAD = [
     ("stop=0.5", "stop takes no value"),
     ("stop@2.5", "nearest: 2"),
     ("redirect=1,2", "must be 3 finite numbers"),
-    ("redirect=1,2,3@1.5:blend=1", "ends after the last valid row"),
+    ("redirect=1,2,3@1.5:blend=1", "ends after the last valid row of body=hand"),
 ]
 
 
@@ -194,9 +211,35 @@ def test_other_forms_and_nothing_valid_are_refused(edit):
         EVERY[edit](to_delta(straight()))
     with pytest.raises(InputError, match="which goes to the point"):
         redirect(sample("keypoints"), [0, 0, 0])
-    if edit != "shift":
-        with pytest.raises(InputError, match="valid"):
-            EVERY[edit](with_gap(straight(), *range(21)))
+    with pytest.raises(InputError, match="no row is valid and shows body=hand"):
+        EVERY[edit](with_gap(straight(), *range(21)))
+
+
+def test_a_hand_that_comes_and_goes_is_edited_about_where_it_is_seen():
+    given, seen = passing_hand(), slice(5, 15)
+    came = places(given, "right")[5]
+    np.testing.assert_allclose(
+        places(mirror(given), "right")[seen, 0], 2 * came[0] - places(given, "right")[seen, 0], **CLOSE
+    )
+    for made in (scale(given, 2.0), shift(given, [0.1, 0]), redirect(given, [0.3, 0.3], body="right")):
+        np.testing.assert_allclose(places(made, "right")[5], came, **CLOSE)
+    np.testing.assert_allclose(places(redirect(given, [0.3, 0.3], body="right"), "right")[14], [0.3, 0.3], **CLOSE)
+    np.testing.assert_allclose(
+        places(shift(given, [0.1, 0]), "right")[14] - places(given, "right")[14], [0.1, 0], **CLOSE
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["mirror:body=left", "shift=0.1,0:body=left", "scale=2:body=left", "stop@0.5:body=left"]
+)
+def test_a_hand_that_is_never_seen_is_not_edited(text):
+    with pytest.raises(InputError, match="no row is valid and shows body=left"):
+        parse_edit(text)(passing_hand())
+    with pytest.raises(
+        InputError, match=r"time 1\.7 s is after the last valid row of body=left or body=right; nearest"
+    ):
+        mirror(passing_hand(), start=1.7)
+    parse_edit(text.partition(":")[0])(passing_hand())  # of the other one
 
 
 def test_times_that_were_kept_in_float32_are_met():
@@ -211,7 +254,7 @@ def test_times_that_were_kept_in_float32_are_met():
 def test_a_time_after_the_last_valid_row_is_refused(text):
     known = straight()
     valid = np.arange(len(known)) < 18
-    with pytest.raises(InputError, match=r"time 1\.9 s is after the last valid row; nearest: 1\.7"):
+    with pytest.raises(InputError, match=r"time 1\.9 s is after the last valid row of body=hand; nearest: 1\.7"):
         parse_edit(text)(replace(known, valid=valid))
 
 

@@ -26,3 +26,10 @@ def test_constant_velocity_repeats_the_last_step_that_is_known():
 def test_speeds_are_between_rows_that_are_valid():
     assert body_speeds(line(), "hand") == pytest.approx([10, 30, 50, 70])
     assert body_speeds(line(np.array([1, 1, 0, 1, 1], bool)), "hand") == pytest.approx([10, 70])
+
+
+def test_a_hand_that_comes_is_not_fast():
+    boxes = np.zeros((4, 10))
+    boxes[2:, 4:8], boxes[2:, 9] = [0.5, 0.5, 0.7, 0.7], 1
+    known = Trajectory(boxes, np.arange(4) / 10, None, "hand_boxes")
+    assert body_speeds(known, "right").tolist() == [0] and not body_speeds(known, "left").size

@@ -7,6 +7,7 @@ import pytest
 from trajectory_samples import LAYOUT_NAMES, sample
 
 from vgen.errors import InputError
+from vgen.trajectory.convert import resample
 from vgen.trajectory.layouts import DELTA_MEANING, LAYOUTS, MANO, MEDIAPIPE, table
 from vgen.trajectory.trajectory import Trajectory, find_layout
 
@@ -143,3 +144,17 @@ def test_the_table_names_every_layout_and_counts_every_column():
     ends = [[int(number) for number in span.split("-")] for span in spans]
     assert sum(end[-1] - end[0] + 1 for end in ends) == sum(WIDTHS.values())
     assert set(DELTA_MEANING) == {part.type for kind in LAYOUTS.values() for part in kind.parts}
+
+
+@pytest.mark.parametrize("form", ["absolute", "relative"])
+def test_a_hand_that_is_gone_repeats_its_last_columns(form):
+    box = np.array([0.4, 0.5, 0.6, 0.8])
+    values = np.zeros((5, 10))
+    values[1:3, 4:9], values[1:3, 9] = [*box, 0], 1
+    made = Trajectory(values, np.arange(5.0), [True, True, True, True, False], "hand_boxes", form)
+    np.testing.assert_allclose(made.values[:, 4:8], [box * 0, box, box, box, box * 0], atol=1e-6)
+    assert made.values[:, 9].tolist() == [0, 1, 1, 0, 0] and not values[3].any()  # what was given stays
+    between = resample(made, [2.5])
+    np.testing.assert_allclose(between.values[0, 4:8], box, atol=1e-6)  # on its way to nowhere
+    steps = Trajectory(values, np.arange(5.0), None, "hand_boxes", "delta")
+    np.testing.assert_array_equal(steps.values, values.astype(np.float32))

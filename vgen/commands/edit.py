@@ -30,6 +30,7 @@ from vgen.shipped import find
 from vgen.trajectory.edits import parse_edit
 from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
 from vgen.trajectory.layouts import table
+from vgen.trajectory.places import known_rows, place_of
 from vgen.trajectory.trajectory import Trajectory
 
 
@@ -47,8 +48,11 @@ def describe(before: Trajectory, after: Trajectory) -> str:
     """How far the edit moved each body."""
     lines = []
     for body in before.spec.bodies:
-        places = [each.values[:, each.spec.place(body)].mean(axis=1)[each.valid] for each in (before, after)]
-        far = np.linalg.norm(places[1] - places[0], axis=1)
+        known = known_rows(before, body)
+        if not known.any():
+            lines.append(f"{body}: not in it")
+            continue
+        far = np.linalg.norm(place_of(after, body)[known] - place_of(before, body)[known], axis=1)
         lines.append(f"{body}: moved by at most {far.max():.4g}, at the end by {far[-1]:.4g}")
     return "\n".join(lines)
 
@@ -74,5 +78,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for edit in edits:
         after = edit(after)
     write_trajectory(out, after, source, overwrite)
-    print(describe(before, after) if before.valid.any() else "no row is valid")
+    print(describe(before, after))
     print(f"wrote {out}: {len(after)} rows of {after.layout}, {after.times[0]:g} to {after.times[-1]:g} s")

@@ -48,8 +48,8 @@ class LayoutRange:
 
     @classmethod
     def of_values(cls, places: Mapping[str, np.ndarray], speeds: Mapping[str, np.ndarray]) -> Self:
-        """From all places, by column, and all speeds, by body."""
-        spans = {name: np.quantile(values, STARTS) for name, values in places.items()}
+        """From all places, by column, and all speeds, by body; nothing is known of a body that was never seen."""
+        spans = {name: np.quantile(values, STARTS) for name, values in places.items() if len(values)}
         return cls(
             {name: (_rounded(low), _rounded(high)) for name, (low, high) in spans.items()},
             {body: _rounded(np.quantile(values, FASTEST)) for body, values in speeds.items() if len(values)},

@@ -2,7 +2,8 @@
 
 Every edit takes an absolute trajectory and returns one with the same times, layout and start. A body is moved as a
 whole: its box, or all its keypoints, go where its place (the centre of a box, the wrist, the end effector) goes;
-orientation, hand shape and gripper stay as recorded, save for `stop`.
+orientation, hand shape and gripper stay as recorded, save for `stop`. Only rows in which a body is seen tell where it
+is; one that is not seen in any row from the start of an edit on is not moved, and refused where it alone is named.
 """
 
 import sys
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vgen.errors import InputError, unknown_key
-from vgen.trajectory.places import place_of
+from vgen.trajectory.places import known_rows, place_of
 from vgen.trajectory.trajectory import TIME_TOLERANCE, Trajectory
 
 AXES = {"x": 0, "y": 1, "z": 2}
@@ -63,10 +64,10 @@ def shift(
     Raises:
         InputError: not absolute, a wrong vector, or no such body or time.
     """
-    vector, weight = _vector(trajectory, by), _blend_weights(trajectory, start, blend)
+    vector, first = _vector(trajectory, by), _first_row(trajectory, start)
     values = trajectory.values.astype(np.float64)
-    for name in _bodies(trajectory, body):
-        _move(trajectory, values, name, weight[:, None] * vector)
+    for name in _bodies(trajectory, body, first):
+        _move(trajectory, values, name, _blend_weights(trajectory, name, start, blend)[:, None] * vector)
     return replace(trajectory, values=values)
 
 
@@ -81,7 +82,7 @@ def stop(trajectory: Trajectory, at: float, body: str | None = None) -> Trajecto
     Raises:
         InputError: not absolute, no valid row up to then, or no such body or time.
     """
-    bodies, held = _bodies(trajectory, body), _first_row(trajectory, at)
+    held, bodies = _first_row(trajectory, at), _bodies(trajectory, body)
     good = np.flatnonzero(trajectory.valid & (trajectory.times <= at + TIME_TOLERANCE))
     if not good.size:
         raise InputError(f"no row up to {at:g} s is valid; there is nothing to hold")
@@ -99,7 +100,7 @@ def redirect(
     blend: float | None = None,
     body: str | None = None,
 ) -> Trajectory:
-    """The motion bends away smoothly, so that the last valid row is at a point; the rows keep their times.
+    """The motion bends away smoothly, so that the last row in which the body is seen is at a point; the times stay.
 
     Args:
         trajectory: absolute.
@@ -108,21 +109,21 @@ def redirect(
         body: which one; needed where the layout has two.
 
     Raises:
-        InputError: not absolute, a wrong point, no valid row, or no such body or time.
+        InputError: not absolute, a wrong point, no row in which the body is seen, or no such body or time.
     """
-    point, weight, bodies = _vector(trajectory, to), _blend_weights(trajectory, start, blend), _bodies(trajectory, body)
-    if len(bodies) > 1:
-        raise InputError(f"layout {trajectory.layout} has the bodies {', '.join(bodies)}; say which goes to the point")
-    good = np.flatnonzero(trajectory.valid)
-    if not good.size:
-        raise InputError(f"none of the {len(trajectory)} rows is valid; there is nothing to redirect")
-    last = good[-1]
+    point, first, known = _vector(trajectory, to), _first_row(trajectory, start), trajectory.spec.bodies
+    if body is None and len(known) > 1:
+        raise InputError(f"layout {trajectory.layout} has the bodies {', '.join(known)}; say which goes to the point")
+    (name,) = _bodies(trajectory, body, first)
+    weight = _blend_weights(trajectory, name, start, blend)
+    last = np.flatnonzero(known_rows(trajectory, name))[-1]
     if weight[last] < 1 - 1e-9:
         raise InputError(
-            f"a blend of {blend:g} s ends after the last valid row, at {trajectory.times[last]:g} s; shorten it"
+            f"a blend of {blend:g} s ends after the last valid row of body={name}, at {trajectory.times[last]:g} s; "
+            "shorten it"
         )
     values = trajectory.values.astype(np.float64)
-    _move(trajectory, values, bodies[0], weight[:, None] * (point - place_of(trajectory, bodies[0])[last]))
+    _move(trajectory, values, name, weight[:, None] * (point - place_of(trajectory, name)[last]))
     return replace(trajectory, values=values)
 
 
@@ -183,13 +184,11 @@ def _displaced(trajectory: Trajectory, factors: np.ndarray, start: float | None,
     """Every body's displacement since the start, times a factor per axis."""
     first = _first_row(trajectory, start)
     values = trajectory.values.astype(np.float64)
-    for name in _bodies(trajectory, body):
+    for name in _bodies(trajectory, body, first):
         places = place_of(trajectory, name)
-        good = np.flatnonzero(trajectory.valid[first:])
-        if not good.size:
-            raise InputError(f"no row from {trajectory.times[first]:g} s on is valid; there is nothing to edit")
-        offsets = (factors - 1) * (places - places[first + good[0]])
-        offsets[:first] = 0.0
+        begin = first + np.flatnonzero(known_rows(trajectory, name)[first:])[0]
+        offsets = (factors - 1) * (places - places[begin])
+        offsets[:begin] = 0.0
         _move(trajectory, values, name, offsets)
     return replace(trajectory, values=values)
 
@@ -200,16 +199,14 @@ def _move(trajectory: Trajectory, values: np.ndarray, body: str, offsets: np.nda
         values[:, columns] += offsets
 
 
-def _blend_weights(trajectory: Trajectory, start: float | None, blend: float | None) -> np.ndarray:
-    """Weights [A] from 0 at the start to 1 after the blend, with no jerk at either end (minimum-jerk polynomial)."""
-    times = trajectory.times
-    first = _first_row(trajectory, start)
-    begin = times[first] if start is None else start
-    good = np.flatnonzero(trajectory.valid)
-    if start is not None and good.size and first > good[-1]:
-        raise InputError(f"time {start:.10g} s is after the last valid row; nearest: {times[good[-1]]:.10g}")
+def _blend_weights(trajectory: Trajectory, body: str, start: float | None, blend: float | None) -> np.ndarray:
+    """Weights [A] from 0 at the start to 1 after the blend, with no jerk at either end (minimum-jerk polynomial).
+    They begin no earlier than the body is seen, and a blend of None ends with the last row in which it is."""
+    times, first = trajectory.times, _first_row(trajectory, start)
+    seen = first + np.flatnonzero(known_rows(trajectory, body)[first:])
+    begin = start if start is not None and seen[0] == first else times[seen[0]]
     if blend is None:
-        blend = float(times[good[-1] if good.size else -1] - begin)
+        blend = float(times[seen[-1]] - begin)
     elif not (np.isfinite(blend) and blend >= 0):
         raise InputError(f"blend={blend} must be 0 seconds or more")
     if blend <= 0:
@@ -232,11 +229,24 @@ def _first_row(trajectory: Trajectory, start: float | None) -> int:
     return min(int(np.searchsorted(trajectory.times, start - TIME_TOLERANCE)), len(trajectory) - 1)
 
 
-def _bodies(trajectory: Trajectory, body: str | None) -> list[str]:
-    known = trajectory.spec.bodies
+def _bodies(trajectory: Trajectory, body: str | None, first: int = 0) -> list[str]:
+    """The body that is named, or all, as far as they are seen in some row from the first on.
+
+    Raises:
+        InputError: there is no such body, or none is seen.
+    """
+    known, times = trajectory.spec.bodies, trajectory.times
     if body is not None and body not in known:
         raise unknown_key(body, known, f"the bodies of layout {trajectory.layout}")
-    return known if body is None else [body]
+    wanted = known if body is None else [body]
+    if told := [name for name in wanted if known_rows(trajectory, name)[first:].any()]:
+        return told
+    whose = " or ".join(f"body={name}" for name in wanted)
+    earlier = np.flatnonzero(np.any([known_rows(trajectory, name) for name in wanted], axis=0))
+    if not earlier.size:
+        raise InputError(f"no row is valid and shows {whose}; there is nothing to edit")
+    said = f"time {times[first]:.10g} s is after the last valid row of {whose}"
+    raise InputError(f"{said}; nearest: {times[earlier[-1]]:.10g}")
 
 
 def _dimensions(trajectory: Trajectory) -> int:

@@ -159,6 +159,30 @@ class Layout:
                 rule = "more than four turns, and must be in rad; numpy.radians makes them of degrees"
                 raise InputError(f"{said} is {values[row, where][column]:.6g}, {rule}")
 
+    def seen(self, values: np.ndarray, body: str) -> np.ndarray:
+        """In which rows [A, D] the flag of a body, where it has one, says that it is seen: bool [A]."""
+        seen = np.ones(len(values), bool)
+        for part, where in self.slices():
+            if part.type == "flag" and part.owner == body:
+                seen &= np.nan_to_num(values[:, where.start]) > 0.5
+        return seen
+
+    def hold_unseen(self, values: np.ndarray, valid: np.ndarray) -> None:
+        """Makes a body that is not seen any more repeat the last columns that it had, in place: what a file holds
+        there, such as zeros, is no place. Before it comes, its columns stay as they are.
+
+        Args:
+            values: [A, D], absolute or relative.
+            valid: bool [A].
+        """
+        for body in self.bodies:
+            seen = self.seen(values, body)
+            last = np.maximum.accumulate(np.where(valid & seen, np.arange(len(values)), -1))
+            gone = np.flatnonzero(valid & ~seen & (last >= 0))
+            for part, where in self.slices():
+                if part.owner == body and part.type != "flag":
+                    values[gone, where] = values[last[gone], where]
+
     def points(self, body: str) -> list[list[int]]:
         """The columns of each point that moves with a body, the place of the body itself first (of a box: two corners).
 

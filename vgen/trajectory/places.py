@@ -18,10 +18,7 @@ def place_of(trajectory: Trajectory, body: str) -> np.ndarray:
 
 def known_rows(trajectory: Trajectory, body: str) -> np.ndarray:
     """Where a body is told of: bool [A], the valid rows in which its flag, where it has one, says that it is seen."""
-    known = trajectory.valid.copy()
-    for part, where in trajectory.spec.slices():
-        if part.type == "flag" and part.owner == body:
-            known &= np.nan_to_num(trajectory.values[:, where.start]) > 0.5
+    known: np.ndarray = trajectory.valid & trajectory.spec.seen(trajectory.values, body)
     return known
 
 
@@ -42,8 +39,8 @@ def constant_velocity(trajectory: Trajectory, present: int, count: int) -> np.nd
 
 
 def body_speeds(trajectory: Trajectory, body: str) -> np.ndarray:
-    """How fast a body is between rows that are both valid: float64 [up to A - 1], its unit of place per second."""
+    """How fast a body is between rows that both tell of it: float64 [up to A - 1], its unit of place per second."""
     steps = np.linalg.norm(np.diff(place_of(trajectory, body), axis=0), axis=1)
-    both = trajectory.valid[1:] & trajectory.valid[:-1]
-    speeds: np.ndarray = (steps / np.diff(trajectory.times))[both]
+    known = known_rows(trajectory, body)
+    speeds: np.ndarray = (steps / np.diff(trajectory.times))[known[1:] & known[:-1]]
     return speeds

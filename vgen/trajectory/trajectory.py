@@ -26,7 +26,8 @@ class Trajectory:
     """A rows of D columns.
 
     Attributes:
-        values: float32 [A, D]; units and signs as the layout says. Finite where valid.
+        values: float32 [A, D]; units and signs as the layout says. Finite where valid. Of a hand that is not seen any
+            more, those of when it was last seen, whatever was given; in delta form as given.
         times: float64 [A], in seconds, increasing.
         valid: bool [A]; where it is not given, all are.
         layout: name of a layout.
@@ -66,6 +67,8 @@ class Trajectory:
                 raise InputError(f"{name} has {count} entries for {len(self)} rows of values; give one for each")
         self._check_times()
         self.spec.check(self.values, self.valid)
+        if form != "delta":
+            self.spec.hold_unseen(self.values, self.valid)
 
     def __len__(self) -> int:
         return len(self.values)

@@ -22,7 +22,7 @@ from vgen.models.picture_probe import PictureProbe, means_of
 from vgen.models.training_range import LayoutRange, TrainingRange, caption_words, psnr_quantiles
 from vgen.train.objectives.conditions import KINDS, ConditionsConfig
 from vgen.train.objectives.denoiser import DenoiserConfig
-from vgen.trajectory.places import body_speeds
+from vgen.trajectory.places import body_speeds, known_rows
 from vgen.trajectory.trajectory import Trajectory
 
 MEASURED_FRAMES = 256  # of all data sets together, for the codec's PSNR
@@ -88,7 +88,7 @@ def _range_of_layout(recorded: Sequence[Trajectory]) -> LayoutRange:
         for body in each.spec.bodies:
             speeds[body].append(body_speeds(each, body))
             for column in sorted({column for point in each.spec.place(body) for column in point}):
-                places[each.spec.names[column]].append(each.values[each.valid, column])
+                places[each.spec.names[column]].append(each.values[known_rows(each, body), column])
     return LayoutRange.of_values(_joined(places), _joined(speeds))
 
 
