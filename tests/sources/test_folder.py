@@ -97,6 +97,21 @@ def test_trajectories_of_vgen_itself_are_read_in_both_forms(tmp_path):
         assert np.allclose(state[:, 0], np.arange(FRAMES) / FPS, atol=1e-6)
 
 
+def test_a_trajectory_that_says_no_layout_has_the_one_that_is_named(tmp_path):
+    folder, times = tmp_path / "clips", np.arange(FRAMES) / FPS
+    kept = {"values": np.ones((FRAMES, 4)), "times": times}
+    np.savez(clip(folder, "a.mp4").with_suffix(".npz"), **kept)
+    plain = {name: array.tolist() for name, array in kept.items()}
+    clip(folder, "b.mp4").with_suffix(".json").write_text(json.dumps(plain))
+    assert run(folder, tmp_path / "out", "position4").left_out == {}
+    with pytest.raises(
+        InputError, match=r"a.npz: no layout is said; name one with --layout, or in the file: hand_boxes"
+    ):
+        run(folder, tmp_path / "none")
+    (folder / "b.json").write_text(json.dumps(plain | {"layout": "pose7", "values": np.ones((FRAMES, 7)).tolist()}))
+    assert "b.json: the layout is pose7, not position4" in run(folder, tmp_path / "one", "position4").left_out["b"]
+
+
 def test_only_frames_within_the_trajectory_are_taken_and_gaps_and_missing_values_are_not_valid(tmp_path):
     folder = tmp_path / "clips"
     rows = [f"{k / 20:.3f},{k / 20:.3f},0,0,1" for k in range(4, 19) if not 8 < k < 16]  # 0.2 to 0.9 s

@@ -161,3 +161,10 @@ def test_another_version_is_told_from_this_one(folder, tmp_path):
     (folder / "meta/info.json").write_text(json.dumps(info))
     with pytest.raises(InputError, match=r"codebase_version v3\.0; it needs v2\.1 or v2\.0"):
         run(folder, tmp_path / "new")
+
+
+def test_a_task_that_is_no_text_is_none(folder, tmp_path):
+    episodes = folder / "meta/episodes.jsonl"
+    episodes.write_text(episodes.read_text().replace('["task 1"]', "[null]"))
+    run(folder, tmp_path / "new")
+    assert LeRobotDataset(tmp_path / "new", "test").episode(0).task == "task 0"  # by the task_index of its rows

@@ -184,7 +184,11 @@ BAD = [
     ("t.npz", lambda p: npz(p, **good(layout=np.zeros((99, 99)))), "must be a name"),
     ("t.npz", lambda p: npz(p, **good(values=None)), "has no values"),
     ("t.npz", lambda p: npz(p, **good(times=None)), "has no times"),
-    ("t.npz", lambda p: npz(p, **good(layout=None)), "no layout is said; known: hand_boxes"),
+    (
+        "t.npz",
+        lambda p: npz(p, **good(layout=None)),
+        "no layout is said; name one with --layout, or in the file: hand_boxes",
+    ),
     ("t.npz", lambda p: npz(p, **good(layout=np.arange(3))), "must be a name"),
     ("t.npz", lambda p: npz(p, **good(layout="position")), "nearest: 'position4'"),
     ("t.npz", lambda p: npz(p, **good(form="absolut")), "nearest: 'absolute'"),

@@ -113,10 +113,9 @@ class FolderSource(Source):
         if path.suffix.lower() == ".csv":
             trajectory = read_csv(path, layout, frames.times)
         else:
-            trajectory = read_trajectory(TrajectoryFile(path))
-        if (trajectory.layout, trajectory.form) != (layout, "absolute"):
-            told = f"{trajectory.layout} in {trajectory.form} form, not {layout} in absolute form"
-            raise LeftOut(f"its trajectory is of another kind than the data set: {told}")
+            trajectory = read_trajectory(TrajectoryFile(path, layout))
+        if trajectory.form != "absolute":
+            raise LeftOut(f"its trajectory is of another form than the data set: {trajectory.form}, not absolute")
         if self._delay:
             trajectory = replace(trajectory, times=trajectory.times - self._delay)
         _check_times(trajectory, frames)

@@ -147,16 +147,15 @@ class LeRobot21Source(Source):
         raise LeftOut(f"a frame is missing: {key} holds neither a picture nor its path")
 
     def _sentence(self, row: Mapping[str, Any], table: pa.Table) -> str:
-        tasks = row.get("tasks")
-        if isinstance(tasks, list) and tasks:
-            return str(tasks[0])
-        if isinstance(tasks, str):
-            return tasks
+        told = row.get("tasks")
+        task = told[0] if isinstance(told, list) and told else told
+        if isinstance(task, str) and task:
+            return task
         file = self._folder / TASKS
         lines = [line.values for line in read_rows(file)] if file.is_file() else []
-        told = {line.get("task_index"): line.get("task") for line in lines}
+        tasks = {line.get("task_index"): line.get("task") for line in lines}
         found = table["task_index"][0].as_py() if "task_index" in table.column_names else None
-        return str(told.get(found) or "")
+        return str(tasks.get(found) or "")
 
 
 def _rate(info: Mapping[str, Any], folder: Path) -> int:

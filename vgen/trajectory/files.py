@@ -217,7 +217,7 @@ def _from_keys(kept: Mapping[str, Any], layout: str | None) -> Trajectory:
         value = kept.get(key, usual)
         value = value.tolist() if isinstance(value, np.ndarray) else value
         if value is None:
-            raise InputError(f"no layout is said; known: {', '.join(LAYOUTS)}")
+            raise InputError(f"no layout is said; name one with --layout, or in the file: {', '.join(LAYOUTS)}")
         if not isinstance(value, str):
             raise InputError(f"{key} is {show(value)} and must be a name")
         names[key] = value
