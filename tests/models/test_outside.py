@@ -17,6 +17,7 @@ from vgen.models.outside import (
     scene_outside,
     size_outside,
     speed_outside,
+    strange_words,
     words_outside,
 )
 from vgen.models.picture_probe import PictureProbe
@@ -67,6 +68,11 @@ def test_kinds_and_words():
     assert words_outside(ONE, "pressing the buttons") == words_outside(TrainingRange(), "a cat") == ""
     assert words_outside(ONE, "press the cat") == 'the word "cat"'
     assert words_outside(ONE, "six cats on two old sofas sleep") == 'the words "six", "cats", "two", "old" and 2 more'
+
+
+def test_words_that_a_model_wrote_as_no_caption_has_them():
+    assert strange_words(ONE, "Press button 2") == strange_words(TrainingRange(), "pup") == ""
+    assert strange_words(ONE, "pressing he button") == 'the words "pressing", "he"'
 
 
 def test_pictures_that_the_codec_cannot_hold():

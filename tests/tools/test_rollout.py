@@ -24,6 +24,7 @@ from vgen.inference.ego.inputs import check_uncut
 from vgen.inference.ego.observation import open_observation
 from vgen.inference.ego.spec import Start
 from vgen.media.video import read_video, video_info
+from vgen.state.model import StateModel
 from vgen.trajectory import overlay as draw
 from vgen.trajectory.convert import to_delta
 from vgen.trajectory.files import TrajectoryFile, read_trajectory, write_trajectory
@@ -185,6 +186,16 @@ def test_a_policy_goes_on_in_turns(run, capsys):
     run(*TINY, "--mode", "policy", "--start", "media/frame.png", "--trajectory", "media/hand.npz", "--out", "image")
     assert recorded("image")["frames"] == 6 == video_info("image/video.mp4").frames - 1  # the horizon
     assert len(used("image")) == 7 and np.allclose(used("image").values[0], hand().values[-1], atol=1e-6)
+
+
+def test_a_policy_that_writes_no_sentence_of_its_training_is_told(run, caplog, ego_model, monkeypatch):
+    shutil.copytree(ego_model, "mine")
+    Path("mine/training_range.json").write_text(json.dumps({"words": "open drawer"}))
+    monkeypatch.setattr(StateModel, "_write", lambda self, output, valid: ["open drawerr"] * len(valid))
+    run("--model", "mine", "--mode", "policy", "--start", EPISODE, "--frames", "4", "--out", "out")
+    assert 'the text "open drawerr" is no sentence that mine was trained on: no caption has the word "drawerr"' in (
+        caplog.messages
+    )
 
 
 def test_a_video_is_explained(run, capsys):

@@ -13,7 +13,7 @@ import numpy as np
 
 from vgen.checks import show
 from vgen.models.training_range import Size, TrainingRange
-from vgen.models.words import unseen_words
+from vgen.models.words import unseen_words, words_of
 
 ASPECT_TOLERANCE = 0.02  # natural logarithm, of the ratio of sides
 RATE_REACH = 4.0  # times as fast or as slow as anything seen: things differ in speed by as much
@@ -70,11 +70,15 @@ def kinds_outside(trained: TrainingRange, kinds: Mapping[str, str]) -> str:
 
 def words_outside(trained: TrainingRange, text: str) -> str:
     """Words that no caption had in any form."""
-    unseen = [] if trained.words is None else unseen_words(text, trained.words)
-    if not unseen:
+    return _named(() if trained.words is None else unseen_words(text, trained.words))
+
+
+def strange_words(trained: TrainingRange, text: str) -> str:
+    """Words of a text that a model wrote which no caption had in just this form: it is none of their sentences. Words
+    that all captions had may yet be put together as none was."""
+    if trained.words is None:
         return ""
-    named = ", ".join(f'"{show(word)}"' for word in unseen[:MOST_NAMED])
-    return f"the word{'s' * (len(unseen) > 1)} {named}{_more(len(unseen))}"
+    return _named([word for word in dict.fromkeys(words_of(text)) if word not in trained.words])
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,12 @@ def speed_outside(trained: TrainingRange, layout: str, speeds: Mapping[str, floa
         if body in known and speed > SPEED_REACH * known[body]
     ]
     return _first(told) if told else ""
+
+
+def _named(words: Sequence[str]) -> str:
+    """Words in words; "" of none."""
+    named = ", ".join(f'"{show(word)}"' for word in words[:MOST_NAMED])
+    return f"the word{'s' * (len(words) > 1)} {named}{_more(len(words))}" if words else ""
 
 
 def _between(size: Size, sizes: Sequence[Size]) -> bool:

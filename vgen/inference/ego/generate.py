@@ -18,7 +18,7 @@ from vgen.ego.rollout import RolloutSettings
 from vgen.ego.world import EgoWorld
 from vgen.inference.ego.frames import Policy, follow, in_parts, whole_steps
 from vgen.inference.ego.inputs import Inputs
-from vgen.inference.ego.outside import StartFrame, tell_outside
+from vgen.inference.ego.outside import StartFrame, tell_outside, tell_strange_texts
 from vgen.inference.ego.report import contact_sheet, draw_over, recorded_frames, sheet_frames
 from vgen.inference.ego.spec import RolloutSpec
 from vgen.inference.output import write_frames
@@ -85,8 +85,8 @@ def roll_out(
         policy = Policy(state.to(pipe._execution_device), world, inputs.context, inputs.past, inputs.hand)
     seconds["load"] = time.perf_counter() - began
     start = StartFrame.of(pipe.codec, inputs.context.history[-1])
-    tell_outside(pipe.label, pipe.trained, inputs, settings.advance, start)
-    pipe.trained = None  # it is said, and with more than a world by itself would say
+    trained, pipe.trained = pipe.trained, None  # it is said here, and with more than a world by itself would say
+    tell_outside(pipe.label, trained, inputs, settings.advance, start)
     made = whole_steps(inputs.frames, settings.advance)
     chunks = policy.play(made) if policy else follow(world, inputs.context, inputs.actions)
     parts = in_parts(chunks, inputs.context.history[-1:], inputs.frames, seconds)
@@ -95,6 +95,7 @@ def roll_out(
     kept, digest = write_frames(parts, folder / "video.mp4", fps, set(shown), inputs.frames + 1, stopped=out)
     if policy:
         seconds["policy"] = policy.seconds
+        tell_strange_texts(pipe.label, trained, policy.texts)
     trajectory = _from_start(policy.hand.rows, inputs.frames + 1) if policy else inputs.actions.trajectory
     drawing = time.perf_counter()
     drawn = draw_over(VideoFile(folder / "video.mp4").read, inputs, trajectory, folder, fps, shown)

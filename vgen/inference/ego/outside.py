@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,10 +25,11 @@ from vgen.models.outside import (
     place_outside,
     scene_outside,
     speed_outside,
+    strange_words,
     words_outside,
 )
 from vgen.models.picture_probe import latent_looks, means_of
-from vgen.trajectory.places import body_speeds, joint_place
+from vgen.trajectory.places import body_speeds, joint_place, known_rows
 from vgen.trajectory.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -82,6 +84,21 @@ def tell_outside(
         logger.warning("%s", line)
 
 
+def tell_strange_texts(model: str, trained: TrainingRange | None, texts: Sequence[str]) -> None:
+    """Logs which texts of a policy are no sentences of its training, as far as the words of its captions tell.
+
+    Args:
+        model: as the line is to name it.
+        trained: what it was trained on.
+        texts: as the policy wrote them.
+    """
+    if trained is None:
+        return
+    for text in dict.fromkeys(texts):
+        if words := strange_words(trained, text):
+            logger.warning('the text "%s" is no sentence that %s was trained on: no caption has %s', text, model, words)
+
+
 def _told(inputs: Inputs) -> Trajectory | None:
     """What is told of the hand: where it goes, where it has been, or where it is."""
     return inputs.actions.trajectory if inputs.actions is not None else inputs.past or inputs.start
@@ -92,7 +109,8 @@ def _trajectory_outside(trained: TrainingRange, told: Trajectory | None) -> list
     if told is None or told.form != "absolute":
         return []
     start, names = state_at_start(told), told.spec.names
-    columns = sorted({c for body in told.spec.bodies for point in told.spec.place(body) for c in point})
+    seen = [] if start is None else [body for body in told.spec.bodies if known_rows(start, body)[0]]
+    columns = sorted({column for body in seen for point in told.spec.place(body) for column in point})
     places = {} if start is None else {names[column]: float(start.values[0, column]) for column in columns}
     speeds = {body: float(found.max()) for body in told.spec.bodies if len(found := body_speeds(told, body))}
     return [
@@ -102,9 +120,11 @@ def _trajectory_outside(trained: TrainingRange, told: Trajectory | None) -> list
 
 
 def _apart(trained: TrainingRange, told: Trajectory | None, looks: np.ndarray) -> str:
-    """How far the start of a trajectory is from the hand in a picture of its own scenes."""
+    """How far the start of a trajectory is from the hand in a picture of its own scenes; where all hands are seen."""
     start = state_at_start(told)
     if start is None or scene_outside(trained, start.layout, looks):
+        return ""
+    if not all(known_rows(start, body)[0] for body in start.spec.bodies):
         return ""
     return hand_outside(trained, start.layout, means_of(looks), joint_place(start, 0), _unit(start))
 
