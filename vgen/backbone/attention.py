@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 import torch
-from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from einops import rearrange
 from torch import Tensor
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Heads = tuple[Tensor, ...]
 KeysValues = tuple[Tensor, Tensor]  # each [B, L, heads, head width]; the keys are rotated
 WRITTEN_OUT = "_native_math"  # the kernel that computes attention step by step
+MOST_SCORES = 2**25  # of a call that is written out: training keeps 6 bytes of each, in every block
 Runs = tuple[tuple[int, int], ...]  # (conditions, tokens of each), for neighbouring conditions of equal length
 
 
@@ -112,15 +113,19 @@ class IndependentProcessor:
 def attend(heads: Heads, mask: Tensor | None, backend: str | None) -> Tensor:
     """Query, key and value [B, L, heads, head width] to what the queries read, by a kernel of diffusers.
 
-    On a CPU the mathematics is written out: torch's own looks for queries that may read nothing, which costs nearly
-    as much as the softmax, and here there are none (pruning.py).
+    On a CPU the mathematics of `WRITTEN_OUT` is written out: torch's own looks for queries that may read nothing, which
+    costs nearly as much as the softmax, and here there are none (pruning.py). Of more than `MOST_SCORES` the fused
+    kernel takes its place, which keeps none of them for the backward pass and takes up to twice as long.
 
     Args:
         mask: bool, broadcast over [B, heads, L, L], True where a key is read; None: everywhere.
         backend: the kernel's name; None: the chosen one of diffusers.
     """
     query, key, value = heads
-    if getattr(backend, "value", backend) != WRITTEN_OUT or query.device.type != "cpu":
+    written_out = query.device.type == "cpu" and getattr(backend, "value", backend) == WRITTEN_OUT
+    if written_out and query[..., 0].numel() * key.shape[1] > MOST_SCORES:
+        written_out, backend = False, AttentionBackendName.NATIVE
+    if not written_out:
         update: Tensor = dispatch_attention_fn(query, key, value, attn_mask=mask, backend=backend)
         return update
     query, key, value = (x.transpose(1, 2) for x in heads)
