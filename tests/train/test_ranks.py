@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from toy_objective import ToyConfig, ToyObjective, reseal, weights
 
 from vgen.errors import InputError
 from vgen.train.config import load_config
-from vgen.train.distributed import gpu_of
+from vgen.train.distributed import gpu_of, start
 from vgen.train.loop import _mix, train
 
 HELPERS = Path(__file__).parents[1] / "helpers"
@@ -104,3 +105,10 @@ def test_a_rank_takes_its_own_gpu_or_the_only_one_that_it_sees():
     assert [gpu_of(rank, 8) for rank in (0, 7)] == [0, 7] and gpu_of(3, 1) == 0
     with pytest.raises(InputError, match="LOCAL_RANK=4, and this machine shows 2 GPUs"):
         gpu_of(4, 2)
+
+
+def test_several_ranks_are_told_where_they_meet(monkeypatch):
+    monkeypatch.setattr(os, "environ", {key: os.environ[key] for key in os.environ if key != "MASTER_PORT"})
+    monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="WORLD_SIZE=2 without MASTER_PORT: the ranks need a port to meet at"):
+        start(1)

@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -90,7 +89,11 @@ class Ranks:
 
 
 def start(threads: int, sequence: int = 1) -> Ranks:
-    """Joins the ranks that a launcher (torchrun, deepspeed) started; alone where there is none. May be called again."""
+    """Joins the ranks that a launcher (torchrun, deepspeed) started; alone where there is none. May be called again.
+
+    Raises:
+        InputError: there are several ranks, and it is not said where they meet; or fewer GPUs than ranks.
+    """
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # DeepSpeed's calls
     torch.set_flush_denormal(True)  # denormal numbers slow a CPU tenfold
@@ -98,9 +101,10 @@ def start(threads: int, sequence: int = 1) -> Ranks:
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
     if "MASTER_PORT" not in os.environ:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            os.environ["MASTER_PORT"] = str(free.getsockname()[1])
+        if os.environ["WORLD_SIZE"] != "1":
+            rule = "the ranks need a port to meet at; set it, or start them by torchrun, which does"
+            raise InputError(f"WORLD_SIZE={os.environ['WORLD_SIZE']} without MASTER_PORT: {rule}")
+        os.environ["MASTER_PORT"] = "0"  # any: one that is looked for first may be taken by then
     if torch.cuda.is_available():
         device = torch.device("cuda", gpu_of(int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()))
         torch.cuda.set_device(device)
