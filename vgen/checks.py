@@ -73,8 +73,8 @@ def ranges(config: Any, where: str = "") -> None:
             if is_dataclass(part):
                 ranges(part, key)
             elif part is not None and "range" in each.metadata:
-                low, high = each.metadata["range"]
-                whole(key, part, low, high) if isinstance(part, int) else real(key, part, low, high)
+                check = whole if isinstance(part, int) else real
+                check(key, part, *each.metadata["range"])
 
 
 def numbers(name: str, value: object, count: int) -> list[float]:
