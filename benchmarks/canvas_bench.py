@@ -60,13 +60,14 @@ class ClipSet:
     places: list[ClipPlace]
     videos: Tensor
     fps: float
+    prompts: list[str]
 
     def batch(self, part: slice, frames: int, seed: int) -> ClipBatch:
         """Some of the clips, cut to `frames`, each with a seed that depends on its place in the whole set alone."""
         places = self.places[part]
         return ClipBatch(
             truth=self.videos[part, :, :frames],
-            prompts=[place.task for place in places],
+            prompts=self.prompts[part],
             keys=[(place.episode, place.start) for place in places],
             seeds=[seed + number for number in range(len(self.places))[part]],
         )
@@ -89,13 +90,14 @@ def read_clips(args: argparse.Namespace) -> ClipSet:
     if not places:
         raise InputError(f"no episode of split '{args.split}' has the {span} frames that frames={args.frames} need")
     videos = load(dataset, args.camera, places, frames, args.stride)
-    return ClipSet(places, videos, dataset.fps / args.stride)
+    prompts = [place.task if args.prompt is None else args.prompt for place in places]
+    return ClipSet(places, videos, dataset.fps / args.stride, prompts)
 
 
 def measure_alignment(sampler: Sampler, clips: ClipSet, shape: ClipShape, count: int, seed: int) -> dict:
     """Both alignment sections, on the `count` clips that move most."""
     chosen = alignment.most_moving(clips.videos[:, :, : shape.length], count)
-    prompts = [clips.places[number].task for number in chosen]
+    prompts = [clips.prompts[number] for number in chosen]
     inputs = (sampler, clips.videos[chosen], prompts, shape, [seed + number for number in chosen])
     peak, slope = alignment.peak_section(*inputs), alignment.slope_section(*inputs)
     return {"clips": len(chosen), "clip_numbers": chosen, "peak": peak, "slope": slope}
@@ -131,7 +133,7 @@ def _results(settings: dict, clips: ClipSet, evaluation: Evaluation, aligned: di
         "title": (
             f"canvas benchmark of {settings['model']}: {len(clips.places)} clips of {settings['data']} "
             f"({settings['split']}), {size},\n{settings['steps']} steps, guidance {settings['guidance']:g}, "
-            f"seed {settings['seed']}, keep={settings['keep']}, {seconds:.0f} s"
+            f"seed {settings['seed']}, keep={settings['keep']}{_said(settings['prompt'])}, {seconds:.0f} s"
         ),
         "settings": settings,
         "versions": versions(),
@@ -149,6 +151,10 @@ def _results(settings: dict, clips: ClipSet, evaluation: Evaluation, aligned: di
         "tasks": {task: _task_results(scores, settings["seeds"]) for task, scores in evaluation.tasks.items()},
         "alignment": aligned,
     }
+
+
+def _said(prompt: str | None) -> str:
+    return "" if prompt is None else f', prompt "{prompt}"'
 
 
 def _task_results(scores: TaskScores, seeds: int) -> dict:
@@ -169,6 +175,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--camera", default="first_person", help="of the data (default: first_person)")
     parser.add_argument("--frames", type=int, default=17, help="of a clip, 1 + 4k, 13 or more (default: 17)")
     parser.add_argument("--stride", type=int, default=1, help="recorded frames per frame, as the model was trained")
+    parser.add_argument("--prompt", help='of all clips, in place of their captions; "" says nothing')
     parser.add_argument("--keep", choices=("exact", "model"), default="model", help="of the tasks; alignment: model")
     parser.add_argument("--alignment-clips", type=int, default=16, help="clips that alignment is measured on")
     parser.add_argument(

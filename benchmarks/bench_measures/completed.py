@@ -46,7 +46,7 @@ class Completed:
     @property
     def prompt(self) -> str:
         """What the video was to show; may be empty."""
-        return self.given.canvas.prompt
+        return self.given.prompt
 
     @cached_property
     def made(self) -> Tensor:

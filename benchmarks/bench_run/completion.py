@@ -133,7 +133,7 @@ class Completer:
             kind=case.kind,
             clip=case.truth_file or case.name,
             has_truth=truth is not None,
-            prompt=placed.canvas.prompt,
+            prompt=placed.prompt,
             given=sorted({frame for each in placed.conditions for frame, _, _ in planes(each)}),
             values={name: self.measured.values(each) for name, each in done.items()},
             curves={name: curves(each, most=4 if name == MODEL else 0) for name, each in done.items()},

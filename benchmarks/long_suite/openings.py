@@ -44,7 +44,7 @@ def of_bench(folder: Path, count: int) -> list[Opening]:
     prompts: dict[str, str] = {}
     for case in bench.cases:
         if case.truth_file is not None and case.truth_file not in prompts and len(prompts) < count:
-            prompts[case.truth_file] = case.canvas().prompt
+            prompts[case.truth_file] = case.canvas().prompt or ""
     if not prompts:
         raise InputError(f"{folder} has no case with a true video to begin with; build it of one clip or more")
     return [Opening(name, prompt, read_video(bench.folder / name), bench.fps) for name, prompt in prompts.items()]

@@ -187,11 +187,13 @@ def test_a_naming_is_loaded_exactly(pipe, wan, tmp_path, naming, with_alpha, sub
 def test_a_convolution_may_be_flat(pipe, wan):
     pairs = make_pairs(wan, ["patch_embedding"])
     pipe.trained = TrainingRange(frames=(17,), codec_psnr=(1, 2, 3))
+    pipe.register_to_config(default_prompt="a still view")
     pipe.load_lora_weights(
         {key: value.flatten(1) if value.ndim else value for key, value in named(pairs, "kohya").items()}
     )
     check(pipe, wan, deltas(pairs))
     assert pipe.trained == TrainingRange(codec_psnr=(1, 2, 3))  # what the LoRA knows is not known
+    assert pipe.config.default_prompt == ""
 
 
 @pytest.mark.parametrize("subset", SUBSETS)

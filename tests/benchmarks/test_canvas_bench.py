@@ -100,6 +100,14 @@ def test_everything_is_measured_and_written(monkeypatch, tmp_path, data, capsys)
     assert first_last[0].tolist() == [[0, 6]] * 3 and first_last[1:] == (["slide 1"] * 3, 3, 1.5)
 
 
+@pytest.mark.parametrize("prompt", ["", "nothing moves"])
+def test_one_prompt_may_stand_for_all_captions(monkeypatch, data, capsys, prompt):
+    options = ["--data", data, "--clips", 2, "--frames", 13, "--alignment-clips", 1, "--prompt", prompt]
+    pipe = run_main(monkeypatch, *options)
+    assert {said for _, prompts, *_ in pipe.calls for said in prompts} == {prompt}
+    assert f'keep=model, prompt "{prompt}"' in capsys.readouterr().out
+
+
 def test_seeds_and_networks_of_other_packages_stand_beside(monkeypatch, tmp_path, data, capsys):
     monkeypatch.setattr(judges, "I3D", SimpleNamespace(load=FakeNetwork))
     monkeypatch.setattr(judges, "Rife", SimpleNamespace(load=lambda: lambda before, after, time: before))

@@ -28,7 +28,7 @@ class Brightening:
         given = canvas.patches[0].source
         frames = [given[min(n, len(given) - 1)].astype(int) for n in range(canvas.frames)]
         brighter = [frame + self.by * max(0, n - len(given) + 1) for n, frame in enumerate(frames)]
-        return SimpleNamespace(video=np.clip(brighter, 0, 255).astype(np.uint8))
+        return SimpleNamespace(video=np.clip(brighter, 0, 255).astype(np.uint8), prompt="")
 
 
 def opening(step=0):

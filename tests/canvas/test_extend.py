@@ -30,7 +30,7 @@ class FakePipeline:
         self.given.append({int(one.frame): to_uint8(one.pixels).permute(1, 2, 0).numpy() for one in placed})
         self.frames.append(canvas.frames)
         self.prompts.append(canvas.prompt)
-        return SimpleNamespace(video=video)
+        return SimpleNamespace(video=video, prompt="still" if canvas.prompt is None else canvas.prompt)
 
 
 def join(parts) -> np.ndarray:
@@ -77,7 +77,9 @@ def test_memory_does_not_grow_with_the_length(make):
     def peak(total: int) -> int:
         tracemalloc.start()
         for _ in make(
-            lambda canvas, generator: SimpleNamespace(video=np.zeros((17, 64, 64, 3), np.uint8)), canvas, total
+            lambda canvas, generator: SimpleNamespace(video=np.zeros((17, 64, 64, 3), np.uint8), prompt=""),
+            canvas,
+            total,
         ):
             pass
         most = tracemalloc.get_traced_memory()[1]

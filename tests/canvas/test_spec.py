@@ -80,6 +80,12 @@ def test_round_trip():
     assert Canvas.from_dict(canvas.to_dict()) == canvas
 
 
+def test_no_prompt_is_another_than_an_empty_one():
+    for prompt in (None, ""):
+        plain = Canvas(17, 128, 128, prompt).to_dict()
+        assert ("prompt" in plain) == (prompt is not None) and Canvas.from_dict(plain).prompt == prompt
+
+
 def test_paths_are_written_relative_to_a_folder_and_read_back(tmp_path):
     canvas = Canvas(17, 128, 128, patches=(Patch(tmp_path / "media/cat.png", mask=str(tmp_path / "m.png")),))
     written = canvas.to_dict(relative_to=tmp_path / "runs/first")

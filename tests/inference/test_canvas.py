@@ -45,7 +45,8 @@ def test_generate_hands_settings_on_and_adds_up_the_seconds():
     def pipe(canvas, **numbers):
         calls.append(numbers)
         noise = torch.randint(0, 256, (17, 4, 4, 3), generator=numbers["generator"], dtype=torch.uint8)
-        return SimpleNamespace(video=noise.numpy(), timings={"denoise": 1.0}, seam=Seam(None, 1.0, None, 3.0))
+        seam = Seam(None, 1.0, None, 3.0)
+        return SimpleNamespace(video=noise.numpy(), timings={"denoise": 1.0}, seam=seam, prompt="")
 
     canvas, timings, seams = Canvas(17, 4, 4, seed=3), {"load": 2.0}, []
     numbers = {"num_inference_steps": 5, "guidance_scale": 2}

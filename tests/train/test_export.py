@@ -250,6 +250,7 @@ def lora_run(run, tmp_path):
         lora=LoraConfig(rank=4, alpha=6.0),
         frames=9,
         default_steps=7,
+        default_prompt="a still view",
     )
     objective = as_if_trained(CanvasObjective(config, seed=0))
     objective.prepare()
@@ -267,8 +268,8 @@ def test_the_model_of_a_lora_run_is_its_base_with_the_lora_in_it(lora_run, tmp_p
     exported = CanvasPipeline.from_pretrained(tmp_path / "model")
     torch.testing.assert_close(velocity(exported.transformer), velocity(trained), atol=1e-5, rtol=1e-5)
     assert not any("lora" in name for name in exported.transformer.state_dict())
-    defaults = [exported.config[f"default_{key}"] for key in ("frames", "height", "width", "steps")]
-    assert defaults == [9, 16, 32, 7]
+    defaults = [exported.config[f"default_{key}"] for key in ("frames", "height", "width", "steps", "prompt")]
+    assert defaults == [9, 16, 32, 7, "a still view"]
     assert exported.trained == TrainingRange()  # of its base nothing is known
 
 

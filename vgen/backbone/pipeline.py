@@ -60,6 +60,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         default_steps, default_guidance: what a call without these values uses (the paper's, unless the folder says
             otherwise).
         default_frames, default_height, default_width: what the model was trained on; `vgen infer` offers it.
+        default_prompt: what is read for pictures that come without a prompt, see `vgen.canvas.prompt`; "" is nothing.
 
     Attributes:
         remembers_conditions: whether conditions are computed once for all steps, where their attention is independent;
@@ -85,6 +86,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         default_frames: int = 77,
         default_height: int = 384,
         default_width: int = 672,
+        default_prompt: str = "",
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -99,6 +101,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
         self.register_to_config(default_frames=default_frames)
         self.register_to_config(default_height=default_height, default_width=default_width)
+        self.register_to_config(default_prompt=default_prompt)
 
     @classmethod
     def from_pretrained(cls, model: str | PathLike[str], **kwargs: Any) -> Self:
@@ -197,6 +200,7 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         try:
             put_lora(self.transformer, source, adapter_name, hotswap=hotswap, _pipeline=self)
             self.trained = self.trained and self.trained.adapted()
+            self.register_to_config(default_prompt="")  # what its captions say is not known
         finally:
             if by_model:
                 self.enable_model_cpu_offload()

@@ -33,10 +33,13 @@ OVERLAP = 5  # frames that a segment takes over from the one before
 
 
 class HasVideo(Protocol):
-    """What a pipeline returns: `video` is uint8 `[T, H, W, 3]`."""
+    """What a pipeline returns: `video` is uint8 `[T, H, W, 3]`, `prompt` as it was read."""
 
     @property
     def video(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def prompt(self) -> str: ...  # noqa: D102
 
 
 class Completes(Protocol):
@@ -106,13 +109,22 @@ def extend(
         InputError: overlap or total_frames does not fit the canvas.
     """
     check_length(canvas, total_frames, overlap)
-    video = pipeline(canvas, generator=generator).video
-    yield video
+    for frames, _ in _segments(pipeline, canvas, total_frames, overlap, generator):
+        yield frames
+
+
+def _segments(
+    pipeline: Completes, canvas: Canvas, total_frames: int, overlap: int, generator: torch.Generator | None
+) -> Iterator[tuple[np.ndarray, str]]:
+    """What `extend` yields, each with the prompt as it was read for the first segment, and so for all."""
+    first = pipeline(canvas, generator=generator)
+    video, canvas = first.video, replace(canvas, prompt=first.prompt)
+    yield video, first.prompt
     made = len(video)
     while made < total_frames:
         given = Patch(video[-overlap:].copy())
         video = pipeline(replace(canvas, patches=(given,)), generator=generator).video
-        yield video[overlap : overlap + total_frames - made]
+        yield video[overlap : overlap + total_frames - made], first.prompt
         made += canvas.frames - overlap
 
 
@@ -143,7 +155,8 @@ def loop(
     check_length(canvas, total_frames, overlap, ends=2)
     closing = min(canvas.frames - 2 * overlap, total_frames - canvas.frames)
     beginning = recent = np.empty((0, canvas.height, canvas.width, 3), np.uint8)
-    for frames in extend(pipeline, canvas, total_frames - closing, overlap, generator):
+    for frames, prompt in _segments(pipeline, canvas, total_frames - closing, overlap, generator):
+        canvas = replace(canvas, prompt=prompt)
         beginning = beginning if len(beginning) else frames[:overlap].copy()
         recent = np.concatenate([recent, frames])[-canvas.frames :]
         yield frames

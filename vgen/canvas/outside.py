@@ -20,7 +20,7 @@ from vgen.models.outside import (
 
 
 def canvas_outside(
-    trained: TrainingRange, placed: PlacedCanvas, codec: Mapping[PatchKey, Held] | None = None
+    trained: TrainingRange, placed: PlacedCanvas, codec: Mapping[PatchKey, Held] | None = None, example: str = ""
 ) -> list[str]:
     """Each thing that does, in a few words; see `vgen.models.outside.outside_line`.
 
@@ -28,6 +28,7 @@ def canvas_outside(
         trained: What the model was trained on.
         placed: The canvas. At the rate that stands where nobody says one, nothing is told of rates.
         codec: What `codec_psnr` says of its patches; None: nothing is told of pictures.
+        example: A prompt that the model knows.
     """
     canvas = placed.canvas
     found = [
@@ -36,7 +37,7 @@ def canvas_outside(
         rate_outside(trained, placed.fps) if placed.fps != DEFAULT_FPS else "",
         kinds_outside(trained, _kinds(trained, placed)),
         pictures_outside(trained, {name: held for (_, name), held in (codec or {}).items()}),
-        words_outside(trained, canvas.prompt),
+        words_outside(trained, placed.prompt, example),
     ]
     return [part for part in found if part]
 

@@ -19,6 +19,7 @@ from vgen.canvas.keep import Seam, keep_given, kept_frames
 from vgen.canvas.outside import canvas_outside
 from vgen.canvas.paradigms import choose_paradigm
 from vgen.canvas.placed import PlacedCanvas, place
+from vgen.canvas.prompt import prompt_line, read_prompt
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
 from vgen.media.pixels import to_uint8
@@ -31,11 +32,12 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class CanvasOutput:
     """video: uint8 [T, H, W, 3]; timings: seconds of each stage (encode, text, denoise, decode, keep); seam: the steps
-    of colour that are left where given pixels were put back, None where none were."""
+    of colour that are left where given pixels were put back, None where none were; prompt: as it was read."""
 
     video: np.ndarray
     timings: dict[str, float] = field(default_factory=dict)
     seam: Seam | None = None
+    prompt: str = ""
 
 
 class CanvasPipeline(VideoPipeline):
@@ -105,6 +107,7 @@ class CanvasPipeline(VideoPipeline):
                 if not isinstance(canvas, Canvas):
                     raise InputError(f"{checks.show(canvas)} is no canvas; give a Canvas, or a list of them")
                 canvas = place(canvas, self.temporal_stride, self.size_multiple)
+            canvas = self.prompted(canvas)
             self._tell_outside(canvas)
             asked = canvas.canvas
             shape = self.latent_shape(1, asked.frames, asked.height, asked.width)
@@ -112,7 +115,7 @@ class CanvasPipeline(VideoPipeline):
             conditioning = way.conditioning(self.codec, given, shape)
         video = self.sample(
             conditioning,
-            [asked.prompt],
+            [canvas.prompt],
             frames=asked.frames,
             height=asked.height,
             width=asked.width,
@@ -126,11 +129,22 @@ class CanvasPipeline(VideoPipeline):
         if kept := kept_frames(canvas):
             with timed(timings, "keep"):
                 video, seam = keep_given(video, kept)
-        return CanvasOutput(to_uint8(video.permute(1, 2, 3, 0)).cpu().numpy(), timings, seam)
+        return CanvasOutput(to_uint8(video.permute(1, 2, 3, 0)).cpu().numpy(), timings, seam, canvas.prompt)
+
+    def prompted(self, placed: PlacedCanvas) -> PlacedCanvas:
+        """A canvas with the prompt that is read for it, see `vgen.canvas.prompt`; told where that is not its own."""
+        words = None if self.trained is None else self.trained.words
+        read = read_prompt(placed, self.config.default_prompt, words)
+        if line := prompt_line(placed.canvas.prompt, read, self.label):
+            warn_once(logger, line)
+        return placed.with_prompt(read)
 
     def _tell_outside(self, canvas: PlacedCanvas) -> None:
         """Logs, once, what the model was not trained for, as far as it costs nothing to know."""
-        if self.trained is not None and (line := outside_line(self.label, canvas_outside(self.trained, canvas))):
+        if self.trained is None:
+            return
+        found = canvas_outside(self.trained, canvas, example=self.config.default_prompt)
+        if line := outside_line(self.label, found):
             warn_once(logger, line)
 
 

@@ -29,6 +29,15 @@ class PlacedCanvas:
         assert self.canvas.fps is not None, "`place` fills it in"
         return self.canvas.fps
 
+    @property
+    def prompt(self) -> str:
+        """What the video shows, "" where nothing is said of it."""
+        return self.canvas.prompt or ""
+
+    def with_prompt(self, prompt: str) -> PlacedCanvas:
+        """The same with another prompt."""
+        return replace(self, canvas=replace(self.canvas, prompt=prompt))
+
     def keeps(self, placed: Placed) -> bool:
         """Whether the pixels of a patch are put back exactly: `keep` of the patch, or else of the canvas."""
         return (self.canvas.patches[placed.patch].keep or self.canvas.keep) == "exact"

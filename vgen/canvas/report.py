@@ -208,7 +208,7 @@ def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike[str],
     tiles = [_patch_tile(*each, size) for each in shown], [_frame_tile(video[at], at, masks, size) for at in indices]
     headings = [name + (f" ({left_out})" if left_out else "") for name, left_out in zip(SECTIONS, told, strict=True)]
     rows = [row for row in zip(headings, tiles, strict=True) if row[1]]
-    draw_sheet(placed.canvas.prompt, rows, size).save(path, format="PNG")
+    draw_sheet(placed.prompt, rows, size).save(path, format="PNG")
     named = zip(SECTIONS, told, strict=True)
     return "; ".join(f"{name.lower()}: {left_out}" for name, left_out in named if left_out)
 

@@ -31,7 +31,8 @@ class Canvas:
         frames: Pixel frames, 1 + 4k for a codec of temporal stride 4; see `vgen.canvas.placed.validate`.
         height: Pixels.
         width: Pixels.
-        prompt: What the video shows; may be empty.
+        prompt: What the video shows; may be empty. None is what the model itself reads for pictures that come without
+            one, see `vgen.canvas.prompt`, and empty otherwise.
         negative_prompt: What it should not show.
         fps: Frames per second of the file that is written; None is that of its clips where they agree, otherwise 15.
         seed: Of the noise.
@@ -47,7 +48,7 @@ class Canvas:
     frames: int
     height: int
     width: int
-    prompt: str = ""
+    prompt: str | None = None
     negative_prompt: str = ""
     fps: float | None = None
     seed: int = 0
@@ -58,7 +59,8 @@ class Canvas:
         checks.whole("frames", self.frames, 1, MAX_FRAMES)
         checks.whole("height", self.height, 1, MAX_SIDE)
         checks.whole("width", self.width, 1, MAX_SIDE)
-        checks.text("prompt", self.prompt)
+        if self.prompt is not None:
+            checks.text("prompt", self.prompt)
         checks.text("negative_prompt", self.negative_prompt)
         if self.fps is not None:
             object.__setattr__(self, "fps", checks.real("fps", self.fps, 0.1, 1000))
@@ -132,8 +134,9 @@ class Canvas:
         """
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         size = {"size": f"{plain.pop('height')}x{plain.pop('width')}"}
-        if self.fps is None:
-            plain.pop("fps")
+        for name in ("prompt", "fps"):
+            if plain[name] is None:
+                plain.pop(name)
         patches = [patch.to_dict(relative_to) for patch in plain.pop("patches")]
         return {"frames": plain.pop("frames"), **size, **plain, "patches": patches}
 

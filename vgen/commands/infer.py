@@ -42,7 +42,7 @@ def parser() -> Parser:
     parser.add_argument("--size", metavar="HxW", help="pixels; default: the model's own")
     parser.add_argument("--keep", help="exact: what is given is put back, and the rest matched to it; default: model")
     parser.add_argument("--paradigm", metavar="NAME", help="how patches reach the model; default: as it was trained")
-    parser.add_argument("--prompt", help="what the video shows")
+    parser.add_argument("--prompt", help="what the video shows; without it the model may take a picture as still")
     parser.add_argument("--negative-prompt", metavar="PROMPT", help="what it should not show; needs a guidance above 1")
     add_video_options(parser, "1 + 4k; default: the model's own", "that of the clips, or 15")
     parser.add_argument("--extend-to", type=int, metavar="N", help="go on segment by segment to N frames")

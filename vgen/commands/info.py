@@ -89,7 +89,7 @@ def describe_model(name: str) -> dict[str, Any]:
             "legal frames": f"1 + {info.temporal_stride}k",
             "legal sizes": f"multiples of {info.size_multiple}",
         },
-        "defaults": {"steps": info.steps, "guidance": info.guidance},
+        "defaults": {"steps": info.steps, "guidance": info.guidance} | ({"prompt": info.prompt} if info.prompt else {}),
         "parameters": {part: count for part, count in parts.items() if count},
     }
     if info.trained is not None:

@@ -50,6 +50,7 @@ class EgoPipeline(VideoPipeline):
         default_frames: int = 77,
         default_height: int = 384,
         default_width: int = 672,
+        default_prompt: str = "",
     ) -> None:
         super().__init__(
             tokenizer,
@@ -62,6 +63,7 @@ class EgoPipeline(VideoPipeline):
             default_frames,
             default_height,
             default_width,
+            default_prompt,
         )
         self.register_modules(ego=ego)
 

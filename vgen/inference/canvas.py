@@ -45,12 +45,14 @@ class CanvasResult(RunResult):
         left_out: what the contact sheet does not show, in words; "" where it shows all.
         seam: what is left of the steps of colour, where given pixels are kept exactly; of an extension, the mean of its
             segments.
+        prompt: as it was read: where the canvas says none, it may be the model's own, see `vgen.canvas.prompt`.
     """
 
     fidelity: list[Fidelity]
     fps: float
     left_out: str
     seam: Seam | None = None
+    prompt: str = ""
 
 
 def run_canvas(
@@ -95,6 +97,7 @@ def run_canvas(
         seconds["load"] = time.perf_counter() - began
         with timed(seconds, "codec"):
             held = codec_psnr(pipe.codec, placed, padding=pipe.transformer.config.condition_padding)
+        placed = pipe.prompted(placed)
         _tell_outside(pipe, placed, held)
         seams: list[Seam] = []
         chunks = _frames(pipe, placed, settings, seconds, seams)
@@ -106,7 +109,7 @@ def run_canvas(
         seconds = {stage: round(took, 3) for stage, took in seconds.items()}
         previews = write_previews(folder / "video.mp4", animation)
         kept_by = fidelity(frames, placed, held), fps, left_out, mean_seam(seams)
-        result = CanvasResult(seconds, digest, *kept_by, previews=previews)
+        result = CanvasResult(seconds, digest, *kept_by, prompt=placed.prompt, previews=previews)
         write_record(folder / "run.json", run | asdict(result))
     return result
 
@@ -143,6 +146,7 @@ def _frames(
 def _tell_outside(pipe: CanvasPipeline, placed: PlacedCanvas, held: Mapping[PatchKey, Held]) -> None:
     """Logs what the model was not trained for; `held` is what its codec holds of the patches."""
     if pipe.trained is not None:
-        if line := outside_line(pipe.label, canvas_outside(pipe.trained, placed, held)):
+        found = canvas_outside(pipe.trained, placed, held, pipe.config.default_prompt)
+        if line := outside_line(pipe.label, found):
             logger.warning("%s", line)
         pipe.trained = None  # it is said, and with more than the pipeline by itself would say

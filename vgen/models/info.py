@@ -118,6 +118,7 @@ class ModelInfo:
         patch: latent pixels along a side of a token.
         frames, height, width: of the videos that it was trained on.
         steps, guidance: of denoising, and of the text.
+        prompt: that it reads for pictures which come without one; "" is nothing.
         ego, state: its parts that know trajectories; None where it has none, or where they were not asked for.
         trained: what it was trained on; None where its folder does not say, or is on the hub.
     """
@@ -131,6 +132,7 @@ class ModelInfo:
     width: int
     steps: int
     guidance: float
+    prompt: str = ""
     ego: PartInfo | None = None
     state: PartInfo | None = None
     trained: TrainingRange | None = None
@@ -192,6 +194,7 @@ class ModelInfo:
             size(index.get("default_width", 672), "default_width", 10**6),
             size(index.get("default_steps", 50), "default_steps", 10**6),
             checks.real(f"model {model!r}: default_guidance", index.get("default_guidance", 7.5)),
+            checks.text(f"model {model!r}: default_prompt", index.get("default_prompt", "")),
             **{part: PartInfo.from_config(part, config, model) for part, config in parts.items()},
             trained=trained,
         )

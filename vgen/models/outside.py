@@ -68,9 +68,10 @@ def kinds_outside(trained: TrainingRange, kinds: Mapping[str, str]) -> str:
     return f"{' and '.join(told)} (trained: {', '.join(trained.conditions)})" if told else ""
 
 
-def words_outside(trained: TrainingRange, text: str) -> str:
-    """Words that no caption had in any form."""
-    return _named(() if trained.words is None else unseen_words(text, trained.words))
+def words_outside(trained: TrainingRange, text: str, example: str = "") -> str:
+    """Words that no caption had in any form, with the example of a text that the model knows, if there is one."""
+    told = _named(() if trained.words is None else unseen_words(text, trained.words))
+    return f'{told} (it knows such as "{show(example)}")' if told and example else told
 
 
 def strange_words(trained: TrainingRange, text: str) -> str:

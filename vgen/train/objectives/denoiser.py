@@ -58,6 +58,7 @@ class DenoiserConfig:
     compile: bool = False  # torch.compile of the transformer's blocks: a minute at the start, then faster steps
     default_steps: int = checks.within(20, 1, 1000)  # what the exported pipeline uses when a call does not say
     default_guidance: float = checks.within(1.0, 0, 100)
+    default_prompt: str = ""  # what its captions call a picture in which nothing moves, see vgen/canvas/prompt.py
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,7 @@ class VideoDenoiser:
             default_frames=frames,
             default_height=size[0],
             default_width=size[1],
+            default_prompt=config.default_prompt,
         )
         pipe.register_to_config(text_encoder=("transformers", "UMT5EncoderModel"))  # also where a cache stands for it
         return pipe

@@ -14,6 +14,7 @@ from torch import nn
 from vgen.backbone.encoding import IMAGES_AT_ONCE
 from vgen.canvas.pipeline import CanvasPipeline
 from vgen.canvas.placed import PlacedCanvas, place
+from vgen.canvas.prompt import read_prompt
 from vgen.canvas.report import contact_sheet
 from vgen.canvas.spec import Canvas
 from vgen.media import pyav
@@ -111,8 +112,10 @@ class VideoObjective(Objective[AnyBatch]):
         """
         canvas = Canvas.from_yaml(spec, **overrides)
         strides = self.denoiser.strides
-        self.prompts |= {canvas.prompt, canvas.negative_prompt}
-        return place(canvas, strides.temporal, strides.multiple)
+        placed = place(canvas, strides.temporal, strides.multiple)
+        placed = placed.with_prompt(read_prompt(placed, self.config.default_prompt))
+        self.prompts |= {placed.prompt, canvas.negative_prompt}
+        return placed
 
     def draw(self, sample: PlacedCanvas, steps: int | None, after_step: Callable[[], None]) -> np.ndarray:
         """The video uint8 [T, H, W, 3] that completes a canvas, with the weights held now."""

@@ -1,0 +1,46 @@
+"""What a model reads for the prompt of a canvas that has none, or none of whose words it knows.
+
+A model whose captions say what moves ("the camera pans left over a photograph") takes an empty prompt for any of these,
+and a picture alone then dissolves into the mean of all. Such a model says in its index, as `default_prompt`, what its
+captions call a picture in which nothing moves. It is read where pictures alone are given, each whole and at a frame of
+its own. Clips and parts of frames tell more of what moves: there an empty prompt is as good or better
+(docs/results.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from vgen.canvas.placed import PlacedCanvas
+from vgen.checks import show
+from vgen.media.placing import PlacedClip
+from vgen.models.words import knows_none
+
+
+def read_prompt(placed: PlacedCanvas, default: str, words: Collection[str] | None = None) -> str:
+    """The prompt of a canvas as a model reads it.
+
+    Args:
+        placed: the canvas. Its own prompt is read where it is "" or has a word that the model knows.
+        default: the model's `default_prompt`; "" is none.
+        words: of the captions that it was trained on; None: it may know any.
+    """
+    own = placed.canvas.prompt
+    says_nothing = own is None or (words is not None and knows_none(own, words))
+    return default if default and says_nothing and pictures_alone(placed) else placed.prompt
+
+
+def prompt_line(own: str | None, read: str, model: str) -> str:
+    """Tells, in one line, that a model reads something else than the prompt of a canvas; "" where it does not."""
+    if read == (own or ""):
+        return ""
+    why = f"without a prompt {model} reads" if own is None else f'{model} knows no word of "{show(own)}" and reads'
+    others = 'say what moves with --prompt, in Python prompt=; "" says nothing'
+    return f'{why} "{show(read)}", which keeps a picture as it is; {others}'
+
+
+def pictures_alone(placed: PlacedCanvas) -> bool:
+    """Whether all that is given are pictures, one or several, each whole and at a frame of its own."""
+    whole = all(not isinstance(each, PlacedClip) and bool((each.mask == 1).all()) for each in placed.conditions)
+    one_frame = len({each.patch for each in placed.patches}) == len(placed.patches)
+    return bool(placed.conditions) and whole and one_frame
