@@ -44,6 +44,7 @@ def test_a_picture_is_still_where_no_known_word_says_otherwise(prompt, read):
         [Patch(GREY, 0, box=(0, 0, 0.5, 1))],
         [Patch(GREY, 0), Patch(GREY, 8, box=(0, 0, 0.5, 1))],
         [Patch(GREY, 0, mask=np.full((32, 64), 128, np.uint8))],
+        [Patch(GREY, 0), Patch(GREY, 8), Patch(GREY, 16)],
         [Patch(CLIP, 0)],
         [Patch(CLIP, 0, mode="clip")],
     ],

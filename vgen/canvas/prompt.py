@@ -2,8 +2,8 @@
 
 A model whose captions say what moves ("the camera pans left over a photograph") takes an empty prompt for any of these,
 and a picture alone then dissolves into the mean of all. Such a model says in its index, as `default_prompt`, what its
-captions call a picture in which nothing moves. It is read where pictures alone are given, each whole and at a frame of
-its own. Clips and parts of frames tell more of what moves: there an empty prompt is as good or better
+captions call a picture in which nothing moves. It is read where one picture alone is given, or two, each whole and at a
+frame of its own. More of them, clips and parts of frames tell what moves: there an empty prompt is as good or better
 (docs/results.md).
 """
 
@@ -15,6 +15,9 @@ from vgen.canvas.placed import PlacedCanvas
 from vgen.checks import show
 from vgen.media.placing import PlacedClip
 from vgen.models.words import knows_none
+
+
+MOST_PICTURES = 2  # that leave open what moves
 
 
 def read_prompt(placed: PlacedCanvas, default: str, words: Collection[str] | None = None) -> str:
@@ -40,7 +43,7 @@ def prompt_line(own: str | None, read: str, model: str) -> str:
 
 
 def pictures_alone(placed: PlacedCanvas) -> bool:
-    """Whether all that is given are pictures, one or several, each whole and at a frame of its own."""
+    """Whether all that is given is a picture, or two, each whole and at a frame of its own."""
     whole = all(not isinstance(each, PlacedClip) and bool((each.mask == 1).all()) for each in placed.conditions)
     one_frame = len({each.patch for each in placed.patches}) == len(placed.patches)
-    return bool(placed.conditions) and whole and one_frame
+    return 1 <= len(placed.conditions) <= MOST_PICTURES and whole and one_frame
