@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from full_disk import full_disk
 from PIL import Image
 
 from vgen.canvas.placed import place
@@ -212,3 +213,10 @@ def test_a_label_is_the_name_without_its_frames():
     image = torch.zeros(3, 8, 8), torch.ones(1, 8, 8)
     for name, label in (("a@b.png@0", "a@b.png"), ("cat.png@16 + cutout.png@-1", "cat.png + cutout.png")):
         assert _patch_tile(name, 0, *image, (8, 8)).note == label
+
+
+def test_a_sheet_that_the_disk_does_not_hold_leaves_the_old_one(tmp_path):
+    (tmp_path / "sheet.png").write_bytes(b"an older one")
+    with full_disk(512), pytest.raises(OSError, match="File too large"):
+        contact_sheet(video(), place(CANVAS.add(Patch(GREY, 3))), tmp_path / "sheet.png")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"an older one"]

@@ -19,6 +19,7 @@ from vgen.backbone.encoding import rebuild
 from vgen.backbone.padding import Padding
 from vgen.canvas.keep import Seam
 from vgen.canvas.placed import PlacedCanvas
+from vgen.files import whole_file
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.media.placing import Placed, over, planes
 from vgen.media.sheet import ACCENT, Tile, draw_sheet, number_runs, picture_of, spread, tile_size
@@ -191,7 +192,7 @@ def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike[str],
     Args:
         video: uint8 `[T, H, W, 3]`, of which `sheet_frames` are shown, or the frames to show by index.
         placed: The canvas; its prompt is the line above.
-        path: Where the PNG is written.
+        path: Where the PNG is written, whole or not at all.
         total: Frames of the whole video; those of the canvas, when None.
 
     Returns:
@@ -208,7 +209,8 @@ def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike[str],
     tiles = [_patch_tile(*each, size) for each in shown], [_frame_tile(video[at], at, masks, size) for at in indices]
     headings = [name + (f" ({left_out})" if left_out else "") for name, left_out in zip(SECTIONS, told, strict=True)]
     rows = [row for row in zip(headings, tiles, strict=True) if row[1]]
-    draw_sheet(placed.canvas.prompt, rows, size).save(path, format="PNG")
+    with whole_file(path) as aside:
+        draw_sheet(placed.canvas.prompt, rows, size).save(aside, format="PNG")
     named = zip(SECTIONS, told, strict=True)
     return "; ".join(f"{name.lower()}: {left_out}" for name, left_out in named if left_out)
 
