@@ -35,7 +35,7 @@ def canvas_outside(
         length_outside(trained, canvas.frames),
         rate_outside(trained, placed.fps) if placed.fps != DEFAULT_FPS else "",
         kinds_outside(trained, _kinds(trained, placed)),
-        pictures_outside(trained, {name: held for (_, name), held in (codec or {}).items()}),
+        pictures_outside(trained, [(name, held) for (_, name), held in (codec or {}).items()]),
         words_outside(trained, canvas.prompt),
     ]
     return [part for part in found if part]

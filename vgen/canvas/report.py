@@ -42,7 +42,7 @@ class Fidelity:
     """How closely the video keeps one patch.
 
     Attributes:
-        name: The patch, as `cat.png@0`.
+        name: The patch, as `cat.png@0`, see `vgen.media.patch.patch_names`.
         first: Pixel frame of its first image.
         last: Pixel frame of its last image.
         area: Part of the frame that it gives, 0..1, without what later patches cover.
@@ -239,7 +239,7 @@ def _patch_tile(name: str, frame: float, pixels: Tensor, mask: Tensor, size: tup
     square = np.add.outer(np.arange(size[1]) // 8, np.arange(size[0]) // 8) % 2
     ground = Image.fromarray(np.array(CHECKERS, np.uint8)[square])
     tile = _outlined(Image.composite(picture, ground, _plane(mask, size)), mask)
-    return Tile(tile, f"frame {frame:g}", re.sub(r"@-?[\d.]+(?= \+ |$)", "", name), given=True)
+    return Tile(tile, f"frame {frame:g}", re.sub(r"@-?[\d.]+(?= \+ | \(|$)", "", name), given=True)
 
 
 def _frame_tile(pixels: np.ndarray, index: int, masks: Mapping[float, Tensor], size: tuple[int, int]) -> Tile:
