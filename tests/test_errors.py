@@ -1,5 +1,6 @@
 """What a command says of a wrong input: one line that a terminal can show."""
 
+import argparse
 import os
 import signal
 import subprocess
@@ -53,6 +54,16 @@ def test_a_name_that_no_file_can_have_is_a_wrong_input(capsys, tmp_path):
 def test_a_name_that_is_too_long_is_cut():
     assert len(str(unknown_key("x" * 5000, ["frames", "size"], "the canvas"))) < 250
     assert "nearest: 'frames'" in str(unknown_key("frame", ["frames", "size"], "the canvas"))
+
+
+@pytest.mark.parametrize("options", [["--with", "a", "b"], ["--with", "a", "--with", "b"], ["--with=a", "--with=b"]])
+@pytest.mark.parametrize("default", [[], ["c"], None, argparse.SUPPRESS])
+def test_values_of_an_option_that_is_given_again_add_up(options, default):
+    parser = Parser()
+    parser.add_argument_group("parts").add_argument("--with", dest="parts", nargs="*", default=default)
+    parser.add_argument("--out", default="x")
+    assert parser.parse_args([*options, "--out", "y", "--out", "z"]) == argparse.Namespace(parts=["a", "b"], out="z")
+    assert getattr(parser.parse_args([]), "parts", argparse.SUPPRESS) == default
 
 
 OPTIONS = ("--model", "--mode", "--edit", "--frames", "--size", "--seed", "--steps", "--out")

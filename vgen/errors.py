@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 TERMINATED = 128 + signal.SIGTERM  # the exit code of a command that SIGTERM has ended
 UNREAD = 128 + signal.SIGPIPE  # of one whose output nobody reads any more
@@ -64,8 +64,25 @@ def unknown_key(key: str, known: Iterable[str], where: str, *, prefix: str = "",
     return InputError(f"{key!r} is not in {where}; {hint}")
 
 
+class _Store(argparse.Action):
+    """What argparse does with an option; but of one that takes many values and is given again, it keeps them all."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        before = getattr(namespace, self.dest, self.default)
+        again = option_string is not None and self.nargs in ("+", "*") and before is not self.default
+        setattr(namespace, self.dest, [*before, *values] if again else values)
+
+
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong option of a command as any other wrong input: in one line, with the nearest that there is."""
+    """Reports a wrong option of a command as any other wrong input: in one line, with the nearest that there is. Values
+    of an option that takes many add up where it is given again."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in (None, "store"):
+            self.register("action", name, _Store)
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse."""

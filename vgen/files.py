@@ -77,11 +77,13 @@ def refusal(what: str | PathLike[str], error: OSError, kept: str = "what is done
 
 
 def reason(error: OSError, named: str | PathLike[str] = "") -> str:
-    """Why a disk refused, and the file where the line has not `named` it already."""
+    """Why a disk refused, and the file where the line has not `named` it already. The name of a file aside is left
+    out: it is none that a user has given, nor one to be found."""
     why = error.strerror or str(error) or type(error).__name__
     if error.errno == errno.EEXIST:
         why = "a file stands where a folder must be"
-    return why if error.filename is None or str(error.filename) == str(named) else f"{why} ({error.filename})"
+    file = "" if error.filename is None else str(error.filename)
+    return why if file in ("", str(named)) or file.endswith(PART) else f"{why} ({file})"
 
 
 def disk_error(error: BaseException, folder: str | PathLike[str]) -> OSError | None:

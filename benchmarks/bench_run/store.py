@@ -129,10 +129,9 @@ class Store:
         """
         name = done.record.name
         with writing(self.folder):
-            with _beside(self.path(VIDEOS, name, ".mp4")) as part:
-                write_video(part, done.video, done.fps)
+            write_video(_made(self.path(VIDEOS, name, ".mp4")), done.video, done.fps)
             if done.features:
-                with _beside(self.path(FEATURES, name, ".npz")) as part, part.open("wb") as file:
+                with whole_file(_made(self.path(FEATURES, name, ".npz"))) as part, part.open("wb") as file:
                     np.savez(file, **done.features)
             append(self.folder / SECONDS, json.dumps({"case": name, **done.seconds}) + "\n")
         write_json(asdict(done.record), self.path(CASES, name, ".json"))
@@ -219,17 +218,10 @@ def _read(file: Path) -> dict[str, Any]:
     return data
 
 
-@contextmanager
-def _beside(file: Path) -> Iterator[Path]:
-    """A name to write a file under whose folder may not be there yet; the suffix, which names the format, stays."""
+def _made(file: Path) -> Path:
+    """A name to write a file under whose folder may not be there yet."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as part:
-        aside = part.with_name(part.name + file.suffix)
-        try:
-            yield aside
-            aside.rename(part)
-        finally:
-            aside.unlink(missing_ok=True)
+    return file
 
 
 def _changed(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:

@@ -33,6 +33,15 @@ def test_each_thing_that_lies_outside():
     ]
 
 
+def test_a_poor_picture_is_told_beside_a_good_one_of_its_name():
+    left, right = Patch(GREY, 0, box=(0, 0, 0.5, 1)), Patch(GREY, 0, box=(0.5, 0, 1, 1))
+    placed = place(CANVAS.add(left, right))
+    for names in (("image@0", "image@0"), [each.name for each in placed.patches]):
+        held = {(0, names[0]): Held(9), (1, names[1]): Held(26)}
+        told = f"the picture {names[0]} (its codec holds 9.0 dB of it; training pictures 20 to 30)"
+        assert told in canvas_outside(KNOWN, placed, held)
+
+
 def test_a_pipeline_says_once_what_costs_nothing_to_know(tiny_model, caplog):
     pipe = CanvasPipeline.from_pretrained(tiny_model)
     assert pipe.trained is None

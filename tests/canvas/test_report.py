@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from full_disk import full_disk
 from PIL import Image
 
 from vgen.canvas.placed import place
@@ -18,6 +19,7 @@ from vgen.canvas.report import (
 )
 from vgen.canvas.spec import Canvas, Patch
 from vgen.media.image import read_image
+from vgen.media.placing import planes
 from vgen.media.sheet import ACCENT
 from vgen.media.video import read_video
 
@@ -117,6 +119,13 @@ def test_frames_by_index_serve_as_a_video():
     assert fidelity({3: GREY}, placed) == fidelity(video(), placed)
 
 
+def test_patches_of_one_name_have_rows_and_tiles_that_are_told_apart():
+    canvas = place(CANVAS.add(Patch(GREY, 3, box=(0, 0, 0.5, 1)), Patch(GREY, 3, box=(0.5, 0, 1, 1))))
+    assert [row.name for row in fidelity(video(), canvas)] == ["image@3 (1)", "image@3 (2)"]
+    tile = _patch_tile(canvas.conditions[0].name, 3, *planes(canvas.conditions[0])[0][1:], (64, 32))
+    assert tile.note == "image (1) + image (2)"
+
+
 def test_table():
     rows = fidelity(video(), place(CANVAS.add(Patch(GREY, 3), Patch(video()[:5], -5, box=(0, 0, 1, 0.5)))))
     assert format_table([replace(rows[0], codec=27.333), rows[1]]).splitlines() == [
@@ -147,8 +156,8 @@ def test_the_codec_alone_is_measured_inside_each_region():
     placed, codec = place(CANVAS.add(Patch(GREY, 16), over)), Dimmed()
     held = codec_psnr(codec, placed, padding="zeros")
     assert [(key[1], round(each.psnr, 3), each.area) for key, each in held.items()] == [
-        ("image@16", round(20 * math.log10(255 / 20), 3), 0.5),
-        ("image@16", round(20 * math.log10(255 / 10), 3), 0.5),
+        ("image@16 (1)", round(20 * math.log10(255 / 20), 3), 0.5),
+        ("image@16 (2)", round(20 * math.log10(255 / 10), 3), 0.5),
     ]
     assert len(codec.images) == 1  # as it is given to the model: both at once
     rows = fidelity(video(), placed, held)
@@ -212,3 +221,10 @@ def test_a_label_is_the_name_without_its_frames():
     image = torch.zeros(3, 8, 8), torch.ones(1, 8, 8)
     for name, label in (("a@b.png@0", "a@b.png"), ("cat.png@16 + cutout.png@-1", "cat.png + cutout.png")):
         assert _patch_tile(name, 0, *image, (8, 8)).note == label
+
+
+def test_a_sheet_that_the_disk_does_not_hold_leaves_the_old_one(tmp_path):
+    (tmp_path / "sheet.png").write_bytes(b"an older one")
+    with full_disk(512), pytest.raises(OSError, match="File too large"):
+        contact_sheet(video(), place(CANVAS.add(Patch(GREY, 3))), tmp_path / "sheet.png")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"an older one"]

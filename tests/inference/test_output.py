@@ -1,9 +1,8 @@
 import hashlib
-import resource
-import signal
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 
 from vgen.errors import InputError, TryAgain
 from vgen.inference.output import write_frames
@@ -14,16 +13,11 @@ from vgen.media.writing import join_videos, write_video
 def test_a_video_that_the_disk_does_not_hold(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (40, 64, 64, 3), dtype=np.uint8)
     write_video(tmp_path / "whole.mp4", noise, 15)
-    most, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 15, most[1]))
-    try:
+    with full_disk(1 << 15):
         with pytest.raises(TryAgain, match=r"part.mp4 cannot be written: File too large"):
             write_video(tmp_path / "part.mp4", noise, 15)
         with pytest.raises(TryAgain, match=r"part.mp4 cannot be written: File too large"):
             join_videos([tmp_path / "whole.mp4"], tmp_path / "part.mp4")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, most)
-        signal.signal(signal.SIGXFSZ, handler)
     assert [path.name for path in tmp_path.iterdir()] == ["whole.mp4"]
     with pytest.raises(InputError, match="No such file or directory"):
         write_video(tmp_path / "absent" / "video.mp4", noise, 15)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 from PIL import Image
 
 from vgen.inference.preview import Look, write_previews
@@ -54,6 +55,15 @@ def test_an_animated_picture_has_every_frame(tmp_path, kind):
         picture.seek(16)
         lit = np.asarray(picture.convert("L"))[:, 40] > 130
     assert abs(np.flatnonzero(lit).mean() / 4 - 27.5) < 1  # the square where it is in the last frame
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_an_animated_picture_that_the_disk_does_not_hold_leaves_the_old_one(tmp_path, kind):
+    video, picture = moving_square(tmp_path, 9, 256, 4), tmp_path / f"video.{kind}"
+    picture.write_bytes(b"an older one")
+    with full_disk(512), pytest.raises(OSError, match="File too large"):
+        write_previews(video, kind)
+    assert picture.read_bytes() == b"an older one" and len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(

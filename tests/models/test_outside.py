@@ -76,16 +76,16 @@ def test_words_that_a_model_wrote_as_no_caption_has_them():
 
 
 def test_pictures_that_the_codec_cannot_hold():
-    assert pictures_outside(ONE, {"a.png": Held(23.5), "b.png": Held(40)}) == ""
+    assert pictures_outside(ONE, [("a.png", Held(23.5)), ("b.png", Held(40))]) == ""
     told = "the picture cat.png (its codec holds 15.8 dB of it; training pictures 24 to 31)"
-    assert pictures_outside(ONE, {"a.png": Held(30), "cat.png": Held(15.81)}) == told
-    assert pictures_outside(ONE, {"dog.png": Held(20), "cat.png": Held(15.81)}) == f"{told} and 1 more"
-    assert pictures_outside(TrainingRange(), {"cat.png": Held(1)}) == ""
+    assert pictures_outside(ONE, [("a.png", Held(30)), ("cat.png", Held(15.81))]) == told
+    assert pictures_outside(ONE, [("dog.png", Held(20)), ("cat.png", Held(15.81))]) == f"{told} and 1 more"
+    assert pictures_outside(TrainingRange(), [("cat.png", Held(1))]) == ""
 
 
 def test_a_part_may_hold_more_of_the_error_than_its_share():
-    assert pictures_outside(ONE, {"a.png": Held(22)}) and not pictures_outside(ONE, {"a.png": Held(22, 0.25)})
-    assert pictures_outside(ONE, {"a.png": Held(19, 0.25)})
+    assert pictures_outside(ONE, [("a.png", Held(22))]) and not pictures_outside(ONE, [("a.png", Held(22, 0.25))])
+    assert pictures_outside(ONE, [("a.png", Held(19, 0.25))])
 
 
 def test_places_and_speeds_of_the_hand():

@@ -93,6 +93,21 @@ def test_a_model_inside_the_one_that_is_copied_is_whole(models, tmp_path, monkey
     assert "from before to after" in (after / "inner/README.md").read_text()
 
 
+def test_a_model_is_named_as_everywhere(models, tmp_path, monkeypatch):
+    _, after = models
+    monkeypatch.setattr("vgen.models.folders.INSTALLED", tmp_path)
+    blend("before", after, {"vae": 0.5}, tmp_path / "out")
+    assert "Of the way from before to after" in (tmp_path / "out/README.md").read_text()
+    for name, message in (
+        ("befor", "'befor' is no installed model .*; did you mean before"),
+        ("some-owner/some-model", "'some-owner/some-model' is no folder here, .*; download it first"),
+        (tmp_path, "is no diffusers folder"),
+    ):
+        with pytest.raises(InputError, match=message):
+            blend(name, after, {"vae": 0.5}, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_command(models, tmp_path, request):
     call = [sys.executable, request.config.rootpath / "tools/blend.py", *models, "--out", tmp_path / "out"]
     wrong = subprocess.run([*call, "--share", "vae=half"], capture_output=True, text=True)

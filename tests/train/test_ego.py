@@ -17,9 +17,10 @@ from vgen.media.pixels import to_unit
 from vgen.models import TrainingRange
 from vgen.models.picture_probe import latent_looks
 from vgen.train.config import load_config
-from vgen.train.dry_run import dry_run, parameters, report
+from vgen.train.dry_run import dry_run, report
 from vgen.train.export import export
 from vgen.train.loop import train
+from vgen.train.memory import parameters
 from vgen.train.objectives.canvas import CanvasConfig, CanvasObjective
 from vgen.train.objectives.denoiser import even_times
 from vgen.train.objectives.ego import EgoConfig, EgoObjective, moving_weight

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -133,6 +134,10 @@ def test_the_front_end_goes_along_and_other_runs_give_parts(run, tmp_path):
     assert "## Training: codec" in card and "| ego |" in card and "| state |" in card
     with pytest.raises(InputError, match="is no part of a model"):
         export(run, tmp_path / "other", torch.bfloat16, parts=[run])
+    again = shutil.copytree(codec, tmp_path / "again"), shutil.copytree(state, tmp_path / "more")
+    for one, other, part in ((codec, again[0], "a codec"), (state, again[1], "Stage I"), (codec, codec, "a codec")):
+        with pytest.raises(InputError, match=f"{one} and {other} both bring {part}, and a model has one"):
+            main([str(run), "--out", str(tmp_path / "other"), "--with", str(one), "--with", str(other)])
     assert not (tmp_path / "other").exists()
 
 

@@ -36,7 +36,7 @@ def canvas_outside(
         length_outside(trained, canvas.frames),
         rate_outside(trained, placed.fps) if placed.fps != DEFAULT_FPS else "",
         kinds_outside(trained, _kinds(trained, placed)),
-        pictures_outside(trained, {name: held for (_, name), held in (codec or {}).items()}),
+        pictures_outside(trained, [(name, held) for (_, name), held in (codec or {}).items()]),
         words_outside(trained, placed.prompt, example),
     ]
     return [part for part in found if part]

@@ -19,6 +19,7 @@ from vgen.backbone.encoding import rebuild
 from vgen.backbone.padding import Padding
 from vgen.canvas.keep import Seam
 from vgen.canvas.placed import PlacedCanvas
+from vgen.files import whole_file
 from vgen.media.pixels import to_uint8, to_unit
 from vgen.media.placing import Placed, over, planes
 from vgen.media.sheet import ACCENT, Tile, draw_sheet, number_runs, picture_of, spread, tile_size
@@ -41,7 +42,7 @@ class Fidelity:
     """How closely the video keeps one patch.
 
     Attributes:
-        name: The patch, as `cat.png@0`.
+        name: The patch, as `cat.png@0`, see `vgen.media.patch.patch_names`.
         first: Pixel frame of its first image.
         last: Pixel frame of its last image.
         area: Part of the frame that it gives, 0..1, without what later patches cover.
@@ -191,7 +192,7 @@ def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike[str],
     Args:
         video: uint8 `[T, H, W, 3]`, of which `sheet_frames` are shown, or the frames to show by index.
         placed: The canvas; its prompt is the line above.
-        path: Where the PNG is written.
+        path: Where the PNG is written, whole or not at all.
         total: Frames of the whole video; those of the canvas, when None.
 
     Returns:
@@ -208,7 +209,8 @@ def contact_sheet(video: Video, placed: PlacedCanvas, path: str | PathLike[str],
     tiles = [_patch_tile(*each, size) for each in shown], [_frame_tile(video[at], at, masks, size) for at in indices]
     headings = [name + (f" ({left_out})" if left_out else "") for name, left_out in zip(SECTIONS, told, strict=True)]
     rows = [row for row in zip(headings, tiles, strict=True) if row[1]]
-    draw_sheet(placed.prompt, rows, size).save(path, format="PNG")
+    with whole_file(path) as aside:
+        draw_sheet(placed.prompt, rows, size).save(aside, format="PNG")
     named = zip(SECTIONS, told, strict=True)
     return "; ".join(f"{name.lower()}: {left_out}" for name, left_out in named if left_out)
 
@@ -237,7 +239,7 @@ def _patch_tile(name: str, frame: float, pixels: Tensor, mask: Tensor, size: tup
     square = np.add.outer(np.arange(size[1]) // 8, np.arange(size[0]) // 8) % 2
     ground = Image.fromarray(np.array(CHECKERS, np.uint8)[square])
     tile = _outlined(Image.composite(picture, ground, _plane(mask, size)), mask)
-    return Tile(tile, f"frame {frame:g}", re.sub(r"@-?[\d.]+(?= \+ |$)", "", name), given=True)
+    return Tile(tile, f"frame {frame:g}", re.sub(r"@-?[\d.]+(?= \+ | \(|$)", "", name), given=True)
 
 
 def _frame_tile(pixels: np.ndarray, index: int, masks: Mapping[float, Tensor], size: tuple[int, int]) -> Tile:

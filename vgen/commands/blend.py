@@ -1,6 +1,6 @@
 """Makes a model between two models of one shape, such as a fine-tune and what it began from.
 
-    vgen blend runs/nano_canvas_long/model runs/nano_ego/model --share transformer=0.6 --out runs/blend
+    vgen blend nano runs/my_canvas/model --share transformer=0.6 --out runs/blend
 
 A fine-tune forgets; between the weights of both lie models that keep most of what either knows (WiSE-FT, arXiv
 2109.01903). A share says how far a component goes from the first model, 0, to the second, 1. All else is the second's.
@@ -31,8 +31,8 @@ def read_share(text: str) -> tuple[str, float]:
 def parser() -> Parser:
     """The options."""
     parser = make_parser("blend", __doc__)
-    parser.add_argument("before", type=Path, help="model folder where share is 0")
-    parser.add_argument("after", type=Path, help="model folder where share is 1, and of all that is not blended")
+    parser.add_argument("before", help="model where share is 0: nano or a diffusers folder")
+    parser.add_argument("after", help="model where share is 1, and of all that is not blended")
     parser.add_argument("--share", action="append", required=True, metavar="COMPONENT=SHARE", help="may be repeated")
     parser.add_argument("--out", type=Path, required=True, help="model folder to make")
     add_overwrite(parser, "model")
@@ -42,9 +42,6 @@ def parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Blends, as the options say."""
     options = parser().parse_args(arguments)
-    for folder in (options.before, options.after):
-        if not folder.is_dir():
-            raise InputError(f"{folder} is no folder; name the folder of a model")
     shares: dict[str, float] = {}
     for text in options.share:
         name, share = read_share(text)

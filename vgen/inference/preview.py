@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from vgen.files import whole_file
 from vgen.media.sheet import spread
 from vgen.media.video import VideoFile, VideoInfo
 from vgen.media.writing import join_videos, write_video
@@ -98,7 +99,9 @@ def _write_animation(file: VideoFile, scale: int, fps: float, picture: Path) -> 
     tick = 10 if picture.suffix == ".gif" else 1  # milliseconds, in which the format counts
     ends = [tick * round(1000 * frame / (fps * tick)) for frame in range(file.info.frames + 1)]
     lasts = [after - before for before, after in pairwise(ends)]
-    next(images).save(picture, save_all=True, append_images=images, duration=lasts, loop=0, quality=WEBP_QUALITY)
+    form, others = picture.suffix.removeprefix("."), {"save_all": True, "duration": lasts, "loop": 0}
+    with whole_file(picture) as aside:
+        next(images).save(aside, form, append_images=images, quality=WEBP_QUALITY, **others)
 
 
 def _palette(file: VideoFile) -> Image.Image:

@@ -19,7 +19,7 @@ import torch
 from vgen.backbone.lora_files import find_lora
 from vgen.checks import show, whole
 from vgen.errors import InputError
-from vgen.files import file_sha256, package_versions
+from vgen.files import file_sha256, package_versions, write_whole
 from vgen.inference.settings import RunSettings
 from vgen.models import fingerprint, installed, resolve
 
@@ -139,7 +139,7 @@ def write_record(file: Path, run: Mapping[str, Any]) -> None:
         content = text.encode()
     except UnicodeEncodeError:  # a file's name that is no UTF-8
         content = json.dumps(run, indent=2).encode()
-    file.write_bytes(content + b"\n")
+    write_whole(file, content + b"\n")
 
 
 def read_run(kind: RunKind[AnyAsked, AnySettings], file: str | PathLike[str]) -> RecordedRun[AnyAsked, AnySettings]:

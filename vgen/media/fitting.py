@@ -75,20 +75,20 @@ def box_pixels(box: tuple[float, float, float, float] | None, canvas: Ground) ->
     return left, top, right, bottom
 
 
-def warn_of_fit(patch: Patch, size: tuple[int, int], canvas: Ground) -> None:
+def warn_of_fit(patch: Patch, size: tuple[int, int], canvas: Ground, name: str) -> None:
     """Tells what a picture of (width, height) loses where it is cropped or stretched to its box, and whether it is
-    much enlarged: neither may be meant."""
+    much enlarged: neither may be meant. `name` is the patch in messages."""
     left, top, right, bottom = box_pixels(patch.box, canvas)
     box = right - left, bottom - top
-    _warn_of_shape(patch, size, box)
+    _warn_of_shape(patch, size, box, name)
     width, height = _contained(size, box) if patch.fit == "contain" else box
     if (times := max(width / size[0], height / size[1])) > ENLARGED:
         by = f"{times:.2g}" if times < 10 else f"{times:.0f}"
         how = f"is {size[1]}x{size[0]} pixels, enlarged {by} times for {height}x{width}: it will be blurred"
-        warn_once(logger, f"{patch.name} {how}")
+        warn_once(logger, f"{name} {how}")
 
 
-def _warn_of_shape(patch: Patch, size: tuple[int, int], box: tuple[int, int]) -> None:
+def _warn_of_shape(patch: Patch, size: tuple[int, int], box: tuple[int, int], name: str) -> None:
     wider = (size[0] / size[1]) / (box[0] / box[1])
     if patch.fit == "contain" or abs(wider - 1) <= SAME_SHAPE:
         return
@@ -99,4 +99,4 @@ def _warn_of_shape(patch: Patch, size: tuple[int, int], box: tuple[int, int]) ->
     else:
         how, by = ("narrower", wider) if wider > 1 else ("wider", 1 / wider)
         told = f"is stretched to its {to}: all is {by:.2g} times {how} than it was; fit=contain keeps its shape"
-    warn_once(logger, f"{patch.name} {told}")
+    warn_once(logger, f"{name} {told}")

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 RESAMPLE = Image.Resampling.BOX  # averages what it reduces, and repeats what it enlarges
 
 
-def read_mask(patch: Patch, canvas: Ground, chosen: range, size: tuple[int, int]) -> list[np.ndarray]:
+def read_mask(patch: Patch, canvas: Ground, chosen: range, size: tuple[int, int], of: str) -> list[np.ndarray]:
     """The grey mask of each chosen frame on the canvas, float32 `[H, W]` in 0..1.
 
     Args:
@@ -38,6 +38,7 @@ def read_mask(patch: Patch, canvas: Ground, chosen: range, size: tuple[int, int]
         canvas: Gives the size.
         chosen: Frames of the patch's source.
         size: (width, height) of its frames, upright.
+        of: The patch in messages.
 
     Raises:
         InputError: the mask cannot be read, or is a clip of another length than the source.
@@ -52,7 +53,7 @@ def read_mask(patch: Patch, canvas: Ground, chosen: range, size: tuple[int, int]
         masks = [Image.fromarray(grey_plane(pixels)) for pixels in read_media(patch.mask, [0] if still else chosen)]
     except InputError as error:
         raise InputError(f"mask={show(name)}: {error}") from error
-    masks = _on_canvas(f"mask={show(name)}", masks, patch, canvas, size)
+    masks = _on_canvas(f"mask={show(name)}", masks, patch, canvas, size, of)
     planes = [np.asarray(mask) / np.float32(255) for mask in masks]
     return planes * len(chosen) if still else planes
 
@@ -63,17 +64,17 @@ def grey_plane(pixels: np.ndarray) -> np.ndarray:
 
 
 def _on_canvas(
-    name: str, masks: list[Image.Image], patch: Patch, canvas: Ground, size: tuple[int, int]
+    name: str, masks: list[Image.Image], patch: Patch, canvas: Ground, size: tuple[int, int], of: str
 ) -> list[Image.Image]:
     """Masks of one size, of the canvas's size: placed as their picture is, or stretched."""
     own, whole = masks[0].size, (canvas.width, canvas.height)
     turn = _turn_of(patch) if own in (size, size[::-1]) else None
     size_tells = turn in SIDEWAYS and size != size[::-1]
     if turn is not None and size_tells and own not in (size, whole):
-        warn_once(logger, f"{name} is of the size that {patch.name} has before it is turned upright: it is turned too")
+        warn_once(logger, f"{name} is of the size that {of} has before it is turned upright: it is turned too")
         masks = [mask.transpose(turn) for mask in masks]
     elif turn is not None and not size_tells and own == size:
-        warn_once(logger, f"{name} is taken as drawn on {patch.name} as it is shown, turned upright")
+        warn_once(logger, f"{name} is taken as drawn on {of} as it is shown, turned upright")
     if masks[0].size == size:
         return [in_box(mask, patch, canvas, RESAMPLE) for mask in masks]
     _warn_of_shape(name, own, whole, size)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, path
 from pathlib import Path
@@ -85,7 +86,7 @@ class Patch:
 
     @property
     def name(self) -> str:
-        """The patch in a message or a label, as `cat.png@0`."""
+        """The patch in a message, as `cat.png@0`; among others see `patch_names`."""
         if isinstance(self.source, str | PathLike):
             source = Path(self.source).name
         else:
@@ -211,6 +212,31 @@ def position_of(patch: Patch, frames: int) -> float:
             f"0 to {last} (or -{frames} to -1 from the end); nearest: {near}"
         )
     return frame
+
+
+def patch_names(patches: Sequence[Patch]) -> list[str]:
+    """The patches in messages and labels, each by another name: `cat.png@0`, with as much of its folder as tells it
+    from others of that name (`old/cat.png@0`), and numbered where that is not enough (`cat.png@0 (1)`)."""
+    alike: dict[str, list[Patch]] = {}
+    for patch in patches:
+        alike.setdefault(patch.name, []).append(patch)
+    names = [_name_among(patch, alike[patch.name]) for patch in patches]
+    often, seen = Counter(names), Counter[str]()
+    for place, name in enumerate(names):
+        seen[name] += 1
+        if often[name] > 1:
+            names[place] = f"{name} ({seen[name]})"
+    return names
+
+
+def _name_among(patch: Patch, alike: Sequence[Patch]) -> str:
+    """The name of a patch among those of its name, with the end of its path by which their files differ."""
+    files = {Path(each.source).parts for each in alike if isinstance(each.source, str | PathLike)}
+    if len(files) < 2 or not isinstance(patch.source, str | PathLike):
+        return patch.name
+    longest = max(map(len, files))
+    parts = next(n for n in range(1, longest + 1) if len({file[-n:] for file in files}) == len(files))
+    return f"{Path(*Path(patch.source).parts[-parts:])}@{patch.frame:g}"
 
 
 def parse_patch(text: str, base: str | PathLike[str] = "", size: tuple[int, int] | None = None) -> Patch:

@@ -7,7 +7,7 @@ colour and mid-grey, and counts by half in figures.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 
@@ -20,7 +20,7 @@ from vgen.checks import show
 from vgen.errors import InputError
 from vgen.media.fitting import Ground, in_box, warn_of_fit
 from vgen.media.masks import read_mask
-from vgen.media.patch import Patch, position_of
+from vgen.media.patch import Patch, patch_names, position_of
 from vgen.media.pixels import to_unit
 from vgen.media.source import media_length, open_clip, read_media
 from vgen.notices import warn_once
@@ -41,7 +41,7 @@ class PlacedFrame:
         mask: float32 `[1, H, W]`, 0 to 1, by how much a pixel is given.
         frame: Pixel frame, 0..T-1, may be fractional.
         patch: Index of the patch on its canvas.
-        name: The patch in a label, as `cat.png@0`.
+        name: The patch in a label, as `cat.png@0`, see `patch_names`.
         strength: Of the patch, in (0, 1].
     """
 
@@ -77,23 +77,24 @@ class PlacedClip:
 Placed = PlacedFrame | PlacedClip
 
 
-def place_all(patches: Iterable[Patch], ground: Ground, temporal_stride: int = 4) -> list[Placed]:
-    """All patches, in their order, not composited; each names the index of its patch.
+def place_all(patches: Sequence[Patch], ground: Ground, temporal_stride: int = 4) -> list[Placed]:
+    """All patches, in their order, not composited; each names the index of its patch, and is named as no other.
 
     Raises:
         InputError: as `load_patch`; the message starts with the patch.
     """
     return [
         replace(placed, patch=index, strength=patch.strength)
-        for index, patch in enumerate(patches)
-        for placed in load_patch(patch, ground, temporal_stride)
+        for index, (patch, name) in enumerate(zip(patches, patch_names(patches), strict=True))
+        for placed in load_patch(patch, ground, temporal_stride, name)
     ]
 
 
-def frame_rate(patches: Iterable[Patch]) -> float:
+def frame_rate(patches: Sequence[Patch]) -> float:
     """Frames per second at which the clips among some patches play as they were recorded; 15 where there are none, or
     where their rates differ, which is logged."""
-    rates = {patch.name: rate for patch in patches if (rate := _own_rate(patch)) is not None}
+    named = zip(patch_names(patches), patches, strict=True)
+    rates = {name: rate for name, patch in named if (rate := _own_rate(patch)) is not None}
     if not rates:
         return DEFAULT_FPS
     if max(rates.values()) / min(rates.values()) - 1 <= SAME_RATE:
@@ -114,7 +115,7 @@ def _own_rate(patch: Patch) -> float | None:
     return clip.info.fps if clip is not None and clip.info.frames > 1 and clip.info.steady else None
 
 
-def load_patch(patch: Patch, canvas: Ground, temporal_stride: int = 4) -> list[Placed]:
+def load_patch(patch: Patch, canvas: Ground, temporal_stride: int = 4, name: str = "") -> list[Placed]:
     """Reads a patch and places it: one `PlacedFrame` per image, or one `PlacedClip` for a patch of mode "clip".
 
     A single image is encoded alone either way, so it is a `PlacedFrame` in both modes.
@@ -123,30 +124,31 @@ def load_patch(patch: Patch, canvas: Ground, temporal_stride: int = 4) -> list[P
         patch: Its frame is counted on the canvas.
         canvas: Gives the size, the number of frames and the frame rate.
         temporal_stride: N of the codec; a clip encoded as a clip has 1 + N·k frames.
+        name: The patch in messages and labels; its own by default.
 
     Raises:
         InputError: a file is missing, corrupt, of another kind or too large; the clip runs past the end of the
             canvas or has no legal length; or box, mask and alpha leave nothing.
     """
-    start = position_of(patch, canvas.frames)
+    start, name = position_of(patch, canvas.frames), name or patch.name
     try:
         chosen = _chosen_frames(patch, canvas, start, temporal_stride)
         frames = read_media(patch.source, chosen)
         size = frames.shape[2], frames.shape[1]
-        greys = read_mask(patch, canvas, chosen, size)
+        greys = read_mask(patch, canvas, chosen, size, name)
         images = [_on_canvas(patch, frame, grey, canvas) for frame, grey in zip(frames, greys, strict=True)]
         if not any(mask.any() for _, mask in images):
             raise InputError("box, mask and alpha leave no pixel of it; white in the mask is what is given")
     except InputError as error:
-        raise InputError(f"{show(patch.name)}: {error}") from error
-    warn_of_fit(patch, size, canvas)
+        raise InputError(f"{show(name)}: {error}") from error
+    warn_of_fit(patch, size, canvas, name)
     if len(images) > 1:
-        _warn_of_speed(patch, canvas)
+        _warn_of_speed(patch, canvas, name)
     if patch.mode == "clip" and len(images) > 1:
         pixels, masks = (torch.stack(planes, dim=1) for planes in zip(*images, strict=True))
-        return [PlacedClip(pixels, masks, start, name=patch.name)]
+        return [PlacedClip(pixels, masks, start, name=name)]
     given = [(index, pixels, mask) for index, (pixels, mask) in enumerate(images) if mask.any()]
-    return [PlacedFrame(pixels, mask, start + index, name=patch.name) for index, pixels, mask in given]
+    return [PlacedFrame(pixels, mask, start + index, name=name) for index, pixels, mask in given]
 
 
 def composite(placed: Iterable[Placed]) -> list[Placed]:
@@ -233,7 +235,7 @@ def _chosen_frames(patch: Patch, canvas: Ground, start: float, temporal_stride: 
     return range(first, last + 1)
 
 
-def _warn_of_speed(patch: Patch, canvas: Ground) -> None:
+def _warn_of_speed(patch: Patch, canvas: Ground, name: str) -> None:
     """Frames of a clip are laid on the canvas one by one, whatever their times."""
     clip = open_clip(patch.source) if isinstance(patch.source, str | PathLike) else None
     if clip is None:
@@ -242,10 +244,10 @@ def _warn_of_speed(patch: Patch, canvas: Ground) -> None:
     if not clip.info.steady:
         at = f"{canvas.fps or DEFAULT_FPS:g} fps"
         how = f"around {fps:.3g} fps: it lies one frame on each of the canvas, evenly, at {at}"
-        warn_once(logger, f"{patch.name} has a variable rate, {how}")
+        warn_once(logger, f"{name} has a variable rate, {how}")
     elif canvas.fps is not None and abs(fps / canvas.fps - 1) > SAME_RATE:
         how = f"the canvas {canvas.fps:g}: it plays {canvas.fps / fps:.2g} times as fast"
-        warn_once(logger, f"{patch.name} has {fps:g} fps, {how}")
+        warn_once(logger, f"{name} has {fps:g} fps, {how}")
 
 
 def _on_canvas(patch: Patch, pixels: np.ndarray, grey: np.ndarray, canvas: Ground) -> tuple[Tensor, Tensor]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vgen import checks
-from vgen.errors import InputError, TryAgain
-from vgen.files import refusal
+from vgen.errors import InputError
+from vgen.files import refusal, whole_file
 from vgen.media import pyav
 
 if TYPE_CHECKING:  # imported late: much of what can write a video also works where none is written
@@ -32,7 +33,8 @@ GOP = 8  # frames between key frames: short, because training reads clips at ran
 
 class VideoWriter:
     """Writes an h264 file piece by piece (yuv420p in BT.709, limited range, no B-frames), the same bytes on every
-    machine and of all sizes of pieces. Used as a context: where its block raises, nothing is left of the file.
+    machine and of all sizes of pieces. Used as a context: the file is there when the block ends. Where it raises, or is
+    killed, what was at `path` before is as it was.
 
     Args:
         path: where to write; the container follows the suffix, and the folder must exist.
@@ -53,6 +55,7 @@ class VideoWriter:
         from av.video.reformatter import VideoReformatter
 
         self._reformatter = VideoReformatter()
+        self._aside = ExitStack()  # where the file lies until it is whole
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
 
@@ -64,7 +67,7 @@ class VideoWriter:
         if self._stream is not None and (height, width) != (self._stream.height, self._stream.width):
             first = f"{self._stream.height}x{self._stream.width}"
             raise InputError(f"video of {height}x{width} follows one of {first} in {self._path}; all is of one size")
-        with self._refusals():
+        with _refusals(self._path, "write the video"):
             stream = self._stream or self._open(height, width)
             assert self._container is not None, "it is open"
             for image in frames:
@@ -73,23 +76,25 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._container is None or self._stream is None:
             return
         if kind is None:
-            with self._refusals():
+            with _refusals(self._path, "write the video"), self._aside:
                 self._container.mux(self._stream.encode())
                 self._container.close()
             return
         with suppress(Exception):  # what the block raised counts
             self._container.close()
-        with suppress(OSError):
-            Path(self._path).unlink()
+        self._aside.__exit__(kind, error, trace)
 
     def _open(self, height: int, width: int) -> VideoStream:
         import av
 
-        self._container = av.open(str(self._path), "w")
+        container = _container_of(self._path)
+        self._container = av.open(str(self._aside.enter_context(whole_file(self._path))), "w", format=container)
         stream = self._container.add_stream("libx264", rate=Fraction(self._fps).limit_denominator(1001))
         stream.height, stream.width = height, width
         stream.pix_fmt = "yuv420p"
@@ -100,20 +105,6 @@ class VideoWriter:
         self._stream = stream
         return stream
 
-    @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """Says in one line what keeps a video from being written."""
-        import av
-
-        try:
-            yield
-        except (OSError, av.FFmpegError) as error:
-            raise _refused(self._path, "write the video", error) from error
-        except ValueError as error:  # PyAV finds the container by the suffix
-            nearest = Path(self._path).with_suffix(".mp4")
-            rule = f"its suffix names no container of h264; nearest: {nearest}"
-            raise InputError(f"cannot write {self._path}: {rule}") from error
-
 
 def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF, gop: int = GOP) -> None:
     """Write a video that is held in memory, uint8 [T, H, W, 3]; see `VideoWriter`, whose errors it raises."""
@@ -122,7 +113,8 @@ def write_video(path: str | Path, video: np.ndarray, fps: float, crf: int = CRF,
 
 
 def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
-    """Join videos of one size, rate and encoder setting end to end, without encoding them again.
+    """Join videos of one size, rate and encoder setting end to end, without encoding them again. What was at `path`
+    before is as it was until all is joined.
 
     Args:
         parts: files that `write_video` wrote with the same settings, one or more.
@@ -135,19 +127,21 @@ def join_videos(parts: Sequence[str | Path], path: str | Path) -> None:
     pyav.need(f"writing {path}")
     import av
 
-    try:
-        with av.open(str(path), "w") as out:
-            stream, start = None, 0
-            for part in parts:
-                with av.open(str(part)) as container:
-                    stream = stream or out.add_stream_from_template(container.streams.video[0])
-                    start += _copy_packets(container, out, stream, start)
-    except (OSError, av.FFmpegError) as error:
-        raise _refused(path, "join the videos", error) from error
+    with (
+        _refusals(path, "join the videos"),
+        whole_file(path) as aside,
+        av.open(str(aside), "w", format=_container_of(path)) as out,
+    ):
+        stream, start = None, 0
+        for part in parts:
+            with av.open(str(part)) as container:
+                stream = stream or out.add_stream_from_template(container.streams.video[0])
+                start += _copy_packets(container, out, stream, start)
 
 
 def cut_video(path: str | Path, start: int, stop: int, out: str | Path) -> None:
     """Frames start to stop - 1 of a video, without encoding them again: what `join_videos` has joined, apart again.
+    What was at `out` before is as it was until all is cut.
 
     Args:
         path: a video that `join_videos` or `write_video` wrote.
@@ -162,8 +156,8 @@ def cut_video(path: str | Path, start: int, stop: int, out: str | Path) -> None:
     pyav.need(f"writing {out}")
     import av
 
-    try:
-        with av.open(str(path)) as container, av.open(str(out), "w") as new:
+    with _refusals(out, f"be cut out of {path}"), whole_file(out) as aside:
+        with av.open(str(path)) as container, av.open(str(aside), "w", format=_container_of(out)) as new:
             source = container.streams.video[0]
             stream = new.add_stream_from_template(source)
             ticks = _frame_ticks(source)
@@ -180,22 +174,40 @@ def cut_video(path: str | Path, start: int, stop: int, out: str | Path) -> None:
                 _move(packet, -start * ticks)
                 packet.stream = stream
                 new.mux(packet)
-    except (OSError, av.FFmpegError) as error:
-        raise _refused(out, f"be cut out of {path}", error) from error
-    if found != stop - start:
-        Path(out).unlink()
-        raise InputError(f"{path} does not hold frames {start} to {stop - 1} behind a key frame; it is damaged")
+        if found != stop - start:
+            raise InputError(f"{path} does not hold frames {start} to {stop - 1} behind a key frame; it is damaged")
 
 
-def _refused(path: str | Path, what: str, error: Exception) -> InputError | TryAgain:
-    """The error of a video that could not be written. Nothing is left of it."""
-    with suppress(OSError):
-        Path(path).unlink()
-    if isinstance(error, OSError):
-        return refusal(path, error, kept="")
+@contextmanager
+def _refusals(path: str | Path, what: str) -> Iterator[None]:
+    """Says in one line what keeps a video from being written."""
+    import av
+
     from vgen.media.container import reason_of
 
-    return InputError(f"{path}: cannot {what} ({reason_of(error)})")
+    try:
+        yield
+    except InputError:  # a ValueError too
+        raise
+    except OSError as error:
+        raise refusal(path, error, kept="") from error
+    except av.FFmpegError as error:
+        raise InputError(f"{path}: cannot {what} ({reason_of(error)})") from error
+    except ValueError as error:  # PyAV finds the container by the suffix
+        nearest = Path(path).with_suffix(".mp4")
+        raise InputError(f"cannot write {path}: its suffix names no container of h264; nearest: {nearest}") from error
+
+
+def _container_of(path: str | Path) -> str:
+    """FFmpeg's name of the container that the suffix of a path stands for; nothing is made at the path.
+
+    Raises:
+        ValueError: it stands for none.
+    """
+    import av
+
+    with av.open(str(path), "w") as container:
+        return container.format.name
 
 
 def _coded(image: np.ndarray, reformatter: VideoReformatter) -> VideoFrame:

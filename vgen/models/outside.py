@@ -95,7 +95,7 @@ class Held:
     area: float = 1.0
 
 
-def pictures_outside(trained: TrainingRange, held: Mapping[str, Held]) -> str:
+def pictures_outside(trained: TrainingRange, held: Sequence[tuple[str, Held]]) -> str:
     """Pictures that the codec holds worse than any that it was trained on: they cannot come out better than this.
 
     A part of a picture may be the part with all the detail: at worst the whole picture's error lies in it, which then
@@ -103,18 +103,22 @@ def pictures_outside(trained: TrainingRange, held: Mapping[str, Held]) -> str:
 
     Args:
         trained: what the model was trained on.
-        held: by the name of the picture.
+        held: of each picture its name, and what the codec holds of it.
     """
     if trained.codec_psnr is None:
         return ""
     low, _, high = trained.codec_psnr
-    granted = {name: PSNR_REACH + 5 * math.log10(1 / each.area) for name, each in held.items()}
-    poor = sorted((each.psnr, name) for name, each in held.items() if each.psnr < low - granted[name])
+    poor = sorted((each.psnr, name) for name, each in held if each.psnr < low - _granted(each.area))
     if not poor:
         return ""
     told = f"its codec holds {poor[0][0]:.1f} dB of it; training pictures {low:.0f} to {high:.0f}"
     more = f" and {len(poor) - 1} more" if len(poor) > 1 else ""
     return f"the picture {show(poor[0][1])} ({told}){more}"
+
+
+def _granted(area: float) -> float:
+    """By how many dB the codec may hold a part of a picture worse than it holds training pictures."""
+    return PSNR_REACH + 5 * math.log10(1 / area)
 
 
 def place_outside(trained: TrainingRange, layout: str, places: Mapping[str, float]) -> str:

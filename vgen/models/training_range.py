@@ -18,6 +18,7 @@ import numpy as np
 
 from vgen import checks
 from vgen.errors import InputError
+from vgen.files import write_whole
 from vgen.models.picture_probe import PictureProbe
 from vgen.models.words import words_of
 
@@ -140,7 +141,7 @@ class TrainingRange:
         lines = (
             f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in self.to_json().items()
         )
-        Path(folder, FILE).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        write_whole(Path(folder, FILE), "{\n" + ",\n".join(lines) + "\n}\n")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

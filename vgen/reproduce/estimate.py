@@ -14,7 +14,7 @@ from vgen.reproduce.on_paper import SIZE, Stage, stages_on_paper
 from vgen.reproduce.profile import TRAINED
 from vgen.reproduce.progress import Progress
 from vgen.reproduce.stages import Way
-from vgen.train.dry_run import GB, model_states, parameters
+from vgen.train.memory import GB, model_states, parameters
 
 PEAK = 989e12  # bf16 operations of an H100 a second, dense
 

@@ -12,7 +12,7 @@ from vgen.canvas.placed import place
 from vgen.canvas.report import contact_sheet
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
-from vgen.files import whole_file, writing
+from vgen.files import writing
 from vgen.models import ModelInfo
 from vgen.reproduce.card import PICTURES
 from vgen.shipped import find
@@ -48,5 +48,5 @@ def _draw(pipe: CanvasPipeline, model: str, spec: str, file: Path) -> None:
     info = ModelInfo.read(model, parts=())
     placed = place(Canvas.from_yaml(find(spec)), info.temporal_stride, info.size_multiple)
     video = pipe(placed).video
-    with writing(file), whole_file(file) as part:
-        contact_sheet(video, placed, part)
+    with writing(file):
+        contact_sheet(video, placed, file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -14,28 +15,36 @@ from torch import Tensor
 from vgen import checks
 from vgen.errors import InputError, unknown_key
 from vgen.files import PART
-from vgen.models import read_config
+from vgen.models import read_config, resolve
 from vgen.results import MODEL, check_folder, results_folder
 
 WEIGHTS = "*.safetensors"
 
 
-def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path, overwrite: bool = False) -> None:
+def blend(
+    before: str | PathLike[str],
+    after: str | PathLike[str],
+    shares: Mapping[str, float],
+    folder: Path,
+    overwrite: bool = False,
+) -> None:
     """Writes a model folder: that of `after`, some of whose components lie between the two models; its card says so.
     Written aside and renamed last.
 
     Args:
-        before, after: model folders, such as a pretrained one and what a run made of it.
+        before, after: models, as `vgen.models.resolve` takes them, whose files are here: such as nano and what a run
+            made of it.
         shares: of each component that is blended, by the name of its folder, how far it goes from `before` to `after`,
             in [0, 1].
         folder: what to write.
         overwrite: replaces a model that lies there.
 
     Raises:
-        InputError: a component is in neither or in one model alone, cannot be read, or has other weights there; a share
-            outside [0, 1]; or the folder holds something.
+        InputError: there is no such model, or it is on the hub; a component is in neither or in one model alone, cannot
+            be read, or has other weights there; a share outside [0, 1]; or the folder holds something.
     """
     check_folder(folder, MODEL, overwrite)
+    before, after = _folder(before), _folder(after)
     read_config(str(after), "model_index.json")
     components = sorted(path.parent.name for path in after.glob(f"*/{WEIGHTS}"))
     for name in components:
@@ -52,6 +61,13 @@ def blend(before: Path, after: Path, shares: Mapping[str, float], folder: Path, 
                 save_file(weights, aside / name / file, metadata={"format": "pt"})
         with (aside / "README.md").open("a", encoding="utf-8") as card:
             card.write(f"\n## Blended\n\n{_told(before, after, shares)}\n")
+
+
+def _folder(model: str | PathLike[str]) -> Path:
+    folder = Path(resolve(model))
+    if not folder.is_dir():
+        raise InputError(f"model {str(model)!r} is no folder here, and a blend needs all its files; download it first")
+    return folder
 
 
 def _told(before: Path, after: Path, shares: Mapping[str, float]) -> str:

@@ -29,6 +29,7 @@ from vgen.train.model_at import RunModel, model_at
 # Where things lay on the machine that trained says nothing about the model; of data sets the name does.
 PLACES = frozenset({"run", "cache", "latents", "codec", "pretrained", "deepspeed"})
 DATA = frozenset({"dataset", "videos", "captions"})
+CODEC = "vae"  # a part of a model folder
 
 
 def export(
@@ -57,7 +58,7 @@ def export(
 
     Raises:
         InputError: the run has neither model nor checkpoint (of that step), what its LoRA adapts is gone, a part is
-            neither, or the folder holds something.
+            neither, two runs bring the same part, or the folder holds something.
     """
     check_folder(folder, MODEL, overwrite)
     before = [(other.name, read_record(other), read_curve(other)) for other in others]
@@ -65,7 +66,7 @@ def export(
         model = made.enter_context(model_at(run, step, folder))
         newest = [made.enter_context(model_at(part, None, folder)) for part in parts]
         own = [(each.name, *_told(each, of)) for each, of in zip([run, *parts], [model, *newest], strict=True)]
-        _write(model, folder, dtype, [*before, *own], report, dict(zip(parts, newest, strict=True)), overwrite)
+        _write(model, folder, dtype, [*before, *own], report, _parts_by_name(parts, newest), overwrite)
 
 
 def _told(run: Path, model: RunModel) -> tuple[dict[str, Any], list[dict[str, float]]]:
@@ -79,10 +80,10 @@ def _write(
     dtype: torch.dtype,
     records: Sequence[tuple[Any, ...]],
     report: str,
-    parts: Mapping[Path, RunModel],
+    parts: Mapping[str, Path],
     overwrite: bool,
 ) -> None:
-    """See `export`; `parts` are the models of runs."""
+    """See `export`; `parts` are as of `_parts_by_name`."""
     if has_lora(model.folder):
         base = model.record["config"]["objective"].get("pretrained")
         if base is None:
@@ -90,12 +91,13 @@ def _write(
         pipe = _with_lora(model.folder, base, dtype)
     else:
         pipe = CanvasPipeline.from_pretrained(model.folder, dtype=dtype)
-    states = _take_parts(pipe, parts, dtype)
+    if CODEC in parts:
+        pipe.register_modules(vae=load_vae(parts[CODEC] / CODEC, dtype))
     with results_folder(folder, MODEL, overwrite) as aside:
         pipe.save_pretrained(aside, parts=())
-        counts = sizes(pipe) | _save_beside(pipe, model.folder / EGO, states, aside, dtype)
+        counts = sizes(pipe) | _save_beside(pipe, model.folder, parts.get(STATE), aside, dtype)
         forget_places(aside)
-        _save_range(model.folder, [part.folder for part in parts.values()], aside)
+        _save_range(model.folder, parts.get(CODEC), aside)
         (aside / "README.md").write_text(card(named(folder).name, counts, records, report), encoding="utf-8")
 
 
@@ -124,42 +126,54 @@ def export_lora(
         rename_lora(model.folder, file, naming, dtype)
 
 
-def _take_parts(pipe: CanvasPipeline, parts: Mapping[Path, RunModel], dtype: torch.dtype) -> list[Path]:
-    """Gives the pipeline the codec among the parts, and returns the folders of Stage I."""
-    states = []
-    for run, part in parts.items():
-        if (part.folder / STATE).is_dir():
-            states.append(part.folder / STATE)
-        elif (part.folder / "vae").is_dir() and not (part.folder / "transformer").is_dir():
-            pipe.register_modules(vae=load_vae(part.folder / "vae", dtype))
-        else:
-            raise InputError(f"{run} is no part of a model; name runs of a codec or of Stage I (objective state)")
-    return states
+def _parts_by_name(runs: Sequence[Path], models: Sequence[RunModel]) -> dict[str, Path]:
+    """The model folders in which parts of a model lie, by the names of the parts.
+
+    Raises:
+        InputError: a run has no part, or two have the same.
+    """
+    found: dict[str, tuple[Path, Path]] = {}
+    for run, model in zip(runs, models, strict=True):
+        name = _part_in(run, model.folder)
+        if name in found:
+            part = "Stage I" if name == STATE else "a codec"
+            raise InputError(f"{found[name][0]} and {run} both bring {part}, and a model has one; leave one out")
+        found[name] = run, model.folder
+    return {name: folder for name, (_, folder) in found.items()}
+
+
+def _part_in(run: Path, folder: Path) -> str:
+    """The name of the part of a model that the model folder of a run is."""
+    if (folder / STATE).is_dir():
+        return STATE
+    if (folder / CODEC).is_dir() and not (folder / "transformer").is_dir():
+        return CODEC
+    raise InputError(f"{run} is no part of a model; name runs of a codec or of Stage I (objective state)")
 
 
 def _save_beside(
-    pipe: CanvasPipeline, ego: Path, states: Sequence[Path], folder: Path, dtype: torch.dtype
+    pipe: CanvasPipeline, run: Path, state: Path | None, folder: Path, dtype: torch.dtype
 ) -> dict[str, int]:
-    """Writes what lies in a model folder beside the pipeline; returns the number of parameters of each."""
+    """Writes what lies in a model folder beside the pipeline: the ego front-end of a run's model, and Stage I of
+    another's; returns the number of parameters of each."""
     saved: dict[str, EgoAdapter | StateModel] = {}
-    if ego.is_dir():
-        with loading(ego):
-            saved[EGO] = EgoAdapter.from_pretrained(ego, torch_dtype=dtype)
-    for state in states:
-        saved[STATE] = StateModel.from_pretrained(state, WanCodec(pipe.vae)).to(dtype)
+    if (run / EGO).is_dir():
+        with loading(run / EGO):
+            saved[EGO] = EgoAdapter.from_pretrained(run / EGO, torch_dtype=dtype)
+    if state is not None:
+        saved[STATE] = StateModel.from_pretrained(state / STATE, WanCodec(pipe.vae)).to(dtype)
     for name, module in saved.items():
         module.save_pretrained(folder / name)
     return {name: count_parameters(module) for name, module in saved.items()}
 
 
-def _save_range(run: Path, parts: Sequence[Path], folder: Path) -> None:
-    """Writes what the model of a run was trained on, where that says; what the codec holds is said by its own model."""
+def _save_range(run: Path, other: Path | None, folder: Path) -> None:
+    """Writes what the model of a run was trained on, where that says; what another one's codec holds is said there."""
     known = TrainingRange.read(run)
     (folder / RANGE).unlink(missing_ok=True)  # of what a LoRA was trained on top of
-    for part in parts:
-        if known and (part / "vae").is_dir():
-            codec = TrainingRange.read(part)
-            known = replace(known, codec_psnr=None if codec is None else codec.codec_psnr)
+    if known and other is not None:
+        codec = TrainingRange.read(other)
+        known = replace(known, codec_psnr=None if codec is None else codec.codec_psnr)
     if known:
         known.write(folder)
 

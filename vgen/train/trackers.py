@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vgen.errors import InputError, unknown_key
+from vgen.files import write_whole
 
 PACKAGES = ("wandb", "trackio")
 
@@ -62,5 +63,5 @@ class WebTracker:
 def _tracked_as(run: Path) -> str:
     file = run / "tracked_as"
     if not file.exists():
-        file.write_text(f"{run.resolve().name}-{uuid.uuid4().hex[:8]}\n")
+        write_whole(file, f"{run.resolve().name}-{uuid.uuid4().hex[:8]}\n")
     return file.read_text().strip()

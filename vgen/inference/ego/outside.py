@@ -71,7 +71,7 @@ def tell_outside(
     """
     if trained is None:
         return
-    picture = pictures_outside(trained, {inputs.observation.name: Held(start.psnr)})
+    picture = pictures_outside(trained, [(inputs.observation.name, Held(start.psnr))])
     told = _told(inputs)
     found = [
         "" if advance is None else advance_outside(trained, advance),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vgen.files import whole_file
 from vgen.inference.ego.inputs import Inputs
 from vgen.inference.output import write_frames
 from vgen.media.sheet import COLUMNS, Tile, draw_sheet, picture_of, spread, tile_size
@@ -73,7 +74,7 @@ def contact_sheet(
     """Draws one PNG: goals that were given, then every section of frames with their times in seconds.
 
     Args:
-        file: Where the PNG is written.
+        file: Where the PNG is written, whole or not at all.
         title: One line above, such as the sentence.
         sections: What each shows, and its frames uint8 `[H, W, 3]` by number, 0 the start frame. The first one's shape
             is that of the tiles.
@@ -86,7 +87,8 @@ def contact_sheet(
         (name, [_tile(pixels, number, rate, size, given=number == 0) for number, pixels in sorted(frames.items())])
         for name, frames in sections
     ]
-    draw_sheet(title, [("Goals", given), *rows] if given else rows, size).save(file, format="PNG")
+    with whole_file(file) as aside:
+        draw_sheet(title, [("Goals", given), *rows] if given else rows, size).save(aside, format="PNG")
 
 
 def _tile(pixels: np.ndarray, frame: float, rate: float, size: tuple[int, int], given: bool) -> Tile:
