@@ -16,7 +16,6 @@ from vgen.checks import show
 from vgen.media.placing import PlacedClip
 from vgen.models.words import knows_none
 
-
 MOST_PICTURES = 2  # that leave open what moves
 
 
