@@ -76,7 +76,8 @@ class Hold:
                 if self._write(self.file):
                     return None
                 continue
-            dead, last, file = [], first, self.file
+            dead: list[Path] = []
+            last, file = first, self.file
             while ended(last, file):
                 heir = self._heir(last)
                 if self._write(heir):
