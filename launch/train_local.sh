@@ -8,14 +8,20 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) ||
     refuse "bash $BASH_VERSION is too old for launch/train_local.sh; use 5.1 or newer, or python tools/train.py"
 training launch/train_local.sh "$@"
-ranks=${RANKS:-$("$PYTHON" -c 'import os, torch; print(torch.cuda.device_count() or os.cpu_count())')}
-export WORLD_SIZE=$ranks MASTER_ADDR=127.0.0.1
-MASTER_PORT=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-export MASTER_PORT
 
 # The ranks are started here, without torchrun, which adds a traceback to every error and gives ranks that are told to
 # stop 30 seconds only. Each gets its own process group, so that Ctrl-C reaches them through the trap alone.
 set -m
+# As under torchrun, they meet at a store that has a port already: one that is only looked for may be taken by then. It
+# ends with this script.
+coproc STORE { exec "$PYTHON" -c '
+import os, sys, torch
+store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+print(torch.cuda.device_count() or os.cpu_count(), store.port, flush=True)
+sys.stdin.read()'; }
+read -r ranks MASTER_PORT <&"${STORE[0]}"
+ranks=${RANKS:-$ranks}
+export WORLD_SIZE=$ranks MASTER_ADDR=127.0.0.1 MASTER_PORT TORCHELASTIC_USE_AGENT_STORE=True
 pids=()
 for ((rank = 0; rank < ranks; rank++)); do
     RANK=$rank LOCAL_RANK=$rank "$PYTHON" -u tools/train.py "$@" &

@@ -22,6 +22,7 @@ class ToyConfig:
     batch_size: int = 4
     crash_at: int = -1  # number of a step
     stop_at: int = -1
+    stop_validating_at: int = -1  # number of a batch of each validation
     poison_at: int = -100  # the first of some steps whose loss is multiplied
     poison_steps: int = 1
     poison: str = "nan"  # a number
@@ -71,7 +72,11 @@ class ToyObjective(Objective):
         return (self.head(y) - x[:, :3] - noise).square().mean(1)
 
     @torch.no_grad()
-    def validate(self, rank, world):
+    def validate(self, rank, world, after_batch):
+        for number in range(3):
+            if number == self.config.stop_validating_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            after_batch()
         return {"rank": float(rank), "error": float(self.error(torch.ones(1, 6), 0.0))}
 
     def export(self, folder):

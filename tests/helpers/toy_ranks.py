@@ -1,5 +1,6 @@
 """Run by both ranks of test_ranks.py, per ZeRO stage: a whole run, one that a SIGTERM to one rank ends and its resume,
-one that ends early for a single rank to go on, and the resume of one that a single rank began."""
+one that ends early for a single rank to go on, the resume of one that a single rank began, and one that a SIGTERM to
+one rank ends in its validation, and its resume."""
 
 import atexit
 import sys
@@ -32,6 +33,12 @@ for stage in range(4):
     train(f"broken{stage}", zero)
     train(f"to_one{stage}", zero, *stop)
     train(f"from_one{stage}", zero)
+    validating = f"objective.stop_validating_at={1 if ranks.rank == 1 else -1}"
+    train(f"validating{stage}", zero, "validate_minutes=0", validating)
+    found = [path.name for path in checkpoints(folder / f"validating{stage}")]
+    assert found == ["step-00000001"], found
+    ranks.barrier()
+    train(f"validating{stage}", zero)
 for stage in (2, 3):
     train(f"offload{stage}", f"zero_stage={stage}", offload)
 atexit.register((folder / f"ended{ranks.rank}").touch)

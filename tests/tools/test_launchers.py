@@ -137,6 +137,37 @@ def test_two_local_ranks_refuse_a_wrong_recipe_in_one_line():
     assert line.startswith("error: precision=fp7 is not known")
 
 
+def test_local_ranks_meet_at_a_port_that_no_other_program_can_get(tmp_path):
+    """Not even before the first of them is there; what holds it ends with them."""
+    (tmp_path / "rank.py").write_text(
+        "import os, socket, torch.distributed as dist\n"
+        "if os.environ['RANK'] == '0':\n"
+        "    try:\n        socket.socket().bind(('127.0.0.1', int(os.environ['MASTER_PORT'])))\n"
+        f"    except OSError:\n        open('{tmp_path}/taken', 'x')\n"
+        "dist.init_process_group('gloo')\n"
+        f"open(f'{tmp_path}/{{dist.get_rank()}} of {{dist.get_world_size()}}', 'x')\n"
+        "dist.barrier()\n"
+    )
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/bash\n[[ $2 != tools/train.py ]] || set -- "{tmp_path}/rank.py"\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    ours = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # of a training in this process
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    done = subprocess.run(
+        ["bash", "launch/train_local.sh", "recipe.yaml"],
+        cwd=ROOT,
+        env={**environment, "PYTHON": str(python), "RANKS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"python", "rank.py", "taken", "0 of 2", "1 of 2"}
+
+
 def test_a_multinode_run_stops_its_own_ranks_and_no_others(tmp_path):
     (tmp_path / "hosts").write_text("node-a slots=2\n")
     runs, ranks = {}, {}

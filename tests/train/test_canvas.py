@@ -1,5 +1,6 @@
 import dataclasses
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -305,7 +306,9 @@ def test_a_step_has_one_bucket_on_all_ranks_and_however_it_is_shared_out(config,
     assert [str(bucket) for bucket in objective.canvases.sets[0].train.buckets] == ["16x32x5", "16x32x9"]
     shapes = [{objective.batch(step, part, 4, 0.0).latent.shape for part in range(4)} for step in range(20)]
     assert all(len(shape) == 1 for shape in shapes) and len(set.union(*shapes)) == 2
-    assert np.isfinite(objective.validate(0, 1)["loss"])
+    after_batch = Mock()
+    assert np.isfinite(objective.validate(0, 1, after_batch)["loss"])
+    assert after_batch.called
     pipe = objective.pipeline()
     assert (pipe.config.default_height, pipe.config.default_width) == (16, 32)
 
@@ -353,7 +356,7 @@ def test_a_batch_is_of_one_of_several_data_sets_with_its_own_length_and_number(c
     assert set(shapes) == {(2, 4, 3, 2, 2), (1, 4, 5, 2, 4)}
     assert 30 < shapes.count((1, 4, 5, 2, 4)) < 58
     assert [len(each.train) for each in objective.canvases.sets] == [6, 5]
-    assert set(objective.validate(0, 1)) == {"loss", "loss/wide-1"}
+    assert set(objective.validate(0, 1, Mock())) == {"loss", "loss/wide-1"}
     assert objective.canvases.captions.count("wide") == 2 and objective.pipeline().config.default_width == 16
 
 

@@ -1,4 +1,5 @@
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -133,9 +134,17 @@ def test_export_measures_how_well_single_frames_are_held(objective, tmp_path):
 
 
 def test_validation_is_shared_by_ranks(objective):
-    scores = objective.validate(1, 2)
+    scores = objective.validate(1, 2, Mock())
     assert set(scores) == {"psnr/video", "psnr/image"}
     assert 0 < scores["psnr/video"] < 30
+
+
+def test_each_rank_validates_as_many_clips(objective):
+    """Also where there are fewer clips than ranks: after each clip they ask each other whether to go on."""
+    world, calls = len(objective.sets[0].data.held_out) + 1, [Mock() for _ in range(2)]
+    objective.validate(0, world, calls[0])
+    objective.validate(world - 1, world, calls[1])
+    assert [after_batch.call_count for after_batch in calls] == [1, 1]
 
 
 def test_batches_come_from_all_data_sets_in_their_shares_and_each_is_validated(config, tmp_path):
@@ -147,9 +156,9 @@ def test_batches_come_from_all_data_sets_in_their_shares_and_each_is_validated(c
     assert 48 < sum(batch.video.max() < 20 for batch in batches) < 72
     shapes = {(bool(batch.video.max() < 20), tuple(batch.video.shape[::2])) for batch in batches}
     assert shapes == {(False, (2, 1, 16)), (False, (1, 5, 16)), (True, (4, 1, 16)), (True, (2, 9, 16))}
-    assert set(objective.validate(0, 1)) == {"psnr/video", "psnr/image", "psnr/video/dark", "psnr/image/dark"}
+    assert set(objective.validate(0, 1, Mock())) == {"psnr/video", "psnr/image", "psnr/video/dark", "psnr/image/dark"}
     objective.sets.append(objective.sets[1])  # another set of the same name
-    assert {"psnr/video/dark-1", "psnr/video/dark-2"} < set(objective.validate(0, 1))
+    assert {"psnr/video/dark-1", "psnr/video/dark-2"} < set(objective.validate(0, 1, Mock()))
 
 
 @pytest.mark.parametrize("share", [0.0, -1.0, float("nan")])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -220,14 +221,17 @@ def test_the_loss_teaches_backbone_and_front_end(objective):
 
 
 def test_held_out_losses_are_told_with_actions_and_without(objective):
-    results = objective.validate(0, 1)
+    results = objective.validate(0, 1, Mock())
     asked = {"loss_ego", "loss_ego_without_actions", "loss_ego_noisy", "loss_ego_noisy_without_actions"}
     assert results.keys() == {"loss"} | asked
     assert results["loss_ego"] == results["loss_ego_without_actions"]  # untrained, actions change nothing
     with torch.no_grad():
         for parameter in objective.ego.injections.parameters():
             parameter.normal_(std=0.5)
-    changed = objective.validate(0, 1)
+    after_batch = Mock()
+    changed = objective.validate(0, 1, after_batch)
+    held = [each.held for each in objective.canvases.sets] + [body.encoded for body in objective.held_bodies]
+    assert after_batch.call_count == sum(1 for clips in held for _ in clips.shares(0, 1))
     assert changed["loss"] == results["loss"] and changed["loss_ego"] != changed["loss_ego_without_actions"]
 
 
@@ -235,7 +239,7 @@ def test_the_noisier_half_is_told_apart(objective, monkeypatch):
     monkeypatch.setattr(objective, "loss", lambda batch, target, noise: noise.time)
     batches = [len(clips) for body in objective.held_bodies for _, clips in body.encoded.shares(0, 1)]
     noisy = [time for count in batches for time in even_times(count).tolist() if time >= 0.5]
-    results = objective.validate(0, 1)
+    results = objective.validate(0, 1, Mock())
     assert results["loss_ego_noisy"] == pytest.approx(np.mean(noisy)) and results["loss_ego"] == pytest.approx(0.5)
 
 

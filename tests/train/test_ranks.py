@@ -80,6 +80,7 @@ def test_ranks_and_zero_stages_are_one_training(recipe, tmp_path):
         with pytest.raises(InputError, match=r"ranks=1 x accumulation=1 .* begun with 2; use accumulation=2"):
             train(load_config(path, [f"zero_stage={stage}", f"run={to_one}"]))
         train(load_config(path, ["accumulation=2", f"zero_stage={stage}", f"run={to_one}"]))
+        assert distance(weights(whole), weights(tmp_path / f"validating{stage}")) == 0
         for other in (to_one, tmp_path / f"from_one{stage}"):
             torch.testing.assert_close(losses(other), plain, atol=1e-5, rtol=0)
             assert distance(weights(other), averaged) < 1e-5

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -195,7 +196,7 @@ def test_bodies_take_turns_each_with_its_own_layout_rate_and_statistics(two):
     assert two.model.config.layouts == widths and two.model.config.rates == {"position4": 10, "pose7": 10}
     assert two.model.statistics.keys() == widths.keys()
     assert len(two.bodies[1].trained.windows) == 2 * (LONG // 2)  # every other frame of two episodes
-    scores = two.validate(0, 1)
+    scores = two.validate(0, 1, Mock())
     assert {"displacement/position4/policy", "displacement/pose7/policy", "text_accuracy"} <= scores.keys()
     two.bodies[1].rate = 20.0
     two.bodies[1].config.layout = "position4"
@@ -208,7 +209,9 @@ def test_every_rank_scores_as_many_windows(objective, monkeypatch):
     seen = []
     monkeypatch.setattr(objective, "_score", lambda scores, body, numbers, seed: seen.append(len(numbers)))
     for rank in range(24):
-        objective.validate(rank, 24)
+        after_batch = Mock()
+        objective.validate(rank, 24, after_batch)
+        assert after_batch.call_count == 1
     assert len(objective.bodies[0].held_out.windows) < 24 and seen == [1] * 24
 
 
@@ -243,7 +246,7 @@ def test_texts_that_are_cut_off_are_told_in_one_line(config, caplog):
 def test_held_out_episodes_are_not_trained_on(objective):
     body = objective.bodies[0]
     assert (len(body.trained.windows), len(body.held_out.windows)) == (4 * (T - 1), 2 * (T - 1))
-    scores = objective.validate(0, 2) | objective.validate(1, 2)
+    scores = objective.validate(0, 2, Mock()) | objective.validate(1, 2, Mock())
     assert scores.keys() == {"text_accuracy"} | {
         f"{error}/position4/{answer}"
         for error in ("displacement", "final_displacement")

@@ -32,6 +32,20 @@ def test_a_signal_in_training_ends_it_with_a_checkpoint(recipe, run, tmp_path, m
     assert same(weights(folder), weights(run(run=str(tmp_path / "whole"))))
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_signal_in_a_validation_leaves_it_after_the_batch_at_hand(recipe, run, tmp_path, last):
+    """It may take longer than a scheduler waits for the checkpoint."""
+    stop, minutes = Stop(), 10 if last else 0
+    folder = train(load_config(recipe(objective={"stop_validating_at": 1}, validate_minutes=minutes)), stop)
+    at = 6 if last else 1
+    assert stop.report == f"stopped at step {at} of 6; the same command goes on"
+    assert [path.name for path in checkpoints(folder)] == [f"step-{at:08d}"]
+    assert "validation" not in (folder / "log.jsonl").read_text() and not (folder / "model").exists()
+    run(validate_minutes=minutes)
+    assert "validation" in (folder / "log.jsonl").read_text()
+    assert same(weights(folder), weights(run(run=str(tmp_path / "whole"))))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_preparing_ends_it_at_once(recipe, monkeypatch, number):
     done = []

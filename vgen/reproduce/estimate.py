@@ -46,7 +46,7 @@ H100 = Machine(0.018 * PEAK, 0.02 * PEAK, 0.03, 2e-3, 2.0, (
 ))  # fmt: skip
 CORES = Machine(120e9, 120e9, 0.0, 0.033, 1.5, (
     "seconds are those of cores of an AMD EPYC with AVX-512 in bf16, one for each rank: 0.12 TFLOP/s each;",
-    "clips of other sizes and lengths take more memory than is counted here: nano's training grew to 12 GB a rank;",
+    "clips of other sizes and lengths take more memory than is counted here;",
 ))  # fmt: skip
 
 

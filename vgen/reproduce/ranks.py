@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it is documented, if not listed
 
 from vgen.errors import RunStopped
 from vgen.train.config import load_config
@@ -57,10 +57,10 @@ def train_on_ranks(
         RunStopped: a rank has failed; it has said why.
     """
     command = [sys.executable, "-m", "vgen", "train", str(recipe), *overrides]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        shared = {"WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1]}
-    shared["OMP_NUM_THREADS"] = 1
+    # As torchrun does: they meet at a store of this process. A port that is only looked for may be taken by then.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared = {"WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
+    shared |= {"TORCHELASTIC_USE_AGENT_STORE": True, "OMP_NUM_THREADS": 1}
     settings = {key: str(value) for key, value in shared.items()}
     stop, told, seen = Stop(), False, _written(model)
     with stop.listening():

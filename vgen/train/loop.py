@@ -180,7 +180,8 @@ class Trainer:
                     break
                 self._keep_export()
                 if not self._over() and elapsed - validated > 60 * self.config.validate_minutes:
-                    self._validate()
+                    if not self._validate():
+                        break
                     validated = elapsed
                 if not self._over() and elapsed - saved > 60 * self.config.checkpoint_minutes:
                     self._checkpoint()
@@ -190,8 +191,11 @@ class Trainer:
             batches.close()
             self.live.close()
         self._checkpoint()
-        if self._over():
-            self._validate()
+        self._finish()
+
+    def _finish(self) -> None:
+        """What follows the last checkpoint: of a run that is over, its scores and its model."""
+        if self._over() and self._validate():
             self._export()
         else:
             step, steps = self.progress.step, self.config.steps
@@ -308,11 +312,16 @@ class Trainer:
             finally:
                 training_mode(self.objective)
 
-    def _validate(self) -> None:
+    def _validate(self) -> bool:
+        """Scores of the averaged model; False where the run was told to stop meanwhile, as of `_draw`."""
         means = Means()
-        with self._averaged():
-            means.add(**self.objective.validate(self.ranks.data_rank, self.ranks.data_world))
+        try:
+            with self._averaged():
+                means.add(**self.objective.validate(self.ranks.data_rank, self.ranks.data_world, self._heed_stop))
+        except StopAsked:
+            return False
         self._enter(means.take(self.ranks), "validation")
+        return True
 
     def _draw(self) -> bool:
         """Samples of the averaged model; False where the run was told to stop meanwhile, which may be for longer than

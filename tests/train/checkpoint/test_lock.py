@@ -11,17 +11,17 @@ from dataclasses import asdict, replace
 import pytest
 from launched import ROOT
 
+from vgen import holder
 from vgen.errors import InputError, RunStopped
+from vgen.holder import Holder
 from vgen.train.checkpoint import lock
-from vgen.train.checkpoint.lock import Holder, RunLock
+from vgen.train.checkpoint.lock import RunLock
 
 
 def leave(run, **changes):
     """A lock that another process has left, which differs from this one in some ways."""
     run.mkdir(exist_ok=True)
-    holder = replace(Holder.here(), **changes)
-    (run / "run.lock").write_text(json.dumps(asdict(holder)))
-    return holder
+    (run / "run.lock").write_text(json.dumps(asdict(replace(Holder.here(), **changes))))
 
 
 def test_a_run_holds_its_folder_and_gives_it_back(run, tmp_path, monkeypatch):
@@ -40,7 +40,7 @@ def test_a_run_holds_its_folder_and_gives_it_back(run, tmp_path, monkeypatch):
 def test_a_second_run_is_refused_and_the_first_is_named(run, tmp_path):
     other = subprocess.Popen(["sleep", "100"])
     try:
-        leave(tmp_path / "run", pid=other.pid, begun=lock._begun(other.pid))
+        leave(tmp_path / "run", pid=other.pid, begun=holder._begun(other.pid))
         with pytest.raises(
             InputError, match=rf"run is in use by process {other.pid} on .* since .*another run="
         ) as caught:
@@ -77,7 +77,7 @@ def test_a_holder_elsewhere_is_watched(tmp_path, monkeypatch, caplog):
     run = tmp_path / "run"
     leave(run, host="elsewhere")
     alive = RunLock(run)
-    alive.holder = lock.read_holder(alive.path)
+    alive._hold.mine = lock.read_holder(alive.path)
     import threading
 
     beat = threading.Thread(target=alive._live, daemon=True)

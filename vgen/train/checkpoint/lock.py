@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime
 from pathlib import Path
 
 from vgen.errors import InputError, RunStopped
+from vgen.files import aside
+from vgen.holder import Hold, Holder, read_holder
 from vgen.train.distributed import Ranks
 from vgen.train.guard import all_or_none
 
@@ -23,37 +21,6 @@ logger = logging.getLogger(__name__)
 LOCK = "run.lock"
 BEAT = 15.0  # seconds between two signs of life
 SILENT = 300.0  # seconds without one after which a process on another host counts as dead
-
-
-@dataclass(frozen=True)
-class Holder:
-    """A process that trains in a run folder."""
-
-    host: str
-    pid: int
-    begun: str  # of the process, in ticks of its machine's clock: a later process may have the same pid
-    machine: str  # the boot of its machine, and the space that its pid counts in: containers have their own
-    job: str  # of the scheduler, and how often it was started again
-    since: str  # local time with its offset
-
-    @classmethod
-    def here(cls) -> Holder:
-        """This process."""
-        since = datetime.now().astimezone().isoformat(timespec="seconds")
-        job = ":".join(os.environ.get(name, "0") for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT"))
-        return cls(socket.gethostname(), os.getpid(), _begun(os.getpid()) or "", _machine(), job, since)
-
-    def dead(self, mine: Holder) -> bool | None:
-        """Whether it has ended, as seen from another process; None where that cannot be seen from there."""
-        if self.job != mine.job and _number(self.job) == _number(mine.job) != "0":
-            return True  # the scheduler has started its job again
-        if (self.host, self.machine) != (mine.host, mine.machine):
-            return None
-        begun = _begun(self.pid)
-        return begun is None or begun != self.begun
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} since {self.since}"
 
 
 @contextmanager
@@ -85,28 +52,25 @@ def run_lock(run: Path, ranks: Ranks) -> Iterator[RunLock]:
 
 
 class RunLock:
-    """The lock of a run folder, `<run>/run.lock`. It holds on file systems that many hosts share, NFS among them: it
-    comes to be whole or not at all, by a hard link, and its time of change is a sign of life."""
+    """The lock of a run folder, `<run>/run.lock`, whose time of change is a sign of life."""
 
     def __init__(self, run: Path) -> None:
-        self.path, self.holder = run / LOCK, Holder.here()
-        self._aside = run / f".{LOCK}.{self.holder.host}.{self.holder.pid}"
+        self.path = run / LOCK
+        self._hold = Hold(self.path)
         self._over = threading.Event()
         self._beat: threading.Thread | None = None
+
+    @property
+    def holder(self) -> Holder:
+        """This process."""
+        return self._hold.mine
 
     def take(self) -> str | None:
         """Takes the lock, also of a process that has ended; returns why not, in one line, where another one has it.
         Where a holder on another host cannot be seen, it is watched until it gives a sign of life or is silent for
         `SILENT` seconds."""
-        while not self._create():
-            other = read_holder(self.path)
-            if other is None:
-                continue  # it has gone, or is being written
-            if not self._ended(other):
-                return (
-                    f"{self.path.parent} is in use by {other}; wait until that has ended, stop it, or give another run="
-                )
-            self._clear(other)
+        if other := self._hold.take(self._ended):
+            return f"{self.path.parent} is in use by {other}; wait until that has ended, stop it, or give another run="
         self._beat = threading.Thread(target=self._live, daemon=True)
         self._beat.start()
         return None
@@ -116,41 +80,28 @@ class RunLock:
         self._over.set()
         if self._beat is not None:
             self._beat.join()
-            if read_holder(self.path) == self.holder:
-                with suppress(OSError):
-                    self.path.unlink()
+            self._hold.release()
 
     def lost(self) -> str:
         """Who has taken the lock from this process, which had seemed dead; "" as long as nobody has."""
         other = read_holder(self.path)
         return "" if other is None or other == self.holder else str(other)
 
-    def _create(self) -> bool:
-        """Whether there was no lock and now is this process's."""
-        try:
-            self._aside.write_text(json.dumps(asdict(self.holder)) + "\n")
-            try:
-                os.link(self._aside, self.path)
-            except FileExistsError:
-                return os.stat(self._aside).st_nlink == 2  # NFS may have done it and lost its answer
-            except OSError:  # no hard links here
-                with suppress(FileExistsError), self.path.open("x") as file:
-                    file.write(self._aside.read_text())
-                    return True
-                return False
-            return True
-        finally:
-            self._aside.unlink(missing_ok=True)
-
-    def _ended(self, other: Holder) -> bool:
+    def _ended(self, other: Holder, file: Path) -> bool:
         dead = other.dead(self.holder)
-        if dead is not None:
-            return dead
-        last, told = self._changed(), False
-        while (now := self._changed()) == last:
+        if dead is None:
+            dead = self._silent(other, file)
+        if dead:
+            logger.warning("%s is left over from %s, which has ended", self.path, other)
+        return dead
+
+    def _silent(self, other: Holder, file: Path) -> bool:
+        """Whether a process gives no sign of life in the file in which its name is, or has gone from there."""
+        last, told = _changed(file), False
+        while (now := _changed(file)) == last:
             if now is None:
                 return True
-            if (silent := self._clock() - now) > SILENT:
+            if (silent := _clock(file) - now) > SILENT:
                 return True
             if not told:
                 logger.warning(
@@ -161,50 +112,11 @@ class RunLock:
             time.sleep(min(1.0, BEAT))
         return now is None
 
-    def _clear(self, dead: Holder) -> None:
-        """Removes the lock of a process that has ended, and no other that came meanwhile."""
-        logger.warning("%s is left over from %s, which has ended: taken over", self.path, dead)
-        with suppress(FileNotFoundError):
-            os.rename(self.path, self._aside)
-            if read_holder(self._aside) != dead:
-                with suppress(OSError):
-                    os.link(self._aside, self.path)
-            self._aside.unlink(missing_ok=True)
-
     def _live(self) -> None:
         while not self._over.wait(BEAT):
             with suppress(OSError):  # a file system that is away for a while
                 if read_holder(self.path) == self.holder:
                     os.utime(self.path)
-
-    def _changed(self) -> float | None:
-        """When the lock last gave a sign of life; opened for it, since NFS may remember an older time."""
-        try:
-            with self.path.open() as file:
-                return os.fstat(file.fileno()).st_mtime
-        except FileNotFoundError:
-            return None
-
-    def _clock(self) -> float:
-        """Now, by the clock of the file system, which may be another host's."""
-        self._aside.write_text("")
-        try:
-            return self._aside.stat().st_mtime
-        finally:
-            self._aside.unlink(missing_ok=True)
-
-
-def read_holder(path: Path) -> Holder | None:
-    """Who holds a lock; None where there is none. Of one that cannot be read nothing is known but its signs of life."""
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        return None
-    try:
-        held = json.loads(text)
-        return Holder(**{field.name: held[field.name] for field in fields(Holder)})
-    except (ValueError, LookupError, TypeError):
-        return Holder("an unknown host", 0, "", "", "0:0", "an unknown time")
 
 
 def check_lock(lock: RunLock, ranks: Ranks) -> None:
@@ -217,35 +129,20 @@ def check_lock(lock: RunLock, ranks: Ranks) -> None:
         raise RunStopped(f"{lock.path.parent} was taken over by {other}, since this run had given no sign of life")
 
 
-def _begun(pid: int) -> str | None:
-    """When a process of this machine began; "" where that is not told, None where it has ended."""
+def _changed(file: Path) -> float | None:
+    """When a file last gave a sign of life; opened for it, since NFS may remember an older time."""
     try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except (OSError, IndexError):
-        return _begun_elsewhere(pid)
-    return None if state in "ZX" else rest[18]
-
-
-def _begun_elsewhere(pid: int) -> str | None:
-    """When a process began, where there is no /proc."""
-    if Path("/proc/self/stat").exists() or pid < 1:
+        with file.open() as opened:
+            return os.fstat(opened.fileno()).st_mtime
+    except FileNotFoundError:
         return None
+
+
+def _clock(file: Path) -> float:
+    """Now, by the clock of the file system, which may be another host's."""
+    probe = aside(file)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:  # another user's
-        return ""
-    return ""
-
-
-def _machine() -> str:
-    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    try:
-        return f"{boot.read_text().strip()} {space.readlink()}"
-    except OSError:
-        return ""
-
-
-def _number(job: str) -> str:
-    return job.split(":")[0]
+        probe.touch()
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)

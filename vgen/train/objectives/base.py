@@ -93,8 +93,9 @@ class Objective(nn.Module, ABC, Generic[AnyBatch]):
     def forward(self, batch: AnyBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The unreduced loss [B], and metrics: each a tensor of any shape, whose mean is logged under its name."""
 
-    def validate(self, rank: int, world: int) -> dict[str, float]:
-        """This rank's share of the validation; the loop averages over ranks. Every rank makes as many model calls."""
+    def validate(self, rank: int, world: int, after_batch: Callable[[], None]) -> dict[str, float]:
+        """This rank's share of the validation; the loop averages over ranks. Every rank makes as many model calls, and
+        calls `after_batch`, which may wait for the others, as often: after each batch, ending by what that raises."""
         return {}
 
     def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> Any:

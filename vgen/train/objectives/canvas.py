@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,6 @@ class CanvasObjective(VideoObjective[CanvasBatch]):
         return loss, by_noise(loss, time)
 
     @torch.no_grad()
-    def validate(self, rank: int, world: int) -> dict[str, float]:
+    def validate(self, rank: int, world: int, after_batch: Callable[[], None]) -> dict[str, float]:
         """The loss on held-out clips at fixed noise, diffusion times and conditions."""
-        return self.canvases.validate(rank, world)
+        return self.canvases.validate(rank, world, after_batch)

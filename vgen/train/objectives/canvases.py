@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -285,19 +285,19 @@ class Canvases:
         return self.paradigm.conditioning(self.codec, given, shape)
 
     @torch.no_grad()
-    def validate(self, rank: int, world: int) -> dict[str, float]:
+    def validate(self, rank: int, world: int, after_batch: Callable[[], None]) -> dict[str, float]:
         """The loss on held-out clips at fixed noise, diffusion times and conditions; of further data sets it has their
         places."""
         results: dict[str, float] = {}
         for place, each in enumerate(self.sets):
-            losses = self._losses(each.held, rank, world)
+            losses = self._losses(each.held, rank, world, after_batch)
             if losses:
                 results["loss" + (f"/{each.data.footage.name}-{place}" if place else "")] = (
                     torch.cat(losses).mean().item()
                 )
         return results
 
-    def _losses(self, held: EncodedClips, rank: int, world: int) -> list[Tensor]:
+    def _losses(self, held: EncodedClips, rank: int, world: int, after_batch: Callable[[], None]) -> list[Tensor]:
         rng = np.random.default_rng(self.seed)
         losses: list[Tensor] = []
         for bucket, clips in held.shares(rank, world):
@@ -305,6 +305,7 @@ class Canvases:
             batch = self.of_clips(held, bucket, clips, draw, rng).to(self.denoiser.device)
             noise = Noise.of_seed(batch.latent, self.seed + len(losses) * self.config.batch)
             losses.append(self.denoiser.mean_error(batch.latent.float(), noise, self.conditioning(batch), batch.text))
+            after_batch()
         return losses
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,7 +223,7 @@ class CodecObjective(Objective[CodecBatch]):
         return loss, metrics
 
     @torch.no_grad()
-    def validate(self, rank: int, world: int) -> dict[str, float]:
+    def validate(self, rank: int, world: int, after_batch: Callable[[], None]) -> dict[str, float]:
         """PSNR in dB of held-out clips: as clips, and frame by frame (the middle frame of each, alone). Of further data
         sets it has their names, and their places where two have one name."""
         results: dict[str, float] = {}
@@ -231,15 +231,16 @@ class CodecObjective(Objective[CodecBatch]):
         for place, (name, each) in enumerate(zip(names, self.sets, strict=True)):
             place_too = f"-{place}" if names[1:].count(name) > 1 else ""
             suffix = f"/{name}{place_too}" if place else ""
-            results |= {key + suffix: value for key, value in self._scores(each, rank, world).items()}
+            results |= {key + suffix: value for key, value in self._scores(each, rank, world, after_batch).items()}
         return results
 
-    def _scores(self, of: CodecData, rank: int, world: int) -> dict[str, float]:
+    def _scores(self, of: CodecData, rank: int, world: int, after_batch: Callable[[], None]) -> dict[str, float]:
         device, clips = next(self.parameters()).device, of.data.held_out
         per_rank = max(1, min(self.config.validation_clips, len(clips)) // world)
-        numbers = clips.spread(per_rank * world)[rank::world]
-        if not numbers:
+        shared = clips.spread(per_rank * world)
+        if not shared:
             return {}
+        numbers = [shared[place % len(shared)] for place in range(rank, per_rank * world, world)]  # as many on each
         scores: dict[str, list[float]] = {"psnr/video": [], "psnr/image": []}
         for number in numbers:
             video = to_unit(of.clip(clips, number).to(device))
@@ -247,6 +248,7 @@ class CodecObjective(Objective[CodecBatch]):
             for name, pixels in (("psnr/video", video), ("psnr/image", middle)):
                 output = decode_at_once(self.vae, encode_at_once(self.vae, pixels).mode()).float().clamp(-1, 1)
                 scores[name].append(_psnr(output - pixels).item())
+            after_batch()
         return {name: float(np.mean(values)) for name, values in scores.items()}
 
     @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -285,10 +285,10 @@ class EgoObjective(VideoObjective[JointBatch]):
         return [condition(latent, t) for latent, t in parts]
 
     @torch.no_grad()
-    def validate(self, rank: int, world: int) -> dict[str, float]:
+    def validate(self, rank: int, world: int, after_batch: Callable[[], None]) -> dict[str, float]:
         """The loss on held-out canvases; and on held-out clips of the bodies, with the actions and without, over all
         diffusion times and over the noisier half alone, where most of a rollout's steps lie."""
-        results = self.canvases.validate(rank, world)
+        results = self.canvases.validate(rank, world, after_batch)
         losses: dict[str, list[Tensor]] = defaultdict(list)
         rng = np.random.default_rng(self.seed)
         for body in self.held_bodies:
@@ -303,6 +303,7 @@ class EgoObjective(VideoObjective[JointBatch]):
                     loss = self.loss(told, target, noise)
                     losses[f"loss_ego{suffix}"].append(loss)
                     losses[f"loss_ego_noisy{suffix}"].append(loss[noisy])
+                after_batch()
         return results | {name: torch.cat(parts).mean().item() for name, parts in losses.items()}
 
     def export(self, folder: Path) -> None:

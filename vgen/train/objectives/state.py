@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,7 @@ class StateObjective(Objective[StateBatch]):
         return States(features, batch.frame_times, batch.frames_valid, *past, batch.layout)
 
     @torch.no_grad()
-    def validate(self, rank: int, world: int) -> dict[str, float]:
+    def validate(self, rank: int, world: int, after_batch: Callable[[], None]) -> dict[str, float]:
         """On held-out episodes of each body, in the units of its trajectory: how far the predicted places of the hand
         lie from the true ones, of a policy and of inverse dynamics, beside what constant velocity and staying put
         reach; and the share of texts, over all bodies, that are right where the prompt says nothing.
@@ -227,6 +227,7 @@ class StateObjective(Objective[StateBatch]):
             numbers = [shared[place % len(shared)] for place in range(rank, per_rank * world, world)] if shared else []
             for start in range(0, len(numbers), self.config.batch):
                 self._score(scores, body, numbers[start : start + self.config.batch], self.seed + start)
+                after_batch()
         return scores.means()
 
     def _score(self, scores: Scores, body: BodyEpisodes, numbers: Sequence[int], seed: int) -> None:
