@@ -20,6 +20,7 @@ FILES = {
     "build": ("bench_build", "a bench of video completion, from any folder of videos"),
     "canvas": ("canvas_bench", "how well a canvas model completes videos, beside simple baselines"),
     "compare": ("bench_compare", "two or more results of one bench, with their differences and intervals"),
+    "still": ("still_bench", "how long a picture stays what it is that is given alone, by prompt"),
     "codec": ("codec_bench", "how well a codec holds clips and pictures, in image mode and in video mode"),
     "given": ("given_bench", "what more conditions bring, a clip or its frames, strength, and pixels put back"),
     "long": ("long_bench", "what becomes of colours, sharpness and identity in videos of 1,000 frames; loops"),
