@@ -15,7 +15,7 @@ def test_every_spec_says_what_it_is_for_and_fits_nano(spec, caplog):
     validate(canvas, temporal_stride=4, size_multiple=32)
     placed = place(canvas, temporal_stride=4).conditions
     assert bool(placed) == (spec.stem != "text_to_video")
-    assert spec.read_text().startswith("# ") and canvas.prompt
+    assert spec.read_text().startswith("# ") and bool(canvas.prompt) == (spec.stem != "photograph")
     assert not caplog.records
 
 

@@ -46,7 +46,7 @@ def draw_pictures(specs: Sequence[str], out: Path, seconds: float) -> str:
 
 def _draw(pipe: CanvasPipeline, model: str, spec: str, file: Path) -> None:
     info = ModelInfo.read(model, parts=())
-    placed = place(Canvas.from_yaml(find(spec)), info.temporal_stride, info.size_multiple)
+    placed = pipe.prompted(place(Canvas.from_yaml(find(spec)), info.temporal_stride, info.size_multiple))
     video = pipe(placed).video
     with writing(file):
         contact_sheet(video, placed, file)
