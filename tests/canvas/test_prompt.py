@@ -31,6 +31,9 @@ def reads(prompt, *patches, words=WORDS, default=STILL):
         ("", ""),
         ("the camera zooms on a rocket", "the camera zooms on a rocket"),
         ("a rocket starts", STILL),
+        ("a cinematic drone shot of a city, the camera zooms", STILL),
+        ("a rocket starts, the camera zooms", "a rocket starts, the camera zooms"),
+        ("a, of 3!", "a, of 3!"),
     ],
 )
 def test_a_picture_is_still_where_no_known_word_says_otherwise(prompt, read):
@@ -65,7 +68,7 @@ def test_a_model_that_does_not_say_what_it_knows_reads_what_is_said():
 
 @pytest.mark.parametrize("own, read, told", [(None, "", ""), ("", "", ""), ("a cat", "a cat", "")])
 def test_nothing_is_told_of_a_prompt_that_is_read(own, read, told):
-    assert prompt_line(own, read, "nano") == told
+    assert prompt_line(own, read, WORDS, "nano") == told
 
 
 @pytest.fixture
@@ -113,4 +116,4 @@ def test_a_run_tells_and_records_what_it_read(still_model, tmp_path, media, capl
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["canvas"]["prompt"] == "a rocket starts" and record["prompt"] == STILL
     told = [record.message for record in caplog.records if "rocket" in record.message]
-    assert len(told) == 1 and 'knows no word of "a rocket starts" and reads "a still view"' in told[0]
+    assert len(told) == 1 and 'knows 0 of the 2 words of "a rocket starts" and reads "a still view"' in told[0]

@@ -135,7 +135,7 @@ class CanvasPipeline(VideoPipeline):
         """A canvas with the prompt that is read for it, see `vgen.canvas.prompt`; told where that is not its own."""
         words = None if self.trained is None else self.trained.words
         read = read_prompt(placed, self.config.default_prompt, words)
-        if line := prompt_line(placed.canvas.prompt, read, self.label):
+        if line := prompt_line(placed.canvas.prompt, read, words, self.label):
             warn_once(logger, line)
         return placed.with_prompt(read)
 

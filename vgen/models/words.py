@@ -36,19 +36,14 @@ def stem(word: str) -> str:
 
 
 def unseen_words(text: str, seen: Iterable[str]) -> list[str]:
-    """The words of a sentence that are no form of any word of some, each once, in their order. Words of one or two
-    Latin letters, and those that join others, are passed over."""
+    """The words of a sentence that are no form of any word of some, each once, in their order, among those that
+    `meaning_words` gives."""
     known = {stem(word) for word in seen}
-    return [word for word in _meaning(text) if stem(word) not in known]
+    return [word for word in meaning_words(text) if stem(word) not in known]
 
 
-def knows_none(text: str, seen: Iterable[str]) -> bool:
-    """Whether a sentence has words, without those that `unseen_words` passes over, and all of them are unseen."""
-    meaning = _meaning(text)
-    return bool(meaning) and unseen_words(text, seen) == meaning
-
-
-def _meaning(text: str) -> list[str]:
-    """The words that mean something by themselves, each once."""
+def meaning_words(text: str) -> list[str]:
+    """The words of a sentence that mean something by themselves, each once, in their order: words of one or two Latin
+    letters, and those that join others, are passed over."""
     words = dict.fromkeys(words_of(text))
     return [word for word in words if word not in JOINING and not (word.isascii() and len(word) < LEAST)]
