@@ -165,6 +165,7 @@ def run(args: argparse.Namespace) -> dict:
     if most := [count for count in counts if count > bench.frames]:
         raise InputError(f"--counts {most[0]} must be at most the {bench.frames} frames of a clip of {args.bench}")
     pipe = CanvasPipeline.from_pretrained(args.model).to("cuda" if torch.cuda.is_available() else "cpu")
+    pipe.register_to_config(default_prompt="")  # captions are read as they are
     pipe.set_progress_bar_config(disable=True)
     info = ModelInfo.of(pipe)
     options = {"num_inference_steps": args.steps or info.steps, "guidance_scale": info.guidance}

@@ -17,9 +17,12 @@ set -m
 coproc STORE { exec "$PYTHON" -c '
 import os, sys, torch
 store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-print(torch.cuda.device_count() or os.cpu_count(), store.port, flush=True)
+try:
+    print(torch.cuda.device_count() or os.cpu_count(), store.port, flush=True)
+except BrokenPipeError:  # the script was stopped meanwhile
+    os._exit(0)
 sys.stdin.read()'; }
-read -r ranks MASTER_PORT <&"${STORE[0]}"
+read -r ranks MASTER_PORT 2>/dev/null <&"${STORE[0]:-}" || fail "the store at which the ranks meet did not start"
 ranks=${RANKS:-$ranks}
 export WORLD_SIZE=$ranks MASTER_ADDR=127.0.0.1 MASTER_PORT TORCHELASTIC_USE_AGENT_STORE=True
 pids=()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,8 @@ from datetime import datetime
 from pathlib import Path
 
 from vgen.files import aside
+
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems without hard links
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ class Hold:
 
     def release(self) -> None:
         """Gives the hold back, where it is still this process's."""
-        if (found := read_holder(self.file)) is not None and found.same(self.mine):
-            with suppress(OSError):
+        with suppress(OSError):
+            if (found := read_holder(self.file)) is not None and found.same(self.mine):
                 self.file.unlink()
 
     def _heir(self, dead: Holder) -> Path:
@@ -115,7 +118,9 @@ class Hold:
                 os.link(own, file)
             except FileExistsError:
                 return own.stat().st_nlink == 2  # NFS may have done it and lost its answer
-            except OSError:  # no hard links here
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
                 with suppress(FileExistsError), file.open("x") as only:
                     only.write(text)
                     return True
@@ -128,7 +133,7 @@ class Hold:
 def read_holder(path: Path) -> Holder | None:
     """Who holds a lock; None where there is none. Of one that cannot be read nothing is known but its signs of life."""
     try:
-        text = path.read_text()
+        text = path.read_bytes()
     except FileNotFoundError:
         return None
     try:

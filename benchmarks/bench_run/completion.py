@@ -107,6 +107,7 @@ class Completer:
     def load(cls, settings: BenchSettings, device: torch.device) -> Completer:
         """Raises: InputError: the model, or an encoder, cannot be loaded."""
         pipe = settings.load(CanvasPipeline)
+        pipe.register_to_config(default_prompt="")  # captions are read as they are
         pipe.set_progress_bar_config(disable=True)
         judges = available(settings.fvd, list(settings.peers), 1, device)
         encoders = None if settings.encoders is None else Path(settings.encoders)

@@ -53,6 +53,14 @@ def test_the_models_own_prompt_and_none_on_pictures_kept_for_testing(monkeypatch
     assert [line.split()[-1] for line in lines[5:]] == [f"{min(each[-1]):.1f}" for each in (own, none)]
 
 
+def test_each_prompt_is_read_as_it_is_and_has_its_own_line(monkeypatch, model, photographs, capsys):
+    options = ["--model", model, "--pictures", photographs, "--frames", 5, "--size", 32]
+    prompts = [word for each in ("ein Hund", "a rocket starts", "ein Hund") for word in ("--prompt", each)]
+    run_main(monkeypatch, *options, *prompts)
+    rows = capsys.readouterr().out.splitlines()[5:]
+    assert [line.partition('" ')[0] for line in rows] == ['"ein Hund', '"a rocket starts'] and rows[0] != rows[1]
+
+
 def test_prompts_are_chosen_on_other_pictures(photographs):
     assert list(still_bench.chosen([photographs], 2)) == ["one", "two"]
     assert len(still_bench.chosen([photographs], 99)) == 3

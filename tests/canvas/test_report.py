@@ -219,7 +219,12 @@ def test_the_sheet_says_which_frames_it_leaves_out(media, tmp_path):
 
 def test_a_label_is_the_name_without_its_frames():
     image = torch.zeros(3, 8, 8), torch.ones(1, 8, 8)
-    for name, label in (("a@b.png@0", "a@b.png"), ("cat.png@16 + cutout.png@-1", "cat.png + cutout.png")):
+    for name, label in (
+        ("a@b.png@0", "a@b.png"),
+        ("cat.png@16 + cutout.png@-1", "cat.png + cutout.png"),
+        ("cat.png@0 (1) + cat.png@0 (2)", "cat.png (1) + cat.png (2)"),
+        ("my cat@2 (old).png@0", "my cat@2 (old).png"),
+    ):
         assert _patch_tile(name, 0, *image, (8, 8)).note == label
 
 

@@ -79,7 +79,7 @@ def test_a_video_takes_the_place_of_one_that_it_is_made_of(tmp_path):
 
 
 def test_a_suffix_of_no_container_of_h264_is_refused_by_all_that_write(old):
-    for name in ("new", "new.xyz", "new.webm"):
+    for name in ("new", "new.xyz", "new.webm", "new.m3u8"):
         file = old.with_name(name)
         for write in (
             lambda file=file: write_video(file, OLD, 5),

@@ -168,6 +168,19 @@ def test_local_ranks_meet_at_a_port_that_no_other_program_can_get(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"python", "rank.py", "taken", "0 of 2", "1 of 2"}
 
 
+def test_a_store_that_does_not_start_is_one_line(tmp_path):
+    done = subprocess.run(
+        ["bash", "launch/train_local.sh", "recipe.yaml"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHON": "false", "RANKS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and done.stderr == "error: the store at which the ranks meet did not start\n"
+
+
 def test_a_multinode_run_stops_its_own_ranks_and_no_others(tmp_path):
     (tmp_path / "hosts").write_text("node-a slots=2\n")
     runs, ranks = {}, {}

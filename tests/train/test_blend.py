@@ -101,11 +101,19 @@ def test_a_model_is_named_as_everywhere(models, tmp_path, monkeypatch):
     for name, message in (
         ("befor", "'befor' is no installed model .*; did you mean before"),
         ("some-owner/some-model", "'some-owner/some-model' is no folder here, .*; download it first"),
-        (tmp_path, "is no diffusers folder"),
+        (tmp_path, "have other weights"),
     ):
         with pytest.raises(InputError, match=message):
             blend(name, after, {"vae": 0.5}, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_what_a_codec_run_has_made_may_come_first(models, tmp_path):
+    before, after = models
+    shutil.copytree(before / "vae", tmp_path / "codec" / "vae")
+    blend(tmp_path / "codec", after, {"vae": 0.5}, tmp_path / "out")
+    between = difference(tmp_path / "out", before, "vae")
+    torch.testing.assert_close(between, torch.full_like(between, 0.5), atol=1e-2, rtol=0)
 
 
 def test_the_command(models, tmp_path, request):

@@ -183,6 +183,8 @@ class VideoPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             weight_name, subfolder: which file of a folder or of a hub id.
             hub: as `hf_hub_download` takes it (`revision`, `token`, `cache_dir` ...).
 
+        What the model's captions were counts no longer, also when the LoRA is unloaded: load the model anew then.
+
         Raises:
             InputError: there is no such file, or a weight of it cannot be applied to this transformer.
         """

@@ -1,4 +1,4 @@
-"""What a model reads for the prompt of a canvas that has none, or most of whose words it does not know.
+"""What a model reads for the prompt of a canvas that has none, or hardly any of whose words it knows.
 
 A model whose captions say what moves ("the camera pans left over a photograph") takes an empty prompt for any of these,
 and a picture alone then dissolves into the mean of all; so it does with words that the model does not know. Such a
@@ -17,18 +17,19 @@ from vgen.media.placing import PlacedClip
 from vgen.models.words import meaning_words, unseen_words
 
 MOST_PICTURES = 2  # that leave open what moves
+LEAST_KNOWN = 1 / 3  # of the words of a prompt: to say what moves takes about three
 
 
 def read_prompt(placed: PlacedCanvas, default: str, words: Collection[str] | None = None) -> str:
     """The prompt of a canvas as a model reads it.
 
     Args:
-        placed: the canvas. Its own prompt is read where it is "", or the model knows half of its words or more.
+        placed: the canvas. Its own prompt is read where it is "", or the model knows `LEAST_KNOWN` of its words.
         default: the model's `default_prompt`; "" is none.
         words: of the captions that it was trained on; None: it may know any.
     """
     own = placed.canvas.prompt
-    says_nothing = own is None or (words is not None and _mostly_unseen(own, words))
+    says_nothing = own is None or (words is not None and _hardly_known(own, words))
     return default if default and says_nothing and pictures_alone(placed) else placed.prompt
 
 
@@ -49,12 +50,12 @@ def prompt_line(own: str | None, read: str, words: Collection[str] | None, model
         unseen, count = unseen_words(own, words or ()), len(meaning_words(own))
         why = f'{model} knows {count - len(unseen)} of the {count} words of "{show(own)}" and reads'
     others = 'say what moves with --prompt, in Python prompt=; "" says nothing'
-    return f'{why} "{show(read)}", which keeps a picture as it is; {others}'
+    return f'{why} "{show(read)}", its own words for one picture or two; {others}'
 
 
-def _mostly_unseen(text: str, words: Collection[str]) -> bool:
-    """Whether more than half of the words of a text that mean something are in no form among some."""
-    return len(unseen_words(text, words)) > len(meaning_words(text)) / 2
+def _hardly_known(text: str, words: Collection[str]) -> bool:
+    """Whether fewer than `LEAST_KNOWN` of the words of a text that mean something are in some form among others."""
+    return len(unseen_words(text, words)) > (1 - LEAST_KNOWN) * len(meaning_words(text))
 
 
 def pictures_alone(placed: PlacedCanvas) -> bool:

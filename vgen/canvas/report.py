@@ -239,7 +239,7 @@ def _patch_tile(name: str, frame: float, pixels: Tensor, mask: Tensor, size: tup
     square = np.add.outer(np.arange(size[1]) // 8, np.arange(size[0]) // 8) % 2
     ground = Image.fromarray(np.array(CHECKERS, np.uint8)[square])
     tile = _outlined(Image.composite(picture, ground, _plane(mask, size)), mask)
-    return Tile(tile, f"frame {frame:g}", re.sub(r"@-?[\d.]+(?= \+ | \(|$)", "", name), given=True)
+    return Tile(tile, f"frame {frame:g}", re.sub(r"@-?[\d.]+(?=(?: \(\d+\))?(?: \+ |$))", "", name), given=True)
 
 
 def _frame_tile(pixels: np.ndarray, index: int, masks: Mapping[float, Tensor], size: tuple[int, int]) -> Tile:

@@ -202,11 +202,13 @@ def _container_of(path: str | Path) -> str:
     """FFmpeg's name of the container that the suffix of a path stands for; nothing is made at the path.
 
     Raises:
-        ValueError: it stands for none.
+        ValueError: it stands for none, or for one of several files, as a playlist is.
     """
     import av
 
     with av.open(str(path), "w") as container:
+        if container.format.no_file:
+            raise ValueError(f"{container.format.name} is written as several files")
         return container.format.name
 
 

@@ -64,7 +64,7 @@ def blend(
 
 
 def _folder(model: str | PathLike[str]) -> Path:
-    folder = Path(resolve(model))
+    folder = Path(model) if Path(model).is_dir() else Path(resolve(model))  # that of a codec has no index
     if not folder.is_dir():
         raise InputError(f"model {str(model)!r} is no folder here, and a blend needs all its files; download it first")
     return folder

@@ -76,8 +76,9 @@ def test_of_one_host_the_lock_tells_or_the_process(part, no_locks):
     assert is_ours(part)
 
 
-def test_a_name_that_is_cut_off_is_of_someone_for_a_while(part):
-    (part / OWNER).write_text('["ano')
+@pytest.mark.parametrize("text", [b'["ano', b"\xff\xfe no text"])
+def test_a_name_that_is_cut_off_is_of_someone_for_a_while(part, text):
+    (part / OWNER).write_bytes(text)
     assert not is_ours(part)  # it may be written in this moment
     os.utime(part / OWNER, (1, 1))
     assert is_ours(part)

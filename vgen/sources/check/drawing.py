@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vgen.files import whole_file
 from vgen.media.sheet import ACCENT, BACKGROUND, FAINT, INK, Tile, draw_sheet, picture_of, spread, tile_size
 from vgen.media.writing import VideoWriter
 from vgen.sources.check.camera import axis_points, image_points, pinhole
@@ -114,7 +115,8 @@ def write_episode(recordings: Recordings, recording: Recording, motion: Motion, 
             writer.add(frames)
             kept |= {number: frames[number - row] for number in shown if row <= number < row + len(frames)}
     title = f"episode {recording.place.index}: {recordings.column} as {recordings.layout.name}"
-    _sheet(title, kept, drawing, recordings.fps).save(file.with_suffix(".png"))
+    with whole_file(file.with_suffix(".png")) as aside:
+        _sheet(title, kept, drawing, recordings.fps).save(aside, format="PNG")
 
 
 def draw_delay(delay: Delay, fps: float) -> Image.Image:

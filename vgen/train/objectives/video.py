@@ -105,7 +105,8 @@ class VideoObjective(Objective[AnyBatch]):
         self.trained_on.write(folder)
 
     def read_sample(self, spec: str, overrides: Mapping[str, Any]) -> PlacedCanvas:
-        """The canvas of a spec file, with its media, which may go later; its prompts are embedded, as captions are.
+        """The canvas of a spec file, with its media, which may go later; its prompts are embedded, as captions are. Its
+        prompt is read as it is: which words the captions have is not known yet.
 
         Raises:
             InputError: it cannot be read, or does not fit the model.
