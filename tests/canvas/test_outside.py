@@ -42,6 +42,11 @@ def test_a_poor_picture_is_told_beside_a_good_one_of_its_name():
         assert told in canvas_outside(KNOWN, placed, held)
 
 
+def test_a_strength_below_1_is_told():
+    placed = place(CANVAS.add(Patch(GREY, 0, strength=0.5)))
+    assert canvas_outside(KNOWN, placed) == ["strength below 1 (trained: frames, text)"]
+
+
 def test_a_pipeline_says_once_what_costs_nothing_to_know(tiny_model, caplog):
     pipe = CanvasPipeline.from_pretrained(tiny_model)
     assert pipe.trained is None

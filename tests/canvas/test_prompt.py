@@ -31,35 +31,45 @@ def reads(prompt, *patches, words=WORDS, default=STILL):
         ("", ""),
         ("the camera zooms on a rocket", "the camera zooms on a rocket"),
         ("a rocket starts", STILL),
-        ("a cinematic drone shot of a city in detail, a still", STILL),
-        ("a drone shot of a city, the camera zooms", "a drone shot of a city, the camera zooms"),
+        ("a drone shot of a city, the camera zooms", STILL),
         ("a rocket starts, the camera zooms", "a rocket starts, the camera zooms"),
-        ("a, of 3!", "a, of 3!"),
+        ("?!", STILL),
+        (" ", STILL),
+        ("the", STILL),
     ],
 )
-def test_a_picture_is_still_where_no_known_word_says_otherwise(prompt, read):
+def test_a_picture_is_still_where_its_prompt_says_little(prompt, read):
     assert reads(prompt, Patch(GREY, 0)) == reads(prompt, Patch(GREY, 0), Patch(GREY, -1)) == read
 
 
 @pytest.mark.parametrize(
     "patches",
     [
-        [],
-        [Patch(GREY, 0, box=(0, 0, 0.5, 1))],
-        [Patch(GREY, 0), Patch(GREY, 8, box=(0, 0, 0.5, 1))],
+        [Patch(GREY, 8, box=(0, 0, 0.5, 1))],
         [Patch(GREY, 0, mask=np.full((32, 64), 128, np.uint8))],
+        [Patch(GREY, 0), Patch(GREY, 0, box=(0, 0, 0.5, 1))],
+        [Patch(GREY, 0, box=(0, 0, 0.3, 1)), Patch(GREY, 0, box=(0.5, 0, 1, 1))],
+        [Patch(CLIP, 4)],
+    ],
+)
+def test_one_frame_in_part_or_a_run_of_frames_leaves_open_what_moves(patches):
+    assert reads(None, *patches) == STILL
+
+
+@pytest.mark.parametrize(
+    "patches",
+    [
+        [],
+        [Patch(GREY, 0), Patch(GREY, 8, box=(0, 0, 0.5, 1))],
         [Patch(GREY, 0), Patch(GREY, 8), Patch(GREY, 16)],
-        [Patch(CLIP, 0)],
+        [Patch(CLIP, 0), Patch(GREY, 16)],
+        [Patch(CLIP, 0, box=(0, 0, 0.5, 1))],
         [Patch(CLIP, 0, mode="clip")],
     ],
 )
-def test_what_is_no_picture_alone_is_read_as_it_is_said(patches):
+def test_what_tells_of_motion_is_read_as_it_is_said(patches):
     assert reads(None, *patches) == ""
     assert reads("a rocket starts", *patches) == "a rocket starts"
-
-
-def test_a_picture_on_another_is_one_picture():
-    assert reads(None, Patch(GREY, 0), Patch(GREY, 0, box=(0, 0, 0.5, 1))) == STILL
 
 
 def test_a_model_that_does_not_say_what_it_knows_reads_what_is_said():

@@ -9,9 +9,11 @@ from PIL import Image
 
 from vgen.canvas.placed import place
 from vgen.canvas.report import (
+    Fidelity,
     _patch_tile,
     codec_psnr,
     contact_sheet,
+    far_from_codec,
     fidelity,
     format_table,
     nearest_frame,
@@ -215,6 +217,17 @@ def test_the_sheet_says_which_frames_it_leaves_out(media, tmp_path):
     assert one == "completed: 16 of 17 frames, without 4"
     pictures = [np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("all", "most")]
     assert pictures[0].shape[1] == pictures[1].shape[1]
+
+
+def test_what_is_kept_far_worse_than_the_codec_could_is_told():
+    rows = [Fidelity(f"{name}@0", 0, 0, 1, mean, mean, codec) for name, mean, codec in (
+        ("good.png", 25.0, 25.6), ("poor.png", 20.0, 26.0), ("worst.png", 22.9, 37.0), ("unknown.png", 5.0, None),
+    )]  # fmt: skip
+    line = far_from_codec(rows)
+    assert line.startswith(
+        "worst.png@0 is kept at 22.9 dB, where its codec holds 37.0 and 1 more: the model does poorly"
+    )
+    assert far_from_codec([rows[0], rows[3]]) == ""
 
 
 def test_a_label_is_the_name_without_its_frames():

@@ -47,6 +47,8 @@ def _kinds(trained: TrainingRange, placed: PlacedCanvas) -> dict[str, str]:
     if not placed.conditions:
         return {"text": "no patch"}
     kinds = {"clip": "as=clip"} if any(isinstance(each, PlacedClip) for each in placed.conditions) else {}
+    if any(each.strength < 1 for each in placed.conditions):  # which no training draws
+        kinds["strength"] = "strength below 1"
     if any((each.mask < 1).any() for each in placed.conditions):  # one frame of a region is a patch, and the reverse
         kinds["region" if "region" in (trained.conditions or ()) else "patches"] = "parts of frames"
     return kinds

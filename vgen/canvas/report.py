@@ -35,6 +35,7 @@ CHECKERS = (236, 236, 234), (222, 222, 220)
 MOST_FRAMES, MOST_PATCHES = 24, 12
 MOST_MEASURED = 8  # given frames that go through the codec by themselves: it takes as long as decoding as many frames
 SECTIONS = ("Given", "Completed")
+FAR = 5.0  # dB: whole pictures are kept within 1 of the codec, parts within 2 to 4 (docs/results.md)
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,18 @@ def _visible(placed: PlacedCanvas) -> Iterator[tuple[Placed, float, Tensor, Tens
 def _decibels(made: Tensor, truth: Tensor, plane: Tensor) -> float:
     """PSNR of a picture `[3, H, W]` where a mask `[1, H, W]` weighs it."""
     return psnr(made[None, :, None], truth[None, :, None], plane[None, :, None]).item()
+
+
+def far_from_codec(rows: Sequence[Fidelity]) -> str:
+    """Tells, in one line, which patch a model keeps worst, of those that it keeps far worse than its codec alone could;
+    "" where there is none."""
+    far = [(row.codec - row.mean, row) for row in rows if row.codec is not None and row.codec - row.mean > FAR]
+    if not far:
+        return ""
+    worst = max(far, key=lambda each: each[0])[1]
+    more = f" and {len(far) - 1} more" if len(far) > 1 else ""
+    told = f"kept at {worst.mean:.1f} dB, where its codec holds {worst.codec:.1f}{more}"
+    return f"{worst.name} is {told}: the model does poorly with such a picture; keep=exact puts given pixels back"
 
 
 def format_table(rows: Sequence[Fidelity]) -> str:

@@ -16,7 +16,16 @@ from vgen.canvas.extend import OVERLAP, check_length, generate
 from vgen.canvas.keep import Seam, mean_seam
 from vgen.canvas.outside import canvas_outside
 from vgen.canvas.placed import PlacedCanvas, place
-from vgen.canvas.report import Fidelity, PatchKey, codec_psnr, contact_sheet, fidelity, given_frames, sheet_frames
+from vgen.canvas.report import (
+    Fidelity,
+    PatchKey,
+    codec_psnr,
+    contact_sheet,
+    far_from_codec,
+    fidelity,
+    given_frames,
+    sheet_frames,
+)
 from vgen.canvas.spec import Canvas
 from vgen.errors import InputError
 from vgen.inference.output import write_frames
@@ -108,7 +117,10 @@ def run_canvas(
         left_out = contact_sheet(kept, placed, folder / "contact_sheet.png", total)
         seconds = {stage: round(took, 3) for stage, took in seconds.items()}
         previews = write_previews(folder / "video.mp4", animation)
-        kept_by = fidelity(frames, placed, held), fps, left_out, mean_seam(seams)
+        rows = fidelity(frames, placed, held)
+        if line := far_from_codec(rows):
+            logger.warning("%s", line)
+        kept_by = rows, fps, left_out, mean_seam(seams)
         result = CanvasResult(seconds, digest, *kept_by, prompt=placed.prompt, previews=previews)
         write_record(folder / "run.json", run | asdict(result))
     return result

@@ -69,9 +69,9 @@ def kinds_outside(trained: TrainingRange, kinds: Mapping[str, str]) -> str:
 
 
 def words_outside(trained: TrainingRange, text: str, example: str = "") -> str:
-    """Words that no caption had in any form, with the example of a text that the model knows, if there is one."""
+    """Words that no caption had in any form; with an example of a text under which pictures stay, if there is one."""
     told = _named(() if trained.words is None else unseen_words(text, trained.words))
-    return f'{told} (it knows such as "{show(example)}")' if told and example else told
+    return f'{told} (with "{show(example)}" pictures stay)' if told and example else told
 
 
 def strange_words(trained: TrainingRange, text: str) -> str:
