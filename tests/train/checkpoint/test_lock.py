@@ -1,5 +1,6 @@
 """One run, one folder."""
 
+import errno
 import json
 import os
 import socket
@@ -106,7 +107,7 @@ def test_a_lock_that_cannot_be_read_ends_with_its_silence(tmp_path, content):
 
 def test_without_hard_links(tmp_path, monkeypatch):
     def refuse(*_):
-        raise PermissionError
+        raise PermissionError(errno.EPERM, "no hard links here")
 
     monkeypatch.setattr(os, "link", refuse)
     first = RunLock(tmp_path)
