@@ -82,6 +82,10 @@ def test_nothing_is_told_of_a_prompt_that_is_read(own, read, told):
     assert prompt_line(own, read, WORDS, "nano") == told
 
 
+def test_a_prompt_without_words_is_told_as_such():
+    assert prompt_line("?!", STILL, WORDS, "nano").startswith(f'nano finds no word in "?!" and reads "{STILL}"')
+
+
 @pytest.fixture
 def still_model(tiny_model, tmp_path):
     """`tiny_model` with a default prompt."""

@@ -50,7 +50,8 @@ def prompt_line(own: str | None, read: str, words: Collection[str] | None, model
         why = f"without a prompt {model} reads"
     else:
         unseen, count = unseen_words(own, words or ()), len(meaning_words(own))
-        why = f'{model} knows {count - len(unseen)} of the {count} words of "{show(own)}" and reads'
+        known = f"knows {count - len(unseen)} of the {count} words of" if count else "finds no word in"
+        why = f'{model} {known} "{show(own)}" and reads'
     return f'{why} "{show(read)}", so that what is given stays; for motion, give more pictures (docs/canvas.md)'
 
 

@@ -159,7 +159,7 @@ def far_from_codec(rows: Sequence[Fidelity]) -> str:
     worst = max(far, key=lambda each: each[0])[1]
     more = f" and {len(far) - 1} more" if len(far) > 1 else ""
     told = f"kept at {worst.mean:.1f} dB, where its codec holds {worst.codec:.1f}{more}"
-    return f"{worst.name} is {told}: the model does poorly with such a picture; keep=exact puts given pixels back"
+    return f"{worst.name} is {told}: the model does poorly with it; keep=exact puts given pixels back"
 
 
 def format_table(rows: Sequence[Fidelity]) -> str:
