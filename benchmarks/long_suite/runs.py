@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from long_suite.drift import Network, Watch, at_horizons, horizons_of
 from long_suite.openings import Opening
-from vgen.canvas.extend import OVERLAP, Completes, HasVideo, extend, loop
+from vgen.canvas.extend import OVERLAP, Completes, SegmentOutput, extend, loop
 from vgen.canvas.spec import Canvas, Patch
 from vgen.media.pixels import to_unit
 from vgen.metrics import psnr
@@ -36,7 +36,7 @@ class Segments:
 
     def __call__(  # noqa: D102 (as is `Completes`, whose call this is)
         self, canvas: Canvas, /, *, generator: torch.Generator | None = None
-    ) -> HasVideo:
+    ) -> SegmentOutput:
         with self.precision():
             output = self.pipe(canvas, generator=generator, **self.options)
         self.last = output.video

@@ -220,14 +220,14 @@ def test_the_sheet_says_which_frames_it_leaves_out(media, tmp_path):
 
 
 def test_what_is_kept_far_worse_than_the_codec_could_is_told():
-    rows = [Fidelity(f"{name}@0", 0, 0, 1, mean, mean, codec) for name, mean, codec in (
-        ("good.png", 25.0, 25.6), ("poor.png", 20.0, 26.0), ("worst.png", 22.9, 37.0), ("unknown.png", 5.0, None),
-    )]  # fmt: skip
-    line = far_from_codec(rows)
-    assert line.startswith(
-        "worst.png@0 is kept at 22.9 dB, where its codec holds 37.0 and 1 more: the model does poorly"
-    )
-    assert far_from_codec([rows[0], rows[3]]) == ""
+    strengths = {"image@0": 1, "image@1": 1, "image@2": 1, "image@3": 1, "image@4": 0.5}
+    placed = place(CANVAS.add(*(Patch(GREY, frame, strength=each) for frame, each in enumerate(strengths.values()))))
+    assert [each.name for each in placed.patches] == list(strengths)
+    kept = (25.0, 25.6), (20.0, 26.0), (22.9, 37.0), (5.0, None), (5.0, 40.0)
+    rows = [Fidelity(name, 0, 0, 1, mean, mean, codec) for name, (mean, codec) in zip(strengths, kept, strict=True)]
+    line = far_from_codec(rows, placed)
+    assert line.startswith("image@2 is kept at 22.9 dB, where its codec holds 37.0 and 1 more: the model does poorly")
+    assert far_from_codec([rows[0], rows[3], rows[4]], placed) == ""
 
 
 def test_a_label_is_the_name_without_its_frames():

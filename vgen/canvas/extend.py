@@ -32,7 +32,7 @@ MAX_TOTAL = 10**6
 OVERLAP = 5  # frames that a segment takes over from the one before
 
 
-class HasVideo(Protocol):
+class SegmentOutput(Protocol):
     """What a pipeline returns: `video` is uint8 `[T, H, W, 3]`, `prompt` as it was read."""
 
     @property
@@ -45,7 +45,7 @@ class HasVideo(Protocol):
 class Completes(Protocol):
     """A `CanvasPipeline`, or anything that completes a canvas."""
 
-    def __call__(self, canvas: Canvas, /, *, generator: torch.Generator | None = None) -> HasVideo:
+    def __call__(self, canvas: Canvas, /, *, generator: torch.Generator | None = None) -> SegmentOutput:
         """Completes one canvas."""
 
 

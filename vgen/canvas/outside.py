@@ -28,7 +28,7 @@ def canvas_outside(
         trained: What the model was trained on.
         placed: The canvas. At the rate that stands where nobody says one, nothing is told of rates.
         codec: What `codec_psnr` says of its patches; None: nothing is told of pictures.
-        example: A prompt that the model knows.
+        example: A prompt under which pictures stay; "" is none.
     """
     canvas = placed.canvas
     found = [

@@ -59,12 +59,12 @@ def leaves_open(placed: PlacedCanvas) -> bool:
     """Whether what is given leaves open what moves: all of it lies at one frame, or it is a run of whole frames, or two
     whole pictures."""
     given = placed.conditions
-    if any(isinstance(each, PlacedClip) for each in given):
+    if not given or any(isinstance(each, PlacedClip) for each in given):
         return False
     frames = sorted(each.frame for each in given)
     run = all(later - earlier == 1 for earlier, later in pairwise(frames))
     whole = all(bool((each.mask == 1).all()) for each in given)
-    return len(given) == 1 or (whole and (len(given) == WHOLE_PICTURES or (run and bool(given))))
+    return len(given) == 1 or (whole and (run or len(given) == WHOLE_PICTURES))
 
 
 def _hardly_known(text: str, words: Collection[str]) -> bool:

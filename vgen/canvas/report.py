@@ -150,10 +150,17 @@ def _decibels(made: Tensor, truth: Tensor, plane: Tensor) -> float:
     return psnr(made[None, :, None], truth[None, :, None], plane[None, :, None]).item()
 
 
-def far_from_codec(rows: Sequence[Fidelity]) -> str:
+def far_from_codec(rows: Sequence[Fidelity], placed: PlacedCanvas) -> str:
     """Tells, in one line, which patch a model keeps worst, of those that it keeps far worse than its codec alone could;
-    "" where there is none."""
-    far = [(row.codec - row.mean, row) for row in rows if row.codec is not None and row.codec - row.mean > FAR]
+    "" where there is none. From a patch of a strength below 1 it may depart.
+
+    Args:
+        rows: What `fidelity` says, with the codec's figures.
+        placed: The canvas.
+    """
+    firm = {each.name for each in placed.patches if each.strength == 1}
+    known = [(row.codec - row.mean, row) for row in rows if row.codec is not None and row.name in firm]
+    far = [each for each in known if each[0] > FAR]
     if not far:
         return ""
     worst = max(far, key=lambda each: each[0])[1]

@@ -118,7 +118,7 @@ def run_canvas(
         seconds = {stage: round(took, 3) for stage, took in seconds.items()}
         previews = write_previews(folder / "video.mp4", animation)
         rows = fidelity(frames, placed, held)
-        if line := far_from_codec(rows):
+        if line := far_from_codec(rows, placed):
             logger.warning("%s", line)
         kept_by = rows, fps, left_out, mean_seam(seams)
         result = CanvasResult(seconds, digest, *kept_by, prompt=placed.prompt, previews=previews)
